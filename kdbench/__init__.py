@@ -1,0 +1,117 @@
+"""kdbench: how good is a training method, on every axis at once?
+
+Everything public is here: the names below and the modules ``attacks``, ``augment``, ``corruptions``, ``data``,
+``losses``, ``metrics``, ``models``, ``noise`` and ``testing``. A method in full::
+
+    import kdbench
+    from torch.nn import functional as F
+
+    @kdbench.method("my-ce")
+    def my_ce(batch, ctx, *, temperature: float = 1.0):
+        \"\"\"Cross-entropy at a temperature.\"\"\"
+        return F.cross_entropy(ctx.student(batch.images) / temperature, batch.labels)
+
+    @kdbench.hookimpl
+    def kdbench_register_methods():
+        return [my_ce]
+
+with an entry point in its ``pyproject.toml``::
+
+    [project.entry-points.kdbench]
+    my-ce = "my_package"
+
+Importing kdbench is cheap: torch is loaded with the first name that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kdbench import attacks, augment, corruptions, data, losses, metrics, models, noise, testing
+    from kdbench.data import Dataset, DatasetSpec, ImageSet
+    from kdbench.errors import KdbenchError
+    from kdbench.evaluation import Evaluation, evaluate
+    from kdbench.graph import load_predictor
+    from kdbench.hookspecs import hookimpl
+    from kdbench.methods import Batch, Context, Method, MethodSpec, method
+    from kdbench.models import ModelSpec
+    from kdbench.noise import LabelNoiseSpec
+    from kdbench.records import Record, Score, read_record
+    from kdbench.runner import run
+    from kdbench.tasks import EvaluationContext, Task, TestData
+
+_HOMES = {
+    "Batch": "methods",
+    "Context": "methods",
+    "Dataset": "data",
+    "DatasetSpec": "data",
+    "Evaluation": "evaluation",
+    "EvaluationContext": "tasks",
+    "ImageSet": "data",
+    "KdbenchError": "errors",
+    "LabelNoiseSpec": "noise",
+    "Method": "methods",
+    "MethodSpec": "methods",
+    "ModelSpec": "models",
+    "Record": "records",
+    "Score": "records",
+    "Task": "tasks",
+    "TestData": "tasks",
+    "evaluate": "evaluation",
+    "hookimpl": "hookspecs",
+    "load_predictor": "graph",
+    "method": "methods",
+    "read_record": "records",
+    "run": "runner",
+}
+_MODULES = ("attacks", "augment", "corruptions", "data", "losses", "metrics", "models", "noise", "testing")
+
+__all__ = [
+    "Batch",
+    "Context",
+    "Dataset",
+    "DatasetSpec",
+    "Evaluation",
+    "EvaluationContext",
+    "ImageSet",
+    "KdbenchError",
+    "LabelNoiseSpec",
+    "Method",
+    "MethodSpec",
+    "ModelSpec",
+    "Record",
+    "Score",
+    "Task",
+    "TestData",
+    "attacks",
+    "augment",
+    "corruptions",
+    "data",
+    "evaluate",
+    "hookimpl",
+    "load_predictor",
+    "losses",
+    "method",
+    "metrics",
+    "models",
+    "noise",
+    "read_record",
+    "run",
+    "testing",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"kdbench.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"kdbench.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'kdbench' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,98 @@
+"""Checks at the boundary of every attack: pixels, labels, numbers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from kdbench.errors import KdbenchError
+
+
+def as_pixels(images: Tensor) -> Tensor:
+    """Float32 (N, C, H, W) in [0, 1] from float32 in [0, 1] or from uint8 (divided by 255).
+
+    Raises:
+        KdbenchError: another shape or dtype, no image, or a value that is outside [0, 1] or not a number.
+    """
+    if images.ndim != 4 or len(images) == 0:
+        raise KdbenchError(
+            f"images have shape {tuple(images.shape)}, expected (N, C, H, W) with N >= 1",
+            "add the batch dimension with images[None]",
+        )
+    if images.dtype == torch.uint8:
+        return images.float() / 255
+    if images.dtype != torch.float32:
+        raise KdbenchError(f"images are {images.dtype}, expected float32 in [0, 1] or uint8", "convert with .float()")
+    low, high = (float(bound) for bound in torch.aminmax(images))
+    if not (low >= 0.0 and high <= 1.0):  # written so that NaN fails too
+        raise KdbenchError(
+            f"pixels range over [{low:.4g}, {high:.4g}], expected [0, 1]",
+            "attacks work on pixels: make the normalisation the model's first layer",
+        )
+    return images
+
+
+def as_labels(labels: Tensor, images: Tensor) -> Tensor:
+    """Int64 (N,) labels on the images' device.
+
+    Raises:
+        KdbenchError: not one label for each image, not whole numbers, or a negative one.
+    """
+    if labels.shape != images.shape[:1]:
+        raise KdbenchError(
+            f"labels have shape {tuple(labels.shape)}, expected ({len(images)},)", "pass one class index per image"
+        )
+    if labels.is_floating_point() or labels.dtype == torch.bool or int(labels.min()) < 0:
+        raise KdbenchError(f"labels are {labels.dtype} from {labels.min().item()}, expected class indices >= 0",
+                           "pass int64 class indices")  # fmt: skip
+    return labels.to(images.device, torch.int64)
+
+
+def check_budget(eps: float, step_size: float, steps: int) -> None:
+    """Refuse a radius, step size or step count that no L-infinity attack can have.
+
+    Raises:
+        KdbenchError: eps negative or not finite, steps negative, or a step size that is not positive where it is used.
+    """
+    if not (math.isfinite(eps) and eps >= 0):
+        raise KdbenchError(f"eps is {eps}, expected a finite number >= 0", "give it in [0, 1] pixels, e.g. eps=8/255")
+    if steps < 0:
+        raise KdbenchError(f"steps is {steps}, expected >= 0", "give the number of gradient steps, e.g. steps=20")
+    if steps > 0 and not (math.isfinite(step_size) and step_size > 0):
+        raise KdbenchError(
+            f"step_size is {step_size}, expected a finite number > 0", "give it in [0, 1] pixels, e.g. step_size=2/255"
+        )
+
+
+def check_count(name: str, value: int) -> None:
+    """Refuse a count below 1.
+
+    Raises:
+        KdbenchError: the value is below 1.
+    """
+    if value < 1:
+        raise KdbenchError(f"{name} is {value}, expected >= 1", f"pass {name}=1 or more")
+
+
+def check_start(start: Tensor, images: Tensor, eps: float, restarts: int) -> Tensor:
+    """Float32 (restarts, N, C, H, W) of starting points, from that or, for one restart, from (N, C, H, W).
+
+    Raises:
+        KdbenchError: another shape, a value outside [0, 1], or a point farther than eps from its image.
+    """
+    expected = (restarts, *images.shape)
+    points = start[None] if start.ndim == images.ndim and restarts == 1 else start
+    if tuple(points.shape) != expected:
+        raise KdbenchError(f"start has shape {tuple(start.shape)}, expected {expected}", "give one start per restart")
+    points = points.to(images.device, torch.float32)
+    for run, point in enumerate(points):
+        as_pixels(point)
+        distance = float((point - images).abs().max())
+        if distance > eps + 1e-6:
+            raise KdbenchError(
+                f"start of restart {run} is {distance:.6g} from its image, expected at most eps = {eps:.6g}",
+                "clip the start to the ball around the image",
+            )
+    return points

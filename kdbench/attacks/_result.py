@@ -1,0 +1,93 @@
+"""The result of PGD: masks for each image, and the accuracies read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kdbench.errors import KdbenchError
+
+
+@dataclass(frozen=True, eq=False)
+class PGDResult:
+    """What an attack of R restarts on N images found, for each requested number of steps k.
+
+    Attributes:
+        clean_correct: bool (N,), the unattacked image is classified correctly.
+        robust: k -> bool (N,), every restart's *last* iterate x_k is classified correctly (per-image worst case).
+        survived: k -> bool (N,), *every* iterate x_0 ... x_k of every restart is classified correctly; never exceeds
+            ``robust``.
+        run_correct: k -> bool (R, M), the last iterate of each restart, for the M images of ``full_index``.
+        full_index: int64 (M,), ascending: the images that went through every restart.
+        zero_gradient_share: float64 (max k,), among the examples stepped (all restarts together), the share whose
+            input gradient was zero in every pixel at that step: a sign of gradient masking from about 0.01 on. Empty
+            when eps is 0, as nothing is stepped then.
+        examples: float32 (N, C, H, W) in [0, 1] or None: per image the last iterate at the largest k of the first
+            restart that broke it, else of its last restart, so that the accuracy on them is
+            ``robust_accuracy(max k)``.
+    """
+
+    clean_correct: Tensor
+    robust: Mapping[int, Tensor]
+    survived: Mapping[int, Tensor]
+    run_correct: Mapping[int, Tensor]
+    full_index: Tensor
+    zero_gradient_share: Tensor
+    examples: Tensor | None = None
+
+    @property
+    def any_iterate(self) -> Tensor:
+        """Bool (N,): no iterate of any restart up to the largest k was misclassified."""
+        return self.survived[max(self.survived)]
+
+    def clean_accuracy(self) -> float:
+        """Share of the N images that are classified correctly without an attack."""
+        return _share(self.clean_correct)
+
+    def robust_accuracy(self, k: int) -> float:
+        """Share of the N images whose last iterate is correct in every restart: the per-image worst case.
+
+        Counts over all N, whatever the clean prediction; see ``conditional_accuracy`` for the other convention.
+        """
+        return _share(_of(self.robust, k))
+
+    def any_iterate_accuracy(self, k: int) -> float:
+        """Share of the N images that no iterate up to k of any restart broke; never above ``robust_accuracy``."""
+        return _share(_of(self.survived, k))
+
+    def conditional_accuracy(self, k: int) -> float:
+        """#{clean correct and robust} / #{clean correct}.
+
+        Raises:
+            KdbenchError: no image is classified correctly without an attack, so that the ratio has no meaning.
+        """
+        if not bool(self.clean_correct.any()):
+            raise KdbenchError("conditional accuracy of a model that gets no clean image right is undefined",
+                               "report the unconditional robust accuracy")  # fmt: skip
+        return _share(_of(self.robust, k)[self.clean_correct])
+
+    def min_run(self, k: int) -> float:
+        """The lowest of the R accuracies of single restarts over ``full_index``; at least the worst case over them."""
+        return float(self._run_accuracies(k).min())
+
+    def mean(self, k: int) -> float:
+        """The mean of the R accuracies of single restarts over ``full_index``."""
+        return float(self._run_accuracies(k).mean())
+
+    def _run_accuracies(self, k: int) -> Tensor:
+        if len(self.full_index) == 0:
+            raise KdbenchError("no image went through every restart", "pass full_restarts=None to pgd")
+        return _of(self.run_correct, k).double().mean(dim=1)
+
+
+def _share(mask: Tensor) -> float:
+    return float(mask.double().mean())
+
+
+def _of(by_steps: Mapping[int, Tensor], k: int) -> Tensor:
+    if k not in by_steps:
+        known = ", ".join(map(str, by_steps))
+        raise KdbenchError(f"no result for k = {k}, this attack read off k = {known}", "add it to steps")
+    return by_steps[k]

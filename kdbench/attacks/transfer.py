@@ -1,0 +1,110 @@
+"""Transfer attacks: examples made on a source model, judged by a target model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kdbench.attacks._engine import correct_predictions
+from kdbench.attacks._inputs import as_labels, as_pixels
+from kdbench.attacks._precision import full_precision
+from kdbench.attacks.best_iterate import pgd_best_iterate
+from kdbench.errors import KdbenchError
+from kdbench.inference import Model, frozen
+
+
+@dataclass(frozen=True, eq=False)
+class TransferResult:
+    """How a target stands up to examples that were made on a source.
+
+    Attributes:
+        clean_correct: bool (N,), the target is right on the unattacked image.
+        adversarial_correct: bool (N,), the target is right on the source's adversarial example.
+    """
+
+    clean_correct: Tensor
+    adversarial_correct: Tensor
+
+    def clean_accuracy(self) -> float:
+        """The target's accuracy on the unattacked images."""
+        return float(self.clean_correct.double().mean())
+
+    def accuracy(self) -> float:
+        """A(s, t): the target's accuracy on the source's examples, over all N."""
+        return float(self.adversarial_correct.double().mean())
+
+    def conditional_accuracy(self) -> float:
+        """R(s, t) = #{clean correct and adversarial correct} / #{clean correct}, both of the target.
+
+        Raises:
+            KdbenchError: the target gets no clean image right, so that the ratio has no meaning.
+        """
+        if not bool(self.clean_correct.any()):
+            raise KdbenchError(
+                "conditional accuracy of a target that gets no clean image right is undefined",
+                "report the unconditional accuracy",
+            )
+        return float(self.adversarial_correct[self.clean_correct].double().mean())
+
+
+def transfer(
+    source: Model,
+    target: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float = 8 / 255,
+    step_size: float = 0.006,
+    steps: int = 10,
+    batch_size: int = 512,
+    gradient_draws: int = 1,
+) -> TransferResult:
+    """One cell (s, t) of a transfer matrix: ``pgd_best_iterate`` on the source with true labels, judged by the target.
+
+    Setting of Katz & Reches 2022, Table 3. With ``source is target`` it is the white-box diagonal. For a whole matrix,
+    make the examples of each source once with ``pgd_best_iterate`` and judge them with ``judge_transfer``.
+
+    Args:
+        source: model that the examples are made on.
+        target: model that judges them.
+        images: float32 (N, C, H, W) in [0, 1], or uint8.
+        labels: integer (N,), the true classes.
+        eps, step_size, steps, batch_size, gradient_draws: as in ``pgd_best_iterate``.
+
+    Raises:
+        KdbenchError: as ``pgd_best_iterate``, for either model.
+    """
+    examples = pgd_best_iterate(
+        source, images, labels,
+        eps=eps, step_size=step_size, steps=steps, batch_size=batch_size, gradient_draws=gradient_draws,
+    )  # fmt: skip
+    return judge_transfer(target, images, examples, labels, batch_size=batch_size)
+
+
+def judge_transfer(
+    target: Model, images: Tensor, examples: Tensor, labels: Tensor, *, batch_size: int = 512
+) -> TransferResult:
+    """Judge ready-made adversarial examples by a target model.
+
+    Args:
+        target: maps float32 (n, C, H, W) in [0, 1] to logits (n, classes).
+        images: float32 (N, C, H, W) in [0, 1], or uint8: the unattacked images.
+        examples: float32, like images: their adversarial versions.
+        labels: integer (N,), the true classes.
+        batch_size: images per forward pass.
+
+    Raises:
+        KdbenchError: shapes that don't match, or logits of a wrong shape or not finite.
+    """
+    pixels, attacked = as_pixels(images), as_pixels(examples)
+    if pixels.shape != attacked.shape:
+        raise KdbenchError(
+            f"examples have shape {tuple(attacked.shape)}, the images {tuple(pixels.shape)}", "pass one per image"
+        )
+    labels = as_labels(labels, pixels)
+    with full_precision(pixels.device), frozen(target):
+        return TransferResult(
+            clean_correct=correct_predictions(target, pixels, labels, batch_size=batch_size),
+            adversarial_correct=correct_predictions(target, attacked, labels, batch_size=batch_size),
+        )

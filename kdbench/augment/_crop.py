@@ -1,0 +1,89 @@
+"""Random crop and flip, and cutout: the weak augmentations, one draw for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdbench.augment._random import coins, integers
+from kdbench.errors import KdbenchError
+
+Fill = float | Sequence[float] | Tensor
+"""One pixel value for all channels, or one for each; in [0,1]."""
+
+
+def crop_flip(
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    padding: int = 4,
+    mode: Literal["reflect", "zeros"] = "reflect",
+    flip: bool = True,
+) -> Tensor:
+    """Pad by ``padding`` pixels, cut a window of the old size at a random place, mirror every second image or so.
+
+    ``images`` is float (B,C,H,W); the result has the same shape and range. Each image has its own offsets, uniform on
+    0..2*padding in both directions, and is mirrored left-right with probability 1/2. ``reflect`` pads by reflection
+    without repeating the edge (wide ResNets), ``zeros`` with black (torchvision's ``RandomCrop``).
+    Raises ``KdbenchError`` for an unknown mode, or a padding that is negative or, reflected, not below H and W.
+    """
+    batch, channels, height, width = check_images(images)
+    _check_padding(padding, mode, height, width)
+    if batch == 0:
+        return images.clone()
+    tops = integers(0, 2 * padding + 1, (batch, 1), generator, images.device)
+    lefts = integers(0, 2 * padding + 1, (batch, 1), generator, images.device)
+    rows = tops + torch.arange(height, device=images.device)
+    columns = lefts + torch.arange(width, device=images.device)
+    if flip:
+        columns = torch.where(coins((batch, 1), generator, images.device), columns.flip(1), columns)
+    padded = F.pad(images, [padding] * 4, mode="reflect" if mode == "reflect" else "constant")
+    source = (rows.unsqueeze(2) * (width + 2 * padding) + columns.unsqueeze(1)).view(batch, 1, height * width)
+    return padded.flatten(2).gather(2, source.expand(-1, channels, -1)).view_as(images)
+
+
+def cutout(images: Tensor, generator: torch.Generator, *, length: int = 16, fill: Fill = 0.0) -> Tensor:
+    """Paint one square of each image with ``fill`` (DeVries & Taylor 2017); float (B,C,H,W) in [0,1] in and out.
+
+    The centre is uniform over the pixels and the square ``[y - length//2, y + length//2)`` is cut at the borders, as in
+    public code: an odd length paints one pixel less. Where that code works after normalisation, its value 0 is the
+    training set's mean colour: give it as ``fill``. Raises ``KdbenchError`` for a negative length.
+    """
+    batch, _, height, width = check_images(images)
+    if length < 0:
+        raise KdbenchError(f"cutout found length={length}, expected 0 or more pixels", "0 turns it off")
+    half = length // 2
+    centre_y = integers(0, height, (batch, 1), generator, images.device)
+    centre_x = integers(0, width, (batch, 1), generator, images.device)
+    rows = torch.arange(height, device=images.device)
+    columns = torch.arange(width, device=images.device)
+    in_rows = (rows >= centre_y - half) & (rows < centre_y + half)
+    in_columns = (columns >= centre_x - half) & (columns < centre_x + half)
+    painted = (in_rows.unsqueeze(2) & in_columns.unsqueeze(1)).unsqueeze(1)
+    colour = torch.as_tensor(fill, dtype=images.dtype, device=images.device).reshape(1, -1, 1, 1)
+    return torch.where(painted, colour, images)
+
+
+def check_images(images: Tensor) -> tuple[int, int, int, int]:
+    """The shape of a batch of images; ``KdbenchError`` unless it is floating point with four dimensions."""
+    if images.ndim != 4 or not images.is_floating_point():
+        raise KdbenchError(
+            f"images found as {images.dtype} {tuple(images.shape)}, expected float (B,C,H,W) in [0,1]",
+            "divide uint8 pixels by 255 and keep the batch dimension",
+        )
+    batch, channels, height, width = images.shape
+    return batch, channels, height, width
+
+
+def _check_padding(padding: int, mode: str, height: int, width: int) -> None:
+    if mode not in ("reflect", "zeros"):
+        raise KdbenchError(f"crop_flip found mode='{mode}'", "use 'reflect' or 'zeros'")
+    if padding < 0 or (mode == "reflect" and padding >= min(height, width)):
+        raise KdbenchError(
+            f"crop_flip found padding={padding} for images of {height}x{width}, expected 0..{min(height, width) - 1}",
+            "4 is usual for 32x32",
+        )

@@ -1,0 +1,281 @@
+"""What a dataset is: image sets in a canonical order, and the spec by which one is registered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdbench.errors import KdbenchError
+
+SOURCES = ("official archive", "class folders", "embedded", "generated")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled images in canonical order: sorted by (label, SHA-256 of the pixel bytes).
+
+    Whatever packaging the same images came in, they give the same tensors and the same ``sha256``.
+    Build one with :func:`make_image_set`.
+    """
+
+    name: str
+    images: Tensor
+    """uint8 (N, 3, H, W)."""
+    labels: Tensor
+    """int64 (N,), indices into ``class_names``."""
+    class_names: tuple[str, ...]
+    sha256: str
+    """Over shape, class names, labels and pixels: see :func:`content_hash`."""
+    source_index: Tensor
+    """int64 (N,): row i of this set is row ``source_index[i]`` of the source's own order.
+
+    With the official archive that order is the one to which CIFAR-C arrays are keyed.
+    """
+    source: str
+    """One of :data:`SOURCES`."""
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Images of each class, in the order of ``class_names``."""
+        return tuple(torch.bincount(self.labels, minlength=len(self.class_names)).tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A test split and, unless it is for testing only, a training split over the same classes."""
+
+    name: str
+    class_names: tuple[str, ...]
+    image_size: int
+    train: ImageSet | None
+    test: ImageSet
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over the hashes of the splits that are there."""
+        parts = {"train": self.train.sha256 if self.train else None, "test": self.test.sha256}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class DataPlace:
+    """Where data are looked for and kept on this machine, and whether they may be downloaded."""
+
+    data_dir: Path | None
+    """The user's own data; None when none was named."""
+    cache_dir: Path
+    """Decoded images and downloads."""
+    download: bool = False
+    progress: bool = False
+
+    @classmethod
+    def default(
+        cls,
+        data_dir: str | Path | None = None,
+        *,
+        cache_dir: str | Path | None = None,
+        download: bool = False,
+        progress: bool = False,
+    ) -> DataPlace:
+        """The arguments, else KDBENCH_DATA_DIR and KDBENCH_CACHE_DIR, else the user's cache folder."""
+        data = data_dir or os.environ.get("KDBENCH_DATA_DIR")
+        cache = cache_dir or os.environ.get("KDBENCH_CACHE_DIR") or user_cache_dir()
+        return cls(Path(data).expanduser() if data else None, Path(cache).expanduser(), download, progress)
+
+    @property
+    def downloads(self) -> Path:
+        """The folder that downloads go to and are found in when there is no ``data_dir``."""
+        return self.cache_dir / "downloads"
+
+    @property
+    def download_root(self) -> Path:
+        """Where a fetch puts its archive: ``data_dir`` when there is one, else :attr:`downloads`."""
+        return self.data_dir or self.downloads
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The folders to search, in order."""
+        return (self.downloads,) if self.data_dir is None else (self.data_dir, self.downloads)
+
+
+def user_cache_dir(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
+    """The platform's folder for caches of this user (XDG base directories on Linux).
+
+    >>> user_cache_dir({"XDG_CACHE_HOME": "/var/c"}, "linux").as_posix()
+    '/var/c/kdbench'
+    """
+    env = os.environ if environ is None else environ
+    if platform == "win32" and env.get("LOCALAPPDATA"):
+        return Path(env["LOCALAPPDATA"]) / "kdbench" / "Cache"
+    if platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "kdbench"
+    xdg = env.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path there is invalid and to be ignored.
+    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "kdbench"
+
+
+def _always(place: DataPlace) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What a plugin registers to bring a dataset; only the first four fields are needed.
+
+    Example::
+
+        DatasetSpec("pets", class_names=("cat", "dog"), image_size=32,
+                    load=lambda place: from_class_folders(place, "pets", ("cat", "dog")))
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    image_size: int
+    load: Callable[[DataPlace], Dataset]
+    fetch: Callable[[DataPlace], Path] | None = None
+    """Downloads the data and returns where they lie; None when there is nothing to download."""
+    available: Callable[[DataPlace], bool] = _always
+    """A cheap look whether ``load`` would find its data, without reading them."""
+    description: str = ""
+    ood: bool = False
+    """A test-only set, for models that were trained on another dataset with the same classes."""
+    sha256: str | None = None
+    """``Dataset.sha256`` of the complete official data, for telling whether a record was made with them."""
+
+
+def load_dataset(spec: DatasetSpec, place: DataPlace) -> Dataset:
+    """``spec.load(place)``, with what it returned held against what the spec promised.
+
+    Raises:
+        KdbenchError: the data are missing or bad, or name, classes or size differ from the spec's.
+    """
+    dataset = spec.load(place)
+    promised = (spec.name, tuple(spec.class_names), spec.image_size)
+    got = (dataset.name, tuple(dataset.class_names), dataset.image_size)
+    for what, want, have in zip(("name", "class names", "image size"), promised, got, strict=True):
+        if want != have:
+            raise KdbenchError(f"dataset '{spec.name}': its {what} should be {want}, its loader returned {have}")
+    if dataset.train is None and not spec.ood:
+        raise KdbenchError(
+            f"dataset '{spec.name}' has no training split", "a test-only set is registered with ood=True"
+        )
+    for split in (dataset.train, dataset.test):
+        if split is not None and tuple(split.images.shape[1:]) != (3, spec.image_size, spec.image_size):
+            raise KdbenchError(
+                f"dataset '{spec.name}': images of '{split.name}' should be (3, {spec.image_size}, "
+                f"{spec.image_size}), they are {tuple(split.images.shape[1:])}"
+            )
+        if split is not None and tuple(split.class_names) != tuple(spec.class_names):
+            raise KdbenchError(f"dataset '{spec.name}': classes of '{split.name}' differ from the dataset's")
+    return dataset
+
+
+def content_hash(images: Tensor, labels: Tensor, class_names: Sequence[str]) -> str:
+    """SHA-256 over (shape, class names) as JSON, then labels as int64 little endian, then pixels.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        labels: int64 (N,).
+    """
+    header = {"shape": list(images.shape), "class_names": list(class_names)}
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(labels.cpu().numpy(), dtype="<i8").data)
+    digest.update(np.ascontiguousarray(images.cpu().numpy()).data)
+    return digest.hexdigest()
+
+
+def make_image_set(
+    name: str,
+    images: Tensor,
+    labels: Tensor,
+    class_names: Sequence[str],
+    source: str = "generated",
+    source_rows: Tensor | None = None,
+) -> ImageSet:
+    """Check images and labels, bring them into canonical order and hash them.
+
+    Args:
+        images: uint8 (N, 3, H, W), in the source's own order.
+        labels: int64 (N,), values in [0, len(class_names)).
+        source: one of :data:`SOURCES`.
+        source_rows: int64 (N,), the row of each image in the source, when ``images`` is only a part of it.
+
+    Raises:
+        KdbenchError: a wrong dtype, shape or label, or no image at all.
+    """
+    _check(name, images, labels, class_names, source)
+    images, labels = images.cpu().contiguous(), labels.cpu().contiguous()
+    pixels = images.numpy().reshape(len(images), -1)
+    digests = [hashlib.sha256(row.data).digest() for row in pixels]
+    targets = labels.tolist()
+    # sorted() is stable, so equal images of one class keep the source's order.
+    order = torch.tensor(sorted(range(len(digests)), key=lambda i: (targets[i], digests[i])), dtype=torch.int64)
+    images, labels = images[order], labels[order]
+    names = tuple(class_names)
+    rows = order if source_rows is None else source_rows[order]
+    return ImageSet(name, images, labels, names, content_hash(images, labels, names), rows, source)
+
+
+def _check(name: str, images: Tensor, labels: Tensor, class_names: Sequence[str], source: str) -> None:
+    if source not in SOURCES:
+        raise KdbenchError(f"image set '{name}': unknown source '{source}'", f"one of {', '.join(SOURCES)}")
+    if len(set(class_names)) != len(class_names):
+        raise KdbenchError(f"image set '{name}': a class name occurs twice")
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise KdbenchError(
+            f"image set '{name}': images should be uint8 (N, 3, H, W), they are {images.dtype} {tuple(images.shape)}"
+        )
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise KdbenchError(
+            f"image set '{name}': labels should be int64 ({len(images)},), they are {labels.dtype} "
+            f"{tuple(labels.shape)}"
+        )
+    if len(labels) == 0:
+        raise KdbenchError(f"image set '{name}' is empty")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= len(class_names):
+        raise KdbenchError(
+            f"image set '{name}': labels should be in [0, {len(class_names) - 1}], they range over [{low}, {high}]"
+        )
+
+
+def missing_data_error(
+    name: str,
+    place: DataPlace,
+    looked: Sequence[str],
+    *,
+    official: str | None = None,
+    folders: str | None = None,
+    fetchable: bool = False,
+) -> KdbenchError:
+    """The error for data that are nowhere: where was looked, and every way to get them.
+
+    Args:
+        looked: the paths tried, relative to each of ``place.roots``.
+        official: the folder of the official archive, such as "cifar-10-batches-py".
+        folders: the class-folder layout, such as "cifar10/{train,test}/<class>/*.png".
+        fetchable: whether ``kdbench data fetch NAME`` can bring it.
+    """
+    tried = ", ".join(str(root / path) for root in place.roots for path in looked)
+    absent = place.data_dir is not None and not place.data_dir.is_dir()
+    note = f" ('{place.data_dir}' is not a folder)" if absent else ""
+    ways = []
+    if official:
+        ways.append(f"--data-dir DIR with the official files in DIR/{official}")
+    if folders:
+        ways.append(f"{'or ' if ways else '--data-dir DIR '}with class folders DIR/{folders}")
+    if fetchable:
+        ways.append(f"or run `kdbench data fetch {name}`")
+    return KdbenchError(f"the data of '{name}' were not found: looked in {tried}{note}", ", ".join(ways))

@@ -1,0 +1,203 @@
+"""Downloads that can be resumed and are checked, and archives unpacked safely."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import shutil
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from kdbench.errors import KdbenchError
+
+TIMEOUT_S = 30.0
+"""For connecting, and for each read."""
+BLOCK = 1 << 20
+USER_AGENT = "kdbench"
+
+
+class _ChecksumMismatch(Exception):
+    pass
+
+
+def fetch(urls: Sequence[str], target: Path, *, checksum: str, progress: bool = False) -> Path:
+    """Download a file from the first URL that gives the right one.
+
+    A broken download stays beside the target as ``<name>.part`` and is resumed (HTTP Range); a file that is whole but
+    has the wrong checksum is deleted, and the next URL tried. ``target`` appears only when it is right.
+
+    Args:
+        urls: the same file at several places, tried in order.
+        target: where the file goes; one that is there already with the right checksum is kept.
+        checksum: "md5:<hex>" or "sha256:<hex>".
+
+    Returns:
+        ``target``.
+
+    Raises:
+        KdbenchError: no URL gave the file; the message names them all, and where to put it by hand.
+    """
+    algorithm, expected = _parse(checksum)
+    if target.is_file() and file_digest(target, algorithm) == expected:
+        return target
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KdbenchError(f"can't make the folder '{target.parent}': {error.strerror}") from error
+    failures = []
+    for url in urls:
+        try:
+            _download_verified(url, part, algorithm, expected, progress)
+        except _ChecksumMismatch as mismatch:
+            part.unlink(missing_ok=True)
+            failures.append(f"{url}: {mismatch}")
+        except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+            failures.append(f"{url}: {_reason(error)}")
+        else:
+            os.replace(part, target)
+            return target
+    raise KdbenchError(
+        f"'{target.name}' could not be downloaded: {'; '.join(failures)}",
+        f"are you offline? else download it by hand to '{target}' ({checksum}) and run the same command again",
+    )
+
+
+def _parse(checksum: str) -> tuple[str, str]:
+    algorithm, _, expected = checksum.partition(":")
+    if algorithm not in ("md5", "sha256") or not expected:
+        raise ValueError(f"checksum should be 'md5:<hex>' or 'sha256:<hex>', it is '{checksum}'")
+    return algorithm, expected.lower()
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def _download_verified(url: str, part: Path, algorithm: str, expected: str, progress: bool) -> None:
+    resumed = part.is_file()
+    _download(url, part, progress)
+    try:
+        _verify(part, algorithm, expected)
+    except _ChecksumMismatch:
+        if not resumed:
+            raise
+        # The piece that was here may have been of another file; that is not the server's fault.
+        part.unlink()
+        _download(url, part, progress)
+        _verify(part, algorithm, expected)
+
+
+def _verify(path: Path, algorithm: str, expected: str) -> None:
+    found = file_digest(path, algorithm)
+    if found != expected:
+        raise _ChecksumMismatch(f"{algorithm} is {found}, expected {expected}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return str(error.reason)
+    return str(error) or type(error).__name__
+
+
+def _download(url: str, part: Path, progress: bool) -> None:
+    """Append to ``part`` what is still missing of ``url``; OSError when the connection fails or breaks off."""
+    have = part.stat().st_size if part.is_file() else 0
+    try:
+        response = _open(url, have)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code != 416 or have == 0:
+            raise
+        # Nothing lies beyond what is here: either it is whole already, or it is not a piece of this file.
+        if _is_whole(error, have):
+            return
+        have = 0
+        response = _open(url, have)
+    with response:
+        if have and not _continues(response, have):
+            have = 0  # a server without Range sends everything again
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with part.open("ab" if have else "wb") as file, _bar(part.stem, have, total, progress) as advance:
+            while block := response.read(BLOCK):
+                file.write(block)
+                have += len(block)
+                advance(len(block))
+    # read() with a size returns what came when the connection breaks, without complaint.
+    if total is not None and have < total:
+        raise ConnectionError(f"the connection broke off at {have} of {total} bytes; what came is kept")
+
+
+def _open(url: str, offset: int) -> Any:
+    headers = {"User-Agent": USER_AGENT}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
+
+
+def _continues(response: Any, offset: int) -> bool:
+    content_range = str(response.headers.get("Content-Range", ""))
+    return response.status == 206 and content_range.startswith(f"bytes {offset}-")
+
+
+def _is_whole(error: urllib.error.HTTPError, have: int) -> bool:
+    return bool(error.headers.get("Content-Range", "") == f"bytes */{have}")
+
+
+@contextlib.contextmanager
+def _bar(name: str, done: int, total: int | None, show: bool) -> Iterator[Any]:
+    if not show:
+        yield lambda count: None
+        return
+    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=total, completed=done)
+        yield lambda count: bar.advance(task, count)
+
+
+def extract(archive: Path, target: Path) -> Path:
+    """Unpack a tar archive so that ``target`` is its content: all of it or nothing.
+
+    An archive with a single top folder gives that folder, one without gives its files. Members that point outside,
+    devices and the like are refused (the "data" filter of PEP 706).
+
+    Returns:
+        ``target``.
+
+    Raises:
+        KdbenchError: the archive is damaged or unsafe, ``target`` exists, or it can't be written.
+    """
+    if target.exists():
+        raise KdbenchError(f"'{target}' exists already", "move it away to unpack again")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temp = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise KdbenchError(f"can't unpack into '{target.parent}': {error.strerror}") from error
+    try:
+        with tarfile.open(archive, "r:*") as tar:
+            tar.extractall(temp, filter="data")
+        entries = list(temp.iterdir())
+        content = entries[0] if len(entries) == 1 and entries[0].is_dir() else temp
+        content.chmod(0o755)  # a temporary folder is readable by its owner alone
+        os.replace(content, target)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise KdbenchError(f"'{archive}' can't be unpacked: {error}", "delete it and fetch it again") from error
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+    return target

@@ -1,0 +1,265 @@
+"""Images in class folders, ``<split>/<class>/<file>.png``: matched to classes by name, never by position."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from rich.console import Console
+from rich.progress import track
+
+from kdbench.data.base import DataPlace, Dataset, ImageSet, make_image_set, missing_data_error
+from kdbench.data.cache import FileStat, ImageCache, content_key, stat_key
+from kdbench.errors import KdbenchError, unknown_name
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
+CHUNK = 250
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class ClassFile:
+    """One image file: its class, and its path relative to the split's folder."""
+
+    class_name: str
+    stat: FileStat
+
+    @property
+    def path(self) -> str:
+        """Relative to the split's folder, with "/" as separator."""
+        return self.stat[0]
+
+
+def list_class_folders(
+    folder: Path,
+    class_names: Sequence[str],
+    *,
+    require_all_classes: bool,
+    keep: Callable[[str], bool] | None = None,
+) -> list[ClassFile]:
+    """The image files below ``folder/<class>/``, sorted by class and file name.
+
+    Args:
+        class_names: the classes that may occur; a folder of another name is an error.
+        require_all_classes: whether each of them must occur.
+        keep: a test on the file's base name; files that fail it are passed over.
+
+    Raises:
+        KdbenchError: an unknown class folder, a class missing or without images, or nothing there.
+    """
+    if not folder.is_dir():
+        raise KdbenchError(f"no such folder: '{folder}'", "it should hold one folder a class")
+    found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    if not found:
+        raise KdbenchError(f"'{folder}' holds no class folder", f"expected {_some(class_names)}")
+    for name in found:
+        if name not in class_names:
+            raise unknown_name("class", name, class_names, f"the folder is '{folder / name}'")
+    missing = sorted(set(class_names) - set(found))
+    if missing and require_all_classes:
+        raise KdbenchError(
+            f"'{folder}' lacks {len(missing)} of {len(class_names)} classes: {_some(missing)}",
+            "every class must be there, in a folder of its name",
+        )
+    files: list[ClassFile] = []
+    for name in found:
+        entries = sorted(_image_stats(folder, name, keep))
+        if not entries:
+            raise KdbenchError(f"no image in '{folder / name}'", f"expected files ending in {', '.join(SUFFIXES)}")
+        files += [ClassFile(name, entry) for entry in entries]
+    return files
+
+
+def _image_stats(folder: Path, class_name: str, keep: Callable[[str], bool] | None) -> Iterator[FileStat]:
+    with os.scandir(folder / class_name) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or not entry.name.lower().endswith(SUFFIXES):
+                continue
+            if keep is None or keep(entry.name):
+                stat = entry.stat()
+                yield f"{class_name}/{entry.name}", stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _some(names: Sequence[str], limit: int = 12) -> str:
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def load_split(
+    name: str,
+    folder: Path,
+    class_names: Sequence[str],
+    image_size: int,
+    place: DataPlace,
+    *,
+    require_all_classes: bool = True,
+) -> ImageSet:
+    """The images of one split, from the cache when its files have been decoded before.
+
+    Raises:
+        KdbenchError: see :func:`list_class_folders` and :func:`decode`.
+    """
+    files = list_class_folders(folder, class_names, require_all_classes=require_all_classes)
+    return load_files(name, folder, files, class_names, image_size, place)
+
+
+def load_files(
+    name: str,
+    root: Path,
+    files: Sequence[ClassFile],
+    class_names: Sequence[str],
+    image_size: int,
+    place: DataPlace,
+) -> ImageSet:
+    """Decode ``files`` (paths relative to ``root``) once; later loads come from the cache.
+
+    Returns:
+        images uint8 (N, 3, image_size, image_size); ``source_index`` counts in the order of ``files``.
+    """
+    cache = ImageCache(place.cache_dir)
+    config = f"{image_size} {list(class_names)}"
+    listing = stat_key(root, [file.stat for file in files], config)
+    key = cache.recall(listing)
+    cached = cache.load(key, name, class_names) if key else None
+    if cached is not None:
+        return cached
+    paths = [root / file.path for file in files]
+    blobs = _in_threads(_read_bytes, paths, f"reading {name}", place.progress)
+    digests = [hashlib.sha256(blob).hexdigest() for blob in blobs]
+    fresh_key = content_key(config, [file.class_name for file in files], digests)
+    # A file that was found damaged a moment ago is not tried a second time.
+    images = cache.load(fresh_key, name, class_names) if fresh_key != key else None
+    if images is None:
+        pixels = decode(paths, blobs, image_size, name=name, progress=place.progress)
+        position = {class_name: index for index, class_name in enumerate(class_names)}
+        labels = torch.tensor([position[file.class_name] for file in files], dtype=torch.int64)
+        images = make_image_set(name, pixels, labels, class_names, "class folders")
+        cache.store(fresh_key, images)
+    cache.remember(listing, fresh_key)
+    return images
+
+
+def decode(
+    paths: Sequence[Path], blobs: Sequence[bytes], image_size: int, *, name: str, progress: bool = False
+) -> torch.Tensor:
+    """Decode PNG or JPEG files to RGB; grey-scale becomes three equal channels, transparency is dropped.
+
+    Args:
+        paths: where each came from, for the error messages.
+        blobs: the files' bytes.
+        image_size: the height and width that every image must have; nothing is resized.
+
+    Returns:
+        uint8 (N, 3, image_size, image_size), in the given order.
+
+    Raises:
+        KdbenchError: unreadable files or wrong sizes, naming the first and how many there are.
+    """
+    pixels = np.empty((len(blobs), image_size, image_size, 3), dtype=np.uint8)
+
+    def one(index: int) -> str | None:
+        try:
+            with Image.open(io.BytesIO(blobs[index])) as image:
+                if image.size != (image_size, image_size):
+                    return f"size {image.width}x{image.height}"
+                if image.mode not in EIGHT_BIT_MODES:
+                    return f"unreadable (mode {image.mode}, not 8 bits a channel)"
+                pixels[index] = np.asarray(image.convert("RGB"))
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            return f"unreadable ({type(error).__name__})"
+        return None
+
+    problems = _in_threads(one, range(len(blobs)), f"decoding {name}", progress)
+    bad = [(paths[index], problem) for index, problem in enumerate(problems) if problem]
+    unreadable = [(path, problem) for path, problem in bad if problem.startswith("unreadable")]
+    if unreadable:
+        raise KdbenchError(
+            f"{len(unreadable)} of {len(blobs)} images of '{name}' can't be read, the first is '{unreadable[0][0]}': "
+            f"{unreadable[0][1]}",
+            "copy or unpack the images again",
+        )
+    if bad:
+        raise KdbenchError(
+            f"{len(bad)} of {len(blobs)} images of '{name}' have the wrong size, the first is '{bad[0][0]}': "
+            f"{bad[0][1]}, expected {image_size}x{image_size}",
+            "kdbench resizes nothing; resize the images first",
+        )
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KdbenchError(f"can't read '{path}': {error.strerror}") from error
+
+
+def _in_threads(work: Callable[[T], R], items: Sequence[T], description: str, progress: bool) -> list[R]:
+    """``[work(item) for item in items]`` by a thread pool, in chunks because one small image is too little work."""
+    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        results: Iterable[list[R]] = pool.map(lambda chunk: [work(item) for item in chunk], chunks)
+        if progress:
+            # On stderr: what is written to stdout may be read by a program.
+            console = Console(stderr=True)
+            results = track(results, description=description, total=len(chunks), transient=True, console=console)
+        return [result for chunk in results for result in chunk]
+
+
+def from_class_folders(
+    place: DataPlace,
+    folder: str,
+    class_names: Sequence[str],
+    *,
+    image_size: int = 32,
+    name: str | None = None,
+    splits: Sequence[str] = ("train", "test"),
+) -> Dataset:
+    """The dataset in ``<data_dir>/<folder>/<split>/<class>/*.png`` (or .jpg).
+
+    Args:
+        class_names: the order of the labels; folders are matched to it by name.
+        name: the dataset's name, ``folder`` if not given.
+        splits: ("train", "test"), or ("test",) for a test-only set, which may then lack some of the classes.
+
+    Raises:
+        KdbenchError: data missing, unknown or missing classes, unreadable images or wrong sizes.
+    """
+    name = name or folder
+    root = find_folder(place, folder, splits)
+    if root is None:
+        layout = "{" + ",".join(splits) + "}" if len(splits) > 1 else splits[0]
+        raise missing_data_error(name, place, [folder], folders=f"{folder}/{layout}/<class>/*.png")
+    loaded = {
+        split: load_split(
+            f"{name}/{split}",
+            root / split,
+            class_names,
+            image_size,
+            place,
+            require_all_classes="train" in splits,
+        )
+        for split in splits
+    }
+    return Dataset(name, tuple(class_names), image_size, loaded.get("train"), loaded["test"])
+
+
+def find_folder(place: DataPlace, folder: str, splits: Sequence[str]) -> Path | None:
+    """The first ``<root>/<folder>`` of the place that has any of the splits."""
+    return next((root / folder for root in place.roots if has_splits(root / folder, splits)), None)
+
+
+def has_splits(folder: Path, splits: Sequence[str]) -> bool:
+    """Whether ``folder`` has any of the splits."""
+    return any((folder / split).is_dir() for split in splits)

@@ -1,0 +1,34 @@
+"""The one exception that means: the user can mend this."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class KdbenchError(Exception):
+    """A mistake in what was asked for, told in one line with a hint that says what to do.
+
+    The command line prints it without a traceback and exits with status 2; any other exception is a bug.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> KdbenchError:
+    """The error for a name that nobody registered, with the nearest right one."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        advice = f"did you mean '{near[0]}'? "
+    elif names:
+        advice = f"known: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}. "
+    else:
+        advice = ""
+    return KdbenchError(f"no {kind} named '{name}'", (advice + hint).strip())

@@ -1,0 +1,227 @@
+"""Tasks over a frozen predictor: the part that is the same whether the network was trained here or not."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench import corruptions, models
+from kdbench.checkpoint import load_checkpoint
+from kdbench.data import DataPlace, Dataset, load_dataset
+from kdbench.devices import resolve_device
+from kdbench.errors import KdbenchError
+from kdbench.graph import RunGraph, load_predictor, load_weights, ready
+from kdbench.inference import frozen
+from kdbench.plugins import Plugins, load_plugins
+from kdbench.progress import bar
+from kdbench.records import Score
+from kdbench.specs import Suite
+from kdbench.suites import load_suite
+from kdbench.tasks import EvaluationContext, Task, TestData
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One task's scores for one student, and the per-example results behind them."""
+
+    scores: list[Score]
+    correct: dict[str, Tensor]
+    subsets: dict[str, str]
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What ``kdbench.evaluate`` measured."""
+
+    suite: str
+    scores: list[Score]
+    datasets: dict[str, str]
+    """Data set to the SHA-256 of its images and labels."""
+    correct: dict[str, Tensor]
+    """Per-example results by ``<task>/<name>``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; per-example results are left out."""
+        scores = [score.model_dump(mode="json") for score in self.scores]
+        return {"suite": self.suite, "datasets": self.datasets, "scores": scores}
+
+
+@dataclasses.dataclass(frozen=True)
+class Materials:
+    """The data of a suite, loaded."""
+
+    dataset: Dataset
+    test: TestData
+
+    def hashes(self) -> dict[str, str]:
+        """Data set to SHA-256."""
+        found = {self.dataset.name: self.dataset.sha256}
+        if self.test.ood is not None:
+            found[self.test.ood.name] = self.test.ood.sha256
+        return found
+
+    def sources(self) -> dict[str, str]:
+        """Data set to the packaging it was read from."""
+        found = {self.dataset.name: self.dataset.test.source}
+        if self.test.ood is not None:
+            found[self.test.ood.name] = self.test.ood.source
+        return found
+
+
+def load_materials(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bool) -> Materials:
+    """Load a suite's data; with ``ood`` the first of its out-of-distribution sets that is at hand, else the first
+    that can be downloaded."""
+    dataset = load_dataset(plugins.datasets.get(suite.dataset), place)
+    away = None
+    if ood and suite.ood:
+        candidates = [plugins.datasets.get(name) for name in suite.ood]
+        chosen = next((spec for spec in candidates if spec.available(place)), candidates[0])
+        away = dataclasses.replace(load_dataset(chosen, place).test, name=chosen.name)
+        if away.class_names != dataset.class_names:
+            raise KdbenchError(
+                f"out-of-distribution set '{chosen.name}' has other classes than '{dataset.name}'",
+                "its class_names must be the data set's own",
+            )
+    published = corruptions.published_folder(place.data_dir, suite.dataset) if place.data_dir else None
+    if published is not None and dataset.test.source != "official archive":
+        published = None  # its rows are keyed to the official order, which class folders do not keep
+    return Materials(dataset, TestData(dataset.test, away, published))
+
+
+def run_task(
+    task: Task,
+    settings: Any,
+    predictor: nn.Module,
+    data: TestData,
+    ctx: EvaluationContext,
+) -> Outcome:
+    """Run one task and check what it returns: its own name, finite numbers, possible shares (``Score`` does)."""
+    ctx = dataclasses.replace(ctx, task=task.name, settings=settings, correct={}, subsets={})
+    started = time.perf_counter()
+    with frozen(predictor):
+        scores = task.evaluate(predictor, data, ctx)
+    if not isinstance(scores, list) or not scores or not all(isinstance(score, Score) for score in scores):
+        raise KdbenchError(f"task '{task.name}' returned no list of scores", "return a non-empty list of kdbench.Score")
+    stray = {score.task for score in scores} - {task.name} | {score.condition for score in scores} - {ctx.condition}
+    if stray:
+        raise KdbenchError(f"task '{task.name}' returned scores of {sorted(stray)}", "make them with ctx.share")
+    return Outcome(scores, ctx.correct, ctx.subsets, time.perf_counter() - started)
+
+
+def chosen_tasks(suite: Suite, plugins: Plugins, names: Sequence[str] | None) -> dict[str, tuple[Task, Any]]:
+    """The suite's tasks, or those of ``names``, which may be of any plugin, with their resolved settings."""
+    chosen = {}
+    for name in names if names is not None else suite.tasks:
+        task = plugins.tasks.get(name)
+        settings = suite.tasks[name].settings if name in suite.tasks else {}
+        chosen[name] = (task, task.resolve(settings))
+    return chosen
+
+
+def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> None:
+    """A model must map pixels to one logit a class; anything else is told before hours are spent."""
+    if not isinstance(model, nn.Module):
+        raise KdbenchError(f"the model is a {type(model).__name__}", "give a torch.nn.Module from pixels to logits")
+    images = dataset.test.images[:2].to(device).float() / 255
+    with frozen(model), torch.no_grad():
+        logits = model(images)
+    classes = len(dataset.class_names)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, classes):
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise KdbenchError(
+            f"the model returned {shape} for 2 images, expected (2, {classes}) logits",
+            f"'{dataset.name}' has {classes} classes",
+        )
+
+
+def evaluate(
+    model: nn.Module,
+    suite: str = "digits",
+    *,
+    tasks: Iterable[str] | None = None,
+    data_dir: str | Path | None = None,
+    condition: str | None = None,
+    device: str = "auto",
+    out: str | Path = "runs",
+    progress: bool = False,
+) -> Evaluation:
+    """Measure a model that exists already.
+
+    ``model`` maps pixels (B, 3, H, W) float32 in [0, 1] to logits (B, C); its mode and its parameters' gradients are
+    left as they were. ``tasks``: default all of the suite's that neither need training nor measure it; ``transfer``
+    trains the suite's source networks, or finds them under ``out``. ``condition`` is the condition the scores are
+    filed under, by default the suite's first. Raises ``KdbenchError`` on unknown names and a wrong number of classes.
+    """
+    plugins, setting = load_plugins(), load_suite(suite)
+    names = None if tasks is None else list(tasks)
+    chosen = chosen_tasks(setting, plugins, names)
+    if names is None:
+        chosen = {
+            name: (task, settings)
+            for name, (task, settings) in chosen.items()
+            if not task.needs_training and not task.sources(settings)
+        }
+    condition = condition or next(iter(setting.conditions))
+    setting.condition(condition)
+    where = resolve_device(device)
+    place = DataPlace.default(data_dir, progress=progress)
+    materials = load_materials(setting, plugins, place, ood="ood" in chosen)
+    graph = RunGraph(setting, materials.dataset, plugins, trainings_folder(Path(out), setting), where, progress)
+    original = next((parameter.device for parameter in model.parameters()), where) if _is_module(model) else where
+    try:
+        if _is_module(model):
+            model.to(where)
+        check_model(model, materials.dataset, where)
+        ctx = EvaluationContext(condition, where, None)
+        scores: list[Score] = []
+        correct: dict[str, Tensor] = {}
+        for name, (task, settings) in chosen.items():
+            sources = graph.shared(condition, task.sources(settings))
+            networks = {role: graph.load(trained) for role, trained in sources.items()}
+            with bar(f"measure {name}", shown=progress) as update:
+                step = dataclasses.replace(ctx, networks=networks, advance=functools.partial(update, note=""))
+                outcome = run_task(task, settings, model, materials.test, step)
+            scores += outcome.scores
+            correct |= {f"{name}/{key}": value for key, value in outcome.correct.items()}
+    finally:
+        if _is_module(model):
+            model.to(original)
+    return Evaluation(setting.name, scores, materials.hashes(), correct)
+
+
+def _is_module(model: object) -> bool:
+    return isinstance(model, nn.Module)
+
+
+def trainings_folder(out: Path, suite: Suite) -> Path:
+    """Where a suite's trained networks are kept, for every run under ``out``."""
+    return out / suite.name / "trainings"
+
+
+def open_checkpoint(path: Path, *, suite: str, model: str | None = None) -> nn.Module:
+    """The network in a checkpoint of ours, or in a plain state dict of the architecture ``model``.
+
+    A plain state dict may come from ``kdbench.models`` (with the suite's normalisation inside) or from the bare
+    network.
+    """
+    plugins = load_plugins()
+    if model is None:
+        return load_predictor(path, plugins=plugins)
+    setting = load_suite(suite)
+    classes = len(plugins.datasets.get(setting.dataset).class_names)
+    normalisation = (setting.mean, setting.std) if setting.mean and setting.std else None
+    network = models.build(plugins.models.get(model), num_classes=classes, normalisation=normalisation)
+    state, _ = load_checkpoint(path)
+    if not any(name.startswith("network.") for name in state):
+        state = {f"network.{name}": tensor for name, tensor in state.items()}
+        state |= {name: tensor for name, tensor in network.state_dict().items() if name.startswith("normalise.")}
+    load_weights(network, state, path)
+    return ready(network)

@@ -1,0 +1,86 @@
+"""Where, when and with what a record was made."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import importlib.metadata
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy
+import torch
+import torchvision
+
+from kdbench.records import Provenance
+
+
+def utc_now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _git(*arguments: str) -> str | None:
+    package = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", "-C", str(package), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@functools.cache
+def commit() -> tuple[str | None, bool | None]:
+    """Commit and dirty flag of the checkout kdbench runs from; (None, None) for an installed copy."""
+    top = _git("rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != Path(__file__).resolve().parent.parent:
+        return None, None
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    return _git("rev-parse", "HEAD"), None if status is None else bool(status)
+
+
+def processor() -> str:
+    """Model name of the processor, as the operating system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def collect(*, plugins: Mapping[str, str], device: torch.device, started: str, seconds: dict[str, float]) -> Provenance:
+    """The provenance of a run that ends now."""
+    revision, dirty = commit()
+    on_gpu = device.type == "cuda"
+    return Provenance(
+        kdbench_version=importlib.metadata.version("kdbench"),
+        kdbench_commit=revision,
+        kdbench_dirty=dirty,
+        plugins=dict(plugins),
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        torchvision=str(torchvision.__version__),
+        numpy=numpy.__version__,
+        cuda=torch.version.cuda if on_gpu else None,
+        device=device.type,
+        device_name=torch.cuda.get_device_name(device) if on_gpu else processor(),
+        threads=torch.get_num_threads(),
+        platform=platform.platform(),
+        started=started,
+        finished=utc_now(),
+        seconds={phase: round(duration, 3) for phase, duration in seconds.items()},
+        peak_memory_bytes=peak_memory_bytes(),
+        peak_device_memory_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else None,
+    )

@@ -1,0 +1,192 @@
+"""The record of a run: strict, validated, and written in one piece. Field docstrings are the schema's documentation."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdbench.checkpoint import write_atomically
+from kdbench.errors import KdbenchError
+from kdbench.specs import RunSpec, first_problem
+
+
+class Strict(BaseModel):
+    """No unknown fields, no conversions, no NaN."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Score(Strict):
+    """One measured number with the interval it is known to."""
+
+    task: str
+    """The task that measured it."""
+    metric: str
+    """What was measured, in the field's term: ``accuracy``, ``robust_accuracy``, ``ece``, ..."""
+    condition: str
+    """The suite's training condition whose student was measured."""
+    setting: dict[str, str | int | float | bool] = {}
+    """What tells this score from others of the same metric: corruption and severity, variant and steps, ..."""
+    value: float
+    """The number itself; accuracies and ECE are fractions in [0, 1]."""
+    unit: Literal["fraction"] | str = "fraction"
+    n: Annotated[int, Field(ge=1)]
+    """Examples behind it."""
+    ci_low: float
+    """Lower end of the 95 % interval: Wilson for shares, percentile bootstrap for ECE."""
+    ci_high: float
+    """Upper end of the 95 % interval."""
+    higher_is_better: bool = True
+
+    @model_validator(mode="after")
+    def _possible(self) -> Score:
+        numbers = (self.value, self.ci_low, self.ci_high)
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError(f"{self.task}/{self.metric} is not finite: {numbers}")
+        if self.ci_low > self.ci_high:
+            raise ValueError(f"{self.task}/{self.metric}: interval {self.ci_low} to {self.ci_high} is upside down")
+        if self.unit == "fraction" and not all(0 <= number <= 1 for number in numbers):
+            raise ValueError(f"{self.task}/{self.metric} is a fraction outside [0, 1]: {numbers}")
+        return self
+
+
+class NoiseFacts(Strict):
+    """What label noise really did to a training set."""
+
+    kind: str
+    """Registered name of the label noise."""
+    rate: float
+    """Nominal rate."""
+    seed: int
+    """Seed of the draw, independent of the training seed."""
+    realised: float
+    """Share of labels that are wrong."""
+    sha256: str
+    """SHA-256 of the observed label vector (int64, little endian), in the training set's order."""
+
+
+class TrainedNetwork(Strict):
+    """A network that took part in the run."""
+
+    training: str
+    """Digest of its training specification."""
+    sha256: str
+    """SHA-256 of its checkpoint file."""
+    precision: str
+    """Arithmetic of the training: ``float32`` or ``bfloat16`` (autocast)."""
+    seconds: float
+    """Wall time of its training, whenever that was."""
+    reused: bool
+    """Whether it was found already trained."""
+
+
+class Provenance(Strict):
+    """Where, when and with what the numbers were made."""
+
+    kdbench_version: str
+    kdbench_commit: str | None
+    """Git commit of the kdbench checkout, None when it runs from an installed wheel."""
+    kdbench_dirty: bool | None
+    """Whether that checkout had uncommitted changes."""
+    plugins: dict[str, str]
+    """Plugin entry point to the distribution and version that brought it."""
+    python: str
+    torch: str
+    torchvision: str
+    numpy: str
+    cuda: str | None
+    device: str
+    """``cpu`` or ``cuda``."""
+    device_name: str
+    """Model of the processor or the GPU."""
+    threads: int
+    """Threads that torch computed with."""
+    platform: str
+    started: str
+    """UTC, ISO 8601."""
+    finished: str
+    """UTC, ISO 8601."""
+    seconds: dict[str, float]
+    """Wall time of each phase: ``data``, ``train/<condition>/<network>``, ``evaluate/<condition>/<task>``."""
+    peak_memory_bytes: int
+    """Largest resident memory of the process."""
+    peak_device_memory_bytes: int | None
+    """Largest memory allocated on the GPU, None on a CPU."""
+
+
+class Hashes(Strict):
+    """What ties the scores to their inputs."""
+
+    datasets: dict[str, str]
+    """Data set to SHA-256 of its images and labels."""
+    sources: dict[str, str]
+    """Data set to the packaging it was read from."""
+    label_noise: dict[str, NoiseFacts]
+    """Condition to its label noise; conditions with clean labels are not listed."""
+    students: dict[str, TrainedNetwork]
+    """Condition to the measured student."""
+    networks: dict[str, TrainedNetwork]
+    """``<condition>/<role>`` to the teacher or reference network used there."""
+    subsets: dict[str, str]
+    """``<task>`` to the SHA-256 of the test indices that a costly task was measured on."""
+
+
+class Record(Strict):
+    """One seed's scorecard over the conditions of a suite."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    """Digest of ``spec``."""
+    status: Literal["finished", "failed"]
+    error: str | None = None
+    """Why a failed run failed, with the epoch."""
+    budget: Literal["standard", "extended"] = "standard"
+    """``extended`` when the method needed a longer schedule than its suite grants."""
+    checkpoint_rule: Literal["last"] = "last"
+    spec: RunSpec
+    """Everything that was asked for, complete: its digest is the run id."""
+    params_passed: dict[str, Any]
+    """Parameters as the user gave them; ``spec.params`` has the resolved ones."""
+    scores: list[Score]
+    provenance: Provenance
+    hashes: Hashes
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Record:
+        if self.run_id != self.spec.run_id:
+            raise ValueError(f"run_id {self.run_id} is not the digest of spec ({self.spec.run_id})")
+        if (self.status == "failed") != (self.error is not None):
+            raise ValueError("a failed record has an error, a finished one has none")
+        return self
+
+    def to_json(self) -> str:
+        """Indented JSON with a stable order of fields."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Write the record in one piece."""
+        write_atomically(path, self.to_json().encode())
+
+    def select(self, task: str, metric: str, **setting: Any) -> list[Score]:
+        """Scores of a task's metric whose setting has all of the given values."""
+        return [
+            score
+            for score in self.scores
+            if (score.task, score.metric) == (task, metric)
+            and all(score.setting.get(key) == value for key, value in setting.items())
+        ]
+
+
+def read_record(path: Path) -> Record:
+    """Read and validate a record file."""
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise KdbenchError(f"record {path}: {first_problem(error)}", "run again with --fresh") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KdbenchError(f"cannot read record {path}: {error}", "give the path of a record.json") from None

@@ -1,0 +1,211 @@
+"""What is to be done, as frozen values with one canonical form: suites, trainings, runs, and the hash of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from kdbench.errors import KdbenchError, unknown_name
+
+TRAINING_VERSION = 1
+"""Raised when the training loop changes what it computes; part of every training's hash."""
+
+
+class Spec(BaseModel):
+    """A frozen value; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def canonical_json(self) -> str:
+        """The one JSON text of this value: sorted keys, no spaces."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def digest(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:16]
+
+
+class LabelNoise(Spec):
+    """Label noise of a training set: which, how much, and from which seed, whatever the seed of the training."""
+
+    kind: str
+    rate: Annotated[float, Field(ge=0, le=1)]
+    seed: int = 0
+
+
+class Recipe(Spec):
+    """How a network is trained: SGD with momentum on batches of one shuffled pass per epoch."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["steps", "cosine", "one-cycle"] = "steps"
+    """``steps``: lr x gamma at each milestone epoch; ``cosine``: to 0; ``one-cycle``: linear up for the first
+    ``warmup`` share of training, linear down to 0."""
+    milestones: tuple[int, ...] = ()
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augmentation: Literal["none", "crop", "crop-flip"] = "crop-flip"
+    padding_mode: Literal["reflect", "zeros"] = "reflect"
+    drop_last: bool = False
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """``auto``: bfloat16 autocast where the device computes it natively, float32 elsewhere; the record says which."""
+
+    @model_validator(mode="after")
+    def _milestones_inside(self) -> Recipe:
+        if any(not 0 < milestone < self.epochs for milestone in self.milestones):
+            raise ValueError(f"milestones {self.milestones} must lie inside the {self.epochs} epochs")
+        return self
+
+
+class Condition(Spec):
+    """One training set of a suite: all of it or a stratified subset, with clean or noisy labels, and its recipe."""
+
+    noise: LabelNoise | None = None
+    train_size: Annotated[int, Field(ge=1)] | None = None
+    subset_seed: int = 0
+    recipe: Recipe
+
+
+class NetworkSpec(Spec):
+    """A network that the suite trains for others: a teacher, the reference student of a transfer attack."""
+
+    model: str
+    method: str
+    seed: int
+    params: dict[str, Any] = {}
+
+
+class TaskPlan(Spec):
+    """Where and how the suite runs one task."""
+
+    conditions: tuple[str, ...] | None = None
+    settings: dict[str, Any] = {}
+
+
+class Suite(Spec):
+    """A standard setting: data, networks, training conditions and tasks. Data, not code: a TOML file."""
+
+    name: str
+    version: int
+    title: str
+    why: str
+    dataset: str
+    ood: tuple[str, ...] = ()
+    """Out-of-distribution sets in order of preference; the first one at hand is used and named in the record."""
+    student: str
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    flip: bool = True
+    """Whether a mirrored image is still one of its class: no for digits."""
+    networks: dict[str, NetworkSpec] = {}
+    conditions: dict[str, Condition]
+    tasks: dict[str, TaskPlan]
+
+    @field_validator("conditions")
+    @classmethod
+    def _some_condition(cls, conditions: dict[str, Condition]) -> dict[str, Condition]:
+        if not conditions:
+            raise ValueError("a suite needs at least one condition")
+        return conditions
+
+    @model_validator(mode="after")
+    def _task_conditions_exist(self) -> Suite:
+        for name, plan in self.tasks.items():
+            unknown = set(plan.conditions or ()) - set(self.conditions)
+            if unknown:
+                raise ValueError(f"task {name} names conditions the suite has not: {sorted(unknown)}")
+        return self
+
+    def condition(self, name: str) -> Condition:
+        """The condition of that name; a miss is an error with the nearest right name."""
+        if name not in self.conditions:
+            raise unknown_name("condition", name, self.conditions, f"these are suite '{self.name}''s conditions")
+        return self.conditions[name]
+
+    def network(self, role: str) -> NetworkSpec:
+        """The network of that role; a miss is an error with the nearest right name."""
+        if role not in self.networks:
+            raise unknown_name("network role", role, self.networks, f"suite '{self.name}' does not provide it")
+        return self.networks[role]
+
+
+class Training(Spec):
+    """One node of the run graph: everything that decides what a trained network is. Its digest names the training."""
+
+    dataset: str
+    dataset_sha256: str
+    train_size: int | None
+    subset_seed: int
+    noise: LabelNoise | None
+    model: str
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
+    flip: bool
+    recipe: Recipe
+    method: str
+    method_source: str
+    params: dict[str, Any]
+    seed: int
+    needs: dict[str, str]
+    """Role to digest of the training that fills it."""
+    training_version: int = TRAINING_VERSION
+
+
+class RunSpec(Spec):
+    """One run: one method at one seed through a suite's conditions and tasks. Its digest is the run id."""
+
+    suite: Suite
+    method: str
+    method_source: str
+    params: dict[str, dict[str, Any]]
+    """Resolved parameters of the method for each condition."""
+    seed: int
+    tasks: dict[str, int]
+    """Task to the version of its definition."""
+    datasets: dict[str, str]
+    """Data set to the SHA-256 of its images and labels."""
+
+    @property
+    def run_id(self) -> str:
+        return self.digest()
+
+
+def _merged_recipes(raw: dict[str, Any]) -> dict[str, Any]:
+    """The suite's ``[recipe]`` under each condition's own values: files stay short, specs are complete."""
+    base = raw.pop("recipe", {})
+    conditions = {
+        name: {**condition, "recipe": {**base, **condition.get("recipe", {})}}
+        for name, condition in raw.get("conditions", {}).items()
+    }
+    return {**raw, "conditions": conditions}
+
+
+def read_suite(path: Path) -> Suite:
+    """Read and check one suite file; a mistake in it is one line that names file and field."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Suite.model_validate(_merged_recipes(raw))
+    except OSError as error:
+        raise KdbenchError(f"cannot read suite file {path}: {error.strerror}", "name a suite or a .toml file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise KdbenchError(f"suite file {path} is not TOML: {error}", "mend the line it names") from None
+    except ValidationError as error:
+        raise KdbenchError(f"suite file {path}: {first_problem(error)}", "compare it with kdbench/suites") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first finding of a validation error in one line: field, what is wrong, what was found."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "value"
+    message = problem["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(problem.get("input"), dict) else f", found {problem.get('input')!r}"
+    return f"{where}: {message[0].lower()}{message[1:]}{found}"

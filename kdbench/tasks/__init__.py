@@ -1,0 +1,17 @@
+"""The standard measurements, one file a task, and what a task author implements."""
+
+from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.calibration import Calibration
+from kdbench.tasks.clean import Clean
+from kdbench.tasks.corruption import Corruption
+from kdbench.tasks.noisy_label import NoisyLabel
+from kdbench.tasks.ood import OutOfDistribution
+from kdbench.tasks.pgd import PGD
+from kdbench.tasks.transfer import Transfer
+
+__all__ = ["EvaluationContext", "Task", "TestData", "builtin_tasks"]
+
+
+def builtin_tasks() -> list[Task]:
+    """The seven standard tasks."""
+    return [Clean(), OutOfDistribution(), PGD(), Corruption(), NoisyLabel(), Calibration(), Transfer()]

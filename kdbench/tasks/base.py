@@ -1,0 +1,131 @@
+"""What a task author implements, and what the harness lends a task."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from kdbench.data import ImageSet, stratified_subset
+from kdbench.errors import KdbenchError, unknown_name
+from kdbench.inference import predict
+from kdbench.metrics import wilson_interval
+from kdbench.records import Score
+from kdbench.specs import Condition, first_problem
+
+SUBSET_SEED = 0
+"""Seed of the stratified test subset that costly tasks share, the same for every method."""
+
+
+class Settings(BaseModel):
+    """Base of a task's settings: frozen, unknown ones refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class TestData:
+    """What students are measured on."""
+
+    __test__: ClassVar[bool] = False  # not a test class, whatever pytest thinks of its name
+
+    test: ImageSet
+    """The data set's test images and their true labels."""
+    ood: ImageSet | None = None
+    """Out-of-distribution images whose labels index the same classes."""
+    published_corruptions: Path | None = None
+    """Folder of the published CIFAR-C arrays, when they are at hand."""
+
+
+@dataclasses.dataclass
+class EvaluationContext:
+    """What the harness lends a task for one student."""
+
+    condition: str
+    device: torch.device
+    settings: Any
+    """The task's ``Settings``, resolved."""
+    networks: Mapping[str, nn.Module] = dataclasses.field(default_factory=dict)
+    """The networks that the task asked for in ``sources``: eval mode, frozen, logits."""
+    advance: Callable[[float], None] = lambda share: None
+    """Report progress as a share of the task in [0, 1]."""
+    task: str = ""
+    correct: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    """Per-example results that are kept beside the record, by name."""
+    subsets: dict[str, str] = dataclasses.field(default_factory=dict)
+    cache: dict[tuple[int, str], Tensor] = dataclasses.field(default_factory=dict)
+
+    def logits(self, predictor: nn.Module, images: ImageSet) -> Tensor:
+        """Logits (N, C) float32 of a whole image set; computed once for all tasks of a student."""
+        key = (id(predictor), images.sha256)
+        if key not in self.cache:
+            self.cache[key] = predict(predictor, images.images, device=self.device)
+        return self.cache[key]
+
+    def is_correct(self, predictor: nn.Module, images: ImageSet) -> Tensor:
+        """Bool (N,): which images of a set are classified correctly."""
+        return self.logits(predictor, images).argmax(1) == images.labels
+
+    def subset(self, images: ImageSet, size: int | None) -> Tensor:
+        """Indices (n,) int64 of the fixed stratified subset of that size, all of them for None; recorded."""
+        if size is None or size >= len(images):
+            index = torch.arange(len(images))
+        else:
+            index = stratified_subset(images.labels, size, SUBSET_SEED)
+        self.correct["index"] = index
+        self.subsets[self.task] = hashlib.sha256(index.numpy().astype("<i8").tobytes()).hexdigest()
+        return index
+
+    def keep(self, name: str, correct: Tensor) -> None:
+        """Keep per-example results beside the record."""
+        self.correct[name] = correct
+
+    def score(self, metric: str, value: float, n: int, interval: tuple[float, float], **options: Any) -> Score:
+        """A score of this task for this student. ``options``: setting, unit, higher_is_better."""
+        low, high = interval
+        options |= {"task": self.task, "condition": self.condition}
+        return Score(metric=metric, value=value, n=n, ci_low=low, ci_high=high, **options)
+
+    def share(self, metric: str, correct: Tensor, *, setting: Mapping[str, Any] | None = None, **options: Any) -> Score:
+        """A share of examples, from a bool tensor (n,), with its Wilson 95 % interval."""
+        hits, n = int(correct.sum()), len(correct)
+        return self.score(metric, hits / n, n, wilson_interval(hits, n), setting=dict(setting or {}), **options)
+
+
+class Task:
+    """A measurement of a trained student. A changed definition is a new ``version``; versions are never ranked
+    together."""
+
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    Settings: ClassVar[type[BaseModel]] = Settings
+    needs_training: ClassVar[bool] = False
+    """Whether it measures how the student was trained, so that it says nothing of a model from elsewhere."""
+
+    def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
+        """Measure ``predictor`` (pixels (B, 3, H, W) in [0, 1] to logits, eval mode, frozen)."""
+        raise NotImplementedError(f"{type(self).__name__} must define evaluate(predictor, data, ctx)")
+
+    def applies(self, condition: Condition) -> bool:
+        """Whether the task means something for students of this condition."""
+        return True
+
+    def sources(self, settings: Any) -> Iterable[str]:
+        """Roles of the suite's networks that must be trained for this task."""
+        return ()
+
+    def resolve(self, settings: Mapping[str, Any]) -> Any:
+        """The settings with defaults filled in; a mistake is an error that names it."""
+        for key in settings:
+            if key not in self.Settings.model_fields:
+                raise unknown_name(f"setting of task '{self.name}'", key, self.Settings.model_fields)
+        try:
+            return self.Settings.model_validate(dict(settings))
+        except ValidationError as error:
+            raise KdbenchError(f"task '{self.name}', setting {first_problem(error)}", "mend the suite file") from None

@@ -1,0 +1,74 @@
+"""T7: accuracy under the nineteen corruptions of CIFAR-C."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from kdbench import corruptions
+from kdbench.inference import predict
+from kdbench.metrics import wilson_interval
+from kdbench.records import Score
+from kdbench.tasks import base
+from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.training import derive_seed
+
+
+class Corruption(Task):
+    """Mean corruption accuracy: the mean over 19 corruptions of the mean over 5 severities (Hendrycks & Dietterich
+    2019); not mCE, nothing is divided by a reference network's error.
+
+    The published arrays are used when they are at hand and generated otherwise; ``setting.images`` says which. The
+    interval of a mean over cells is Wilson's with n images, as every cell shows the same ones.
+    """
+
+    name = "corruption"
+
+    class Settings(base.Settings):
+        """Which images, and from which seed the random corruptions are drawn."""
+
+        subset: Annotated[int, Field(ge=1)] | None = None
+        seed: int = 0
+
+    def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
+        index = ctx.subset(data.test, ctx.settings.subset)
+        labels = data.test.labels[index]
+        clean = ctx.is_correct(predictor, data.test)[index]
+        origin = "generated" if data.published_corruptions is None else "published"
+        scores, cells = [], []
+        for number, name in enumerate(corruptions.NAMES):
+            for severity in corruptions.SEVERITIES:
+                images = self._images(data, index, name, severity, ctx)
+                correct = predict(predictor, images, device=ctx.device).argmax(1) == labels
+                cells.append(correct)
+                ctx.keep(f"{name}-{severity}/correct", correct)
+                setting = {"corruption": name, "severity": severity, "images": origin}
+                scores.append(ctx.share("accuracy", correct, setting=setting))
+            ctx.advance((number + 1) / len(corruptions.NAMES))
+        return [*self._means(torch.stack(cells), clean, origin, ctx), *scores]
+
+    def _images(self, data: TestData, index: Tensor, name: str, severity: int, ctx: EvaluationContext) -> Tensor:
+        if data.published_corruptions is not None:
+            rows = data.test.source_index[index]
+            return corruptions.load_published(data.published_corruptions, name, severity, rows)
+        generator = torch.Generator(ctx.device)
+        generator.manual_seed(derive_seed(ctx.settings.seed, "corruption", name, severity))
+        return corruptions.corrupt(data.test.images[index].to(ctx.device), name, severity, generator=generator)
+
+    def _means(self, cells: Tensor, clean: Tensor, origin: str, ctx: EvaluationContext) -> list[Score]:
+        """mCA, and the mean over cells of #{clean and corrupted right} / #{clean right}."""
+        found = [ctx.score("mca", *_mean_share(cells), setting={"images": origin})]
+        if clean.any():
+            conditional = _mean_share(cells[:, clean])
+            found.append(ctx.score("conditional_mca", *conditional, setting={"images": origin}))
+        return found
+
+
+def _mean_share(cells: Tensor) -> tuple[float, int, tuple[float, float]]:
+    """Mean of bool (cells, n), n, and the interval of that share among n examples."""
+    n = cells.shape[1]
+    share = cells.double().mean().item()
+    return share, n, wilson_interval(share * n, n)

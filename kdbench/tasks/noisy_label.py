@@ -1,0 +1,25 @@
+"""T8: accuracy on clean test labels after training on noisy ones."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from kdbench.records import Score
+from kdbench.specs import Condition
+from kdbench.tasks.base import EvaluationContext, Task, TestData
+
+
+class NoisyLabel(Task):
+    """Share of all test images whose largest logit is the true class, for a student that was trained on noisy
+    labels; the last epoch's student, never the best one."""
+
+    name = "noisy_label"
+    needs_training = True
+
+    def applies(self, condition: Condition) -> bool:
+        return condition.noise is not None
+
+    def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
+        correct = ctx.is_correct(predictor, data.test)
+        ctx.keep("correct", correct)
+        return [ctx.share("accuracy", correct)]

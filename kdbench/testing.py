@@ -1,0 +1,179 @@
+"""The conformance kit: what every training method must satisfy, for the tests of plugin authors.
+
+    from kdbench.testing import check_method
+    from my_plugin import my_method
+
+    def test_conforms():
+        check_method(my_method)
+
+It trains tiny networks on random pixels, on the CPU, in seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.checkpoint import load_checkpoint
+from kdbench.inference import frozen, predict
+from kdbench.methods import Batch, MethodSpec
+from kdbench.models import ModelSpec, build
+from kdbench.specs import LabelNoise, Recipe, Training
+from kdbench.training import TrainingDivergedError, TrainSet, context, derive_seed, fit
+
+CPU = torch.device("cpu")
+TINY = ModelSpec("tiny", lambda *, num_classes: _TinyNetwork(num_classes), "a network for tests", image_size=32)
+RECIPE = Recipe(epochs=2, batch_size=10, lr=0.05, weight_decay=5e-4, augmentation="crop-flip")
+IMAGES = 24
+"""Two batches of ten and a last one of four."""
+
+
+class _TinyNetwork(nn.Module):
+    """Convolution, batch norm, pooling, linear: enough for everything that methods do to networks."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(pixels).mean((2, 3)))
+        return logits
+
+
+def check_method(
+    method: MethodSpec, *, params: Mapping[str, Any] | None = None, num_classes: tuple[int, ...] = (10, 100)
+) -> None:
+    """Check what a plugin author can get wrong; raises ``AssertionError`` that names the rule and what was found.
+
+    Finite scalar loss; gradients reach the student (and networks of the method's own that ask for them) and nothing
+    else; frozen networks stay as they were; no state is shared between runs; the same seed gives the same weights;
+    a last small batch and 10 as well as 100 classes work; an interrupted training ends where an uninterrupted one
+    does; the predictor gives one finite logit a class.
+    """
+    assert isinstance(method, MethodSpec), f"expected what @kdbench.method returns, found {type(method).__name__}"
+    resolved = method.validate(params or {})
+    for classes in num_classes:
+        trial = _Trial(method, resolved, classes)
+        trial.check_gradients()
+        first = trial.train(seed=0)
+        trial.train(seed=1)
+        _same(first, trial.train(seed=0), f"'{method.name}': the same seed gave other weights after another run")
+        _same(first, trial.train(seed=0, interrupted=True), f"'{method.name}': a resumed training ended differently")
+        trial.check_inputs_untouched()
+
+
+@dataclasses.dataclass
+class _Trial:
+    """One method on random pixels of some classes."""
+
+    method: MethodSpec
+    params: dict[str, Any]
+    classes: int
+
+    def __post_init__(self) -> None:
+        generator = torch.Generator().manual_seed(7)
+        pixels = torch.randint(0, 256, (IMAGES, 3, 32, 32), generator=generator).to(torch.uint8)
+        labels = torch.randint(0, self.classes, (IMAGES,), generator=generator)
+        self.data = TrainSet(pixels, labels, self.classes)
+        self.copy = (pixels.clone(), labels.clone())
+        self.networks = {role: self._network(number + 1) for number, role in enumerate(sorted(self.method.needs))}
+        self.before = {role: _tensors(network) for role, network in self.networks.items()}
+
+    def _network(self, seed: int) -> nn.Module:
+        return build(TINY, num_classes=self.classes, seed=seed)
+
+    def _spec(self, seed: int) -> Training:
+        return Training(
+            dataset="random pixels",
+            dataset_sha256="",
+            train_size=None,
+            subset_seed=0,
+            noise=LabelNoise(kind="symmetric", rate=0.4),
+            model="tiny",
+            mean=None,
+            std=None,
+            flip=True,
+            recipe=RECIPE,
+            method=self.method.name,
+            method_source=self.method.source,
+            params=self.params,
+            seed=seed,
+            needs=dict.fromkeys(self.networks, ""),
+        )
+
+    def check_gradients(self) -> None:
+        """One step by hand: a finite differentiable scalar whose gradient goes where it may."""
+        name, spec, student = self.method.name, self._spec(0), self._network(0)
+        for network in self.networks.values():
+            network.eval().requires_grad_(False)
+        ctx = context(spec, student, self.networks, self.classes, train_size=IMAGES, mean=self.data.mean(), device=CPU)
+        method = self.method.make(self.params)
+        method.setup(ctx)
+        method.on_epoch_start(ctx)
+        index = torch.arange(4)
+        drawn = method.views(self.data.images[index].float() / 255, ctx)
+        views = {"images": drawn} if isinstance(drawn, Tensor) else dict(drawn)
+        assert "images" in views, f"'{name}': views() returned {sorted(views)}, one must be named 'images'"
+        for view, images in views.items():
+            assert images.shape == (4, 3, 32, 32), f"'{name}': view '{view}' has shape {tuple(images.shape)}"
+            assert images.isfinite().all(), f"'{name}': view '{view}' is not finite"
+        loss = method.loss(Batch(views["images"], self.data.labels[index], index, views), ctx)
+        assert isinstance(loss, Tensor) and loss.ndim == 0, f"'{name}': the loss must be a scalar tensor"
+        assert loss.isfinite(), f"'{name}': the loss is {loss.item()}"
+        assert loss.requires_grad, f"'{name}': the loss does not depend on the student"
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        assert any(_moved(p) for p in student.parameters()), f"'{name}': no gradient reached the student"
+        for role, network in self.networks.items():
+            assert not any(_moved(p) for p in network.parameters()), f"'{name}': gradient reached the {role}"
+        for own, network in method.networks().items():
+            stray = any(_moved(p) for p in network.parameters() if not p.requires_grad)
+            assert not stray, f"'{name}': gradient reached frozen parameters of '{own}'"
+
+    def train(self, seed: int, *, interrupted: bool = False) -> dict[str, Tensor]:
+        """Two epochs; the tensors of the checkpoint."""
+        with tempfile.TemporaryDirectory() as folder:
+            for stop in (1, None) if interrupted else (None,):
+                student, method = self._network(derive_seed(seed, "init")), self.method.make(self.params)
+                try:
+                    fit(
+                        self._spec(seed), method, student, self.data, self.networks,
+                        folder=Path(folder), device=CPU, stop_after=stop,
+                    )  # fmt: skip
+                except TrainingDivergedError as error:
+                    raise AssertionError(f"'{self.method.name}' with {self.classes} classes: {error}") from None
+            tensors, metadata = load_checkpoint(Path(folder) / "checkpoint.safetensors")
+        owned = {"student": student, **method.networks()}
+        logits = predict(owned[metadata["predictor"]], self.data.images, device=CPU)
+        assert logits.shape == (IMAGES, self.classes), f"'{self.method.name}': predictor gave {tuple(logits.shape)}"
+        assert logits.isfinite().all(), f"'{self.method.name}': predictor gave logits that are not finite"
+        return tensors
+
+    def check_inputs_untouched(self) -> None:
+        """Data and borrowed networks are as they were."""
+        name, (images, labels) = self.method.name, self.copy
+        assert torch.equal(self.data.images, images), f"'{name}' changed the training images in place"
+        assert torch.equal(self.data.labels, labels), f"'{name}' changed the training labels in place"
+        for role, network in self.networks.items():
+            _same(self.before[role], _tensors(network), f"'{name}' changed the {role}")
+
+
+def _moved(parameter: nn.Parameter) -> bool:
+    return parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    with frozen(network):
+        return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def _same(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], message: str) -> None:
+    assert expected.keys() == found.keys(), f"{message}: tensors {sorted(expected.keys() ^ found.keys())}"
+    differing = [name for name, tensor in expected.items() if not torch.equal(tensor, found[name])]
+    assert not differing, f"{message}: {len(differing)} of {len(expected)} tensors differ, such as {differing[0]}"

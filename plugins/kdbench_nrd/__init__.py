@@ -1,0 +1,11 @@
+"""Neural vicinal risk minimisation (Shon et al. 2024)."""
+
+from __future__ import annotations
+
+import kdbench
+from kdbench_nrd.nrd import nrd
+
+
+@kdbench.hookimpl
+def kdbench_register_methods() -> list[kdbench.MethodSpec]:
+    return [nrd]

@@ -1,0 +1,72 @@
+"""What all tests share: one thread a process, a private cache, a tiny suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+TINY_SUITE = """
+name = "tiny"
+version = 1
+title = "A few digits"
+why = "Tests: everything of the digits suite in seconds."
+dataset = "digits"
+ood = ["digits-fonts"]
+student = "wrn-10-1"
+flip = false
+
+[networks.teacher]
+model = "wrn-10-1"
+method = "ce"
+seed = 1000
+
+[networks.reference]
+model = "wrn-10-1"
+method = "ce"
+seed = 2000
+
+[recipe]
+epochs = 3
+batch_size = 20
+lr = 0.1
+augmentation = "crop"
+
+[conditions.clean]
+train_size = 200
+
+[conditions.sym-40]
+train_size = 200
+noise = { kind = "symmetric", rate = 0.4, seed = 0 }
+
+[tasks.clean]
+[tasks.noisy_label]
+[tasks.calibration]
+
+[tasks.pgd]
+conditions = ["clean"]
+settings = { subset = 10, every_restart = 10, steps = [2, 3], restarts = 2 }
+
+[tasks.transfer]
+conditions = ["clean"]
+settings = { subset = 10, steps = 2 }
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread_and_a_private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Test processes run side by side, and a test must not find what an earlier session cached."""
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
+    os.environ["KDBENCH_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def tiny_suite(tmp_path: Path) -> Path:
+    """A suite file that trains and measures in a few seconds."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY_SUITE)
+    return path

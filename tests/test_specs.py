@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from kdbench.errors import KdbenchError
+from kdbench.specs import Condition, LabelNoise, Recipe, read_suite
+from kdbench.suites import builtin_suites
+from kdbench.training import learning_rate
+
+
+@pytest.mark.parametrize("path", builtin_suites(), ids=lambda path: path.stem)
+def test_builtin_suites_are_valid_and_named_like_their_files(path: Path) -> None:
+    suite = read_suite(path)
+    assert suite.name == path.stem
+    assert {"clean", "ood", "pgd", "corruption", "noisy_label", "calibration", "transfer"} == set(suite.tasks)
+    assert any(condition.noise is None for condition in suite.conditions.values())
+    assert any(condition.noise is not None for condition in suite.conditions.values())
+    assert len(suite.why) > 80
+
+
+def test_conditions_inherit_the_suite_recipe_and_override_it(tiny_suite: Path) -> None:
+    text = tiny_suite.read_text().replace("[conditions.sym-40]", "[conditions.sym-40]\nrecipe = { epochs = 7 }")
+    tiny_suite.write_text(text)
+    suite = read_suite(tiny_suite)
+    assert (suite.conditions["clean"].recipe.epochs, suite.conditions["sym-40"].recipe.epochs) == (3, 7)
+    assert suite.conditions["sym-40"].recipe.batch_size == 20
+
+
+def test_digest_depends_on_every_value_and_not_on_order() -> None:
+    recipe = Recipe(epochs=1, batch_size=2, lr=0.1)
+    a = Condition(recipe=recipe, noise=LabelNoise(kind="symmetric", rate=0.4))
+    b = Condition.model_validate({"noise": {"rate": 0.4, "kind": "symmetric"}, "recipe": recipe.model_dump()})
+    c = Condition(recipe=recipe, noise=LabelNoise(kind="symmetric", rate=0.4, seed=1))
+    assert a.digest() == b.digest() != c.digest()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("epochs = 3", "epochs = 0"), r"recipe\.epochs: input should be greater than or equal to 1, found 0"),
+        (("rate = 0.4", "rate = 1.4"), r"noise\.rate: input should be less than or equal to 1, found 1\.4"),
+        (("batch_size", "batchsize"), r"batch_size: field required"),
+        (('conditions = ["clean"]', 'conditions = ["dirty"]'), "task pgd names conditions the suite has not"),
+        (("name = ", "name "), "is not TOML"),
+        (("augmentation = ", 'schedule = "steps"\nmilestones = [9]\naugmentation = '), "must lie inside the 3 epochs"),
+    ],
+)
+def test_a_mistake_in_a_suite_file_names_the_field(tiny_suite: Path, change: tuple[str, str], message: str) -> None:
+    tiny_suite.write_text(tiny_suite.read_text().replace(*change, 1))
+    with pytest.raises(KdbenchError, match=message):
+        read_suite(tiny_suite)
+
+
+def test_learning_rate_schedules() -> None:
+    cosine = Recipe(epochs=2, batch_size=1, lr=0.3, schedule="cosine")
+    assert learning_rate(cosine, 0, 10) == pytest.approx(0.3)
+    assert learning_rate(cosine, 5, 10) == pytest.approx(0.15)
+    assert learning_rate(cosine, 9, 10) == pytest.approx(0.15 * (1 + math.cos(0.9 * math.pi)))
+    cycle = Recipe(epochs=2, batch_size=1, lr=1.0, schedule="one-cycle", warmup=0.2)
+    rates = [learning_rate(cycle, step, 10) for step in range(10)]
+    assert rates[0] == pytest.approx(1 / 3)
+    assert rates[2] == max(rates) == 1.0
+    assert rates[-1] == pytest.approx(1 / 8)
+    assert min(rates) > 0
+    steps = Recipe(epochs=4, batch_size=1, lr=1.0, milestones=(1, 3), gamma=0.5)
+    assert [learning_rate(steps, step, 8) for step in range(8)] == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
