@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError
+from kdbench.precision import full_precision
 
 BATCH_SIZE = 500
 Model = Callable[[Tensor], Tensor]
@@ -40,7 +41,6 @@ def frozen(model: Model) -> Iterator[None]:
             parameter.requires_grad_(requires_grad)
 
 
-@torch.no_grad()
 def predict(model: nn.Module, images: Tensor, *, device: torch.device, batch_size: int = BATCH_SIZE) -> Tensor:
     """Logits (N, C) float32 on the CPU for images (N, 3, H, W), uint8 or float32 in [0, 1].
 
@@ -54,7 +54,7 @@ def predict(model: nn.Module, images: Tensor, *, device: torch.device, batch_siz
         return found
 
     index = torch.arange(len(images), device=images.device)
-    with frozen(model), torch.autocast(device.type, enabled=False):
+    with full_precision(device), frozen(model), torch.no_grad():
         return torch.cat([part for _, part in in_batches(logits, index, batch_size)])
 
 

@@ -30,7 +30,7 @@ seed = 2000
 [recipe]
 epochs = 3
 batch_size = 20
-lr = 0.1
+lr = 0.03
 augmentation = "crop"
 
 [conditions.clean]

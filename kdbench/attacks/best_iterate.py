@@ -8,8 +8,8 @@ from torch import Tensor
 
 from kdbench.attacks._engine import trajectory
 from kdbench.attacks._inputs import as_labels, as_pixels, check_budget, check_count
-from kdbench.attacks._precision import full_precision
 from kdbench.inference import Model, frozen, in_batches
+from kdbench.precision import full_precision
 
 
 def pgd_best_iterate(

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from kdbench.attacks._engine import correct_predictions, trajectory
 from kdbench.attacks._inputs import as_labels, as_pixels, check_budget, check_count, check_start
-from kdbench.attacks._precision import full_precision
 from kdbench.attacks._result import PGDResult
 from kdbench.attacks._tally import Part, Tally, read_off
 from kdbench.errors import KdbenchError
 from kdbench.inference import Model, frozen, in_batches
+from kdbench.precision import full_precision
 
 
 def pgd(

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from kdbench.attacks._engine import correct_predictions
 from kdbench.attacks._inputs import as_labels, as_pixels
-from kdbench.attacks._precision import full_precision
 from kdbench.attacks.best_iterate import pgd_best_iterate
 from kdbench.errors import KdbenchError
 from kdbench.inference import Model, frozen
+from kdbench.precision import full_precision
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.attacks import frozen, pgd, pgd_best_iterate
-from kdbench.attacks._precision import full_precision
 from kdbench.errors import KdbenchError
 from kdbench.inference import in_batches
+from kdbench.precision import full_precision
 
 
 def run(model: Any, problem: Any, **changes: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""The arithmetic that an attack needs around a model, and its exact restoration."""
+"""Full float32 arithmetic around a measurement, and its exact restoration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import torch
 def full_precision(device: torch.device) -> Iterator[None]:
     """Autograd on, autocast off, TF32 and every other reduced float32 product off; all restored on exit.
 
-    A step takes the sign of the input gradient, and reduced precision flips the signs of small gradients.
+    Scores are float32. An attack's step takes the sign of the input gradient, and reduced precision flips the signs of
+    small gradients.
     """
     operators = _float32_products()
     before = [operator.fp32_precision for operator in operators]

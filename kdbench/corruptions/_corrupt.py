@@ -1,0 +1,75 @@
+"""``corrupt``: check what was asked for, then run one corruption over the images in chunks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kdbench.corruptions._pixels import to_bytes
+from kdbench.corruptions._table import SEVERITIES, TABLE
+from kdbench.errors import KdbenchError, unknown_name
+
+SIZE = 32
+"""Side in pixels of the images that the constants are made for."""
+
+CHUNK = 256
+"""Images worked on at once: the temporaries of a chunk fit in the cache, whole data sets would not fit in memory."""
+
+
+def corrupt(images: Tensor, name: str, severity: int, *, generator: torch.Generator | None = None) -> Tensor:
+    """Corrupt ``images`` as CIFAR-C does (Hendrycks & Dietterich 2019).
+
+    Args:
+        images: uint8 (N, 3, 32, 32), RGB.
+        name: one of ``NAMES``.
+        severity: 1 (mildest) to 5.
+        generator: source of all randomness, drawn per image; required unless ``name`` is in ``DETERMINISTIC``, ignored
+            if it is. It may live on another device than the images; equal states give equal images on the CPU.
+
+    Returns:
+        uint8 (N, 3, 32, 32) on the device of ``images``: the result clipped to [0, 255] and truncated, not rounded.
+
+    Raises:
+        KdbenchError: an unknown name, a severity outside 1 ... 5, images of another dtype or shape, a missing
+            generator, or a corruption whose OpenCV or texture files are not installed.
+
+    >>> grey = torch.full((1, 3, 32, 32), 100, dtype=torch.uint8)
+    >>> corrupt(grey, "brightness", 5)[0, :, 0, 0].tolist()  # 100 + 0.3 * 255 = 176.5, truncated
+    [176, 176, 176]
+    """
+    if name not in TABLE:
+        raise unknown_name("corruption", name, TABLE)
+    _check_severity(severity)
+    _check_images(images)
+    corruption = TABLE[name]
+    if generator is None:
+        if not corruption.deterministic:
+            raise KdbenchError(
+                f"corruption '{name}' is random and got no generator",
+                "pass generator=torch.Generator().manual_seed(...)",
+            )
+        generator = torch.Generator()
+    constants = corruption.constants[severity - 1]
+    corrupted = torch.empty(images.shape, dtype=torch.uint8, device=images.device)
+    for start in range(0, len(images), CHUNK):
+        pixels = images[start : start + CHUNK].to(torch.float32, memory_format=torch.contiguous_format)
+        corrupted[start : start + CHUNK] = to_bytes(corruption.function(pixels, constants, generator))
+    return corrupted
+
+
+def _check_severity(severity: int) -> None:
+    if not isinstance(severity, int) or severity not in SEVERITIES:
+        raise KdbenchError(f"severity is {severity!r}, expected a whole number from 1 to 5", "1 is the mildest")
+
+
+def _check_images(images: Tensor) -> None:
+    if images.dtype != torch.uint8:
+        raise KdbenchError(
+            f"images to corrupt are {images.dtype}, expected torch.uint8",
+            "corruptions work on stored pixels 0 ... 255: pass the images before they are scaled to [0, 1]",
+        )
+    if images.ndim != 4 or tuple(images.shape[1:]) != (3, SIZE, SIZE):
+        raise KdbenchError(
+            f"images to corrupt have shape {tuple(images.shape)}, expected (N, 3, {SIZE}, {SIZE})",
+            "the constants of CIFAR-C are for 32x32 RGB images, channels first",
+        )

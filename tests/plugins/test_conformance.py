@@ -1,0 +1,134 @@
+"""Every first-party method passes the kit that plugin authors use, and the kit finds what it is for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import kdbench
+from kdbench.plugins import load_plugins
+from kdbench.testing import check_method
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("ce", {}),
+        ("kd", {}),
+        ("kd", {"direction": "reverse", "alpha": 0.5}),
+        ("nrd", {}),
+        ("nrd", {"evaluated": "ema", "teacher_bn": "eval", "scale": "none", "cutout": 0}),
+    ],
+)
+def test_first_party_methods_conform(name: str, params: dict[str, Any]) -> None:
+    check_method(load_plugins().methods.get(name), params=params)
+
+
+def cross_entropy(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+    return nn.functional.cross_entropy(ctx.student(batch.images), batch.labels)
+
+
+def no_gradient(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+    return cross_entropy(batch, ctx).detach()
+
+
+def not_finite(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+    return cross_entropy(batch, ctx) / 0
+
+
+def vector(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+    return ctx.student(batch.images).sum(1)
+
+
+def ten_classes_only(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+    return nn.functional.cross_entropy(ctx.student(batch.images)[:, :10], batch.labels.clamp(max=9)) * (
+        float("nan") if ctx.num_classes != 10 else 1.0
+    )
+
+
+calls = 0
+
+
+def remembers_globally(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+    global calls
+    calls += 1
+    return cross_entropy(batch, ctx) * (1 + calls)
+
+
+def unseeded(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+    noise = torch.randn(batch.images.shape, generator=torch.Generator().manual_seed(torch.seed() % 2**31))
+    return nn.functional.cross_entropy(ctx.student(batch.images + 0.1 * noise), batch.labels)
+
+
+def trains_the_teacher(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+    ctx.teacher.requires_grad_(True)
+    return (ctx.student(batch.images) - ctx.teacher(batch.images)).square().mean()
+
+
+def spoils_teacher_statistics(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+    return (ctx.student(batch.images) - ctx.teacher.train()(batch.images).detach()).square().mean()
+
+
+class ForgetsItsAverage(kdbench.Method):
+    """Keeps an EMA that it does not list among its networks, so that a resumed training loses it."""
+
+    def setup(self, ctx: kdbench.Context) -> None:
+        self.ema = copy.deepcopy(ctx.student).requires_grad_(False)
+
+    def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        return (ctx.student(batch.images) - self.ema(batch.images)).square().mean() + cross_entropy(batch, ctx)
+
+    @torch.no_grad()
+    def after_step(self, ctx: kdbench.Context) -> None:
+        for average, current in zip(self.ema.parameters(), ctx.student.parameters(), strict=True):
+            average.lerp_(current, 0.5)
+
+
+class ForgetsItsMemory(kdbench.Method):
+    """Keeps a tensor that it does not list in ``state``."""
+
+    def setup(self, ctx: kdbench.Context) -> None:
+        self.memory = torch.zeros(ctx.train_size)
+
+    def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        self.memory[batch.index] += 1
+        return cross_entropy(batch, ctx) * (1 + self.memory[batch.index].mean())
+
+
+class KeepsItsMemory(ForgetsItsMemory):
+    """The same, listed."""
+
+    def state(self) -> Mapping[str, Tensor]:
+        return {"memory": self.memory}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.memory = state["memory"]
+
+
+@pytest.mark.parametrize(
+    ("target", "needs", "message"),
+    [
+        (no_gradient, (), "does not depend on the student"),
+        (not_finite, (), "the loss is inf"),
+        (vector, (), "must be a scalar"),
+        (ten_classes_only, (), "the loss is nan"),
+        (remembers_globally, (), "the same seed gave other weights"),
+        (unseeded, (), "the same seed gave other weights"),
+        (trains_the_teacher, ("teacher",), "gradient reached the teacher"),
+        (spoils_teacher_statistics, ("teacher",), "changed the teacher"),
+        (ForgetsItsAverage, (), "a resumed training ended differently"),
+        (ForgetsItsMemory, (), "a resumed training ended differently"),
+    ],
+)
+def test_the_kit_finds_what_an_author_got_wrong(target: Any, needs: tuple[str, ...], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_method(kdbench.method("wrong", needs=needs)(target))
+
+
+def test_the_kit_lets_a_listed_memory_pass() -> None:
+    check_method(kdbench.method("right")(KeepsItsMemory), num_classes=(10,))

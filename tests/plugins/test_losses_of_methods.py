@@ -1,0 +1,236 @@
+"""ce, kd and nrd against float64 computations written here, and the reductions they must satisfy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import kdbench
+from kdbench.methods import Method
+from kdbench.models import build
+from kdbench.plugins import load_plugins
+from kdbench.specs import Condition, LabelNoise, Recipe
+from kdbench.testing import TINY
+
+RECIPE = Recipe(epochs=1, batch_size=1, lr=0.1)
+
+
+class Fixed(nn.Module):
+    """A network whose logits are given, whatever it is shown."""
+
+    def __init__(self, logits: list[list[float]]) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor(logits))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.logits
+
+
+def make_context(student: nn.Module, teacher: nn.Module | None = None, classes: int = 3) -> kdbench.Context:
+    return kdbench.Context(
+        student=student, networks={} if teacher is None else {"teacher": teacher}, num_classes=classes, train_size=2,
+        device=torch.device("cpu"), generator=torch.Generator().manual_seed(0), augment=lambda images: images,
+        mean=(0.5, 0.5, 0.5), flip=True, noise_kind=None, noise_rate=0.0, epochs=1, steps=1,
+    )  # fmt: skip
+
+
+def make_batch(labels: list[int], **views: Tensor) -> kdbench.Batch:
+    images = torch.full((len(labels), 3, 32, 32), 0.5)
+    shown = {"images": images, **views}
+    return kdbench.Batch(shown["images"], torch.tensor(labels), torch.arange(len(labels)), shown)
+
+
+def make(name: str, **params: Any) -> Method:
+    spec = load_plugins().methods.get(name)
+    return spec.make(spec.validate(params))
+
+
+def softmax(logits: Any, temperature: float = 1.0) -> np.ndarray[Any, Any]:
+    scaled = np.exp(np.asarray(logits, dtype=np.float64) / temperature)
+    return scaled / scaled.sum(-1, keepdims=True)
+
+
+STUDENT, TEACHER, LABELS = [[2.0, 1.0, 0.0], [0.3, -1.2, 2.2]], [[3.0, 0.0, -1.0], [0.0, 0.1, 0.4]], [0, 2]
+
+
+def kd_by_hand(temperature: float, alpha: float, reverse: bool) -> float:
+    hard = -np.log(softmax(STUDENT)[range(2), LABELS])
+    s, t = softmax(STUDENT, temperature), softmax(TEACHER, temperature)
+    a, b = (s, t) if reverse else (t, s)
+    soft = (a * np.log(a / b)).sum(1)
+    return float(((1 - alpha) * hard + alpha * temperature**2 * soft).mean())
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0, 10.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.4, 0.9, 1.0])
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_kd_equals_its_formula(temperature: float, alpha: float, direction: str) -> None:
+    method = make("kd", temperature=temperature, alpha=alpha, direction=direction)
+    loss = method.loss(make_batch(LABELS), make_context(Fixed(STUDENT), Fixed(TEACHER)))
+    assert loss.item() == pytest.approx(kd_by_hand(temperature, alpha, direction == "reverse"), rel=1e-5)
+
+
+@pytest.mark.parametrize(("direction", "expected"), [("forward", 0.489198), ("reverse", 0.486394)])
+def test_kd_known_answer(direction: str, expected: float) -> None:
+    ctx = make_context(Fixed(STUDENT[:1]), Fixed(TEACHER[:1]))
+    assert make("kd", direction=direction).loss(make_batch([0]), ctx).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_kd_with_alpha_0_is_ce_in_value_and_gradient() -> None:
+    gradients = []
+    for name, params in (("kd", {"alpha": 0.0}), ("ce", {})):
+        student = Fixed(STUDENT)
+        make(name, **params).loss(make_batch(LABELS), make_context(student, Fixed(TEACHER))).backward()
+        assert student.logits.grad is not None
+        gradients.append(student.logits.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_kd_with_alpha_1_and_an_equal_teacher_is_0_without_gradient() -> None:
+    student = Fixed(STUDENT)
+    loss = make("kd", alpha=1.0).loss(make_batch(LABELS), make_context(student, Fixed(STUDENT)))
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert student.logits.grad is not None
+    assert student.logits.grad.abs().max().item() < 1e-6
+
+
+def nrd_by_hand(student: Any, teacher: Any, labels: list[int], pi2: float, scaled: bool) -> float:
+    onehot, ys, yt = np.eye(3)[labels], softmax(student), softmax(teacher)
+    pi = ((1 - pi2) / 2, pi2, (1 - pi2) / 2)
+    m = pi[0] * onehot + pi[1] * ys + pi[2] * yt
+
+    def kl(a: Any) -> Any:
+        return np.where(a > 0, a * np.log(np.where(a > 0, a, 1) / m), 0).sum(1)
+
+    total = pi[0] * kl(onehot) + pi[1] * kl(ys) + pi[2] * kl(yt)
+    scale = -1 / ((1 - pi[0]) * math.log(1 - pi[0])) if scaled else 1.0
+    return float(scale * total.mean())
+
+
+@pytest.mark.parametrize("pi2", [0.2, 0.6, 0.8])
+@pytest.mark.parametrize("scale", ["gjs", "none"])
+def test_nrd_equals_its_formula(pi2: float, scale: str) -> None:
+    method = make("nrd", pi2=pi2, scale=scale)
+    student = Fixed(STUDENT)
+    ctx = make_context(student)
+    method.setup(ctx)
+    ema = method.networks()["ema"]
+    ema.load_state_dict(Fixed(TEACHER).state_dict())
+    loss = method.loss(make_batch(LABELS, teacher=torch.zeros(2, 3, 32, 32)), ctx)
+    expected = nrd_by_hand(STUDENT, TEACHER, LABELS, pi2, scale == "gjs")
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss.backward()
+    assert student.logits.grad is not None
+    assert student.logits.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in ema.parameters())
+
+
+def test_nrd_known_answer() -> None:
+    method = make("nrd", pi2=0.6, scale="none")
+    ctx = make_context(Fixed([[math.log(0.7), math.log(0.2), math.log(0.1)]]))
+    method.setup(ctx)
+    teacher = Fixed([[math.log(0.5), math.log(0.3), math.log(0.2)]])
+    method.networks()["ema"].load_state_dict(teacher.state_dict())
+    loss = method.loss(make_batch([0], teacher=torch.zeros(1, 3, 32, 32)), ctx)
+    assert loss.item() == pytest.approx(0.088423, abs=1e-5)
+    assert 0 <= loss.item() <= -(0.2 * math.log(0.2) * 2 + 0.6 * math.log(0.6))
+
+
+def test_nrd_teacher_is_a_moving_average_of_parameters_with_copied_buffers() -> None:
+    student = build(TINY, num_classes=3, seed=0).train()
+    ctx, method = make_context(student), make("nrd")
+    method.setup(ctx)
+    ema = method.networks()["ema"]
+    before = {name: p.detach().clone() for name, p in ema.named_parameters()}
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+        student(torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2)))
+    method.after_step(ctx)
+    for name, new in student.named_parameters():
+        torch.testing.assert_close(ema.get_parameter(name), 0.99 * before[name] + 0.01 * new)
+    for name, buffer in student.named_buffers():
+        assert torch.equal(ema.get_buffer(name), buffer)
+
+
+@pytest.mark.parametrize("mode", ["batch", "eval"])
+def test_nrd_teacher_statistics_follow_the_option(mode: str) -> None:
+    ctx, method = make_context(build(TINY, num_classes=3, seed=0)), make("nrd", teacher_bn=mode)
+    method.setup(ctx)
+    method.on_epoch_start(ctx)
+    assert method.networks()["ema"].training is (mode == "batch")
+
+
+def test_nrd_draws_two_independent_views_and_spares_the_teacher_the_strong_one() -> None:
+    ctx, method = make_context(build(TINY, num_classes=3, seed=0)), make("nrd")
+    images = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    views = method.views(images, ctx)
+    assert isinstance(views, dict)
+    assert set(views) == {"images", "teacher"}
+
+    def grey(view: Tensor) -> Tensor:
+        return ((view - 0.5).abs() < 1e-6).all(1).float().mean((1, 2))
+
+    assert (grey(views["images"]) > 0.04).all()  # Cutout in the mean colour: at least a corner of 8 x 8
+    assert (grey(views["teacher"]) == 0).all()
+
+
+@pytest.mark.parametrize("name", ["ce", "kd", "nrd"])
+def test_doubling_the_batch_by_repetition_changes_nothing(name: str) -> None:
+    losses = []
+    for repeat in (1, 2):
+        ctx = make_context(Fixed(STUDENT * repeat), Fixed(TEACHER * repeat))
+        method = make(name)
+        method.setup(ctx)
+        losses.append(method.loss(make_batch(LABELS * repeat, teacher=torch.zeros(1)), ctx).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def resolved(dataset: str, noise: LabelNoise | None, suite: str = "s") -> tuple[dict[str, Any], dict[str, Any]]:
+    condition = Condition(recipe=RECIPE, noise=noise)
+    return load_plugins().methods.get("nrd").resolve({}, suite=suite, dataset=dataset, condition=condition)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kind", "rates"),
+    [
+        ("cifar10", "symmetric", {0.2: 0.6, 0.4: 0.6, 0.6: 0.5, 0.8: 0.5}),
+        ("cifar10", "symmetric-inclusive", {0.2: 0.6, 0.4: 0.6, 0.6: 0.5, 0.8: 0.5}),
+        ("cifar10", "asymmetric-cifar10", {0.2: 0.8, 0.4: 0.7}),
+        ("cifar100", "symmetric", {0.2: 0.6, 0.4: 0.6, 0.6: 0.6, 0.8: 0.7}),
+        ("cifar100", "asymmetric-cifar100", {0.2: 0.5, 0.4: 0.2}),
+    ],
+)
+def test_nrd_defaults_are_the_papers_table(dataset: str, kind: str, rates: dict[float, float]) -> None:
+    for rate, pi2 in rates.items():
+        assert resolved(dataset, LabelNoise(kind=kind, rate=rate))[0]["pi2"] == pi2
+    assert resolved(dataset, None)[0]["pi2"] == 0.6
+
+
+def test_nrd_learning_rate_and_decay_only_where_the_papers_recipe_runs() -> None:
+    assert resolved("cifar10", None)[1] == {}
+    assert resolved("cifar10", None, "nrd-cifar10")[1] == {"lr": 0.1, "weight_decay": 5e-4}
+    asymmetric = LabelNoise(kind="asymmetric-cifar10", rate=0.4)
+    assert resolved("cifar10", asymmetric, "nrd-cifar10")[1] == {"lr": 0.1, "weight_decay": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("nrd", {"pi2": 1.0}, "pi2: input should be less than 1"),
+        ("nrd", {"decay": 1.0}, "decay: input should be less than 1"),
+        ("nrd", {"scale": "both"}, "scale: input should be 'gjs' or 'none', found 'both'"),
+        ("kd", {"temperature": 0}, "temperature: input should be greater than 0"),
+        ("kd", {"alpha": -0.1}, "alpha: input should be greater than or equal to 0"),
+    ],
+)
+def test_values_out_of_range_are_named(name: str, params: dict[str, Any], message: str) -> None:
+
+    with pytest.raises(kdbench.KdbenchError, match=message):
+        make(name, **params)
