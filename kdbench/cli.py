@@ -34,6 +34,7 @@ DataDir = Annotated[
     typer.Option("--data-dir", envvar="KDBENCH_DATA_DIR", help="Folder of image sets, official or class folders."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Download = Annotated[bool, typer.Option("--download/--no-download", help="Fetch data that are not at hand.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Out = Annotated[Path, typer.Option(help="Folder for runs and trained networks.")]
 Tasks = Annotated[str | None, typer.Option(help="Comma-separated tasks; default: all of the suite's.")]
@@ -94,7 +95,7 @@ def run(
     device: Device = "auto",
     out: Out = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and measure anew what is finished already.")] = False,
-    download: Annotated[bool, typer.Option("--download", help="Download missing data.")] = False,
+    download: Download = True,
     as_json: Json = False,
 ) -> None:
     """Train a method under a suite's conditions and measure it on every axis."""
@@ -147,21 +148,29 @@ def _print_records(records: list[Record]) -> None:
 @app.command()
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of kdbench, or a plain state dict with --model.")],
-    suite: Annotated[str, typer.Option(help="Suite whose data and tasks to use.")] = "digits",
+    suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the checkpoint's own.")] = None,
     model: Annotated[str | None, typer.Option(help="Architecture of a plain state dict.")] = None,
     tasks: Tasks = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     out: Out = Path("runs"),
+    download: Download = True,
     as_json: Json = False,
 ) -> None:
     """Measure a network that is trained already."""
     from kdbench.evaluation import evaluate as measure
     from kdbench.evaluation import open_checkpoint
 
-    network = open_checkpoint(checkpoint, suite=suite, model=model)
+    network, suite = open_checkpoint(checkpoint, suite=suite, model=model)
     result = measure(
-        network, suite, tasks=_names(tasks), data_dir=data_dir, device=device, out=out, progress=not as_json
+        network,
+        suite,
+        tasks=_names(tasks),
+        data_dir=data_dir,
+        device=device,
+        out=out,
+        download=download,
+        progress=not as_json,
     )
     if as_json:
         print(json.dumps(result.to_dict()))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kdbench import corruptions, models
 from kdbench.checkpoint import load_checkpoint
-from kdbench.data import DataPlace, Dataset, load_dataset
+from kdbench.data import DataPlace, Dataset, DatasetSpec, load_dataset
 from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
 from kdbench.graph import RunGraph, load_predictor, load_weights, ready
@@ -79,12 +79,12 @@ class Materials:
 def load_materials(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bool) -> Materials:
     """Load a suite's data; with ``ood`` the first of its out-of-distribution sets that is at hand, else the first
     that can be downloaded."""
-    dataset = load_dataset(plugins.datasets.get(suite.dataset), place)
+    dataset = _load(plugins.datasets.get(suite.dataset), place)
     away = None
     if ood and suite.ood:
         candidates = [plugins.datasets.get(name) for name in suite.ood]
         chosen = next((spec for spec in candidates if spec.available(place)), candidates[0])
-        away = dataclasses.replace(load_dataset(chosen, place).test, name=chosen.name)
+        away = dataclasses.replace(_load(chosen, place).test, name=chosen.name)
         if away.class_names != dataset.class_names:
             raise KdbenchError(
                 f"out-of-distribution set '{chosen.name}' has other classes than '{dataset.name}'",
@@ -94,6 +94,14 @@ def load_materials(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: boo
     if published is not None and dataset.test.source != "official archive":
         published = None  # its rows are keyed to the official order, which class folders do not keep
     return Materials(dataset, TestData(dataset.test, away, published))
+
+
+def _load(spec: DatasetSpec, place: DataPlace) -> Dataset:
+    if place.data_dir is not None and not place.data_dir.is_dir() and not spec.available(place):
+        raise KdbenchError(
+            f"data folder {place.data_dir} does not exist", "mend --data-dir or KDBENCH_DATA_DIR, or leave it out"
+        )
+    return load_dataset(spec, place)
 
 
 def run_task(
@@ -151,6 +159,7 @@ def evaluate(
     condition: str | None = None,
     device: str = "auto",
     out: str | Path = "runs",
+    download: bool = True,
     progress: bool = False,
 ) -> Evaluation:
     """Measure a model that exists already.
@@ -172,7 +181,7 @@ def evaluate(
     condition = condition or next(iter(setting.conditions))
     setting.condition(condition)
     where = resolve_device(device)
-    place = DataPlace.default(data_dir, progress=progress)
+    place = DataPlace.default(data_dir, download=download, progress=progress)
     materials = load_materials(setting, plugins, place, ood="ood" in chosen)
     graph = RunGraph(setting, materials.dataset, plugins, trainings_folder(Path(out), setting), where, progress)
     original = next((parameter.device for parameter in model.parameters()), where) if _is_module(model) else where
@@ -206,22 +215,25 @@ def trainings_folder(out: Path, suite: Suite) -> Path:
     return out / suite.name / "trainings"
 
 
-def open_checkpoint(path: Path, *, suite: str, model: str | None = None) -> nn.Module:
-    """The network in a checkpoint of ours, or in a plain state dict of the architecture ``model``.
+def open_checkpoint(path: Path, *, suite: str | None = None, model: str | None = None) -> tuple[nn.Module, str]:
+    """The network in a checkpoint of ours, or in a plain state dict of the architecture ``model``, and its suite.
 
-    A plain state dict may come from ``kdbench.models`` (with the suite's normalisation inside) or from the bare
-    network.
+    Ours knows the suite it was trained in; a plain state dict is measured on ``digits`` unless ``suite`` says
+    otherwise, and may come from ``kdbench.models`` (normalisation inside) or from the bare network (the suite's
+    normalisation is put in front of it).
     """
     plugins = load_plugins()
+    state, metadata = load_checkpoint(path)
     if model is None:
-        return load_predictor(path, plugins=plugins)
+        network = load_predictor(path, plugins=plugins)
+        return network, suite or metadata["training"]["suite"]
+    suite = suite or "digits"
     setting = load_suite(suite)
     classes = len(plugins.datasets.get(setting.dataset).class_names)
     normalisation = (setting.mean, setting.std) if setting.mean and setting.std else None
     network = models.build(plugins.models.get(model), num_classes=classes, normalisation=normalisation)
-    state, _ = load_checkpoint(path)
     if not any(name.startswith("network.") for name in state):
         state = {f"network.{name}": tensor for name, tensor in state.items()}
         state |= {name: tensor for name, tensor in network.state_dict().items() if name.startswith("normalise.")}
     load_weights(network, state, path)
-    return ready(network)
+    return ready(network), suite

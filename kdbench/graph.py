@@ -84,6 +84,7 @@ class RunGraph:
         precision = resolve_precision(setting.recipe.precision, self.device)
         train = self._train_images()
         return Training(
+            suite=self.suite.name,
             dataset=self.suite.dataset,
             dataset_sha256=train.sha256,
             train_size=setting.train_size,

@@ -46,13 +46,14 @@ def run(
     device: str = "auto",
     out: str | Path = "runs",
     fresh: bool = False,
-    download: bool = False,
+    download: bool = True,
     progress: bool = False,
 ) -> Record:
     """Train ``method`` under a suite's conditions, measure it on the suite's tasks, and write the record.
 
     The record lies at ``<out>/<suite>/<method>/<run_id>/record.json``. A finished run of the same specification is
     returned as it is; ``fresh`` trains and measures it anew (shared teachers are kept). An interrupted one goes on.
+    Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false.
     Raises ``KdbenchError`` for every mistake in what was asked, before anything is trained.
     """
     started, clock = provenance.utc_now(), time.perf_counter()

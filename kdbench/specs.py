@@ -141,6 +141,7 @@ class Suite(Spec):
 class Training(Spec):
     """One node of the run graph: everything that decides what a trained network is. Its digest names the training."""
 
+    suite: str
     dataset: str
     dataset_sha256: str
     train_size: int | None

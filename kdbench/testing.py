@@ -91,6 +91,7 @@ class _Trial:
 
     def _spec(self, seed: int) -> Training:
         return Training(
+            suite="conformance",
             dataset="random pixels",
             dataset_sha256="",
             train_size=None,

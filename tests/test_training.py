@@ -22,7 +22,8 @@ CPU = torch.device("cpu")
 
 def training(recipe: Recipe, seed: int = 0) -> Training:
     return Training(
-        dataset="x", dataset_sha256="", train_size=None, subset_seed=0, noise=LabelNoise(kind="symmetric", rate=0.25),
+        suite="x", dataset="x", dataset_sha256="", train_size=None, subset_seed=0,
+        noise=LabelNoise(kind="symmetric", rate=0.25),
         model="tiny", mean=None, std=None, flip=True, recipe=recipe, method="m", method_source="", params={}, seed=seed,
         needs={},
     )  # fmt: skip

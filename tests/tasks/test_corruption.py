@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from kdbench.corruptions import NAMES, corrupt
+from kdbench.data import make_image_set
+from kdbench.errors import KdbenchError
+from kdbench.evaluation import Outcome
+from kdbench.tasks import TestData
+from kdbench.tasks.corruption import Corruption
+from tests.tasks.helpers import Nearest, assert_share, flat, image_set, measure, one, select
+
+CELLS = [(name, severity) for name in NAMES for severity in (1, 2, 3, 4, 5)]
+TWO = (100, 150)
+
+
+class Seeing(Nearest):
+    """Remembers every batch of images it was shown, as bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(TWO)
+        self.seen: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append((images * 255).round().byte())
+        return super().forward(images)
+
+
+def pictures(count: int = 16) -> TestData:
+    """Random pictures of two classes, dim or bright red, a quarter of them with the wrong label."""
+    random = np.random.default_rng(5)
+    labels = [number % 2 for number in range(count)]
+    centre = np.array([TWO[label if number % 4 else 1 - label] for number, label in enumerate(labels)])
+    levels = centre[:, None, None, None] + random.integers(-15, 16, (count, 1, 1, 1))
+    levels = levels + random.integers(-60, 61, (count, 3, 32, 32))
+    images = torch.from_numpy(np.clip(levels, 0, 255).astype(np.uint8))
+    return TestData(image_set(images, labels, classes=2))
+
+
+@pytest.fixture(scope="module")
+def generated() -> tuple[Outcome, Seeing]:
+    model = Seeing()
+    return measure(Corruption(), model, pictures(), subset=12), model
+
+
+def test_ninety_five_cells_and_their_means(generated: tuple[Outcome, Seeing]) -> None:
+    outcome, _ = generated
+    data = pictures()
+    index = outcome.correct["index"]
+    assert len(index) == 12
+    pixels = data.test.images.numpy()[:, 0].mean((1, 2))
+    clean = ((pixels > 125) == data.test.labels.numpy())[index.numpy()]
+    assert 0 < clean.sum() < 12
+    cells = select(outcome, "accuracy")
+    assert [(score.setting["corruption"], score.setting["severity"]) for score in cells] == CELLS
+    kept = {cell: outcome.correct[f"{cell[0]}-{cell[1]}/correct"].numpy() for cell in CELLS}
+    for score, (name, severity) in zip(cells, CELLS, strict=True):
+        assert_share(score, kept[name, severity].sum(), 12)
+        assert score.setting == {"corruption": name, "severity": severity, "images": "generated"}
+    by_corruption = [np.mean([kept[name, severity].mean() for severity in (1, 2, 3, 4, 5)]) for name in NAMES]
+    assert len(by_corruption) == 19
+    mca, conditional = one(outcome, "mca"), one(outcome, "conditional_mca")
+    assert mca.value == pytest.approx(np.mean(by_corruption), abs=1e-12)
+    ratios = [(kept[cell] & clean).sum() / clean.sum() for cell in CELLS]
+    assert conditional.value == pytest.approx(np.mean(ratios), abs=1e-12)
+    assert (mca.n, conditional.n) == (12, clean.sum())
+    assert mca.setting == conditional.setting == {"images": "generated"}
+    assert mca.value != conditional.value
+    assert len(outcome.scores) == 97
+    assert len({score.value for score in cells}) > 2, "the cells must differ to tell the means apart"
+
+
+def test_the_interval_of_a_mean_is_that_of_as_many_images_as_a_cell_shows(generated: tuple[Outcome, Seeing]) -> None:
+    mca = one(generated[0], "mca")
+    low, high = (binomtest(k, 12).proportion_ci(0.95, "wilson") for k in (int(mca.value * 12), int(mca.value * 12) + 1))
+    assert low.low <= mca.ci_low <= high.low
+    assert low.high <= mca.ci_high <= high.high
+    assert mca.ci_low < mca.value < mca.ci_high
+
+
+def test_the_images_are_those_of_the_subset_corrupted(generated: tuple[Outcome, Seeing]) -> None:
+    outcome, model = generated
+    images = pictures().test.images[outcome.correct["index"]]
+    corrupted = model.seen[1:]  # the first batch is the clean test set
+    assert len(corrupted) == 95
+    for number, (name, severity) in enumerate(CELLS):
+        if name in ("brightness", "contrast", "pixelate", "jpeg_compression", "saturate"):
+            assert torch.equal(corrupted[number], corrupt(images, name, severity)), (name, severity)
+        assert corrupted[number].shape == images.shape
+        assert not torch.equal(corrupted[number], images), (name, severity)
+
+
+def test_one_seed_one_set_of_images(generated: tuple[Outcome, Seeing]) -> None:
+    outcome, model = generated
+    again, other = Seeing(), Seeing()
+    assert measure(Corruption(), again, pictures(), subset=12).scores == outcome.scores
+    assert all(torch.equal(*pair) for pair in zip(again.seen, model.seen, strict=True))
+    measure(Corruption(), other, pictures(), subset=12, seed=1)
+    same = {cell for cell, *pair in zip(CELLS, other.seen[1:], model.seen[1:], strict=True) if torch.equal(*pair)}
+    assert {name for name, _ in same} >= {"brightness", "contrast", "pixelate", "jpeg_compression"}
+    assert not {name for name, _ in same} & {"gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "fog"}
+
+
+def test_noise_of_two_severities_is_drawn_apart(generated: tuple[Outcome, Seeing]) -> None:
+    """Were one stream used for all severities, the noise would be the same up to its strength."""
+    outcome, model = generated
+    images = pictures().test.images[outcome.correct["index"]].int()
+    first, second = (model.seen[1 + CELLS.index(("gaussian_noise", s))].int() - images for s in (1, 5))
+    correlation = np.corrcoef(first.flatten().numpy(), second.flatten().numpy())[0, 1]
+    assert abs(correlation) < 0.05
+
+
+def test_no_conditional_mean_where_nothing_was_right(tmp_path: Path) -> None:
+    table = np.zeros((19, 5, 2), dtype=bool)
+    data = TestData(image_set(flat([100, 102]), [1, 1], classes=2), published_corruptions=tmp_path)
+    _publish(tmp_path, data, table)
+    outcome = measure(Corruption(), Nearest(TWO), data)
+    assert not select(outcome, "conditional_mca")
+    assert one(outcome, "mca").value == 0
+
+
+ROWS = (17, 4321, 9999, 0, 250, 5)
+
+
+def _publish(folder: Path, data: TestData, table: np.ndarray) -> None:
+    """Arrays of the published shape, mostly holes: image i of the set is right in a cell where the table says so."""
+    for c, name in enumerate(NAMES):
+        shape = (50_000, 32, 32, 3)
+        array = np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
+        for s, i in np.ndindex(5, len(data.test)):
+            label = int(data.test.labels[i])
+            shown = label if table[c, s, i] else 1 - label
+            array[10_000 * s + int(data.test.source_index[i])] = (TWO[shown], 7, 9)
+        array.flush()
+
+
+def test_published_arrays_are_used_and_paired_by_the_source_order(tmp_path: Path) -> None:
+    images = flat([100, 101, 103, 150, 149, 104])
+    made = make_image_set(
+        "made/test", images, torch.tensor([0, 0, 0, 1, 1, 1]), ("a", "b"), "official archive", torch.tensor(ROWS)
+    )
+    assert made.source_index.tolist() != list(ROWS), "the canonical order must differ from the source's"
+    data = TestData(made, published_corruptions=tmp_path)
+    table = np.random.default_rng(0).random((19, 5, 6)) < 0.7
+    _publish(tmp_path, data, table)
+    outcome = measure(Corruption(), Nearest(TWO), data)
+    for (c, name), s in ((pair, s) for pair in enumerate(NAMES) for s in range(5)):
+        assert np.array_equal(outcome.correct[f"{name}-{s + 1}/correct"].numpy(), table[c, s]), (name, s)
+        score = one(outcome, "accuracy", corruption=name, severity=s + 1)
+        assert score.setting["images"] == "published"
+    assert one(outcome, "mca").setting == {"images": "published"}
+    assert one(outcome, "mca").value == pytest.approx(table.mean(), abs=1e-12)
+    seen = made.images.numpy()[:, 0, 0, 0]
+    clean = (seen > 125) == made.labels.numpy()
+    assert clean.sum() == 5
+    assert one(outcome, "conditional_mca").value == pytest.approx(table[:, :, clean].mean(), abs=1e-12)
+
+    part = measure(Corruption(), Nearest(TWO), data, subset=4)
+    index = part.correct["index"].numpy()
+    assert len(index) == 4
+    assert one(part, "mca").value == pytest.approx(table[:, :, index].mean(), abs=1e-12)
+
+
+def test_published_arrays_that_are_missing_are_an_error_and_nothing_is_generated(tmp_path: Path) -> None:
+    data = dataclasses.replace(pictures(), published_corruptions=tmp_path)
+    with pytest.raises(KdbenchError, match="gaussian_noise.npy"):
+        measure(Corruption(), Nearest(TWO), data, subset=2)

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kdbench.errors import KdbenchError
+from kdbench.evaluation import Outcome
+from kdbench.tasks import TestData
+from kdbench.tasks.pgd import PGD
+from tests.tasks.helpers import Nearest, TinyNet, assert_share, flat, image_set, measure, one, select
+
+TWO = (100, 150)
+"""Levels of two classes: what is below 125 is the first."""
+STEPS = (10, 12)
+EPS = 0.02
+
+
+def margins() -> TestData:
+    """Two classes at known distances from the border; eps = 0.031 is 7.9 levels. Two of eighteen are wrong."""
+    below = [-60, -30, -12, -9, -7, -5, -3, -1, 15]
+    above = [60, 31, 13, 10, 6, 4, 3, 2, -20]
+    levels = [125 + d for d in below + above]
+    return TestData(image_set(flat(levels), [0] * 9 + [1] * 9, classes=2))
+
+
+def distances(data: TestData) -> np.ndarray:
+    """How far each image is on the right side of the border, in levels; negative when it is misclassified."""
+    seen = data.test.images.numpy()[:, 0, 0, 0].astype(float) - 125
+    return seen * np.where(data.test.labels.numpy() == 1, 1, -1)
+
+
+def random_net(count: int = 100) -> tuple[TinyNet, TestData]:
+    """A network that is right about four images of five and that small steps break in part."""
+    model = TinyNet(4, seed=3)
+    generator = torch.Generator().manual_seed(4)
+    images = torch.randint(0, 256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    with torch.no_grad():
+        labels = model(images.float() / 255).argmax(1)
+    labels[::5] = (labels[::5] + 1) % 4
+    return model, TestData(image_set(images, labels.tolist(), classes=4))
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Outcome:
+    model, data = random_net()
+    return measure(PGD(), model, data, eps=EPS, steps=[1, 3], restarts=3)
+
+
+def test_a_linear_model_is_broken_up_to_the_radius_and_no_further() -> None:
+    data = margins()
+    away = distances(data)
+    standing, right = away > 0.031 * 255, away > 0
+    assert (standing.sum(), right.sum()) == (8, 16)
+    outcome = measure(PGD(), Nearest(TWO), data, steps=STEPS, restarts=2)
+    for variant, steps in itertools.product(("pgd-std", "pgd-arani"), STEPS):
+        assert np.array_equal(outcome.correct[f"{variant}-{steps}/correct"].numpy(), standing)
+        for rule in ("worst", "any", "min-run", "mean"):
+            setting = {"variant": variant, "steps": steps, "rule": rule}
+            assert_share(one(outcome, "robust_accuracy", **setting), standing.sum(), len(standing))
+            assert_share(one(outcome, "conditional_accuracy", **setting), standing[right].sum(), right.sum())
+        assert one(outcome, "zero_gradient_share", variant=variant).value == 0
+
+
+def test_every_score_is_there_once_with_all_that_tells_it_apart(mixed: Outcome) -> None:
+    accuracies = itertools.product(
+        ("robust_accuracy", "conditional_accuracy"),
+        ("pgd-std", "pgd-arani"),
+        (1, 3),
+        ("worst", "any", "min-run", "mean"),
+    )
+    wanted = [(metric, {"variant": variant, "steps": k, "rule": rule}) for metric, variant, k, rule in accuracies]
+    wanted += [("zero_gradient_share", {"variant": variant}) for variant in ("pgd-std", "pgd-arani")]
+    found = [(score.metric, score.setting) for score in mixed.scores]
+    assert len(found) == len(wanted) == 34
+    assert all(entry in found for entry in wanted)
+    assert {score.metric for score in mixed.scores if not score.higher_is_better} == {"zero_gradient_share"}
+    assert {score.task for score in mixed.scores} == {"pgd"}
+
+
+def test_rules_are_ordered_and_the_attack_was_neither_void_nor_total(mixed: Outcome) -> None:
+    for metric, variant, k in itertools.product(
+        ("robust_accuracy", "conditional_accuracy"), ("pgd-std", "pgd-arani"), (1, 3)
+    ):
+        by_rule = {score.setting["rule"]: score for score in select(mixed, metric, variant=variant, steps=k)}
+        assert by_rule["any"].value <= by_rule["worst"].value <= by_rule["min-run"].value <= by_rule["mean"].value
+        assert len({score.n for score in by_rule.values()}) == 1
+    values = {
+        rule: [score.value for score in select(mixed, "robust_accuracy", rule=rule)]
+        for rule in ("any", "worst", "min-run", "mean")
+    }
+    assert 0 < min(values["worst"]) < max(values["worst"]) < 0.8
+    for lower, upper in itertools.pairwise(values):
+        assert values[lower] != values[upper], "the rules must differ to tell them apart"
+
+
+def test_worst_and_conditional_follow_from_what_is_kept(mixed: Outcome) -> None:
+    model, data = random_net()
+    with torch.no_grad():
+        right = model(data.test.images.float() / 255).argmax(1).eq(data.test.labels).numpy()
+    assert right.sum() == 80
+    for variant, k in itertools.product(("pgd-std", "pgd-arani"), (1, 3)):
+        kept = mixed.correct[f"{variant}-{k}/correct"].numpy()
+        setting = {"variant": variant, "steps": k, "rule": "worst"}
+        assert_share(one(mixed, "robust_accuracy", **setting), kept.sum(), 100)
+        assert_share(one(mixed, "conditional_accuracy", **setting), kept[right].sum(), 80)
+
+
+def test_with_one_restart_all_rules_on_the_last_iterate_agree() -> None:
+    model, data = random_net()
+    outcome = measure(PGD(), model, data, steps=[3], restarts=1)
+    for variant in ("pgd-std", "pgd-arani"):
+        values = {
+            one(outcome, "robust_accuracy", variant=variant, rule=rule).value for rule in ("worst", "min-run", "mean")
+        }
+        assert len(values) == 1
+
+
+def test_more_restarts_never_raise_the_worst_case_and_keep_the_first_draws(mixed: Outcome) -> None:
+    model, data = random_net()
+    fewer = measure(PGD(), model, data, eps=EPS, steps=[1, 3], restarts=1)
+    for name, kept in mixed.correct.items():
+        if name != "index":
+            assert not (kept & ~fewer.correct[name]).any()
+    assert any(not torch.equal(kept, fewer.correct[name]) for name, kept in mixed.correct.items())
+
+
+def test_the_attack_is_the_same_every_time_and_depends_on_its_seed(mixed: Outcome) -> None:
+    model, data = random_net()
+    again = measure(PGD(), model, data, eps=EPS, steps=[1, 3], restarts=3)
+    assert again.scores == mixed.scores
+    other = measure(PGD(), model, data, eps=EPS, steps=[1, 3], restarts=3, seed=1)
+    assert other.scores != mixed.scores
+
+
+def test_radius_zero_is_clean_accuracy_whatever_the_rule() -> None:
+    model, data = random_net()
+    outcome = measure(PGD(), model, data, eps=0, steps=[2], restarts=2)
+    for score in select(outcome, "robust_accuracy"):
+        assert_share(score, 80, 100)
+    for score in select(outcome, "conditional_accuracy"):
+        assert_share(score, 80, 80)
+
+
+def test_runs_over_a_part_count_that_part_and_the_worst_case_counts_all(mixed: Outcome) -> None:
+    model, data = random_net()
+    outcome = measure(PGD(), model, data, eps=EPS, steps=[1, 3], restarts=3, every_restart=12)
+    for rule, n in (("worst", 100), ("any", 100), ("min-run", 12), ("mean", 12)):
+        assert {score.n for score in select(outcome, "robust_accuracy", rule=rule)} == {n}
+    assert all(score.n <= 12 for score in select(outcome, "conditional_accuracy", rule="mean"))
+    for setting in ({"rule": "worst", "steps": 3}, {"rule": "worst", "steps": 1}):
+        assert select(outcome, "robust_accuracy", **setting) == select(mixed, "robust_accuracy", **setting)
+
+
+def test_a_subset_is_attacked_alone() -> None:
+    model, data = random_net()
+    outcome = measure(PGD(), model, data, steps=[1], restarts=1, subset=12)
+    assert {score.n for score in select(outcome, "robust_accuracy")} == {12}
+    index = outcome.correct["index"]
+    assert len(index) == len(outcome.correct["pgd-std-1/correct"]) == 12
+    with torch.no_grad():
+        right = model(data.test.images.float() / 255).argmax(1).eq(data.test.labels)
+    assert {score.n for score in select(outcome, "conditional_accuracy")} == {int(right[index].sum())}
+    assert set(outcome.subsets) == {"pgd"}
+
+
+def test_no_conditional_accuracy_where_nothing_was_right() -> None:
+    data = TestData(image_set(flat([110, 112, 114]), [1, 1, 1], classes=2))
+    outcome = measure(PGD(), Nearest(TWO), data, steps=[10], restarts=1)
+    assert not select(outcome, "conditional_accuracy")
+    assert {score.value for score in select(outcome, "robust_accuracy")} == {0.0}
+
+
+class Masked(nn.Module):
+    """The same answer whatever the image; the gradient is there and zero."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.tensor([1.0, 0.0]) + 0 * images.mean((1, 2, 3))[:, None]
+
+
+class Half(Nearest):
+    """No gradient for the images of the first class."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        return torch.where(images[:, 0, 0, 0, None] < 125 / 255, logits.detach() + 0 * logits, logits)
+
+
+class Cut(Nearest):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images.detach())
+
+
+def test_a_masked_gradient_is_reported() -> None:
+    outcome = measure(PGD(), Masked(), margins(), steps=[2], restarts=2)
+    for variant in ("pgd-std", "pgd-arani"):
+        score = one(outcome, "zero_gradient_share", variant=variant)
+        assert_share(score, 18, 18)
+    assert {score.value for score in select(outcome, "robust_accuracy")} == {0.5}
+
+
+def test_a_saturated_softmax_is_reported_as_a_masked_gradient() -> None:
+    outcome = measure(PGD(), Nearest(TWO, sharpness=1e6), margins(), steps=[2], restarts=1)
+    assert one(outcome, "zero_gradient_share", variant="pgd-std").value >= 14 / 18
+
+
+def test_a_gradient_masked_for_half_of_the_images_is_half_a_share() -> None:
+    data = TestData(image_set(flat([60] * 5 + [200] * 5), [0] * 5 + [1] * 5, classes=2))
+    outcome = measure(PGD(), Half(TWO), data, steps=[2], restarts=2)
+    assert_share(one(outcome, "zero_gradient_share", variant="pgd-std"), 5, 10)
+
+
+def test_a_detached_gradient_is_an_error() -> None:
+    with pytest.raises(KdbenchError, match="no gradient to the input"):
+        measure(PGD(), Cut(TWO), margins(), steps=[2], restarts=1)
+
+
+def test_repeated_step_counts_are_reported_once() -> None:
+    outcome = measure(PGD(), Nearest(TWO), margins(), steps=[2, 2], restarts=1)
+    settings = [(score.metric, *sorted(score.setting.items())) for score in outcome.scores]
+    assert len(settings) == len(set(settings))

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from kdbench.checkpoint import (
+    file_sha256,
+    load_checkpoint,
+    load_resume,
+    save_checkpoint,
+    save_resume,
+    write_atomically,
+)
+from kdbench.errors import KdbenchError
+
+TENSORS = {
+    "weight": torch.arange(24.0).view(2, 3, 4),
+    "turned": torch.arange(6.0).view(2, 3).t(),
+    "last": torch.arange(48.0).view(1, 3, 4, 4).to(memory_format=torch.channels_last),
+    "half": torch.tensor([0.1, 3e4], dtype=torch.float16),
+    "brain": torch.tensor([0.1, 3e38], dtype=torch.bfloat16),
+    "count": torch.tensor(7),
+    "flags": torch.tensor([True, False]),
+    "edge": torch.tensor([float("inf"), -0.0, 1e-45]),
+    "empty": torch.zeros(0, 3),
+}
+METADATA: dict[str, Any] = {"b": {"deep": [1, 2.5, None, "ü"]}, "a": True}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
+    return found.keys() == wanted.keys() and all(
+        found[name].dtype == tensor.dtype and torch.equal(found[name], tensor) for name, tensor in wanted.items()
+    )
+
+
+def test_tensors_and_metadata_come_back_as_they_went(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "a.safetensors"
+    save_checkpoint(path, TENSORS, METADATA)
+    tensors, metadata = load_checkpoint(path)
+    assert same(tensors, TENSORS)
+    assert metadata == METADATA
+    assert names(path.parent) == ["a.safetensors"]
+
+
+def test_equal_contents_are_equal_bytes(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    save_checkpoint(first, TENSORS, METADATA)
+    save_checkpoint(second, dict(reversed(TENSORS.items())), dict(reversed(METADATA.items())))
+    assert first.read_bytes() == second.read_bytes()
+    assert file_sha256(first) == hashlib.sha256(first.read_bytes()).hexdigest()
+
+
+def test_what_still_has_gradients_is_saved_without(tmp_path: Path) -> None:
+    weight = torch.ones(3, requires_grad=True)
+    save_checkpoint(tmp_path / "a.safetensors", {"w": weight}, {})
+    assert not load_checkpoint(tmp_path / "a.safetensors")[0]["w"].requires_grad
+    assert weight.requires_grad
+
+
+def test_weights_that_are_tied_are_saved_under_both_names(tmp_path: Path) -> None:
+    """A network whose layers share a tensor has it twice in its state dict."""
+    layer = torch.nn.Linear(3, 3)
+    model = torch.nn.Sequential(layer, torch.nn.ReLU(), layer)
+    save_checkpoint(tmp_path / "a.safetensors", model.state_dict(), {})
+    assert same(load_checkpoint(tmp_path / "a.safetensors")[0], dict(model.state_dict()))
+
+
+def test_a_plain_safetensors_file_has_no_metadata(tmp_path: Path) -> None:
+    save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors", {"format": "pt"})
+    tensors, metadata = load_checkpoint(tmp_path / "a.safetensors")
+    assert same(tensors, {"w": torch.ones(2)})
+    assert metadata == {}
+
+
+@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
+def test_a_state_dict_may_be_plain_or_under_its_usual_key(tmp_path: Path, wrap: Callable[[Any], Any]) -> None:
+    torch.save(wrap(TENSORS), tmp_path / "a.pt")
+    tensors, metadata = load_checkpoint(tmp_path / "a.pt")
+    assert same(tensors, TENSORS)
+    assert metadata == {}
+
+
+@pytest.mark.parametrize("content", [[torch.ones(2)], torch.ones(2), {"w": 3}, {"state_dict": 1}, {"a": {"w": 1}}])
+def test_what_is_no_state_dict_is_told(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(KdbenchError, match="a.pt is not a state dict .save model.state_dict"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+class Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_pickle_is_never_run(tmp_path: Path, zipped: bool) -> None:
+    trap = tmp_path / "trap"
+    torch.save({"w": torch.ones(2), "x": Payload(trap)}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(KdbenchError, match="holds more than tensors, and reading it could run code"):
+        load_checkpoint(tmp_path / "a.pt")
+    assert not trap.exists()
+    torch.load(tmp_path / "a.pt", weights_only=False)
+    assert trap.exists(), "the trap must work for the test to mean something"
+
+
+def test_a_whole_pickled_model_is_refused(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pth")
+    with pytest.raises(KdbenchError, match="holds more than tensors"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
+def test_no_file_and_a_folder_are_told(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.safetensors", tmp_path):
+        with pytest.raises(KdbenchError, match="no checkpoint at "):
+            load_checkpoint(path)
+
+
+def contents(suffix: str) -> bytes:
+    if suffix == "safetensors":
+        from safetensors.torch import save
+
+        return save({"w": torch.arange(6.0)}, {"kdbench": "{}"})
+    buffer = io.BytesIO()
+    torch.save({"w": torch.arange(6.0)}, buffer, _use_new_zipfile_serialization=suffix == "pt")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt", "pth"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.99])
+def test_a_file_that_is_cut_off_is_one_line(tmp_path: Path, suffix: str, share: float) -> None:
+    whole, path = contents(suffix), tmp_path / f"a.{suffix}"
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(KdbenchError, match=f"a.{suffix} (is damaged|holds more than tensors)") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt", "pth"])
+def test_a_file_with_a_wrong_byte_is_read_or_told_in_one_line(tmp_path: Path, suffix: str) -> None:
+    whole, path, draws = contents(suffix), tmp_path / f"a.{suffix}", random.Random(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[draws.randrange(len(damaged))] = draws.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            load_checkpoint(path)
+        except KdbenchError as error:
+            assert "\n" not in str(error)
+
+
+def test_a_file_of_anything_is_told_in_one_line(tmp_path: Path) -> None:
+    draws, path = random.Random(0), tmp_path / "a.pt"
+    for content in (b"", b"hello", b"{}", *(draws.randbytes(draws.randrange(1, 60)) for _ in range(200))):
+        path.write_bytes(content)
+        with pytest.raises(KdbenchError, match="a.pt"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("metadata", ["not json", "[1]", "3"])
+def test_metadata_that_are_no_object_are_damage(tmp_path: Path, metadata: str) -> None:
+    save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors", {"kdbench": metadata})
+    with pytest.raises(KdbenchError, match="is damaged"):
+        load_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_a_file_is_written_whole_with_its_folders_and_readable_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "a.txt"
+    for content in (b"first", b"", b"a longer second"):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+    assert names(path.parent) == ["a.txt"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def fail(*arguments: Any, **options: Any) -> None:
+    raise OSError("no space left on device")
+
+
+@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {"w": torch.ones(2)}, {"version": 1})
+    before = path.read_bytes()
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match="no space left"):
+        save_checkpoint(path, {"w": torch.zeros(2)}, {"version": 2})
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert names(tmp_path) == ["a.safetensors"]
+
+
+def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(handle: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "a.txt", b"content")
+    assert names(tmp_path) == []
+
+
+STATE: dict[str, Any] = {
+    "training": "abc", "student": TENSORS, "optimizer": {"state": {0: {"momentum": torch.ones(2)}}, "groups": [1.5]},
+    "history": [{"epoch": 1, "loss": 0.5}],
+}  # fmt: skip
+
+
+def test_resume_state_comes_back_as_it_went(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "resume.pt"
+    save_resume(path, STATE)
+    found = load_resume(path)
+    assert found is not None
+    assert same(found["student"], TENSORS)
+    assert torch.equal(found["optimizer"]["state"][0]["momentum"], torch.ones(2))
+    assert (found["training"], found["history"]) == (STATE["training"], STATE["history"])
+    assert names(path.parent) == ["resume.pt"]
+
+
+def test_a_failed_save_leaves_the_old_resume_state_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "resume.pt"
+    save_resume(path, STATE)
+    before = path.read_bytes()
+    with pytest.raises(Exception, match="pickle|local object"):
+        save_resume(path, {**STATE, "function": lambda: None})
+    assert (path.read_bytes(), names(tmp_path)) == (before, ["resume.pt"])
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no space left"):
+        save_resume(path, {})
+    assert (path.read_bytes(), names(tmp_path)) == (before, ["resume.pt"])
+
+
+def test_no_resume_state_is_none_without_a_word(tmp_path: Path) -> None:
+    assert load_resume(tmp_path / "resume.pt") is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
+def test_a_resume_state_that_is_cut_off_is_dropped_with_a_warning(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "resume.pt"
+    save_resume(path, STATE)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.warns(UserWarning, match="resume.pt is damaged .*training starts over"):
+        assert load_resume(path) is None
+
+
+@pytest.mark.filterwarnings("ignore:resume state .* is damaged")
+def test_a_resume_state_of_wrong_bytes_never_stops_a_training(tmp_path: Path) -> None:
+    path, draws = tmp_path / "resume.pt", random.Random(0)
+    save_resume(path, {"training": "abc", "w": torch.arange(6.0)})
+    whole = path.read_bytes()
+    for number in range(300):
+        damaged = bytearray(whole)
+        damaged[draws.randrange(len(damaged))] = draws.randrange(256)
+        path.write_bytes(damaged if number % 2 else draws.randbytes(draws.randrange(1, 60)))
+        found = load_resume(path)
+        assert found is None or isinstance(found, dict)
+
+
+def test_code_in_a_resume_state_is_never_run(tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    torch.save({"training": "abc", "x": Payload(trap)}, tmp_path / "resume.pt")
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert load_resume(tmp_path / "resume.pt") is None
+    assert not trap.exists()
