@@ -133,16 +133,16 @@ def run(
 
 
 def _print_records(records: list[Record]) -> None:
-    from kdbench.console import output, score_table, seeds_table
+    from kdbench.console import output, score_tables, seeds_tables
 
     console = output()
     for record in records:
         spec = record.spec
         title = f"{spec.method} on {spec.suite.name}, seed {spec.seed}, {record.provenance.device_name}"
-        console.print(score_table(record.scores, title))
+        console.print(*score_tables(record.scores, title))
     if len(records) > 1:
         spec = records[0].spec
-        console.print(seeds_table(records, f"{spec.method} on {spec.suite.name}, {len(records)} seeds"))
+        console.print(*seeds_tables(records, f"{spec.method} on {spec.suite.name}"))
 
 
 @app.command()
@@ -175,9 +175,9 @@ def evaluate(
     if as_json:
         print(json.dumps(result.to_dict()))
         return
-    from kdbench.console import output, score_table
+    from kdbench.console import output, score_tables
 
-    output().print(score_table(result.scores, f"{checkpoint.name} on {result.suite}"))
+    output().print(*score_tables(result.scores, f"{checkpoint.name} on {result.suite}"))
 
 
 KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises")

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -32,8 +33,18 @@ def headline(scores: Sequence[Score]) -> list[Score]:
 
 
 def describe_setting(setting: Mapping[str, Any]) -> str:
-    """``variant=pgd-std steps=10``."""
-    return " ".join(f"{key}={value}" for key, value in setting.items())
+    """The values, numbers with their names.
+
+    >>> describe_setting({"variant": "pgd-std", "steps": 20, "rule": "worst"})
+    'pgd-std steps 20 worst'
+    """
+    return " ".join(value if isinstance(value, str) else f"{key} {value}" for key, value in setting.items())
+
+
+def name(score: Score) -> str:
+    """``task/metric setting``, and which way is good where that is not up."""
+    direction = "" if score.higher_is_better else "(lower is better)"
+    return " ".join(filter(None, (f"{score.task}/{score.metric}", describe_setting(score.setting), direction)))
 
 
 def percent(score: Score) -> tuple[str, str]:
@@ -43,56 +54,47 @@ def percent(score: Score) -> tuple[str, str]:
     return f"{score.value:.4g} {score.unit}", f"{score.ci_low:.4g} - {score.ci_high:.4g}"
 
 
-def score_table(scores: Iterable[Score], title: str) -> Table:
-    """One seed's headline scores with intervals and n."""
-    table = Table(title=escape(title), title_justify="left")
-    for column in ("condition", "task", "metric", "setting"):
-        table.add_column(column)
-    for column in ("value", "95 % interval", "n"):
+def score_tables(scores: Iterable[Score], title: str) -> list[Table]:
+    """One seed's headline scores with intervals and n, a table a condition."""
+    tables = []
+    for condition, tasks in _grouped(scores).items():
+        table = _table(f"{title}, condition {condition}", "measured", "value", "95 % interval", "n")
+        for group in tasks.values():
+            for score in headline(group):
+                table.add_row(escape(name(score)), *percent(score), str(score.n))
+        tables.append(table)
+    return tables
+
+
+def seeds_tables(records: Sequence[Record], title: str) -> list[Table]:
+    """Mean and standard deviation over seeds, a table a condition."""
+    by_name = [{(score.condition, name(score)): score.value for score in record.scores} for record in records]
+    tables = []
+    for condition, tasks in _grouped(records[0].scores).items():
+        columns = ("measured", f"mean of {len(records)} seeds", "sd over seeds")
+        table = _table(f"{title}, condition {condition}", *columns)
+        for group in tasks.values():
+            for score in headline(group):
+                values = [scores[condition, name(score)] for scores in by_name if (condition, name(score)) in scores]
+                spread = f"{100 * statistics.stdev(values):.2f}" if len(values) > 1 else "-"
+                table.add_row(escape(name(score)), f"{100 * statistics.mean(values):.2f} %", spread)
+        tables.append(table)
+    return tables
+
+
+def _table(title: str, first: str, *numbers: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first)
+    for column in numbers:
         table.add_column(column, justify="right")
-    for (condition, task), group in _grouped(scores).items():
-        for score in headline(group):
-            value, interval = percent(score)
-            arrow = "" if score.higher_is_better else " (lower is better)"
-            row = (
-                condition,
-                task,
-                score.metric + arrow,
-                describe_setting(score.setting),
-                value,
-                interval,
-                str(score.n),
-            )
-            table.add_row(*map(escape, row))
-        table.add_section()
     return table
 
 
-def seeds_table(records: Sequence[Record], title: str) -> Table:
-    """Mean and standard deviation over seeds."""
-    table = Table(title=escape(title), title_justify="left")
-    for column in ("condition", "task", "metric", "setting"):
-        table.add_column(column)
-    table.add_column(f"mean of {len(records)} seeds", justify="right")
-    table.add_column("sd over seeds", justify="right")
-    by_key = [
-        {(score.condition, score.task, score.metric, describe_setting(score.setting)): score for score in record.scores}
-        for record in records
-    ]
-    for (condition, task), group in _grouped(records[0].scores).items():
-        for score in headline(group):
-            key = (condition, task, score.metric, describe_setting(score.setting))
-            values = [scores[key].value for scores in by_key if key in scores]
-            spread = f"{100 * statistics.stdev(values):.2f}" if len(values) > 1 else "-"
-            table.add_row(*map(escape, key), f"{100 * statistics.mean(values):.2f} %", spread)
-        table.add_section()
-    return table
-
-
-def _grouped(scores: Iterable[Score]) -> dict[tuple[str, str], list[Score]]:
-    groups: dict[tuple[str, str], list[Score]] = {}
+def _grouped(scores: Iterable[Score]) -> dict[str, dict[str, list[Score]]]:
+    """Scores by condition, then by task."""
+    groups: dict[str, dict[str, list[Score]]] = {}
     for score in scores:
-        groups.setdefault((score.condition, score.task), []).append(score)
+        groups.setdefault(score.condition, {}).setdefault(score.task, []).append(score)
     return groups
 
 
