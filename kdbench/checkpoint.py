@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import pickle
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,27 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file: a second process waits here until the first is done, or has died."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def check_writable(*folders: Path) -> None:
+    """Raise ``KdbenchError`` when one of the folders cannot be made and written to."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise KdbenchError(
+                f"cannot write to {folder}: {error.strerror}", "name another folder with --out"
+            ) from None
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
@@ -44,7 +67,8 @@ def file_sha256(path: Path) -> str:
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata as one safetensors file."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Cloned, as safetensors refuses tensors that share memory, and an ensemble's members may.
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_atomically(path, to_safetensors(plain, {"kdbench": json.dumps(metadata, sort_keys=True)}))
 
 
@@ -63,18 +87,24 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         except (SafetensorError, OSError, json.JSONDecodeError) as error:
             raise KdbenchError(f"checkpoint {path} is damaged: {error}", "copy it again, or train it again") from None
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's word on old pickle protocols; what matters is said below
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise KdbenchError(
             f"checkpoint {path} holds more than tensors, and reading it could run code",
             "save model.state_dict() alone, best as safetensors",
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a file that is no checkpoint makes the reader stumble over
+        reason = f"{type(error).__name__} {error}".splitlines()[0]
         raise KdbenchError(f"checkpoint {path} is damaged: {reason}", "copy it again, or train it again") from None
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    entries = state.items() if isinstance(state, dict) else ()
+    if not entries or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in entries):
         raise KdbenchError(f"checkpoint {path} is not a state dict", "save model.state_dict() alone")
+    assert isinstance(state, dict)
     return state, {}
 
 
@@ -98,6 +128,8 @@ def load_resume(path: Path) -> dict[str, Any] | None:
     try:
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return loaded
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the reader stumble over
         warnings.warn(f"resume state {path} is damaged ({type(error).__name__}): training starts over", stacklevel=2)
         return None

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from kdbench.records import Record
     from kdbench.registry import Registry
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="kdbench",
     help="How good is a training method, on every axis at once? `kdbench run --method nrd` trains it and measures it.",
@@ -44,15 +46,30 @@ def main() -> None:
     """Entry point: a user's mistake is one line and exit status 2, an interruption is a line and 130."""
     warnings.showwarning = _show_warning
     try:
-        app()
+        status = app(standalone_mode=False) or 0
+        if status == INTERRUPTED:  # the parser turns an interruption into a status
+            raise KeyboardInterrupt
+        sys.exit(status)
     except KdbenchError as error:
         _complain(f"error: {error.message}", f" ({error.hint})" if error.hint else "")
         sys.exit(2)
     except KeyboardInterrupt:
         _complain("interrupted: run the same command again to go on from the last whole epoch")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder that is a file, a missing right: not ours to mend
+        _complain(f"error: {error.strerror}: {error.filename}")
+        sys.exit(2)
+    except Exception as error:
+        # Usage errors of the parser, which typer ships under a private name.
+        if not hasattr(error, "format_message") or not hasattr(error, "exit_code"):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+        else:
+            _complain(f"error: {error.format_message()} (`kdbench --help` shows what there is)")
+        sys.exit(error.exit_code)
 
 
 def _complain(*text: str) -> None:
@@ -87,7 +104,7 @@ def _parameters(assignments: list[str]) -> dict[str, Any]:
 def run(
     method: Annotated[str, typer.Option(help="Method to train; `kdbench list methods` shows all.")],
     suite: Annotated[str, typer.Option(help="Suite by name, or a TOML file of your own.")] = "digits",
-    seed: Annotated[list[int] | None, typer.Option(help="Seed; give it several times for several records.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; several give several records.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Method parameter as name=value; repeatable.")] = None,
     condition: Annotated[list[str] | None, typer.Option(help="Condition; repeatable; default: all.")] = None,
     tasks: Tasks = None,
@@ -150,6 +167,7 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of kdbench, or a plain state dict with --model.")],
     suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the checkpoint's own.")] = None,
     model: Annotated[str | None, typer.Option(help="Architecture of a plain state dict.")] = None,
+    condition: Annotated[str | None, typer.Option(help="Condition it was trained under; ours know theirs.")] = None,
     tasks: Tasks = None,
     data_dir: DataDir = None,
     device: Device = "auto",
@@ -161,7 +179,7 @@ def evaluate(
     from kdbench.evaluation import evaluate as measure
     from kdbench.evaluation import open_checkpoint
 
-    network, suite = open_checkpoint(checkpoint, suite=suite, model=model)
+    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model)
     result = measure(
         network,
         suite,
@@ -170,6 +188,7 @@ def evaluate(
         device=device,
         out=out,
         download=download,
+        condition=condition or known,
         progress=not as_json,
     )
     if as_json:

@@ -5,26 +5,29 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from kdbench import corruptions, models
-from kdbench.checkpoint import load_checkpoint
+from kdbench.checkpoint import check_writable, load_checkpoint
 from kdbench.data import DataPlace, Dataset, DatasetSpec, load_dataset
 from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
-from kdbench.graph import RunGraph, load_predictor, load_weights, ready
+from kdbench.graph import RunGraph, load_predictor, load_weights, ready, training_of
 from kdbench.inference import frozen
 from kdbench.plugins import Plugins, load_plugins
 from kdbench.progress import bar
 from kdbench.records import Score
-from kdbench.specs import Suite
+from kdbench.specs import Suite, Training, first_problem
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, Task, TestData
+from kdbench.training import derive_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,20 +63,15 @@ class Materials:
 
     dataset: Dataset
     test: TestData
+    ood: Dataset | None = None
 
     def hashes(self) -> dict[str, str]:
         """Data set to SHA-256."""
-        found = {self.dataset.name: self.dataset.sha256}
-        if self.test.ood is not None:
-            found[self.test.ood.name] = self.test.ood.sha256
-        return found
+        return {dataset.name: dataset.sha256 for dataset in (self.dataset, self.ood) if dataset}
 
     def sources(self) -> dict[str, str]:
         """Data set to the packaging it was read from."""
-        found = {self.dataset.name: self.dataset.test.source}
-        if self.test.ood is not None:
-            found[self.test.ood.name] = self.test.ood.source
-        return found
+        return {dataset.name: dataset.test.source for dataset in (self.dataset, self.ood) if dataset}
 
 
 def load_materials(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bool) -> Materials:
@@ -81,10 +79,12 @@ def load_materials(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: boo
     that can be downloaded."""
     dataset = _load(plugins.datasets.get(suite.dataset), place)
     away = None
-    if ood and suite.ood:
+    if ood:
+        if not suite.ood:
+            raise KdbenchError(f"suite '{suite.name}' has no out-of-distribution set", "name one in it, or other tasks")
         candidates = [plugins.datasets.get(name) for name in suite.ood]
         chosen = next((spec for spec in candidates if spec.available(place)), candidates[0])
-        away = dataclasses.replace(_load(chosen, place).test, name=chosen.name)
+        away = _load(chosen, place)
         if away.class_names != dataset.class_names:
             raise KdbenchError(
                 f"out-of-distribution set '{chosen.name}' has other classes than '{dataset.name}'",
@@ -92,14 +92,20 @@ def load_materials(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: boo
             )
     published = corruptions.published_folder(place.data_dir, suite.dataset) if place.data_dir else None
     if published is not None and dataset.test.source != "official archive":
-        published = None  # its rows are keyed to the official order, which class folders do not keep
-    return Materials(dataset, TestData(dataset.test, away, published))
+        warnings.warn(
+            f"{published} is keyed to the order of the official archive and '{dataset.name}' came from class folders: "
+            "corruptions are generated",
+            stacklevel=2,
+        )
+        published = None
+    outside = dataclasses.replace(away.test, name=away.name) if away else None
+    return Materials(dataset, TestData(dataset.test, outside, published), away)
 
 
 def _load(spec: DatasetSpec, place: DataPlace) -> Dataset:
-    if place.data_dir is not None and not place.data_dir.is_dir() and not spec.available(place):
+    if place.data_dir is not None and not place.data_dir.is_dir():
         raise KdbenchError(
-            f"data folder {place.data_dir} does not exist", "mend --data-dir or KDBENCH_DATA_DIR, or leave it out"
+            f"data folder {place.data_dir} is not a folder", "mend --data-dir or KDBENCH_DATA_DIR, or leave it out"
         )
     return load_dataset(spec, place)
 
@@ -114,8 +120,14 @@ def run_task(
     """Run one task and check what it returns: its own name, finite numbers, possible shares (``Score`` does)."""
     ctx = dataclasses.replace(ctx, task=task.name, settings=settings, correct={}, subsets={})
     started = time.perf_counter()
-    with frozen(predictor):
-        scores = task.evaluate(predictor, data, ctx)
+    cuda = [ctx.device] if ctx.device.type == "cuda" else []
+    with frozen(predictor), torch.random.fork_rng(cuda):
+        # A predictor may be random; its draws depend on the task alone, not on what was measured before.
+        torch.manual_seed(derive_seed(0, task.name, ctx.condition))
+        try:
+            scores = task.evaluate(predictor, data, ctx)
+        except ValidationError as error:
+            raise KdbenchError(f"task '{task.name}', score {first_problem(error)}", "tell its author") from None
     if not isinstance(scores, list) or not scores or not all(isinstance(score, Score) for score in scores):
         raise KdbenchError(f"task '{task.name}' returned no list of scores", "return a non-empty list of kdbench.Score")
     stray = {score.task for score in scores} - {task.name} | {score.condition for score in scores} - {ctx.condition}
@@ -126,11 +138,14 @@ def run_task(
 
 def chosen_tasks(suite: Suite, plugins: Plugins, names: Sequence[str] | None) -> dict[str, tuple[Task, Any]]:
     """The suite's tasks, or those of ``names``, which may be of any plugin, with their resolved settings."""
+    if names is not None and not names:
+        raise KdbenchError("no task was named", f"the suite has {', '.join(suite.tasks)}")
     chosen = {}
     for name in names if names is not None else suite.tasks:
         task = plugins.tasks.get(name)
         settings = suite.tasks[name].settings if name in suite.tasks else {}
         chosen[name] = (task, task.resolve(settings))
+        task.prepare(chosen[name][1])
     return chosen
 
 
@@ -139,8 +154,14 @@ def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> Non
     if not isinstance(model, nn.Module):
         raise KdbenchError(f"the model is a {type(model).__name__}", "give a torch.nn.Module from pixels to logits")
     images = dataset.test.images[:2].to(device).float() / 255
-    with frozen(model), torch.no_grad():
-        logits = model(images)
+    try:
+        with frozen(model), torch.no_grad():
+            logits = model(images)
+    except (RuntimeError, ValueError) as error:
+        raise KdbenchError(
+            f"the model cannot read images of shape {tuple(images.shape)}: {str(error).splitlines()[0]}",
+            f"'{dataset.name}' has {dataset.image_size}x{dataset.image_size} RGB images",
+        ) from error
     classes = len(dataset.class_names)
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, classes):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -166,24 +187,27 @@ def evaluate(
 
     ``model`` maps pixels (B, 3, H, W) float32 in [0, 1] to logits (B, C); its mode and its parameters' gradients are
     left as they were. ``tasks``: default all of the suite's that neither need training nor measure it; ``transfer``
-    trains the suite's source networks, or finds them under ``out``. ``condition`` is the condition the scores are
-    filed under, by default the suite's first. Raises ``KdbenchError`` on unknown names and a wrong number of classes.
+    trains the suite's source networks, or finds them under ``out``. ``condition`` says how the model was trained and is
+    what the scores are filed under; by default the suite's first. Raises ``KdbenchError`` on unknown names, tasks that
+    mean nothing there and a wrong number of classes.
     """
     plugins, setting = load_plugins(), load_suite(suite)
     names = None if tasks is None else list(tasks)
     chosen = chosen_tasks(setting, plugins, names)
-    if names is None:
-        chosen = {
-            name: (task, settings)
-            for name, (task, settings) in chosen.items()
-            if not task.needs_training and not task.sources(settings)
-        }
-    condition = condition or next(iter(setting.conditions))
-    setting.condition(condition)
+    stated, condition = condition is not None, condition or next(iter(setting.conditions))
+    for name, (task, settings) in list(chosen.items()):
+        applies = task.applies(setting.condition(condition)) and (stated or not task.needs_training)
+        planned = name not in setting.tasks or condition in (setting.tasks[name].conditions or (condition,))
+        if names is None and (not applies or not planned or task.sources(settings)):
+            del chosen[name]
+        elif not applies:
+            raise KdbenchError(f"task '{name}' does not apply to condition {condition}", "say how it was trained")
     where = resolve_device(device)
     place = DataPlace.default(data_dir, download=download, progress=progress)
-    materials = load_materials(setting, plugins, place, ood="ood" in chosen)
+    materials = load_materials(setting, plugins, place, ood=any(task.needs_ood for task, _ in chosen.values()))
     graph = RunGraph(setting, materials.dataset, plugins, trainings_folder(Path(out), setting), where, progress)
+    if any(True for task, settings in chosen.values() for _ in task.sources(settings)):
+        check_writable(graph.folder)
     original = next((parameter.device for parameter in model.parameters()), where) if _is_module(model) else where
     try:
         if _is_module(model):
@@ -215,18 +239,25 @@ def trainings_folder(out: Path, suite: Suite) -> Path:
     return out / suite.name / "trainings"
 
 
-def open_checkpoint(path: Path, *, suite: str | None = None, model: str | None = None) -> tuple[nn.Module, str]:
-    """The network in a checkpoint of ours, or in a plain state dict of the architecture ``model``, and its suite.
+def open_checkpoint(
+    path: Path, *, suite: str | None = None, model: str | None = None
+) -> tuple[nn.Module, str, str | None]:
+    """The network in a checkpoint of ours, or in a plain state dict of the architecture ``model``; its suite; and the
+    suite's condition it was trained under, None where that is not known.
 
-    Ours knows the suite it was trained in; a plain state dict is measured on ``digits`` unless ``suite`` says
-    otherwise, and may come from ``kdbench.models`` (normalisation inside) or from the bare network (the suite's
-    normalisation is put in front of it).
+    Ours knows where it was trained; a plain state dict is measured on ``digits`` unless ``suite`` says otherwise, and
+    may come from ``kdbench.models`` (normalisation inside) or from the bare network (the suite's normalisation is put
+    in front of it).
     """
     plugins = load_plugins()
     state, metadata = load_checkpoint(path)
-    if model is None:
-        network = load_predictor(path, plugins=plugins)
-        return network, suite or metadata["training"]["suite"]
+    if metadata or model is None:
+        network, spec = load_predictor(path, plugins=plugins), training_of(path, metadata)
+        if model not in (None, spec.model):
+            raise KdbenchError(
+                f"checkpoint {path} is of another architecture, {spec.model}, not {model}", "omit --model"
+            )
+        return network, suite or spec.suite, _condition_of(spec, load_suite(suite or spec.suite))
     suite = suite or "digits"
     setting = load_suite(suite)
     classes = len(plugins.datasets.get(setting.dataset).class_names)
@@ -236,4 +267,11 @@ def open_checkpoint(path: Path, *, suite: str | None = None, model: str | None =
         state = {f"network.{name}": tensor for name, tensor in state.items()}
         state |= {name: tensor for name, tensor in network.state_dict().items() if name.startswith("normalise.")}
     load_weights(network, state, path)
-    return ready(network), suite
+    return ready(network), suite, None
+
+
+def _condition_of(spec: Training, suite: Suite) -> str | None:
+    for name, condition in suite.conditions.items():
+        if (condition.noise, condition.train_size) == (spec.noise, spec.train_size):
+            return name
+    return None

@@ -18,6 +18,10 @@ Model = Callable[[Tensor], Tensor]
 Result = TypeVar("Result")
 
 
+class NotFiniteError(KdbenchError):
+    """A network's logits are NaN or infinite."""
+
+
 @contextmanager
 def frozen(model: Model) -> Iterator[None]:
     """Put every submodule in eval mode and freeze every parameter; restore both, one by one, on exit.
@@ -44,7 +48,8 @@ def frozen(model: Model) -> Iterator[None]:
 def predict(model: nn.Module, images: Tensor, *, device: torch.device, batch_size: int = BATCH_SIZE) -> Tensor:
     """Logits (N, C) float32 on the CPU for images (N, 3, H, W), uint8 or float32 in [0, 1].
 
-    Eval mode, float32, last incomplete batch included, the model's mode restored.
+    Eval mode, float32, last incomplete batch included, the model's mode restored. Raises ``NotFiniteError`` for logits
+    that are NaN or infinite.
     """
 
     def logits(index: Tensor) -> Tensor:
@@ -55,7 +60,12 @@ def predict(model: nn.Module, images: Tensor, *, device: torch.device, batch_siz
 
     index = torch.arange(len(images), device=images.device)
     with full_precision(device), frozen(model), torch.no_grad():
-        return torch.cat([part for _, part in in_batches(logits, index, batch_size)])
+        found = torch.cat([part for _, part in in_batches(logits, index, batch_size)])
+    if not found.isfinite().all():
+        raise NotFiniteError(
+            "the network's logits are not finite", "it diverged: train it with a smaller learning rate"
+        )
+    return found
 
 
 def in_batches(work: Callable[[Tensor], Result], index: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Result]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import tomllib
@@ -101,7 +102,7 @@ class Method:
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what ``state`` gave."""
+        """Take back what ``state`` gave, on ``ctx.device``."""
 
     def views(self, images: Tensor, ctx: Context) -> Tensor | Mapping[str, Tensor]:
         """Augment a batch (B, 3, H, W) float32 in [0, 1]: one view, or several by name, one of them "images"."""
@@ -238,6 +239,16 @@ def _recipes(name: str, path: Path | None) -> tuple[Mapping[str, Any], ...]:
     return tuple(recipes)
 
 
+def source_hash(target: Callable[..., Any]) -> str:
+    """SHA-256 of the file that defines a function or class, "unknown" where there is none (a console)."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    try:
+        return hashlib.sha256(Path(inspect.getsourcefile(target) or "").read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return "unknown"
+
+
 def method(
     name: str, *, needs: Iterable[str] = (), paper: str = "", recipes: Path | None = None
 ) -> Callable[[Callable[..., Any]], MethodSpec]:
@@ -248,10 +259,9 @@ def method(
     """
 
     def decorate(target: Callable[..., Any]) -> MethodSpec:
-        file = inspect.getsourcefile(target)
-        source = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).exists() else "unknown"
         summary = (inspect.getdoc(target) or "").partition("\n")[0]
         parameters = _parameters(name, target)
-        return MethodSpec(name, target, frozenset(needs), parameters, summary, paper, _recipes(name, recipes), source)
+        tuned = _recipes(name, recipes)
+        return MethodSpec(name, target, frozenset(needs), parameters, summary, paper, tuned, source_hash(target))
 
     return decorate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from kdbench.tasks import Task
 
 GROUP = "kdbench"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Names become folders."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +113,8 @@ def load_plugins() -> Plugins:
     manager.add_hookspecs(hookspecs)
     plugins = Plugins(manager)
     for point in _entry_points():
-        name, origin = f"{point.name} ({_origin(point)})", _origin(point)
+        origin = _origin(point)
+        name = f"{origin.partition(' ')[0]}:{point.name}"
         try:
             module = point.load()
             manager.register(module, name=name)
@@ -146,5 +150,8 @@ def _collect(manager: pluggy.PluginManager, plugin: str) -> list[tuple[str, str,
                     raise KdbenchError(
                         f"{hook} returned a {type(entry).__name__}", f"each item must be a {expected.__name__}"
                     )
-                brought.append((kind, entry.stem if isinstance(entry, Path) else getattr(entry, "name", ""), entry))
+                key = entry.stem if isinstance(entry, Path) else str(getattr(entry, "name", ""))
+                if not NAME.fullmatch(key):
+                    raise KdbenchError(f"{hook} brought the name '{key}'", "letters, digits, '.', '_' and '-' only")
+                brought.append((kind, key, entry))
     return brought

@@ -16,6 +16,14 @@ TRAINING_VERSION = 1
 """Raised when the training loop changes what it computes; part of every training's hash."""
 
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that is also a folder's."""
+
+
+def _canonical(values: dict[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 class Spec(BaseModel):
     """A frozen value; unknown fields are refused."""
 
@@ -23,7 +31,7 @@ class Spec(BaseModel):
 
     def canonical_json(self) -> str:
         """The one JSON text of this value: sorted keys, no spaces."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return _canonical(self.model_dump(mode="json"))
 
     def digest(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
@@ -94,7 +102,7 @@ class TaskPlan(Spec):
 class Suite(Spec):
     """A standard setting: data, networks, training conditions and tasks. Data, not code: a TOML file."""
 
-    name: str
+    name: Name
     version: int
     title: str
     why: str
@@ -107,7 +115,7 @@ class Suite(Spec):
     flip: bool = True
     """Whether a mirrored image is still one of its class: no for digits."""
     networks: dict[str, NetworkSpec] = {}
-    conditions: dict[str, Condition]
+    conditions: dict[Name, Condition]
     tasks: dict[str, TaskPlan]
 
     @field_validator("conditions")
@@ -118,7 +126,9 @@ class Suite(Spec):
         return conditions
 
     @model_validator(mode="after")
-    def _task_conditions_exist(self) -> Suite:
+    def _consistent(self) -> Suite:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together")
         for name, plan in self.tasks.items():
             unknown = set(plan.conditions or ()) - set(self.conditions)
             if unknown:
@@ -147,7 +157,11 @@ class Training(Spec):
     train_size: int | None
     subset_seed: int
     noise: LabelNoise | None
+    labels_sha256: str
+    """Of the observed labels."""
     model: str
+    model_source: str
+    """SHA-256 of the file that defines the network."""
     mean: tuple[float, float, float] | None
     std: tuple[float, float, float] | None
     flip: bool
@@ -156,6 +170,7 @@ class Training(Spec):
     method_source: str
     params: dict[str, Any]
     seed: int
+    device: str
     needs: dict[str, str]
     """Role to digest of the training that fills it."""
     training_version: int = TRAINING_VERSION
@@ -169,11 +184,24 @@ class RunSpec(Spec):
     method_source: str
     params: dict[str, dict[str, Any]]
     """Resolved parameters of the method for each condition."""
+    recipes: dict[str, Recipe]
+    """How the student of each condition is trained: the suite's recipe with what the method tunes of it."""
+    trainings: dict[str, str]
+    """``<condition>/student`` and ``<condition>/<role>`` to the digest of that training, which covers data, labels,
+    device and the source of method and network."""
     seed: int
     tasks: dict[str, int]
     """Task to the version of its definition."""
     datasets: dict[str, str]
     """Data set to the SHA-256 of its images and labels."""
+    corruption_images: Literal["published", "generated"]
+
+    def canonical_json(self) -> str:
+        """As for every specification, without the suite's prose: a better sentence is no other run."""
+        values = self.model_dump(mode="json")
+        for prose in ("title", "why"):
+            del values["suite"][prose]
+        return _canonical(values)
 
     @property
     def run_id(self) -> str:

@@ -97,7 +97,9 @@ class _Trial:
             train_size=None,
             subset_seed=0,
             noise=LabelNoise(kind="symmetric", rate=0.4),
+            labels_sha256="",
             model="tiny",
+            model_source="",
             mean=None,
             std=None,
             flip=True,
@@ -106,6 +108,7 @@ class _Trial:
             method_source=self.method.source,
             params=self.params,
             seed=seed,
+            device="cpu",
             needs=dict.fromkeys(self.networks, ""),
         )
 

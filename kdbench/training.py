@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kdbench import augment
 from kdbench.checkpoint import load_resume, save_checkpoint, save_resume, write_atomically
 from kdbench.errors import KdbenchError
-from kdbench.inference import frozen, predict
+from kdbench.inference import NotFiniteError, frozen, predict
 from kdbench.methods import Batch, Context, Method
 from kdbench.specs import Recipe, Training
 
@@ -26,9 +26,9 @@ from kdbench.specs import Recipe, Training
 class TrainingDivergedError(Exception):
     """The loss was not finite: training stops, the record says at which epoch (from 1)."""
 
-    def __init__(self, epoch: int, loss: float) -> None:
-        super().__init__(f"the training loss became {loss} in epoch {epoch}")
-        self.epoch = epoch
+    def __init__(self, epoch: int, what: str) -> None:
+        super().__init__(f"{what} in epoch {epoch}")
+        self.epoch, self.what = epoch, what
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,8 @@ class TrainSet:
 
     def mean(self) -> tuple[float, float, float]:
         """Mean colour in [0, 1]."""
-        red, green, blue = (self.images.float().mean((0, 2, 3)) / 255).tolist()
+        pixels = 255 * self.images[:, 0].numel()
+        red, green, blue = (self.images.sum((0, 2, 3), dtype=torch.int64) / pixels).tolist()
         return red, green, blue
 
 
@@ -116,9 +117,7 @@ def fit(
                 return history
             entry = run.epoch(len(history))
             if monitor is not None:
-                logits = predict(run.predictor(), monitor.images, device=device)
-                correct = (logits.argmax(1) == monitor.labels).sum().item()
-                entry |= {"test_accuracy": correct / len(monitor.labels), "test_n": len(monitor.labels)}
+                entry |= run.watch(monitor)
             history.append(entry)
             run.save(folder, history)
             on_epoch(entry)
@@ -196,7 +195,7 @@ class _Run:
         """One pass over the training set; returns its log entry."""
         started = time.perf_counter()
         ctx = self.ctx
-        ctx.epoch = epoch
+        ctx.epoch, ctx.step = epoch, epoch * self.per_epoch
         ctx.generator.manual_seed(derive_seed(self.spec.seed, "epoch", epoch))
         torch.manual_seed(derive_seed(self.spec.seed, "global", epoch))
         self.student.train()
@@ -217,7 +216,7 @@ class _Run:
             total += loss.detach()
         mean_loss = total.item() / self.per_epoch
         if not math.isfinite(mean_loss):
-            raise TrainingDivergedError(epoch + 1, mean_loss)
+            raise TrainingDivergedError(epoch + 1, f"the training loss became {mean_loss}")
         return {"epoch": epoch + 1, "lr": rate, "loss": mean_loss, "seconds": time.perf_counter() - started}
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
@@ -241,6 +240,15 @@ class _Run:
             raise KdbenchError(f"views() returned {sorted(views)}", 'one of the views must be named "images"')
         return Batch(views["images"], self.labels[index], index, views)
 
+    def watch(self, monitor: Monitor) -> dict[str, Any]:
+        """The monitor's part of a log entry."""
+        try:
+            logits = predict(self.predictor(), monitor.images, device=self.ctx.device)
+        except NotFiniteError as error:
+            raise TrainingDivergedError(self.ctx.epoch + 1, error.message) from None
+        correct = (logits.argmax(1) == monitor.labels).sum().item()
+        return {"test_accuracy": correct / len(monitor.labels), "test_n": len(monitor.labels)}
+
     def predictor(self) -> nn.Module:
         """What the method says is to be evaluated, checked to be something that the checkpoint holds."""
         predictor = self.method.predictor(self.ctx)
@@ -261,9 +269,10 @@ class _Run:
         self.student.load_state_dict(state["student"])
         for name, network in self.owned.items():
             network.load_state_dict(state["owned"][name])
-        self.method.load_state(state["state"])
+        self.method.load_state({name: tensor.to(self.ctx.device) for name, tensor in state["state"].items()})
         self.optimizer.load_state_dict(state["optimizer"])
         history: list[dict[str, Any]] = state["history"]
+        self.ctx.epoch, self.ctx.step = len(history) - 1, len(history) * self.per_epoch - 1
         return history
 
     def save(self, folder: Path, history: list[dict[str, Any]]) -> None:

@@ -70,13 +70,22 @@ def test_several_seeds_give_several_records_and_a_summary(finished: tuple[Path, 
     assert [json.loads(Path(line).read_text())["spec"]["seed"] for line in paths] == [0, 1]
 
 
-def test_evaluate_measures_a_checkpoint_as_the_run_did(finished: tuple[Path, Path]) -> None:
-    _, path = finished
-    done = kdbench("evaluate", path.parent / "checkpoint-clean.safetensors", "--tasks", "clean", "--json")
+@pytest.mark.parametrize(("condition", "task"), [("clean", "clean"), ("sym-40", "noisy_label")])
+def test_evaluate_measures_a_checkpoint_as_the_run_did(finished: tuple[Path, Path], condition: str, task: str) -> None:
+    suite, path = finished
+    checkpoint = path.parent / f"checkpoint-{condition}.safetensors"
+    done = kdbench("evaluate", checkpoint, "--suite", suite, "--tasks", task, "--json")
     assert done.returncode == 0, done.stderr
-    measured = json.loads(done.stdout)["scores"]
-    recorded = [score for score in json.loads(path.read_text())["scores"] if score["task"] == "clean"]
-    assert measured == recorded
+    recorded = [score for score in json.loads(path.read_text())["scores"] if score["task"] == task]
+    assert json.loads(done.stdout)["scores"] == recorded
+
+
+def test_evaluate_refuses_a_task_that_means_nothing_there(finished: tuple[Path, Path]) -> None:
+    suite, path = finished
+    checkpoint = path.parent / "checkpoint-clean.safetensors"
+    done = kdbench("evaluate", checkpoint, "--suite", suite, "--tasks", "noisy_label")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "task 'noisy_label' does not apply to condition clean" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -90,8 +99,12 @@ def test_evaluate_measures_a_checkpoint_as_the_run_did(finished: tuple[Path, Pat
         (["run", "--method", "kd", "--set", "alpha"], "--set got 'alpha' (write it as --set name=value)"),
         (["run", "--method", "ce", "--condition", "claen"], "no condition named 'claen' (did you mean 'clean'?"),
         (["run", "--method", "ce", "--device", "tpu"], "no device named 'tpu' (one of: auto, cpu, cuda)"),
-        (["run", "--method", "ce", "--suite", "cifar10", "--data-dir", "/nowhere"], "/nowhere"),
+        (["run", "--method", "ce", "--data-dir", "/nowhere"], "data folder /nowhere is not a folder"),
         (["evaluate", "/nowhere.safetensors"], "no checkpoint at /nowhere.safetensors"),
+        (["run", "--method", "ce", "--tasks", ""], "no task was named"),
+        (["run", "--method", "ce", "--seed", "abc"], "Invalid value for '--seed'"),
+        (["run"], "Missing option '--method'"),
+        (["rum"], "No such command 'rum'"),
         (["list", "methodz"], "no kind named 'methodz' (did you mean 'methods'?"),
         (["describe", "method", "nrdd"], "no method named 'nrdd' (did you mean 'nrd'?"),
         (["data", "fetch", "cifar1"], "no dataset named 'cifar1' (did you mean 'cifar10'?"),
@@ -196,4 +209,4 @@ def test_a_corrupt_cache_is_rebuilt_with_a_word(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="cache"):
         second = spec.load(place)
     assert first.sha256 == second.sha256
-    assert cached.read_bytes() == (tmp_path / "copy").read_bytes()
+    assert cached.stat().st_size == (tmp_path / "copy").stat().st_size

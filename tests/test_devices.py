@@ -36,10 +36,10 @@ def test_an_unknown_device_is_named_with_the_known_ones(name: str) -> None:
 
 @pytest.mark.parametrize(("native", "found"), [(True, "bfloat16"), (False, "float32")])
 def test_automatic_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch, native: bool, found: str) -> None:
-    asked = []
-    monkeypatch.setattr(devices, "computes_bfloat16", lambda device: bool(asked.append(device)) or native)
-    assert resolve_precision("auto", GPU) == found
-    assert asked == [GPU]
+    for asked in (CPU, GPU):
+        answer = {asked: native}
+        monkeypatch.setattr(devices, "computes_bfloat16", answer.__getitem__)
+        assert resolve_precision("auto", asked) == found
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -12,16 +12,29 @@ from kdbench.inference import frozen, in_batches, predict
 CPU = torch.device("cpu")
 
 
-def network() -> nn.Sequential:
-    """Convolution, batch normalisation and dropout, in training mode, with one frozen parameter and one eval module."""
-    model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
-    )
+class Network(nn.Module):
+    """Convolution, batch normalisation and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.dropout = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5)
+        self.linear = nn.Linear(4, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.linear(self.dropout(self.norm(self.conv(images))).mean((2, 3)))
+        return found
+
+
+def network() -> Network:
+    """In training mode, with one module in eval mode and one frozen parameter."""
+    model = Network()
     for number, parameter in enumerate(model.parameters()):
         nn.init.normal_(parameter, generator=torch.Generator().manual_seed(number))
+    model.norm.running_mean = torch.full((4,), 0.3)
+    model.norm.running_var = torch.full((4,), 2.0)
     model.train()
-    model[2].eval()
-    model[0].weight.requires_grad_(False)
+    model.norm.eval()
+    model.conv.weight.requires_grad_(False)
     return model
 
 
@@ -35,14 +48,13 @@ def state_of(model: nn.Module) -> tuple[list[bool], list[bool], list[Tensor]]:
     return modes, [p.requires_grad for p in model.parameters()], [b.clone() for b in model.buffers()]
 
 
-def by_hand(model: nn.Sequential, images: Tensor) -> Tensor:
+def by_hand(model: Network, images: Tensor) -> Tensor:
     """Eval-mode logits, one image at a time, in float64."""
-    conv, norm, linear = (model[number].double() for number in (0, 1, 5))
+    conv, linear = model.conv.double(), model.linear.double()
+    gain, shift = (part.detach().double()[None, :, None, None] for part in (model.norm.weight, model.norm.bias))
     rows = []
     for image in images.double() / 255:
-        found = conv(image[None])
-        scale = (norm.weight / (norm.running_var + norm.eps).sqrt())[None, :, None, None]
-        found = (found - norm.running_mean[None, :, None, None]) * scale + norm.bias[None, :, None, None]
+        found = (conv(image[None]) - 0.3) / (2 + 1e-5) ** 0.5 * gain + shift
         rows.append(linear(found.mean((2, 3))))
     return torch.cat(rows).detach()
 
@@ -50,8 +62,6 @@ def by_hand(model: nn.Sequential, images: Tensor) -> Tensor:
 @pytest.mark.parametrize("batch_size", [1, 10, 23, 500])
 def test_logits_are_those_of_eval_mode_last_incomplete_batch_included(batch_size: int) -> None:
     model, images = network(), some_images()
-    model[1].running_mean.fill_(0.3)
-    model[1].running_var.fill_(2.0)
     logits = predict(model, images, device=CPU, batch_size=batch_size)
     assert (logits.shape, logits.dtype, logits.requires_grad) == ((23, 5), torch.float32, False)
     assert torch.allclose(logits.double(), by_hand(model, images), atol=1e-5)
@@ -114,7 +124,7 @@ def test_frozen_twice_comes_back_in_steps() -> None:
         assert not any(module.training for module in model.modules())
         assert not any(parameter.requires_grad for parameter in model.parameters())
     assert model.training
-    assert model[5].weight.requires_grad
+    assert model.linear.weight.requires_grad
 
 
 def test_a_plain_function_needs_no_freezing() -> None:

@@ -124,7 +124,7 @@ def kdbench_record_written(record, path):
 """
     install("watcher", observer)
     install("clumsy", "import kdbench\n@kdbench.hookimpl\ndef kdbench_record_written(path):\n    raise OSError('full')")
-    with pytest.warns(UserWarning, match="observer clumsy .* of clumsy 1.0 failed: OSError: full"):
+    with pytest.warns(UserWarning, match="observer clumsy:clumsy of clumsy 1.0 failed: OSError: full"):
         record = run(str(tiny_suite), "ce", tasks=["clean"], out=tmp_path / "runs")
     assert seen.read_text() == f"{record.run_id} True"
 

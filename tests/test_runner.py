@@ -148,6 +148,8 @@ def test_a_diverging_run_leaves_a_failed_record(tmp_path: Path, tiny_suite: Path
     assert record.error is not None
     assert "condition clean: the training loss became" in record.error
     assert "in epoch 1" in record.error
+    log = record_path(record, tmp_path).with_name("log.jsonl")
+    assert log.exists()
     assert read_record(record_path(record, tmp_path)).status == "failed"
 
 
@@ -216,3 +218,50 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_scores(
     assert parts["run_id"] == whole["run_id"]
     assert parts["scores"] == whole["scores"]
     assert parts["hashes"]["students"]["clean"]["sha256"] == whole["hashes"]["students"]["clean"]["sha256"]
+
+
+def test_an_examples_index_says_nothing_of_its_clean_label(tiny_suite: Path, tmp_path: Path) -> None:
+    from kdbench.data import DataPlace
+    from kdbench.evaluation import load_materials
+    from kdbench.graph import RunGraph
+    from kdbench.plugins import load_plugins
+    from kdbench.suites import load_suite
+
+    suite, plugins = load_suite(str(tiny_suite)), load_plugins()
+    dataset = load_materials(suite, plugins, DataPlace.default(), ood=False).dataset
+    graph = RunGraph(suite, dataset, plugins, tmp_path, torch.device("cpu"))
+    labels = graph.train_set("clean")[0].labels.double()
+    index = torch.arange(len(labels)).double()
+    assert abs(torch.corrcoef(torch.stack([index, labels]))[0, 1]) < 0.2
+    assert labels.long().bincount(minlength=10).tolist() == [20] * 10
+    assert torch.equal(graph.train_set("clean")[0].images, graph.train_set("sym-40")[0].images)
+
+
+def test_whatever_decides_a_result_is_in_the_run_id(tiny_suite: Path, tmp_path: Path) -> None:
+    options = {"tasks": ["clean"], "conditions": ["clean"], "out": tmp_path}
+    record = run(str(tiny_suite), "ce", **options)  # type: ignore[arg-type]  # mixed options
+    text = tiny_suite.read_text()
+    tiny_suite.write_text(text.replace('why = "Tests', 'why = "Better words. Tests'))
+    assert run(str(tiny_suite), "ce", **options).run_id == record.run_id  # type: ignore[arg-type]  # mixed options
+    tiny_suite.write_text(text.replace("batch_size = 20", "batch_size = 40"))
+    assert run(str(tiny_suite), "ce", **options).run_id != record.run_id  # type: ignore[arg-type]  # mixed options
+    assert record.spec.trainings["clean/student"] == record.hashes.students["clean"].training
+    assert record.spec.recipes["clean"].lr == 0.03
+
+
+def test_an_interrupted_fresh_run_goes_on(tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"conditions": ["clean"], "out": tmp_path, "tasks": ["clean", "calibration"]}
+    record = run(str(tiny_suite), "ce", **options)  # type: ignore[arg-type]  # mixed options
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kdbench.runner.run_task", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(str(tiny_suite), "ce", fresh=True, **options)  # type: ignore[arg-type]  # mixed options
+    assert not record_path(record, tmp_path).exists()
+    again = run(str(tiny_suite), "ce", fresh=True, **options)  # type: ignore[arg-type]  # mixed options
+    assert again.hashes.students["clean"].reused, "the interrupted fresh run had trained it already"
+    assert again.scores == record.scores
+    assert not run(str(tiny_suite), "ce", fresh=True, **options).hashes.students["clean"].reused  # type: ignore[arg-type]  # mixed options

@@ -22,10 +22,9 @@ CPU = torch.device("cpu")
 
 def training(recipe: Recipe, seed: int = 0) -> Training:
     return Training(
-        suite="x", dataset="x", dataset_sha256="", train_size=None, subset_seed=0,
-        noise=LabelNoise(kind="symmetric", rate=0.25),
-        model="tiny", mean=None, std=None, flip=True, recipe=recipe, method="m", method_source="", params={}, seed=seed,
-        needs={},
+        suite="x", dataset="x", dataset_sha256="", train_size=None, subset_seed=0, labels_sha256="", model="tiny",
+        noise=LabelNoise(kind="symmetric", rate=0.25), model_source="", device="cpu", mean=None, std=None, flip=True,
+        recipe=recipe, method="m", method_source="", params={}, seed=seed, needs={},
     )  # fmt: skip
 
 
@@ -204,3 +203,62 @@ def test_predict_covers_the_last_incomplete_batch_in_order() -> None:
     network.eval()
     with torch.no_grad():
         torch.testing.assert_close(parts, network(images.float() / 255), rtol=1e-5, atol=1e-5)
+
+
+class Rampant(Spy):
+    """Draws on progress at the start of an epoch, and keeps a memory on the device."""
+
+    def setup(self, ctx: kdbench.Context) -> None:
+        self.scale, self.memory = 0.0, torch.zeros(ctx.train_size, device=ctx.device)
+
+    def on_epoch_start(self, ctx: kdbench.Context) -> None:
+        self.scale = 1 + ctx.progress + ctx.step
+
+    def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        return super().loss(batch, ctx) * self.scale
+
+
+def test_progress_at_the_start_of_an_epoch_survives_a_resume(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=3, batch_size=10, lr=0.01)
+    whole = run(Rampant(), recipe, tmp_path / "whole")
+    run(Rampant(), recipe, tmp_path / "parts", stop_after=2)
+    resumed = run(Rampant(), recipe, tmp_path / "parts")
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+class Ensemble(Spy):
+    """Is evaluated as a network that shares its members' tensors."""
+
+    def setup(self, ctx: kdbench.Context) -> None:
+        self.pair = Pair(ctx.student)
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"pair": self.pair}
+
+    def predictor(self, ctx: kdbench.Context) -> nn.Module:
+        return self.pair
+
+
+class Pair(nn.Module):
+    def __init__(self, member: nn.Module) -> None:
+        super().__init__()
+        self.member = member
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return 2 * self.member(pixels)  # type: ignore[no-any-return]  # torch leaves modules untyped
+
+
+def test_a_predictor_may_share_tensors_with_the_student(tmp_path: Path) -> None:
+    student = run(Ensemble(), Recipe(epochs=1, batch_size=10, lr=0.1), tmp_path)
+    tensors, metadata = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert metadata["predictor"] == "pair"
+    for name, tensor in student.state_dict().items():
+        assert torch.equal(tensors[f"pair.member.{name}"], tensor)
+        assert torch.equal(tensors[f"student.{name}"], tensor)
+
+
+def test_mean_colour_is_exact() -> None:
+    data = train_set(5)
+    expected = data.images.double().mean((0, 2, 3)) / 255
+    torch.testing.assert_close(torch.tensor(data.mean(), dtype=torch.float64), expected, rtol=1e-6, atol=0)

@@ -14,6 +14,15 @@ from __future__ import annotations
 
 from kdbench.corruptions._corrupt import corrupt
 from kdbench.corruptions._table import DETERMINISTIC, NAMES, SEVERITIES
+from kdbench.corruptions.frost_textures import check_installed
 from kdbench.corruptions.published import load_published, published_folder
 
-__all__ = ["DETERMINISTIC", "NAMES", "SEVERITIES", "corrupt", "load_published", "published_folder"]
+__all__ = [
+    "DETERMINISTIC",
+    "NAMES",
+    "SEVERITIES",
+    "check_installed",
+    "corrupt",
+    "load_published",
+    "published_folder",
+]

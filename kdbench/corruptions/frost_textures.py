@@ -38,6 +38,12 @@ def texture_paths() -> list[Path]:
     return paths
 
 
+def check_installed() -> None:
+    """Raise the KdbenchError that would come later: OpenCV can't be imported, or a frost texture is missing."""
+    opencv()
+    texture_paths()
+
+
 @lru_cache(maxsize=1)
 def load_textures() -> tuple[Tensor, Tensor]:
     """The five textures at a fifth of their size (OpenCV's bilinear resize), RGB.

@@ -59,14 +59,15 @@ class EvaluationContext:
     correct: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     """Per-example results that are kept beside the record, by name."""
     subsets: dict[str, str] = dataclasses.field(default_factory=dict)
-    cache: dict[tuple[int, str], Tensor] = dataclasses.field(default_factory=dict)
+    cache: dict[tuple[int, str], tuple[nn.Module, Tensor]] = dataclasses.field(default_factory=dict)
 
     def logits(self, predictor: nn.Module, images: ImageSet) -> Tensor:
         """Logits (N, C) float32 of a whole image set; computed once for all tasks of a student."""
         key = (id(predictor), images.sha256)
         if key not in self.cache:
-            self.cache[key] = predict(predictor, images.images, device=self.device)
-        return self.cache[key]
+            # The network is kept with its logits: an id is its own only while it lives.
+            self.cache[key] = predictor, predict(predictor, images.images, device=self.device)
+        return self.cache[key][1]
 
     def is_correct(self, predictor: nn.Module, images: ImageSet) -> Tensor:
         """Bool (N,): which images of a set are classified correctly."""
@@ -107,6 +108,11 @@ class Task:
     Settings: ClassVar[type[BaseModel]] = Settings
     needs_training: ClassVar[bool] = False
     """Whether it measures how the student was trained, so that it says nothing of a model from elsewhere."""
+    needs_ood: ClassVar[bool] = False
+    """Whether it needs ``data.ood``."""
+
+    def prepare(self, settings: Any) -> None:
+        """Raise ``KdbenchError`` when something it needs is not installed; called before anything is trained."""
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         """Measure ``predictor`` (pixels (B, 3, H, W) in [0, 1] to logits, eval mode, frozen)."""

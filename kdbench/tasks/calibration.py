@@ -36,5 +36,5 @@ class Calibration(Task):
                 setting={"bins": bins},
                 higher_is_better=False,
             )
-            for bins in ctx.settings.bins
+            for bins in dict.fromkeys(ctx.settings.bins)
         ]

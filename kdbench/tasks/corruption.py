@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -33,6 +33,9 @@ class Corruption(Task):
         subset: Annotated[int, Field(ge=1)] | None = None
         seed: int = 0
 
+    def prepare(self, settings: Any) -> None:
+        corruptions.check_installed()
+
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         index = ctx.subset(data.test, ctx.settings.subset)
         labels = data.test.labels[index]
@@ -54,8 +57,8 @@ class Corruption(Task):
         if data.published_corruptions is not None:
             rows = data.test.source_index[index]
             return corruptions.load_published(data.published_corruptions, name, severity, rows)
-        generator = torch.Generator(ctx.device)
-        generator.manual_seed(derive_seed(ctx.settings.seed, "corruption", name, severity))
+        # On the CPU whatever the device, so that every machine measures the same images.
+        generator = torch.Generator().manual_seed(derive_seed(ctx.settings.seed, "corruption", name, severity))
         return corruptions.corrupt(data.test.images[index].to(ctx.device), name, severity, generator=generator)
 
     def _means(self, cells: Tensor, clean: Tensor, origin: str, ctx: EvaluationContext) -> list[Score]:

@@ -16,6 +16,7 @@ class OutOfDistribution(Task):
     """
 
     name = "ood"
+    needs_ood = True
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         if data.ood is None:

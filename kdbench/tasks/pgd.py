@@ -58,7 +58,8 @@ class PGD(Task):
                 step_size=step_size,
                 steps=settings.steps,
                 restarts=settings.restarts,
-                generator=torch.Generator(ctx.device).manual_seed(derive_seed(settings.seed, "pgd")),
+                # On the CPU whatever the device, so that every machine starts at the same points.
+                generator=torch.Generator().manual_seed(derive_seed(settings.seed, "pgd")),
                 full_restarts=full.to(ctx.device),
             )
             scores += list(self._scores(result, variant, ctx))
@@ -67,8 +68,8 @@ class PGD(Task):
 
     def _scores(self, result: PGDResult, variant: str, ctx: EvaluationContext) -> Iterator[Score]:
         clean, full = result.clean_correct.cpu(), result.full_index.cpu()
-        for k in ctx.settings.steps:
-            setting = {"variant": variant, "steps": k}
+        for k in result.robust:
+            setting: dict[str, str | int] = {"variant": variant, "steps": k}
             robust = result.robust[k].cpu()
             ctx.keep(f"{variant}-{k}/correct", robust)
             for rule, survived in (("worst", robust), ("any", result.survived[k].cpu())):

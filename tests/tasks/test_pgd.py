@@ -65,6 +65,16 @@ def test_a_linear_model_is_broken_up_to_the_radius_and_no_further() -> None:
         assert one(outcome, "zero_gradient_share", variant=variant).value == 0
 
 
+def test_one_step_of_each_variant_goes_as_far_as_its_step_size() -> None:
+    """The mean over pixels of min(start + step, eps), start uniform: 1.9 levels for 2/255 and 5.8 for 0.03."""
+    data = margins()
+    outcome = measure(PGD(), Nearest(TWO), data, steps=[1], restarts=1)
+    for variant, reach in (("pgd-std", 2.5), ("pgd-arani", 5.5)):
+        away = distances(data)
+        clear = away != 2  # too near to 1.9
+        assert np.array_equal(outcome.correct[f"{variant}-1/correct"].numpy()[clear], away[clear] > reach)
+
+
 def test_every_score_is_there_once_with_all_that_tells_it_apart(mixed: Outcome) -> None:
     accuracies = itertools.product(
         ("robust_accuracy", "conditional_accuracy"),

@@ -1,0 +1,70 @@
+"""Finished measurements of an unfinished run, so that an interruption costs one task at most."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdbench.checkpoint import write_atomically
+from kdbench.evaluation import Outcome
+from kdbench.records import Score
+
+
+@dataclasses.dataclass(frozen=True)
+class Partial:
+    """A finished measurement of an unfinished run, kept so that an interruption costs one task at most."""
+
+    folder: Path
+    condition: str
+    task: str
+    inputs: Mapping[str, str]
+
+    def load(self) -> Outcome | None:
+        text, arrays = self._paths()
+        if not text.exists() or not arrays.exists():
+            return None
+        stored = json.loads(text.read_text())
+        if stored["inputs"] != dict(self.inputs):
+            return None
+        scores = [Score.model_validate_json(json.dumps(score)) for score in stored["scores"]]
+        with np.load(arrays) as file:
+            correct = {name: torch.from_numpy(file[name]) for name in file.files}
+        return Outcome(scores, correct, stored["subsets"], stored["seconds"])
+
+    def save(self, outcome: Outcome) -> None:
+        text, arrays = self._paths()
+        save_arrays(arrays, {name: _numpy(values) for name, values in outcome.correct.items()})
+        stored = {
+            "inputs": dict(self.inputs),
+            "scores": [score.model_dump(mode="json") for score in outcome.scores],
+            "subsets": outcome.subsets,
+            "seconds": outcome.seconds,
+        }
+        write_atomically(text, json.dumps(stored).encode())
+
+    def _paths(self) -> tuple[Path, Path]:
+        stem = f"{self.condition}-{self.task}"
+        return self.folder / f"{stem}.json", self.folder / f"{stem}.npz"
+
+
+def _numpy(values: Tensor) -> np.ndarray[Any, Any]:
+    array: np.ndarray[Any, Any] = values.numpy()
+    return array
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "wb") as file:
+        np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]  # numpy types the keywords as its options
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)

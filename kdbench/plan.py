@@ -1,0 +1,94 @@
+"""What a run was asked to do, checked before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from kdbench.errors import KdbenchError
+from kdbench.evaluation import Materials, chosen_tasks
+from kdbench.graph import RunGraph
+from kdbench.plugins import Plugins
+from kdbench.specs import RunSpec, Suite
+from kdbench.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What was asked for, checked: every name exists and every value is in its range."""
+
+    suite: Suite
+    plugins: Plugins
+    method: str
+    passed: dict[str, Any]
+    params: dict[str, dict[str, Any]]
+    tasks: dict[str, tuple[Task, Any]]
+
+    @classmethod
+    def make(
+        cls,
+        suite: Suite,
+        plugins: Plugins,
+        method: str,
+        passed: dict[str, Any],
+        conditions: Iterable[str] | None,
+        tasks: Iterable[str] | None,
+    ) -> Plan:
+        spec = plugins.methods.get(method)
+        spec.validate(passed)
+        chosen = chosen_tasks(suite, plugins, None if tasks is None else list(tasks))
+        names = list(suite.conditions) if conditions is None else list(dict.fromkeys(conditions))
+        for model in [suite.student, *(network.model for network in suite.networks.values())]:
+            plugins.models.get(model)
+        roles = {*spec.needs, *(role for task, settings in chosen.values() for role in task.sources(settings))}
+        for role in sorted(roles):
+            plugins.methods.get(suite.network(role).method)
+        params = {}
+        for name in names:
+            condition = suite.condition(name)
+            if condition.noise:
+                plugins.label_noises.get(condition.noise.kind)
+            params[name], _ = spec.resolve(passed, suite=suite.name, dataset=suite.dataset, condition=condition)
+        plan = cls(suite, plugins, method, passed, params, chosen)
+        idle = [name for name in chosen if not any(name in plan.tasks_of(condition) for condition in names)]
+        if tasks is not None and idle:
+            raise KdbenchError(
+                f"task '{idle[0]}' does not apply to condition {', '.join(names)}", "name a condition it is meant for"
+            )
+        return plan
+
+    def tasks_of(self, condition: str) -> dict[str, tuple[Task, Any]]:
+        """The tasks to run on the student of a condition."""
+        setting = self.suite.condition(condition)
+        planned = {name: self.suite.tasks[name].conditions if name in self.suite.tasks else None for name in self.tasks}
+        return {
+            name: chosen
+            for name, chosen in self.tasks.items()
+            if chosen[0].applies(setting) and condition in (planned[name] or (condition,))
+        }
+
+    def roles(self, condition: str) -> list[str]:
+        """The suite's networks that the method or a task needs under a condition."""
+        needs = self.plugins.methods.get(self.method).needs
+        sources = {role for task, settings in self.tasks_of(condition).values() for role in task.sources(settings)}
+        return sorted(needs | sources)
+
+    def spec(self, materials: Materials, graph: RunGraph, seed: int) -> RunSpec:
+        """The run as a value with a hash."""
+        students = {name: graph.student(name, self.method, self.passed, seed) for name in self.params}
+        trainings = {f"{name}/student": student.digest() for name, student in students.items()}
+        for name in self.params:
+            trainings |= {f"{name}/{role}": graph.network(name, role).digest() for role in self.roles(name)}
+        return RunSpec(
+            suite=self.suite,
+            method=self.method,
+            method_source=self.plugins.methods.get(self.method).source,
+            params=self.params,
+            recipes={name: student.recipe for name, student in students.items()},
+            trainings=trainings,
+            seed=seed,
+            tasks={name: task.version for name, (task, _) in sorted(self.tasks.items())},
+            datasets=materials.hashes(),
+            corruption_images="generated" if materials.test.published_corruptions is None else "published",
+        )

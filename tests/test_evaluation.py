@@ -1,0 +1,422 @@
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import kdbench
+from kdbench import graph, models
+from kdbench.checkpoint import load_checkpoint, save_checkpoint
+from kdbench.corruptions import NAMES
+from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, digit_fonts, digits, load_dataset
+from kdbench.errors import KdbenchError
+from kdbench.evaluation import Evaluation, evaluate, load_materials, open_checkpoint
+from kdbench.plugins import load_plugins
+from kdbench.suites import load_suite
+from kdbench.training import derive_seed
+from tests.conftest import TINY_SUITE
+from tests.tasks.test_transfer import attacked
+
+
+class Thirds(nn.Module):
+    """A linear model of a digit's pixels by fixed weights: better than nothing, worse than good."""
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3, affine=False)
+        self.pool = nn.AvgPool2d(4)
+        self.linear = nn.Linear(64, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.linear(self.pool(self.norm(images))[:, 0].flatten(1))
+        return found
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return digits.load(DataPlace.default())
+
+
+@pytest.fixture(scope="module")
+def template(data: Dataset) -> dict[str, Tensor]:
+    """Weights of ``Thirds``: the mean picture of each class."""
+    assert data.train is not None
+    model = Thirds()
+    pixels = data.train.images.float() / 255
+    with torch.no_grad():
+        model.norm.running_mean = pixels.mean((0, 2, 3))
+        model.norm.running_var = pixels.var((0, 2, 3))
+        pooled = model.eval().pool(model.norm(pixels))[:, 0].flatten(1)
+        means = torch.stack([pooled[data.train.labels == label].mean(0) for label in range(10)])
+        model.linear.weight.copy_(0.2 * means)
+        model.linear.bias.copy_(-0.1 * means.square().sum(1))
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.fixture
+def model(template: dict[str, Tensor]) -> Thirds:
+    model = Thirds()
+    model.load_state_dict(template)
+    model.train()
+    model.pool.eval()
+    model.linear.bias.requires_grad_(False)
+    return model
+
+
+def state_of(model: nn.Module) -> tuple[list[bool], list[bool], list[Tensor]]:
+    modes = [module.training for module in model.modules()]
+    return modes, [p.requires_grad for p in model.parameters()], [t.clone() for t in model.state_dict().values()]
+
+
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    network = Thirds()
+    network.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        found = network.eval()(images.float() / 255).argmax(1).numpy()
+    return float((found == labels.numpy()).mean())
+
+
+def value(found: Evaluation, task: str, metric: str, **setting: Any) -> float:
+    [score] = [
+        score
+        for score in found.scores
+        if (score.task, score.metric) == (task, metric) and setting.items() <= score.setting.items()
+    ]
+    return score.value
+
+
+def test_a_plain_module_is_measured_and_left_as_it_was(
+    model: Thirds, data: Dataset, tiny_suite: Path, tmp_path: Path
+) -> None:
+    before = state_of(model)
+    found = evaluate(model, str(tiny_suite), out=tmp_path / "runs")
+    after = state_of(model)
+    assert after[:2] == before[:2]
+    assert all(torch.equal(*pair) for pair in zip(before[2], after[2], strict=True))
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert {score.task for score in found.scores} == {"clean", "calibration", "pgd"}
+    assert {score.condition for score in found.scores} == {"clean"}
+    right = accuracy(model, data.test.images, data.test.labels)
+    assert 0.6 < right < 1
+    assert value(found, "clean", "accuracy") == right
+    assert found.correct["clean/correct"].double().mean().item() == right
+    assert {"clean/correct", "calibration/confidence", "pgd/index", "pgd/pgd-std-3/correct"} <= set(found.correct)
+    assert found.suite == "tiny"
+    assert found.datasets == {"digits": data.sha256}
+    assert not (tmp_path / "runs").exists(), "nothing had to be trained"
+    plain = json.loads(json.dumps(found.to_dict()))
+    assert plain["datasets"] == found.datasets
+    assert [score["value"] for score in plain["scores"]] == [score.value for score in found.scores]
+
+
+def test_tasks_are_those_that_were_asked_for_and_a_set_is_read_when_it_is_needed(
+    model: Thirds, data: Dataset, tiny_suite: Path
+) -> None:
+    found = evaluate(model, str(tiny_suite), tasks=iter(["ood", "clean"]))
+    assert [score.task for score in found.scores] == ["ood", "clean"]
+    away = digit_fonts.load(DataPlace.default())
+    assert value(found, "ood", "accuracy", dataset="digits-fonts") == (
+        accuracy(model, away.test.images, away.test.labels)
+    )
+    assert found.datasets.keys() == {"digits", "digits-fonts"}
+    assert found.datasets["digits"] == data.sha256
+
+
+def test_settings_of_the_suite_are_used(model: Thirds, tiny_suite: Path) -> None:
+    found = evaluate(model, str(tiny_suite), tasks=["pgd"])
+    assert {score.setting["steps"] for score in found.scores if "steps" in score.setting} == {2, 3}
+    assert {score.n for score in found.scores if score.metric == "robust_accuracy"} == {10}
+
+
+def test_a_condition_can_be_named_and_files_the_scores(model: Thirds, tiny_suite: Path) -> None:
+    found = evaluate(model, str(tiny_suite), tasks=["noisy_label", "calibration"], condition="sym-40")
+    assert {(score.task, score.condition) for score in found.scores} == {
+        ("noisy_label", "sym-40"), ("calibration", "sym-40"),
+    }  # fmt: skip
+
+
+def test_a_task_that_does_not_apply_to_the_condition_is_told(model: Thirds, tiny_suite: Path) -> None:
+    """As ``run`` does: an accuracy filed as noisy-label accuracy of a condition with clean labels means nothing."""
+    with pytest.raises(KdbenchError, match="task 'noisy_label' does not apply to condition clean"):
+        evaluate(model, str(tiny_suite), tasks=["noisy_label"], condition="clean")
+
+
+def test_by_default_only_tasks_that_apply_to_the_condition_are_run(model: Thirds, tiny_suite: Path) -> None:
+    """Clean accuracy is of students that were trained on clean labels."""
+    found = evaluate(model, str(tiny_suite), condition="sym-40")
+    assert "calibration" in {score.task for score in found.scores}
+    assert "clean" not in {score.task for score in found.scores}
+
+
+class Odd(nn.Module):
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images: Tensor) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (Thirds(7), {}, r"the model returned \(2, 7\) for 2 images, expected \(2, 10\) logits"),
+        (Odd(torch.zeros(2, 10, 1)), {}, r"the model returned \(2, 10, 1\) for 2 images"),
+        (Odd((torch.zeros(2, 10), None)), {}, "the model returned tuple for 2 images"),
+        (lambda images: images, {}, "the model is a function .give a torch.nn.Module"),
+        ({"state_dict": {}}, {}, "the model is a dict .give a torch.nn.Module"),
+        (Thirds(), {"tasks": ["cleen"]}, "no task named 'cleen' .did you mean 'clean'"),
+        (Thirds(), {"suite": "digitz"}, "no suite named 'digitz' .did you mean 'digits'"),
+        (Thirds(), {"condition": "sym40"}, "no condition named 'sym40' .did you mean 'sym-40'"),
+        (Thirds(), {"device": "gpu"}, "no device named 'gpu'"),
+        (Thirds(), {"suite": "cifar10-lite", "data_dir": "nowhere"}, "data folder nowhere is not a folder"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(model: Any, options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(KdbenchError, match=message) as caught:
+        evaluate(model, out=tmp_path / "runs", download=False, **{"suite": "digits", **options})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_model_of_wrong_classes_is_left_as_it_was(tiny_suite: Path) -> None:
+    model = Thirds(7).train()
+    with pytest.raises(KdbenchError, match="expected"):
+        evaluate(model, str(tiny_suite))
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@dataclasses.dataclass
+class Transferred:
+    suite: Path
+    out: Path
+    found: Evaluation
+
+    def checkpoint(self, role: str) -> Path:
+        """Of the network that was trained from this role's seed."""
+        seed = derive_seed({"teacher": 1000, "reference": 2000}[role], role)
+        [path] = [
+            path
+            for path in self.out.glob("tiny/trainings/*/checkpoint.safetensors")
+            if load_checkpoint(path)[1]["training"]["seed"] == seed
+        ]
+        return path
+
+
+@pytest.fixture(scope="module")
+def transferred(template: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Transferred:
+    """A transfer attack on a plain module, for which two networks had to be trained."""
+    folder = tmp_path_factory.mktemp("transferred")
+    suite = folder / "tiny.toml"
+    suite.write_text(TINY_SUITE)
+    model = Thirds()
+    model.load_state_dict(template)
+    return Transferred(suite, folder / "runs", evaluate(model, str(suite), tasks=["transfer"], out=folder / "runs"))
+
+
+def test_transfer_trains_the_suites_networks_and_attacks_with_each(
+    transferred: Transferred, model: Thirds, data: Dataset
+) -> None:
+    assert len(list(transferred.out.glob("tiny/trainings/*/checkpoint.safetensors"))) == 2
+    index = transferred.found.correct["transfer/index"]
+    images, labels = data.test.images[index], data.test.labels[index]
+    target = model.eval()
+    sources = {"teacher": kdbench.load_predictor(transferred.checkpoint("teacher")), "self": target}
+    sources["reference"] = kdbench.load_predictor(transferred.checkpoint("reference"))
+    for role, source in sources.items():
+        examples = attacked(source, images, labels, eps=8 / 255, step=0.006, steps=2)
+        with torch.no_grad():
+            right = target(examples).argmax(1) == labels
+        assert torch.equal(transferred.found.correct[f"transfer/{role}/correct"], right)
+        assert value(transferred.found, "transfer", "accuracy", source=role) == right.double().mean().item()
+
+
+def test_transfer_finds_the_trained_networks_again(
+    transferred: Transferred, model: Thirds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(graph, "fit", fit)
+    again = evaluate(model, str(transferred.suite), tasks=["transfer"], out=transferred.out)
+    assert again.scores == transferred.found.scores
+
+
+def test_our_own_checkpoint_opens_without_a_word_about_its_model(transferred: Transferred) -> None:
+    network, suite, condition = open_checkpoint(transferred.checkpoint("teacher"), suite=str(transferred.suite))
+    assert (suite, condition) == (str(transferred.suite), "clean")
+    assert open_checkpoint(transferred.checkpoint("teacher"), suite="digits")[1:] == ("digits", None)
+    with pytest.raises(KdbenchError, match="no suite named 'tiny'"):  # the one it was trained in, a file of the user's
+        open_checkpoint(transferred.checkpoint("teacher"))
+    assert not any(module.training for module in network.modules())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    tensors, _ = load_checkpoint(transferred.checkpoint("teacher"))
+    expected = {name.removeprefix("student."): tensor for name, tensor in tensors.items()}
+    state = network.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+
+
+def test_our_own_checkpoint_opens_with_its_models_name_too(transferred: Transferred) -> None:
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain, *_ = open_checkpoint(transferred.checkpoint("teacher"), suite="digits")
+    named, *_ = open_checkpoint(transferred.checkpoint("teacher"), suite="digits", model="wrn-10-1")
+    assert torch.equal(plain(images), named(images))
+    with pytest.raises(KdbenchError, match="is of another architecture, wrn-10-1, not wrn-16-2"):
+        open_checkpoint(transferred.checkpoint("teacher"), suite="digits", model="wrn-16-2")
+
+
+def test_a_checkpoint_of_another_version_is_one_line(transferred: Transferred, tmp_path: Path) -> None:
+    tensors, metadata = load_checkpoint(transferred.checkpoint("teacher"))
+    metadata["training"]["from_the_future"] = 1
+    save_checkpoint(tmp_path / "a.safetensors", tensors, metadata)
+    with pytest.raises(KdbenchError, match="a.safetensors"):
+        open_checkpoint(tmp_path / "a.safetensors", suite="digits")
+
+
+def trained_elsewhere(name: str = "wrn-10-1") -> models.PixelModel:
+    """A network with the CIFAR-10 suites' normalisation inside and batch statistics that are not the initial ones."""
+    suite = load_suite("cifar10-lite")
+    assert suite.mean is not None
+    assert suite.std is not None
+    network = models.create(name, num_classes=10, normalisation=(suite.mean, suite.std), seed=5)
+    network.train()
+    with torch.no_grad():
+        network(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
+    return network.eval()
+
+
+@pytest.mark.parametrize("form", ["bare", "pixel"])
+@pytest.mark.parametrize("suffix", ["pt", "state_dict.pth", "safetensors"])
+def test_a_plain_state_dict_opens_with_its_models_name(tmp_path: Path, form: str, suffix: str) -> None:
+    original = trained_elsewhere()
+    state = (original.network if form == "bare" else original).state_dict()
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save({"state_dict": state, "epoch": 3} if "state_dict" in suffix else state, path)
+    opened, suite, condition = open_checkpoint(path, suite="cifar10-lite", model="wrn-10-1")
+    assert (suite, condition) == ("cifar10-lite", None)
+    assert not any(module.training for module in opened.modules())
+    pixels = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    mean, std = (np.array(part)[None, :, None, None] for part in ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)))
+    with torch.no_grad():
+        expected = original.network(torch.from_numpy((pixels.numpy() - mean) / std).float())
+        assert torch.allclose(opened(pixels), expected, atol=1e-4)
+
+
+def test_a_plain_state_dict_is_measured_on_digits_unless_told_otherwise(tmp_path: Path) -> None:
+    original = models.create("wrn-10-1", num_classes=10, seed=5).eval()
+    torch.save(original.state_dict(), tmp_path / "a.pt")
+    opened, suite, _ = open_checkpoint(tmp_path / "a.pt", model="wrn-10-1")
+    assert suite == "digits"
+    pixels = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    assert torch.allclose(opened(pixels), original(pixels), atol=1e-4)
+
+
+def test_another_architecture_is_told_in_one_line(tmp_path: Path) -> None:
+    torch.save(trained_elsewhere("wrn-16-1").state_dict(), tmp_path / "a.pt")
+    with pytest.raises(KdbenchError, match="a.pt is of another architecture: .* tensors differ, such as ") as caught:
+        open_checkpoint(tmp_path / "a.pt", suite="cifar10-lite", model="wrn-10-1")
+    assert "\n" not in str(caught.value)
+
+
+def test_another_number_of_classes_is_another_architecture(tmp_path: Path) -> None:
+    torch.save(models.create("wrn-10-1", num_classes=7).network.state_dict(), tmp_path / "a.pt")
+    with pytest.raises(KdbenchError, match=r"another architecture: 2 of .*found \(7,\), expected \(10,\)"):
+        open_checkpoint(tmp_path / "a.pt", suite="cifar10-lite", model="wrn-10-1")
+
+
+class Payload:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_checkpoints_that_cannot_be_opened_are_told(tmp_path: Path) -> None:
+    state = {name: tensor.contiguous() for name, tensor in trained_elsewhere().state_dict().items()}
+    save_file(state, tmp_path / "plain.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "plain.safetensors").read_bytes()[:5000])
+    torch.save({**state, "x": Payload(tmp_path / "trap")}, tmp_path / "code.pt")
+    cases: list[tuple[str, str | None, str]] = [
+        ("plain.safetensors", None, "is a plain state dict .name its architecture with --model"),
+        ("plain.safetensors", "wrn-10-3", "no model named 'wrn-10-3' .did you mean 'wrn-10-1'"),
+        ("cut.safetensors", "wrn-10-1", "cut.safetensors is damaged"),
+        ("cut.safetensors", None, "cut.safetensors is damaged"),
+        ("code.pt", "wrn-10-1", "code.pt holds more than tensors"),
+        ("code.pt", None, "code.pt holds more than tensors"),
+        ("missing.pt", "wrn-10-1", "no checkpoint at .*missing.pt"),
+    ]
+    for name, model, message in cases:
+        with pytest.raises(KdbenchError, match=message) as caught:
+            open_checkpoint(tmp_path / name, suite="cifar10-lite", model=model)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "trap").exists()
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images a class and split as CIFAR-10's class folders, and an out-of-distribution set of seven classes."""
+    folder, random = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
+    absent = {"automobile", "deer", "truck"}
+    splits = {"cifar10/train": CIFAR10_CLASSES, "cifar10/test": CIFAR10_CLASSES}
+    splits["ood_imagenet/test"] = tuple(name for name in CIFAR10_CLASSES if name not in absent)
+    for (split, names), number in itertools.product(splits.items(), range(2)):
+        for name in names:
+            path = folder / split / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            pixels[0, 0] = CIFAR10_CLASSES.index(name)
+            Image.fromarray(pixels).save(path)
+    return folder
+
+
+def test_the_first_out_of_distribution_set_at_hand_is_read_under_its_own_name(photographs: Path) -> None:
+    suite = load_suite("cifar10-lite")
+    assert suite.ood == ("cinic-in-test", "ood-imagenet")
+    materials = load_materials(suite, load_plugins(), DataPlace.default(photographs), ood=True)
+    away = materials.test.ood
+    assert away is not None
+    assert (away.name, len(away)) == ("ood-imagenet", 14)
+    assert torch.equal(away.images[:, 0, 0, 0].long(), away.labels), "labels must index the data set's own classes"
+    assert sorted(set(away.labels.tolist())) == [0, 2, 3, 5, 6, 7, 8]
+    assert materials.hashes().keys() == {"cifar10", "ood-imagenet"}
+    assert materials.hashes()["cifar10"] == materials.dataset.sha256
+    assert materials.sources() == {"cifar10": "class folders", "ood-imagenet": "class folders"}
+    assert load_materials(suite, load_plugins(), DataPlace.default(photographs), ood=False).test.ood is None
+
+
+@pytest.mark.parametrize("source", ["class folders", "official archive"])
+def test_published_corruptions_are_for_the_official_order_alone(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    published = photographs / "CIFAR-10-C"
+    published.mkdir(exist_ok=True)
+    for name in (*NAMES, "labels"):
+        (published / f"{name}.npy").touch()
+
+    def load(spec: Any, place: DataPlace) -> Dataset:
+        found = load_dataset(spec, place)
+        return dataclasses.replace(found, test=dataclasses.replace(found.test, source=source))
+
+    monkeypatch.setattr("kdbench.evaluation.load_dataset", load)
+    ignored = pytest.warns(UserWarning, match="keyed to the order of the official archive")
+    with ignored if source == "class folders" else contextlib.nullcontext():
+        suite, place = load_suite("cifar10-lite"), DataPlace.default(photographs)
+        materials = load_materials(suite, load_plugins(), place, ood=False)
+    assert materials.test.published_corruptions == (published if source == "official archive" else None)
