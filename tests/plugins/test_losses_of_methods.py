@@ -218,6 +218,9 @@ def test_nrd_learning_rate_and_decay_only_where_the_papers_recipe_runs() -> None
     assert resolved("cifar10", None, "nrd-cifar10")[1] == {"lr": 0.1, "weight_decay": 5e-4}
     asymmetric = LabelNoise(kind="asymmetric-cifar10", rate=0.4)
     assert resolved("cifar10", asymmetric, "nrd-cifar10")[1] == {"lr": 0.1, "weight_decay": 1e-3}
+    assert resolved("cifar100", None, "nrd-cifar100")[1] == {"lr": 0.2, "weight_decay": 2.5e-5}
+    asymmetric = LabelNoise(kind="asymmetric-cifar100", rate=0.2)
+    assert resolved("cifar100", asymmetric, "nrd-cifar100")[1] == {"lr": 0.4, "weight_decay": 1e-4}
 
 
 @pytest.mark.parametrize(
