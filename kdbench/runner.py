@@ -54,6 +54,7 @@ def run(
     Raises ``KdbenchError`` for every mistake in what was asked, before anything is trained.
     """
     started, clock = provenance.utc_now(), time.perf_counter()
+    provenance.commit()  # read now: the checkout may change while the run goes on
     plugins, setting = load_plugins(), load_suite(suite)
     plan = Plan.make(setting, plugins, method, dict(params or {}), conditions, tasks)
     where = resolve_device(device)
