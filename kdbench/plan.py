@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from kdbench.errors import KdbenchError
-from kdbench.evaluation import Materials, chosen_tasks
+from kdbench.evaluation import chosen_tasks
 from kdbench.graph import RunGraph
+from kdbench.materials import Materials
 from kdbench.plugins import Plugins
 from kdbench.specs import RunSpec, Suite
 from kdbench.tasks import Task

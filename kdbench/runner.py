@@ -17,9 +17,10 @@ from kdbench import provenance
 from kdbench.checkpoint import check_writable, write_atomically
 from kdbench.data import DataPlace
 from kdbench.devices import resolve_device
-from kdbench.evaluation import Materials, Outcome, load_materials, run_task, trainings_folder
+from kdbench.evaluation import Outcome, run_task, trainings_folder
 from kdbench.graph import RunGraph, Trained, read_log
 from kdbench.inference import NotFiniteError
+from kdbench.materials import Materials, load_materials
 from kdbench.partials import Partial, save_arrays
 from kdbench.plan import Plan
 from kdbench.plugins import load_plugins

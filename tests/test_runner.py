@@ -222,8 +222,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_scores(
 
 def test_an_examples_index_says_nothing_of_its_clean_label(tiny_suite: Path, tmp_path: Path) -> None:
     from kdbench.data import DataPlace
-    from kdbench.evaluation import load_materials
     from kdbench.graph import RunGraph
+    from kdbench.materials import load_materials
     from kdbench.plugins import load_plugins
     from kdbench.suites import load_suite
 

@@ -34,8 +34,7 @@ def glass_blur(pixels: Tensor, constants: tuple[float, ...], generator: torch.Ge
     pixels can be done at once.
     """
     sigma, distance, passes = constants
-    if distance != 1:
-        raise NotImplementedError("from a distance of 2 the walk can meet pixels that it has changed already")
+    assert distance == 1, "from a distance of 2 the walk would meet pixels that it has changed already"
     pixels = truncate(_linear.gaussian_blur(pixels, sigma))
     for _ in range(int(passes)):
         pixels = _take_neighbours(pixels, generator)
