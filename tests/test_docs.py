@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import re
 from pathlib import Path
 
 from kdbench import hookspecs
+from kdbench.records import read_record
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -40,3 +42,24 @@ def test_links_lead_somewhere() -> None:
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_tables_are_what_the_records_say() -> None:
+    spec = importlib.util.spec_from_file_location("update", ROOT / "docs/update.py")
+    assert spec is not None
+    assert spec.loader is not None
+    update = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(update)
+    assert update.readme() == README
+    assert update.benchmarks() == (ROOT / "docs/benchmarks.md").read_text()
+
+
+def test_committed_records_are_valid_and_in_their_place() -> None:
+    paths = list((ROOT / "leaderboards/records").rglob("*.json"))
+    assert {path.parent.name for path in paths} >= {"ce", "kd", "nrd"}
+    for path in paths:
+        record = read_record(path)
+        assert record.status == "finished"
+        place = Path(record.spec.suite.name) / record.spec.method / f"{record.run_id}.json"
+        assert path.relative_to(ROOT / "leaderboards/records") == place
+        assert record.provenance.kdbench_dirty is False

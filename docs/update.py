@@ -1,0 +1,118 @@
+"""Rewrite the tables of README.md and docs/benchmarks.md from the records under leaderboards/records.
+
+python docs/update.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdbench.records import Record, Score, read_record
+
+ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "leaderboards/records"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+
+COLUMNS: dict[str, tuple[str, str, str, dict[str, str | int]]] = {
+    "clean": ("clean", "clean", "accuracy", {}),
+    "OOD": ("clean", "ood", "accuracy", {}),
+    "PGD-20": ("clean", "pgd", "robust_accuracy", {"variant": "pgd-std", "steps": 20, "rule": "worst"}),
+    "mCA": ("clean", "corruption", "mca", {}),
+    "transfer": ("clean", "transfer", "accuracy", {"source": "teacher"}),
+    "ECE": ("clean", "calibration", "ece", {}),
+    "noisy 40 %": ("sym-40", "noisy_label", "accuracy", {}),
+    "noisy ECE": ("sym-40", "calibration", "ece", {}),
+}
+"""Heading to condition, task, metric and setting."""
+
+
+def load_records(suite: str) -> list[Record]:
+    """The finished records of a suite, by method and seed."""
+    records = [read_record(path) for path in (RECORDS / suite).glob("*/*.json")]
+    return sorted(records, key=lambda record: (record.spec.method, record.spec.seed))
+
+
+def find(record: Record, column: str) -> Score:
+    """The one score behind a column of the table."""
+    condition, task, metric, setting = COLUMNS[column]
+    [score] = [score for score in record.select(task, metric, **setting) if score.condition == condition]
+    return score
+
+
+def cell(score: Score) -> str:
+    """Percent with the 95 % interval."""
+    return f"{100 * score.value:.1f} ({100 * score.ci_low:.1f}-{100 * score.ci_high:.1f})"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def results() -> str:
+    """The README's table: one row a record."""
+    records = load_records("cifar10-lite")
+    counts = {column: find(records[0], column).n for column in COLUMNS}
+    rows = [[f"`{record.spec.method}`", *(cell(find(record, column)) for column in COLUMNS)] for record in records]
+    machine = records[0].provenance
+    seeds = sorted({record.spec.seed for record in records})
+    ood = find(records[0], "OOD").setting["dataset"]
+    n = ", ".join(f"{column} {count:,}" for column, count in counts.items())
+    return f"""{table(["method", *COLUMNS], rows)}
+
+Suite `cifar10-lite`, seed {", ".join(map(str, seeds))}, percent with 95 % intervals over test images; n: {n}. OOD is
+`{ood}`, corruptions are {records[0].spec.corruption_images}, transfer is from the teacher; lower ECE is better. One
+seed says nothing of the spread between seeds. Measured on {machine.device_name}, {machine.threads} threads, torch
+{machine.torch}; the records are in `leaderboards/records/`."""
+
+
+def benchmarks() -> str:
+    """How long each record took, part by part."""
+    records = load_records("cifar10-lite")
+    own = [spent_alone(record) for record in records]
+    shared = [{f"train {role}": network.seconds for role, network in r.hashes.networks.items()} for r in records]
+    rows = [
+        *seconds_rows(own),
+        ["**together**", *(f"**{sum(part.values()):.1f}**" for part in own)],
+        *seconds_rows(shared),
+        ["peak memory", *(f"{record.provenance.peak_memory_bytes / 2**30:.2f} GiB" for record in records)],
+    ]
+    machine, precision = records[0].provenance, records[0].hashes.students["clean"].precision
+    return f"""# How long things take
+
+Seconds of wall time from the records of suite `cifar10-lite`, n = 1 run each, on {machine.device_name},
+{machine.threads} threads, {machine.device}, torch {machine.torch}, training in {precision}. The networks below the sum
+(teacher, reference student) are the suite's: they are trained once for all methods and seeds that need them.
+
+{table(["part", *(f"`{record.spec.method}`" for record in records)], rows)}
+
+This file and the README's table are written by `python docs/update.py`.
+"""
+
+
+def spent_alone(record: Record) -> dict[str, float]:
+    """Seconds of what a run does for itself; a training counts with what it took when it was done."""
+    spent = {"read data": record.provenance.seconds["data"]}
+    spent |= {f"train {condition}/student": student.seconds for condition, student in record.hashes.students.items()}
+    measured = {phase: s for phase, s in record.provenance.seconds.items() if phase.startswith("evaluate/")}
+    return spent | {phase.replace("evaluate/", "measure "): seconds for phase, seconds in measured.items()}
+
+
+def seconds_rows(columns: Sequence[dict[str, float]]) -> list[list[str]]:
+    """One row a part, one column a record."""
+    parts = dict.fromkeys(part for column in columns for part in column)
+    return [[part, *(f"{column[part]:.1f}" if part in column else "-" for column in columns)] for part in parts]
+
+
+def readme() -> str:
+    """README.md with its table as the records have it."""
+    text = (ROOT / "README.md").read_text()
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{results()}\n{END}{rest.split(END)[1]}"
+
+
+if __name__ == "__main__":
+    (ROOT / "README.md").write_text(readme())
+    (ROOT / "docs/benchmarks.md").write_text(benchmarks())
