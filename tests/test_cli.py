@@ -158,7 +158,12 @@ def test_a_run_that_turns_nan_is_told_and_recorded(tiny_suite: Path, tmp_path: P
 def test_ctrl_c_says_how_to_go_on(tiny_suite: Path, tmp_path: Path) -> None:
     tiny_suite.write_text(tiny_suite.read_text().replace("epochs = 3", "epochs = 500"))
     command = [sys.executable, "-m", "kdbench", "run", "--method", "ce", "--suite", str(tiny_suite), "--tasks", "clean"]
-    process = subprocess.Popen([*command, "--out", str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("resume.pt")) and time.monotonic() < deadline:
         time.sleep(0.05)
