@@ -5,6 +5,7 @@ python docs/update.py
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,15 +58,14 @@ def results() -> str:
     counts = {column: find(records[0], column).n for column in COLUMNS}
     rows = [[f"`{record.spec.method}`", *(cell(find(record, column)) for column in COLUMNS)] for record in records]
     machine = records[0].provenance
-    seeds = sorted({record.spec.seed for record in records})
+    seeds = ", ".join(map(str, sorted({record.spec.seed for record in records})))
     ood = find(records[0], "OOD").setting["dataset"]
     n = ", ".join(f"{column} {count:,}" for column, count in counts.items())
-    return f"""{table(["method", *COLUMNS], rows)}
-
-Suite `cifar10-lite`, seed {", ".join(map(str, seeds))}, percent with 95 % intervals over test images; n: {n}. OOD is
-`{ood}`, corruptions are {records[0].spec.corruption_images}, transfer is from the teacher; lower ECE is better. One
-seed says nothing of the spread between seeds. Measured on {machine.device_name}, {machine.threads} threads, torch
-{machine.torch}; the records are in `leaderboards/records/`."""
+    words = f"""Suite `cifar10-lite`, seed {seeds}, percent with 95 % intervals over test images;
+n: {n}. OOD is `{ood}`, corruptions are {records[0].spec.corruption_images}, PGD is `pgd-std`, transfer is from the
+teacher; lower ECE is better. One seed says nothing of the spread between seeds. Measured on
+{machine.device_name}, {machine.threads} threads, torch {machine.torch}; the records are in `leaderboards/records/`."""
+    return f"{table(['method', *COLUMNS], rows)}\n\n{textwrap.fill(' '.join(words.split()), 120)}"
 
 
 def benchmarks() -> str:
