@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench.checkpoint import write_atomically
+from kdbench.checkpoint import replacing, write_atomically
 from kdbench.evaluation import Outcome
 from kdbench.records import Score
 
@@ -42,7 +39,7 @@ class Partial:
 
     def save(self, outcome: Outcome) -> None:
         text, arrays = self._paths()
-        save_arrays(arrays, {name: _numpy(values) for name, values in outcome.correct.items()})
+        save_arrays(arrays, outcome.correct)
         stored = {
             "inputs": dict(self.inputs),
             "scores": [score.model_dump(mode="json") for score in outcome.scores],
@@ -56,15 +53,8 @@ class Partial:
         return self.folder / f"{stem}.json", self.folder / f"{stem}.npz"
 
 
-def _numpy(values: Tensor) -> np.ndarray[Any, Any]:
-    array: np.ndarray[Any, Any] = values.numpy()
-    return array
-
-
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as file:
-        np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]  # numpy types the keywords as its options
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+def save_arrays(path: Path, values: Mapping[str, Tensor]) -> None:
+    """Write tensors as one compressed .npz file."""
+    arrays = {name: tensor.numpy() for name, tensor in values.items()}
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its options

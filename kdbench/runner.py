@@ -175,7 +175,7 @@ class _Job:
     def _write(self, error: str | None) -> Record:
         """Everything that belongs to the run, the record last, as its being there says that the run is finished."""
         correct = {
-            f"{condition}/{task}/{name}": values.numpy()
+            f"{condition}/{task}/{name}": values
             for (condition, task), outcome in self.outcomes.items()
             for name, values in outcome.correct.items()
         }
