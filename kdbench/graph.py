@@ -154,17 +154,17 @@ class RunGraph:
         One process at a time trains a network; another that needs it waits and finds it.
         """
         folder = self.path(spec)
-        networks = {role: self.load(self.ensure(self.network(condition, role), condition, role)) for role in spec.needs}
         with locked(folder.parent / f"{folder.name}.lock"):
             if fresh and folder.exists():
                 shutil.rmtree(folder)
             trained = Trained(spec, folder, reused=True)
             if trained.checkpoint.exists() and self._intact(trained):
                 return trained
-            self._train(spec, condition, label, networks)
+            self._train(spec, condition, label)
         return Trained(spec, folder, reused=False)
 
-    def _train(self, spec: Training, condition: str, label: str, networks: Mapping[str, nn.Module]) -> None:
+    def _train(self, spec: Training, condition: str, label: str) -> None:
+        networks = {role: self.load(self.ensure(self.network(condition, role), condition, role)) for role in spec.needs}
         train, _ = self.train_set(condition)
         with bar(f"train {label} ({condition})", shown=self.progress) as update:
             fit(
