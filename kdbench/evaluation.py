@@ -98,8 +98,6 @@ def chosen_tasks(suite: Suite, plugins: Plugins, names: Sequence[str] | None) ->
 
 def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> None:
     """A model must map pixels to one logit a class; anything else is told before hours are spent."""
-    if not isinstance(model, nn.Module):
-        raise KdbenchError(f"the model is a {type(model).__name__}", "give a torch.nn.Module from pixels to logits")
     images = dataset.test.images[:2].to(device).float() / 255
     try:
         with frozen(model), torch.no_grad():
@@ -138,13 +136,15 @@ def evaluate(
     what the scores are filed under; by default the suite's first. Raises ``KdbenchError`` on unknown names, tasks that
     mean nothing there and a wrong number of classes.
     """
+    if not isinstance(model, nn.Module):
+        raise KdbenchError(f"the model is a {type(model).__name__}", "give a torch.nn.Module from pixels to logits")
     plugins, setting = load_plugins(), load_suite(suite)
     names = None if tasks is None else list(tasks)
     chosen = chosen_tasks(setting, plugins, names)
     stated, condition = condition is not None, condition or next(iter(setting.conditions))
     for name, (task, settings) in list(chosen.items()):
         applies = task.applies(setting.condition(condition)) and (stated or not task.needs_training)
-        planned = name not in setting.tasks or condition in (setting.tasks[name].conditions or (condition,))
+        planned = setting.plans(name, condition)
         if names is None and (not applies or not planned or task.sources(settings)):
             del chosen[name]
         elif not applies:
@@ -153,12 +153,11 @@ def evaluate(
     place = DataPlace.default(data_dir, download=download, progress=progress)
     materials = load_materials(setting, plugins, place, ood=any(task.needs_ood for task, _ in chosen.values()))
     graph = RunGraph(setting, materials.dataset, plugins, trainings_folder(Path(out), setting), where, progress)
-    if any(True for task, settings in chosen.values() for _ in task.sources(settings)):
+    if any(tuple(task.sources(settings)) for task, settings in chosen.values()):
         check_writable(graph.folder)
-    original = next((parameter.device for parameter in model.parameters()), where) if _is_module(model) else where
+    original = next((parameter.device for parameter in model.parameters()), where)
     try:
-        if _is_module(model):
-            model.to(where)
+        model.to(where)
         check_model(model, materials.dataset, where)
         ctx = EvaluationContext(condition, where, None)
         scores: list[Score] = []
@@ -172,13 +171,8 @@ def evaluate(
             scores += outcome.scores
             correct |= {f"{name}/{key}": value for key, value in outcome.correct.items()}
     finally:
-        if _is_module(model):
-            model.to(original)
+        model.to(original)
     return Evaluation(setting.name, scores, materials.hashes(), correct)
-
-
-def _is_module(model: object) -> bool:
-    return isinstance(model, nn.Module)
 
 
 def trainings_folder(out: Path, suite: Suite) -> Path:

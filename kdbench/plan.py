@@ -62,11 +62,10 @@ class Plan:
     def tasks_of(self, condition: str) -> dict[str, tuple[Task, Any]]:
         """The tasks to run on the student of a condition."""
         setting = self.suite.condition(condition)
-        planned = {name: self.suite.tasks[name].conditions if name in self.suite.tasks else None for name in self.tasks}
         return {
             name: chosen
             for name, chosen in self.tasks.items()
-            if chosen[0].applies(setting) and condition in (planned[name] or (condition,))
+            if chosen[0].applies(setting) and self.suite.plans(name, condition)
         }
 
     def roles(self, condition: str) -> list[str]:

@@ -141,6 +141,11 @@ class Suite(Spec):
             raise unknown_name("condition", name, self.conditions, f"these are suite '{self.name}''s conditions")
         return self.conditions[name]
 
+    def plans(self, task: str, condition: str) -> bool:
+        """Whether the suite means a task for students of a condition; a task that it does not name, everywhere."""
+        named = self.tasks[task].conditions if task in self.tasks else None
+        return not named or condition in named
+
     def network(self, role: str) -> NetworkSpec:
         """The network of that role; a miss is an error with the nearest right name."""
         if role not in self.networks:
