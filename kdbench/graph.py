@@ -20,12 +20,12 @@ from kdbench.data import Dataset, ImageSet, stratified_subset
 from kdbench.devices import resolve_precision
 from kdbench.errors import KdbenchError
 from kdbench.loading import build_network, load_predictor, network_builder
-from kdbench.methods import source_hash
 from kdbench.needs import Needs, Node, is_extended
 from kdbench.noise import apply, label_hash
 from kdbench.plugins import Plugins
 from kdbench.progress import bar
 from kdbench.records import NoiseFacts, TrainedNetwork
+from kdbench.sources import source_hash
 from kdbench.specs import Suite, Training
 from kdbench.training import Monitor, derive_seed, fit
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from kdbench.context import Batch, Context, Network
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.recipes import matching_recipe, read_recipes
+from kdbench.sources import source_hash
 from kdbench.specs import Condition, first_problem
 
 if TYPE_CHECKING:
@@ -28,10 +27,11 @@ Needs = Iterable[str] | Mapping[str, Needed] | Callable[[Mapping[str, Any]], Map
 class Method:
     """A training method with state. Keyword-only parameters of ``__init__`` are its configuration.
 
-    The harness calls ``setup`` once; then per epoch ``on_epoch_start``, and per step ``views``, ``loss``, backward,
-    ``before_step``, the optimiser, ``after_step``; and at the end ``predictor``. When a checkpoint is loaded it calls
-    ``setup``, fills student and networks with their trained weights, and calls ``predictor``. ``__init__`` also runs
-    when a run is planned: it may raise ``kdbench.KdbenchError`` for parameters that do not go together.
+    The harness calls ``setup`` once; then per epoch ``on_epoch_start``, per step ``views``, ``loss``, backward,
+    ``before_step``, the optimiser, ``after_step``, and ``epoch_log`` after the last step; and at the end ``predictor``.
+    When a checkpoint is loaded it calls ``setup``, fills student and networks with their trained weights, and calls
+    ``predictor``. ``__init__`` also runs when a run is planned: it may raise ``kdbench.KdbenchError`` for parameters
+    that do not go together.
     """
 
     def setup(self, ctx: Context) -> None:
@@ -73,6 +73,10 @@ class Method:
     def on_epoch_start(self, ctx: Context) -> None:
         """Before the first step of each epoch; ``ctx.train`` and ``ctx.predict`` are there."""
 
+    def epoch_log(self, ctx: Context) -> Mapping[str, float]:
+        """Numbers of the method's own for the training log, by name, after each epoch: samples kept, a learned rate."""
+        return {}
+
     def predictor(self, ctx: Context) -> nn.Module:
         """What is evaluated: the student, one of ``networks()``, or a module that holds some of them as submodules.
 
@@ -103,7 +107,7 @@ class MethodSpec:
     paper: str
     recipes: tuple[Mapping[str, Any], ...]
     source: str
-    """SHA-256 of the file that defines it: a changed method is never answered with an old result."""
+    """``kdbench.sources.source_hash`` of it: a changed method is never answered with an old result."""
 
     def validate(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """``params`` with defaults filled in; an unknown one or a value out of range is an error that names it."""
@@ -172,16 +176,6 @@ def _parameters(name: str, target: Callable[..., Any]) -> type[BaseModel]:
         fields[parameter.name] = (parameter.annotation, parameter.default)
     config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
     return create_model(f"{name} parameters", __config__=config, **fields)
-
-
-def source_hash(target: Callable[..., Any]) -> str:
-    """SHA-256 of the file that defines a function or class, "unknown" where there is none (a console)."""
-    while isinstance(target, functools.partial):
-        target = target.func
-    try:
-        return hashlib.sha256(Path(inspect.getsourcefile(target) or "").read_bytes()).hexdigest()
-    except (OSError, TypeError):
-        return "unknown"
 
 
 def _named(name: str, needs: Iterable[str] | Mapping[str, Needed]) -> dict[str, Needed]:

@@ -199,7 +199,7 @@ class Training(Spec):
     """Of the observed labels."""
     model: str
     model_source: str
-    """SHA-256 of the file that defines the network."""
+    """SHA-256 of the files that define the network."""
     dropout: float = 0.0
     """Dropout rate of the network."""
     mean: tuple[float, float, float] | None
