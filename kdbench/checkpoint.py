@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
@@ -43,6 +44,13 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write bytes as a whole file, or nothing."""
     with replacing(path) as file:
         file.write(content)
+
+
+def save_arrays(path: Path, values: Mapping[str, Tensor]) -> None:
+    """Write tensors as one compressed .npz file."""
+    arrays = {name: tensor.numpy() for name, tensor in values.items()}
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its options
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter], device: t
         return torch.optim.Adam(
             trained, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay, fused=fused
         )
-    return torch.optim.SGD(
+    sgd = torch.optim.SGD(
         trained,
         lr=recipe.lr,
         momentum=recipe.momentum,
@@ -47,3 +47,8 @@ def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter], device: t
         weight_decay=recipe.weight_decay,
         fused=fused,
     )
+    if fused and recipe.momentum:
+        # The fused kernel wants all momentum buffers or none; a parameter's first gradient may come later than others'.
+        for parameter in trained:
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from kdbench.checkpoint import replacing, write_atomically
+from kdbench.checkpoint import save_arrays, write_atomically
 from kdbench.evaluation import Outcome
 from kdbench.records import Check, Score
 
@@ -53,10 +52,3 @@ class Partial:
     def _paths(self) -> tuple[Path, Path]:
         stem = f"{self.condition}-{self.task}"
         return self.folder / f"{stem}.json", self.folder / f"{stem}.npz"
-
-
-def save_arrays(path: Path, values: Mapping[str, Tensor]) -> None:
-    """Write tensors as one compressed .npz file."""
-    arrays = {name: tensor.numpy() for name, tensor in values.items()}
-    with replacing(path) as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its options

@@ -9,6 +9,7 @@ import platform
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def collect(*, plugins: Mapping[str, str], device: torch.device, started: str, s
         started=started,
         finished=utc_now(),
         seconds={phase: round(duration, 3) for phase, duration in seconds.items()},
+        cpu_seconds=round(time.process_time(), 1),
         peak_memory_bytes=peak_memory_bytes(),
         peak_device_memory_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else None,
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdbench.checkpoint import write_atomically
 from kdbench.errors import KdbenchError
 from kdbench.specs import RunSpec, first_problem
+
+SCHEMA_VERSION: Final = 2
+"""Of a record. 1 had neither hashes of the evidence nor processor time."""
 
 
 class Strict(BaseModel):
@@ -142,6 +145,8 @@ class Provenance(Strict):
     """UTC, ISO 8601."""
     seconds: dict[str, float]
     """Wall time of each phase: ``data``, ``train/<condition>/<network>``, ``evaluate/<condition>/<task>``."""
+    cpu_seconds: float
+    """Processor time of the process, all threads: what wall times do not tell on a busy machine."""
     peak_memory_bytes: int
     """Largest resident memory of the process."""
     peak_device_memory_bytes: int | None
@@ -164,12 +169,15 @@ class Hashes(Strict):
     a network that the method had trained for itself."""
     subsets: dict[str, str]
     """``<task>`` to the SHA-256 of the test indices that a costly task was measured on."""
+    evidence: dict[str, str]
+    """Files beside the record to their SHA-256: ``log.jsonl``, one line an epoch; ``predictions.npz``, per-example
+    results, for paired tests; ``softmax-<condition>.npz``, softmax vectors of some test images epoch by epoch."""
 
 
 class Record(Strict):
     """One seed's scorecard over the conditions of a suite."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     run_id: str
     """Digest of ``spec``."""
     status: Literal["finished", "failed"]

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import provenance
-from kdbench.checkpoint import check_writable, write_atomically
+from kdbench.checkpoint import check_writable, file_sha256, save_arrays, write_atomically
 from kdbench.data import DataPlace
 from kdbench.devices import resolve_device
 from kdbench.evaluation import Outcome, prepared, run_task, trainings_folder
 from kdbench.graph import RunGraph, Trained, read_log
 from kdbench.inference import NotFiniteError
 from kdbench.materials import Materials, load_materials
-from kdbench.partials import Partial, save_arrays
+from kdbench.partials import Partial
 from kdbench.plan import Plan
 from kdbench.plugins import load_plugins
 from kdbench.progress import bar
@@ -29,7 +29,7 @@ from kdbench.records import Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.specs import RunSpec, Training
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext
-from kdbench.training import TrainingDivergedError
+from kdbench.training import SOFTMAX, TrainingDivergedError
 
 
 def run(
@@ -159,6 +159,7 @@ class _Job:
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"checkpoint-{condition}.safetensors"
         write_atomically(target, student.checkpoint.read_bytes())
+        write_atomically(self.folder / f"softmax-{condition}.npz", (student.folder / SOFTMAX).read_bytes())
 
     def _measure(self, condition: str, student: Trained, shared: Mapping[str, Trained]) -> None:
         test, device = self.materials.test, self.graph.device
@@ -190,6 +191,7 @@ class _Job:
         }
         write_atomically(self.folder / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.log).encode())
         save_arrays(self.folder / "predictions.npz", correct)
+        evidence = ("log.jsonl", "predictions.npz", *(f"softmax-{condition}.npz" for condition in self.students))
         scores: list[Score] = [score for outcome in self.outcomes.values() for score in outcome.scores]
         noises = {name: self.graph.train_set(name)[1] for name in self.spec.params}
         plugins = self.plan.plugins
@@ -212,6 +214,7 @@ class _Job:
                 students=self.students,
                 networks=self.networks,
                 subsets={task: value for outcome in self.outcomes.values() for task, value in outcome.subsets.items()},
+                evidence={name: file_sha256(self.folder / name) for name in evidence},
             ),
         )
         record.write(self.folder / "record.json")

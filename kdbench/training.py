@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from kdbench import augment
 from kdbench.batching import forward_batch, in_batches
-from kdbench.checkpoint import load_resume, save_checkpoint, save_resume, write_atomically
+from kdbench.checkpoint import load_resume, save_arrays, save_checkpoint, save_resume, write_atomically
 from kdbench.context import Batch, Context, NetworkMaker, TrainSet
 from kdbench.errors import KdbenchError
 from kdbench.inference import NotFiniteError, as_float, frozen, predict
@@ -28,6 +28,8 @@ from kdbench.specs import Recipe, Training
 
 CHECKPOINT_VERSION = 2
 """Of a checkpoint's metadata. 1 had neither the needs nor the realised noise, and named one network as predictor."""
+SOFTMAX = "softmax.npz"
+"""File of a training with softmax vectors of watched test images, epoch by epoch."""
 Build = Callable[[str | None, float, int], nn.Module]
 """Makes an untrained network from the name of its architecture (None: the student's), dropout rate and seed."""
 
@@ -40,12 +42,20 @@ class TrainingDivergedError(Exception):
         self.epoch, self.what = epoch, what
 
 
+WATCHED = 100
+"""Monitored test images whose softmax vectors are kept from each epoch."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Monitor:
     """Test images watched after each epoch. Their accuracy is logged and decides nothing."""
 
     images: Tensor
     labels: Tensor
+
+    def watched(self) -> Tensor:
+        """Indices of at most ``WATCHED`` of them, evenly spread, as the classes lie one after the other."""
+        return torch.arange(0, len(self.labels), max(1, -(-len(self.labels) // WATCHED)))
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
@@ -79,6 +89,8 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train ``student`` with ``method`` and leave ``checkpoint.safetensors`` and ``log.jsonl`` in ``folder``.
 
+    With a ``monitor`` also ``softmax.npz``: ``softmax`` (epochs, n, C) float16 of some of its images, ``labels`` (n,).
+
     An interrupted training goes on from its last whole epoch and ends with the same weights as an uninterrupted one:
     every epoch reseeds its own streams. ``stop_after`` ends after that many epochs in all, as an interruption would.
     ``build`` makes the peers that a method asks for; ``lineage`` says of each of ``networks`` how it was trained, so
@@ -100,6 +112,8 @@ def fit(
             history.append(entry)
             run.save(folder, history)
             on_epoch(entry)
+        if monitor is not None:
+            save_arrays(folder / SOFTMAX, run.trajectory(monitor))
         run.finish(folder, lineage or {})
     return history
 
@@ -195,6 +209,7 @@ class TrainingRun:
         self.trained = [self.student, *(network for network in self.owned.values() if is_trained(network))]
         parameters = [p for network in self.trained for p in network.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(self.recipe, parameters, device)
+        self.softmax: list[Tensor] = []
 
     def _check_classes(self, role: str, network: nn.Module, device: torch.device) -> None:
         images, classes = as_float(self.data.images[:2]), self.data.num_classes
@@ -227,7 +242,19 @@ class TrainingRun:
         mean_loss = total.item() / self.per_epoch
         if not math.isfinite(mean_loss):
             raise TrainingDivergedError(epoch + 1, f"the training loss became {mean_loss}")
-        return {"epoch": epoch + 1, "lr": rate, "loss": mean_loss, "seconds": time.perf_counter() - started}
+        entry = {"epoch": epoch + 1, "lr": rate, "loss": mean_loss, "seconds": time.perf_counter() - started}
+        return entry | self._own_log(entry)
+
+    def _own_log(self, entry: Mapping[str, Any]) -> dict[str, float]:
+        """What the method adds to a log entry, checked to be numbers under names of their own."""
+        taken = {*entry, "condition", "test_accuracy", "test_n"}
+        own = {name: float(value) for name, value in self.method.epoch_log(self.ctx).items()}
+        for name, value in own.items():
+            if name in taken or not name.isidentifier():
+                raise KdbenchError(f"epoch_log() returned the name '{name}'", f"not one of {sorted(taken)}")
+            if not math.isfinite(value):
+                raise KdbenchError(f"epoch_log() returned {value} as '{name}'", "return finite numbers")
+        return own
 
     def _step(self, batch: Batch) -> Tensor:
         with self._precision():
@@ -283,8 +310,13 @@ class TrainingRun:
             logits = predict(self.predictor(), monitor.images, device=self.ctx.device)
         except NotFiniteError as error:
             raise TrainingDivergedError(self.ctx.epoch + 1, error.message) from None
+        self.softmax.append(logits[monitor.watched()].softmax(1).half())
         correct = (logits.argmax(1) == monitor.labels).sum().item()
         return {"test_accuracy": correct / len(monitor.labels), "test_n": len(monitor.labels)}
+
+    def trajectory(self, monitor: Monitor) -> dict[str, Tensor]:
+        """Softmax vectors of the watched images after each epoch, and the images' labels."""
+        return {"softmax": torch.stack(self.softmax), "labels": monitor.labels[monitor.watched()]}
 
     def predictor(self) -> nn.Module:
         """What the method says is to be evaluated, checked to be something that the checkpoint holds."""
@@ -301,6 +333,7 @@ class TrainingRun:
         self.method.load_state({name: tensor.to(self.ctx.device) for name, tensor in state["state"].items()})
         self.optimizer.load_state_dict(state["optimizer"])
         history: list[dict[str, Any]] = state["history"]
+        self.softmax = list(state["softmax"])
         self.ctx.epoch, self.ctx.step = len(history) - 1, len(history) * self.per_epoch - 1
         return history
 
@@ -315,6 +348,7 @@ class TrainingRun:
                 "state": dict(self.method.state()),
                 "optimizer": self.optimizer.state_dict(),
                 "history": history,
+                "softmax": self.softmax,
             },
         )
         lines = "".join(json.dumps(entry) + "\n" for entry in history)

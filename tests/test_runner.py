@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -35,7 +36,12 @@ def test_run_folder_holds_what_it_promises(finished: tuple[Path, Record, Path]) 
     assert path == out / "tiny" / "kd" / record.run_id / "record.json"
     assert sorted(child.name for child in path.parent.iterdir()) == [
         "checkpoint-clean.safetensors", "checkpoint-sym-40.safetensors", "log.jsonl", "predictions.npz", "record.json",
+        "softmax-clean.npz", "softmax-sym-40.npz",
     ]  # fmt: skip
+    evidence = ("log.jsonl", "predictions.npz", "softmax-clean.npz", "softmax-sym-40.npz")
+    assert record.hashes.evidence == {
+        name: hashlib.sha256((path.parent / name).read_bytes()).hexdigest() for name in evidence
+    }
     assert read_record(path) == record
     log = [json.loads(line) for line in (path.parent / "log.jsonl").read_text().splitlines()]
     assert [(entry["condition"], entry["epoch"]) for entry in log] == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import torch
 from kdbench_distillation.peers import Evaluated, PeerModel, Peers
 from pydantic import Field
 from torch import Tensor
@@ -40,6 +41,15 @@ class SelectiveDistillation(Peers):
         super().setup(ctx)
         for correction in self.corrections.values():
             correction.setup(ctx)
+        self.exchanged = torch.zeros((), dtype=torch.int64, device=ctx.device)
+
+    def on_epoch_start(self, ctx: kdbench.Context) -> None:
+        super().on_epoch_start(ctx)
+        self.exchanged = torch.zeros((), dtype=torch.int64, device=ctx.device)
+
+    def epoch_log(self, ctx: kdbench.Context) -> Mapping[str, float]:
+        """``exchanged``: targets passed on in the epoch, both ways, from 0 to twice the training set (Fig. 2)."""
+        return {"exchanged": float(self.exchanged)}
 
     def state(self) -> Mapping[str, Tensor]:
         return {
@@ -58,6 +68,7 @@ class SelectiveDistillation(Peers):
         our_target = self.corrections["student"].target(ours, batch, ctx)
         their_target = self.corrections["peer"].target(theirs, batch, ctx)
         ours_pass, theirs_pass = (passed_on(p, ctx.progress, self.eta, self.b2) for p in (ours, theirs))
+        self.exchanged += ours_pass.sum() + theirs_pass.sum()
         return (
             kdbench.losses.soft_cross_entropy(ours.logits, our_target).mean()
             + kdbench.losses.soft_cross_entropy(theirs.logits, their_target).mean()

@@ -190,7 +190,7 @@ def test_the_weight_has_a_gradient_only_while_the_correction_learns() -> None:
     weight = (p * q).sum(1) / (p @ transition.double().numpy() * q).sum(1)
     np.testing.assert_allclose(gradient_of(loss, logits), weight[:, None] * (p - q) / 12, rtol=1e-5, atol=1e-8)
     loss(logits.requires_grad_()).backward()
-    assert torch.equal(method.correction.weight.grad, torch.zeros(CLASSES, CLASSES))
+    assert method.correction.weight.grad is None
     at(ctx, 0.5)
     method.correction.double()
 
