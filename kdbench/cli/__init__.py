@@ -1,0 +1,55 @@
+"""The command line: parse, call, print. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+from kdbench.cli import catalogue, data, run
+from kdbench.cli.app import app
+from kdbench.errors import KdbenchError
+
+COMMANDS = (run, catalogue, data)
+"""Modules whose commands are there once they are imported."""
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit status 2, an interruption is a line and 130."""
+    warnings.showwarning = _show_warning
+    try:
+        status = app(standalone_mode=False) or 0
+        if status == INTERRUPTED:  # the parser turns an interruption into a status
+            raise KeyboardInterrupt
+        sys.exit(status)
+    except KdbenchError as error:
+        _complain(f"error: {error.message}", f" ({error.hint})" if error.hint else "")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _complain("interrupted: run the same command again to go on from the last whole epoch")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:  # a full disk, a folder that is a file, a missing right: not ours to mend
+        _complain(f"error: {error.strerror}: {error.filename}")
+        sys.exit(2)
+    except Exception as error:
+        # Usage errors of the parser, which typer ships under a private name.
+        if not hasattr(error, "format_message") or not hasattr(error, "exit_code"):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+        else:
+            _complain(f"error: {error.format_message()} (`kdbench --help` shows what there is)")
+        sys.exit(error.exit_code)
+
+
+def _complain(*text: str) -> None:
+    print(" ".join("".join(text).split()), file=sys.stderr)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    if issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
+        return
+    _complain(f"warning: {message}")

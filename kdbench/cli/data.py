@@ -1,0 +1,49 @@
+"""``kdbench data``: image sets."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from kdbench.cli.app import app
+from kdbench.cli.options import DataDir, Json
+from kdbench.errors import KdbenchError
+
+data_app = typer.Typer(help="Image sets: what is there, and downloading what is not.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("status")
+def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Show which image sets are at hand."""
+    from kdbench.data import DataPlace
+    from kdbench.plugins import load_plugins
+
+    place = DataPlace.default(data_dir)
+    registry = load_plugins().datasets
+    rows = []
+    for name in registry:
+        spec = registry.get(name)
+        state = "at hand" if spec.available(place) else ("can be fetched" if spec.fetch else "missing")
+        rows.append((name, state, spec.description))
+    if as_json:
+        print(json.dumps([{"name": name, "state": state, "what": text} for name, state, text in rows]))
+        return
+    from kdbench.console import listing, output
+
+    output().print(listing(rows, ("dataset", "state", "what it is")))
+    print(f"looked in {place.data_dir or 'no --data-dir'}; cache and downloads in {place.cache_dir}")
+
+
+@data_app.command("fetch")
+def data_fetch(name: Annotated[str, typer.Argument(help="Dataset to download.")], data_dir: DataDir = None) -> None:
+    """Download an image set from its official place (or a mirror), checked against its pinned checksum."""
+    from kdbench.data import DataPlace
+    from kdbench.plugins import load_plugins
+
+    spec = load_plugins().datasets.get(name)
+    if spec.fetch is None:
+        raise KdbenchError(f"dataset '{name}' is not for download", "it is embedded, or it must be put there by hand")
+    print(spec.fetch(DataPlace.default(data_dir, download=True, progress=True)))

@@ -1,0 +1,124 @@
+"""``kdbench run`` and ``kdbench evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kdbench.cli.app import app
+from kdbench.cli.options import Attacks, DataDir, Device, Download, Json, Out, Tasks, names, parse_parameters
+from kdbench.errors import KdbenchError
+
+if TYPE_CHECKING:
+    from kdbench.records import Record
+
+
+@app.command()
+def run(
+    method: Annotated[str, typer.Option(help="Method to train; `kdbench list methods` shows all.")],
+    suite: Annotated[str, typer.Option(help="Suite by name, or a TOML file of your own.")] = "digits",
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; several give several records.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Method parameter as name=value; repeatable.")] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="Condition; repeatable; default: all.")] = None,
+    tasks: Tasks = None,
+    attack: Attacks = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    out: Out = Path("runs"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train and measure anew what is finished already.")] = False,
+    download: Download = True,
+    as_json: Json = False,
+) -> None:
+    """Train a method under a suite's conditions and measure it on every axis."""
+    parameters = parse_parameters(set_ or [])
+    from kdbench.runner import record_path
+    from kdbench.runner import run as run_one
+
+    records = [
+        run_one(
+            suite,
+            method,
+            seed=one,
+            params=parameters,
+            conditions=condition or None,
+            tasks=names(tasks),
+            attacks=attack,
+            data_dir=data_dir,
+            device=device,
+            out=out,
+            fresh=fresh,
+            download=download,
+            progress=not as_json,
+        )
+        for one in dict.fromkeys(seed or [0])
+    ]
+    if as_json:
+        texts = [record.model_dump(mode="json") for record in records]
+        print(json.dumps(texts[0] if len(texts) == 1 else texts))
+    else:
+        _print_records(records)
+        for record in records:
+            print(record_path(record, out))
+    failed = [record for record in records if record.status == "failed"]
+    if failed:
+        raise KdbenchError(f"run {failed[0].run_id} failed: {failed[0].error}", "try a smaller learning rate or --set")
+
+
+def _print_records(records: list[Record]) -> None:
+    from kdbench.console import failed_checks, output, score_tables, seeds_tables
+
+    console = output()
+    for record in records:
+        spec = record.spec
+        title = f"{spec.method} on {spec.suite.name}, seed {spec.seed}, {record.provenance.device_name}"
+        console.print(*score_tables(record.scores, record.checks, title))
+        for line in failed_checks(record.checks):
+            console.print(line, markup=False, highlight=False)
+    if len(records) > 1:
+        spec = records[0].spec
+        console.print(*seeds_tables(records, f"{spec.method} on {spec.suite.name}"))
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of kdbench, or a plain state dict with --model.")],
+    suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the checkpoint's own.")] = None,
+    model: Annotated[str | None, typer.Option(help="Architecture of a plain state dict.")] = None,
+    condition: Annotated[str | None, typer.Option(help="Condition it was trained under; ours know theirs.")] = None,
+    tasks: Tasks = None,
+    attack: Attacks = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    out: Out = Path("runs"),
+    download: Download = True,
+    as_json: Json = False,
+) -> None:
+    """Measure a network that is trained already."""
+    from kdbench.evaluation import evaluate as measure
+    from kdbench.evaluation import open_checkpoint
+
+    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model)
+    result = measure(
+        network,
+        suite,
+        tasks=names(tasks),
+        attacks=attack,
+        data_dir=data_dir,
+        device=device,
+        out=out,
+        download=download,
+        condition=condition or known,
+        progress=not as_json,
+    )
+    if as_json:
+        print(json.dumps(result.to_dict()))
+        return
+    from kdbench.console import failed_checks, output, score_tables
+
+    console = output()
+    console.print(*score_tables(result.scores, result.checks, f"{checkpoint.name} on {result.suite}"))
+    for line in failed_checks(result.checks):
+        console.print(line, markup=False, highlight=False)
