@@ -1,0 +1,1 @@
+"""Records to rankings, and rankings to pages."""

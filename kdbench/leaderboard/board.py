@@ -1,0 +1,151 @@
+"""What a leaderboard is, as data: the ranking makes it, pages and exports show it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.records import Record, Score
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """A record with the files beside it."""
+
+    record: Record
+    path: Path
+    """Of the record's JSON file."""
+    log: tuple[Mapping[str, Any], ...] | None
+    """Training log, an entry an epoch and condition; None when it is not there or not the one that was hashed."""
+    predictions: Mapping[str, NDArray[Any]] | None
+    """Per-example results: ``<condition>/<task>/<name>`` to an array; None as for ``log``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """A column of a leaderboard: one score of one task under one condition."""
+
+    key: str
+    """``<condition>/<task>``, unique within a board."""
+    title: str
+    """Short heading: "clean", "OOD", "PGD-20", "mCA", "transfer", "ECE", "noisy sym-40", ..."""
+    condition: str
+    task: str
+    metric: str
+    setting: Mapping[str, str | int | float | bool]
+    """Picks the one score of the task's metric."""
+    unit: str
+    higher_is_better: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One method on one axis."""
+
+    value: float
+    """Mean over seeds."""
+    ci_low: float
+    ci_high: float
+    """95 % interval."""
+    basis: str
+    """What the interval is over: "seeds and examples", or "examples" with one seed, or "score" without evidence."""
+    n: int
+    """Test examples of each seed."""
+    per_seed: tuple[tuple[int, Score], ...]
+    """Seed and its score."""
+    rank: int
+    """1 + the number of methods that are significantly better; those with a flag come after those without."""
+    best: bool
+    """Whether no unflagged method is significantly better."""
+    flags: tuple[str, ...]
+    """Why the score is doubtful, a sentence each; () for a score without doubt."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A method with one setting of its parameters, over its seeds."""
+
+    key: str
+    """Unique within a board, safe as a file name: lower-case letters, digits, hyphens."""
+    title: str
+    """The method's name, and the parameters that were given."""
+    method: str
+    params: Mapping[str, Any]
+    """As the user gave them."""
+    family: str
+    """Plugin that brings the method, "" when it is not installed here."""
+    paper: str
+    """Address of its paper, "" when not known; it is a stranger's text all the same."""
+    summary: str
+    budget: str
+    """``standard`` or ``extended``."""
+    runs: tuple[Evidence, ...]
+    """By seed."""
+    failed: tuple[Evidence, ...]
+    """Runs that diverged: shown, never averaged."""
+    cells: Mapping[str, Cell]
+    """Axis key to cell; an axis that was not measured has none."""
+    mean_rank: float | None
+    """Mean of its ranks; None where an axis is missing or a run failed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Paired differences on one axis between all rows, in their order: what row i has more than row j."""
+
+    value: NDArray[np.float64]
+    """(K, K); NaN where either has no score."""
+    half_width: NDArray[np.float64]
+    """(K, K): half of the 95 % interval of the difference."""
+    p_value: NDArray[np.float64]
+    """(K, K), two-sided, not corrected for the number of pairs."""
+    significant: NDArray[np.bool_]
+    """(K, K): after Holm's correction over all pairs of the axis."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Apart:
+    """A file that is not ranked, and why."""
+
+    path: Path
+    reason: str
+    run_id: str = ""
+    suite: str = ""
+    method: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Board:
+    """One suite's leaderboard."""
+
+    suite: str
+    key: str
+    """Unique among boards, safe as a file name."""
+    title: str
+    why: str
+    version: int
+    tasks: Mapping[str, int]
+    """Task to the version that is ranked."""
+    notes: tuple[str, ...]
+    """What a reader must know: which out-of-distribution set, generated or published corruptions, suite not installed,
+    one seed only, ..."""
+    axes: tuple[Axis, ...]
+    rows: tuple[Row, ...]
+    """By mean rank; those without one last, by name."""
+    pairs: Mapping[str, Pairs]
+    """By axis key."""
+    apart: tuple[Apart, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Boards:
+    """All that a folder of records holds."""
+
+    boards: tuple[Board, ...]
+    apart: tuple[Apart, ...]
+    """Files that belong to no board: other JSON, broken or newer records, runs of one id that differ."""
