@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -15,6 +15,7 @@ from kdbench.specs import Suite, TaskPlan
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
 from kdbench.tasks.pgd import PGD
+from kdbench.tasks.scorecard import Objection, Scorecard, conditional, not_above_unattacked
 
 
 class Attack(Task):
@@ -28,6 +29,7 @@ class Attack(Task):
     """
 
     name = "attack"
+    shares = frozenset({"robust_accuracy", "conditional_accuracy"})
 
     class Settings(base.Settings):
         """Which attacks, their budget and the images they are run on."""
@@ -65,6 +67,17 @@ class Attack(Task):
                 scores.append(ctx.share("conditional_accuracy", robust[clean], setting=setting))
             ctx.advance((number + 1) / len(names))
         return scores
+
+    def behind(self, score: Score) -> str | None:
+        return f"{score.setting.get('attack')}/correct" if score.metric == "robust_accuracy" else None
+
+    def audit(self, card: Scorecard) -> Iterator[Objection]:
+        for score in card.scores:
+            robust = card.array(f"{score.setting.get('attack')}/correct")
+            if score.metric == "robust_accuracy":
+                yield from not_above_unattacked(card, score, robust)
+            elif score.metric == "conditional_accuracy" and "version" not in score.setting:
+                yield from conditional(card, score, robust)
 
 
 def with_attacks(

@@ -18,6 +18,7 @@ from kdbench.inference import predict
 from kdbench.metrics import wilson_interval
 from kdbench.records import Check, Score
 from kdbench.specs import Condition, first_problem
+from kdbench.tasks.scorecard import Objection, Scorecard
 
 SUBSET_SEED = 0
 """Seed of the stratified test subset that costly tasks share, the same for every method."""
@@ -133,6 +134,8 @@ class Task:
     """Whether it measures how the student was trained, so that it says nothing of a model from elsewhere."""
     needs_ood: ClassVar[bool] = False
     """Whether it needs ``data.ood``."""
+    shares: ClassVar[frozenset[str]] = frozenset()
+    """Metrics that are shares of examples with Wilson's interval, so that value and n determine it."""
 
     def prepare(self, settings: Any) -> None:
         """Raise ``KdbenchError`` when something it needs is not installed; called before anything is trained."""
@@ -143,6 +146,17 @@ class Task:
         It answers like the trained network, and may be a copy of it with batch norms folded into convolutions.
         """
         raise NotImplementedError(f"{type(self).__name__} must define evaluate(predictor, data, ctx)")
+
+    def behind(self, score: Score) -> str | None:
+        """Name of the per-example results behind one of its scores, as ``ctx.keep`` got it; None where none is kept.
+
+        A score is the mean of bool results.
+        """
+        return None
+
+    def audit(self, card: Scorecard) -> Iterable[Objection]:
+        """What cannot be true together among the scores, checks and per-example results that it left in a record."""
+        return ()
 
     def applies(self, condition: Condition) -> bool:
         """Whether the task means something for students of this condition."""

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
+from kdbench.errors import KdbenchError
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error
 from kdbench.records import Score
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.scorecard import Objection, Scorecard
+
+MOST_CLASSES = 1000
+"""A largest probability is at least one over the number of classes."""
 
 
 class Calibration(Task):
@@ -38,3 +48,39 @@ class Calibration(Task):
             )
             for bins in dict.fromkeys(ctx.settings.bins)
         ]
+
+    def behind(self, score: Score) -> str | None:
+        return "confidence"
+
+    def audit(self, card: Scorecard) -> Iterator[Objection]:
+        confidence, correct = card.array("confidence"), card.unattacked()
+        if confidence is None or correct is None or confidence.shape != correct.shape:
+            return
+        try:
+            probabilities, labels = _two_sided(confidence, correct)
+            for score in card.select("ece"):
+                bins = int(score.setting.get("bins", 0))
+                # Confidences are kept in float32, and one of them may lie on an edge.
+                value = expected_calibration_error(probabilities, labels, bins=bins)
+                low, high = bootstrap_ece_interval(probabilities, labels, bins=bins)
+                found, given = (value, low, high), (score.value, score.ci_low, score.ci_high)
+                for field, ours, theirs in zip(("value", "ci_low", "ci_high"), found, given, strict=True):
+                    if abs(ours - theirs) > 2 / len(labels) + 1e-6:
+                        yield Objection(score, field, f"{theirs:.6g}, but the per-example results give {ours:.6g}")
+        except KdbenchError as error:
+            yield Objection(None, "scores", f"task '{card.task}', per-example results: {error.message}")
+
+
+def _two_sided(confidence: NDArray[Any], correct: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    """Probabilities (N, C) and labels (N,) that have these confidences and are right where these are.
+
+    What is left to a confidence is spread over so many other classes that none of them exceeds it.
+    """
+    peaks = torch.from_numpy(confidence.astype(np.float64))
+    if not bool(((peaks > 0) & (peaks <= 1)).all()):
+        raise KdbenchError("a confidence lies outside (0, 1]", "run again with --fresh")
+    others = max(1, math.ceil(1 / float(peaks.min())))
+    if others > MOST_CLASSES:
+        raise KdbenchError(f"a confidence of {float(peaks.min()):.3g} is below one of {MOST_CLASSES} classes")
+    rest = ((1 - peaks) / others)[:, None].expand(-1, others)
+    return torch.cat([peaks[:, None], rest], dim=1), torch.from_numpy(~correct).long()

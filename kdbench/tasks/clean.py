@@ -13,6 +13,7 @@ class Clean(Task):
     """Share of all test images whose largest logit is the true class: eval mode, no test-time augmentation."""
 
     name = "clean"
+    shares = frozenset({"accuracy"})
 
     def applies(self, condition: Condition) -> bool:
         return condition.noise is None
@@ -21,3 +22,6 @@ class Clean(Task):
         correct = ctx.is_correct(predictor, data.test)
         ctx.keep("correct", correct)
         return [ctx.share("accuracy", correct)]
+
+    def behind(self, score: Score) -> str | None:
+        return "correct"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Iterator
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -14,6 +17,7 @@ from kdbench.metrics import wilson_interval
 from kdbench.records import Score
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.scorecard import Objection, Scorecard, conditional
 from kdbench.training import derive_seed
 
 PART = 1024
@@ -29,6 +33,7 @@ class Corruption(Task):
     """
 
     name = "corruption"
+    shares = frozenset({"accuracy", "mca", "conditional_mca"})
 
     class Settings(base.Settings):
         """Which images, and from which seed the random corruptions are drawn."""
@@ -80,6 +85,30 @@ class Corruption(Task):
             conditional = _mean_share(cells[:, clean])
             found.append(ctx.score("conditional_mca", *conditional, setting={"images": origin}))
         return found
+
+    def behind(self, score: Score) -> str | None:
+        cell = f"{score.setting.get('corruption')}-{score.setting.get('severity')}"
+        return f"{cell}/correct" if score.metric == "accuracy" else None
+
+    def audit(self, card: Scorecard) -> Iterator[Objection]:
+        cells = card.select("accuracy")
+        found = {(score.setting.get("corruption"), score.setting.get("severity")) for score in cells}
+        missing = [f"{name} {level}" for name in corruptions.NAMES for level in corruptions.SEVERITIES
+                   if (name, level) not in found]  # fmt: skip
+        if missing:
+            yield Objection(None, "scores", f"{len(missing)} cells of mCA are missing, such as {missing[0]}")
+            return
+        mean = statistics.fmean(score.value for score in cells)
+        for score in card.select("mca"):
+            if abs(score.value - mean) > 1e-6:
+                yield Objection(
+                    score, "value", f"{score.value:.6g}, but the mean of its {len(cells)} cells is {mean:.6g}"
+                )
+        arrays = [card.array(str(self.behind(score))) for score in cells]
+        same = [array for array in arrays if array is not None and array.shape == (cells[0].n,)]
+        if len(same) == len(arrays):
+            for score in card.select("conditional_mca"):
+                yield from conditional(card, score, np.stack(same))
 
 
 def _mean_share(cells: Tensor) -> tuple[float, int, tuple[float, float]]:

@@ -14,6 +14,7 @@ class NoisyLabel(Task):
     labels; the last epoch's student, never the best one."""
 
     name = "noisy_label"
+    shares = frozenset({"accuracy"})
     needs_training = True
 
     def applies(self, condition: Condition) -> bool:
@@ -23,3 +24,6 @@ class NoisyLabel(Task):
         correct = ctx.is_correct(predictor, data.test)
         ctx.keep("correct", correct)
         return [ctx.share("accuracy", correct)]
+
+    def behind(self, score: Score) -> str | None:
+        return "correct"

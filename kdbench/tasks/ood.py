@@ -16,6 +16,7 @@ class OutOfDistribution(Task):
     """
 
     name = "ood"
+    shares = frozenset({"accuracy"})
     needs_ood = True
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
@@ -24,3 +25,6 @@ class OutOfDistribution(Task):
         correct = ctx.is_correct(predictor, data.ood)
         ctx.keep(f"{data.ood.name}/correct", correct)
         return [ctx.share("accuracy", correct, setting={"dataset": data.ood.name})]
+
+    def behind(self, score: Score) -> str | None:
+        return f"{score.setting.get('dataset')}/correct"

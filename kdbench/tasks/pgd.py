@@ -17,6 +17,17 @@ from kdbench.records import Score
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_gradients, check_large_eps, check_steps, draws
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.scorecard import (
+    Objection,
+    Scorecard,
+    at_most,
+    conditional,
+    excess,
+    expected_checks,
+    falls_with,
+    not_above_unattacked,
+    same_check,
+)
 from kdbench.training import derive_seed
 
 VARIANTS = {"pgd-std": 2 / 255, "pgd-arani": 0.03}
@@ -39,6 +50,7 @@ class PGD(Task):
 
     name = "pgd"
     version = 2
+    shares = frozenset({"robust_accuracy", "conditional_accuracy", "accuracy_at_step", "zero_gradient_share"})
 
     class Settings(base.Settings):
         """Budget of the attack and the images it is run on."""
@@ -84,6 +96,54 @@ class PGD(Task):
         few = _spread(labels.cpu(), settings.large_eps_subset).to(ctx.device)
         check_large_eps(predictor, images[few], labels[few], how, ctx)
         return scores
+
+    def behind(self, score: Score) -> str | None:
+        worst = score.metric == "robust_accuracy" and score.setting.get("rule") == "worst"
+        return f"{score.setting.get('variant')}-{score.setting.get('steps')}/correct" if worst else None
+
+    def audit(self, card: Scorecard) -> Iterator[Objection]:
+        variants, counts = sorted({str(score.setting.get("variant")) for score in card.scores}), card.settings.steps
+        each = {"zero_gradients": len(variants), "more_steps": len(variants) * (min(counts) < max(counts))}
+        yield from expected_checks(card, {"random_model": 1, "large_eps": 1, **each})
+        for variant in variants:
+            for k in counts:
+                yield from _impossible(card, variant, k)
+            for metric in ("robust_accuracy", "conditional_accuracy", "accuracy_at_step"):
+                lasting = card.select(metric, variant=variant, rule="any")
+                yield from falls_with(lasting, "steps", "an image that was broken stays broken")
+            few, many = (card.array(f"{variant}-{k}/correct") for k in (min(counts), max(counts)))
+            if few is None or many is None or few.shape != many.shape:
+                continue
+            for check in card.checks:
+                if check.name == "more_steps" and check.setting.get("variant") == variant:
+                    yield from same_check(check, *excess(many, few))
+
+
+def _impossible(card: Scorecard, variant: str, k: int) -> Iterator[Objection]:
+    """What cannot be at one number of steps."""
+    robust = card.array(f"{variant}-{k}/correct")
+    for metric in ("robust_accuracy", "conditional_accuracy"):
+        rules = {score.setting.get("rule"): score for score in card.select(metric, variant=variant, steps=k)}
+        if not {"worst", "any", "min-run", "mean"} <= rules.keys():
+            if metric == "robust_accuracy":
+                yield Objection(
+                    None, "scores", f"{variant} with {k} steps lacks a rule: found {sorted(map(str, rules))}"
+                )
+            continue
+        worst, mean = rules["worst"], rules["mean"]
+        yield from at_most(rules["any"], worst, "'worst' looks at the last iterate, 'any' at each")
+        yield from at_most(rules["min-run"], mean, "the lowest of the restarts is no more than their mean")
+        if worst.n == mean.n:
+            yield from at_most(worst, rules["min-run"], "the worst case of all restarts is no more than one of them")
+        elif worst.ci_low > mean.ci_high:
+            yield Objection(worst, "value", f"{worst.value:.6g} in the worst case, {mean.value:.6g} in the mean")
+        if metric == "robust_accuracy":
+            yield from not_above_unattacked(card, worst, robust)
+        else:
+            yield from conditional(card, worst, robust)
+    for last in card.select("accuracy_at_step", variant=variant, steps=k, rule="last"):
+        for lasting in card.select("accuracy_at_step", variant=variant, steps=k, rule="any"):
+            yield from at_most(lasting, last, "'any' counts all iterates up to the one of 'last'")
 
 
 def _scores(result: PGDResult, how: dict[str, str | int], ctx: EvaluationContext) -> Iterator[Score]:

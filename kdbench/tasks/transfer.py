@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -14,6 +14,15 @@ from kdbench.records import Score
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_transfer, draws
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.scorecard import (
+    Objection,
+    Scorecard,
+    conditional,
+    excess,
+    expected_checks,
+    not_above_unattacked,
+    same_check,
+)
 
 
 class Transfer(Task):
@@ -26,6 +35,7 @@ class Transfer(Task):
 
     name = "transfer"
     version = 2
+    shares = frozenset({"accuracy", "conditional_accuracy"})
 
     class Settings(base.Settings):
         """Sources and budget of the attack."""
@@ -66,3 +76,21 @@ class Transfer(Task):
         for role in settings.sources:
             check_transfer(role, robust[role], robust["self"], ctx)
         return scores
+
+    def behind(self, score: Score) -> str | None:
+        return f"{score.setting.get('source')}/correct" if score.metric == "accuracy" else None
+
+    def audit(self, card: Scorecard) -> Iterator[Objection]:
+        sources = card.settings.sources
+        yield from expected_checks(card, {"random_model": 1, "transfer": len(sources)})
+        for score in card.scores:
+            adversarial = card.array(f"{score.setting.get('source')}/correct")
+            if score.metric == "accuracy":
+                yield from not_above_unattacked(card, score, adversarial)
+            elif score.metric == "conditional_accuracy":
+                yield from conditional(card, score, adversarial)
+        white_box = card.array("self/correct")
+        for role, check in zip(sources, [check for check in card.checks if check.name == "transfer"], strict=False):
+            transferred = card.array(f"{role}/correct")
+            if white_box is not None and transferred is not None and white_box.shape == transferred.shape:
+                yield from same_check(check, *excess(white_box, transferred))

@@ -1,0 +1,142 @@
+"""What a task says about its own scores afterwards: which of them are impossible together.
+
+A record comes from a stranger. Whoever wrote a task knows best what its scores can and cannot be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.records import Check, Score
+
+UNATTACKED = ("clean/correct", "noisy_label/correct")
+"""Per-example results on all test images as they are: of a student of clean labels, of noisy ones."""
+SLACK = 0.002
+"""Share of images whose class may hang on rounding: a network is measured folded by one task and plain by another."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Objection:
+    """One thing that cannot be, and where it stands."""
+
+    subject: Score | Check | None
+    """What it is about; None: something is missing."""
+    field: str
+    """The field of the score or check: ``value``, ``n``, ``passed``, ..."""
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorecard:
+    """What one task measured of one student."""
+
+    task: str
+    settings: Any
+    """The task's ``Settings``, resolved."""
+    scores: tuple[Score, ...]
+    checks: tuple[Check, ...]
+    results: Mapping[str, NDArray[Any]]
+    """Per-example results of all tasks on this student: ``<task>/<name>`` to an array; {} where they are lacking."""
+
+    def select(self, metric: str, **setting: Any) -> list[Score]:
+        """Scores of a metric whose setting has all of the given values."""
+        return [
+            score
+            for score in self.scores
+            if score.metric == metric and all(score.setting.get(key) == value for key, value in setting.items())
+        ]
+
+    def array(self, name: str) -> NDArray[Any] | None:
+        """Per-example results of this task, or None."""
+        return self.results.get(f"{self.task}/{name}")
+
+    def unattacked(self) -> NDArray[np.bool_] | None:
+        """Bool (n,): which of the images that the task measured are classified correctly as they are; or None."""
+        whole = next((self.results[name] for name in UNATTACKED if name in self.results), None)
+        index = self.array("index")
+        if whole is None or whole.dtype != np.bool_ or whole.ndim != 1:
+            return None
+        if index is None:
+            return whole
+        inside = index.ndim == 1 and index.dtype == np.int64 and len(index) and 0 <= index.min() <= index.max()
+        return whole[index] if inside and index.max() < len(whole) else None
+
+
+def slack(n: int) -> int:
+    """How many of n images may differ between two ways to compute the same."""
+    return max(1, math.ceil(SLACK * n))
+
+
+def at_most(low: Score, high: Score, why: str) -> Iterator[Objection]:
+    """``low`` cannot lie above ``high``."""
+    if low.value > high.value + 1e-9:
+        yield Objection(low, "value", f"{low.value:.6g} is above {high.value:.6g}: {why}")
+
+
+def falls_with(scores: list[Score], key: str, why: str) -> Iterator[Objection]:
+    """The scores cannot rise with a number of their setting."""
+    ordered = sorted((score for score in scores if isinstance(score.setting.get(key), int)), key=_by(key))
+    for before, after in itertools.pairwise(ordered):
+        yield from at_most(after, before, f"{why} ({key} {after.setting[key]} after {before.setting[key]})")
+
+
+def _by(key: str) -> Any:
+    return lambda score: score.setting[key]
+
+
+def conditional(card: Scorecard, score: Score, correct: NDArray[np.bool_] | None) -> Iterator[Objection]:
+    """A share among the images that are right unattacked is what the per-example results give.
+
+    ``correct``: bool (n,) or (cells, n); the share of several cells is their mean.
+    """
+    clean = card.unattacked()
+    if clean is None or correct is None or correct.shape[-1] != len(clean) or "votes" in score.setting:
+        return
+    number, allowed = int(clean.sum()), slack(len(clean))
+    if abs(score.n - number) > allowed:
+        yield Objection(score, "n", f"{score.n} images, but {number} are classified correctly unattacked")
+    elif number:
+        share = float(correct[..., clean].mean())
+        if abs(share - score.value) > 2 * allowed / number:
+            yield Objection(score, "value", f"{score.value:.6g}, but the per-example results give {share:.6g}")
+
+
+def not_above_unattacked(card: Scorecard, score: Score, robust: NDArray[np.bool_] | None) -> Iterator[Objection]:
+    """An attack does not help: images that it sets right are fewer than those it breaks, beyond chance."""
+    clean = card.unattacked()
+    if clean is None or robust is None or robust.shape != clean.shape:
+        return
+    gained, lost = int((robust & ~clean).sum()), int((clean & ~robust).sum())
+    if gained - lost > 1.96 * math.sqrt(gained + lost):
+        found = f"{score.value:.6g} under attack, {clean.mean():.6g} unattacked on the same images"
+        yield Objection(score, "value", f"{found}: an attack does not make a network better")
+
+
+def expected_checks(card: Scorecard, wanted: Mapping[str, int]) -> Iterator[Objection]:
+    """A check that the task always makes cannot be missing."""
+    for name, count in wanted.items():
+        found = sum(check.name == name for check in card.checks)
+        if found < count:
+            yield Objection(None, "checks", f"task '{card.task}' makes check '{name}' {count} times, found {found}")
+
+
+def same_check(check: Check, value: float, limit: float) -> Iterator[Objection]:
+    """A check says what the per-example results give."""
+    if abs(check.value - value) > 1e-6 or abs(check.limit - limit) > 1e-6:
+        yield Objection(
+            check, "value", f"{check.value:.6g} of at most {check.limit:.6g}, but the per-example results give "
+            f"{value:.6g} of at most {limit:.6g}",
+        )  # fmt: skip
+
+
+def excess(better: NDArray[np.bool_], worse: NDArray[np.bool_]) -> tuple[float, float]:
+    """How much larger a share ``better`` is than ``worse``, bool (n,), and what is chance at 1.96 standard errors."""
+    gained, lost, n = int((better & ~worse).sum()), int((~better & worse).sum()), len(better)
+    return (gained - lost) / n, 1.96 * math.sqrt(gained + lost) / n
