@@ -106,6 +106,8 @@ class Pairs:
     """(K, K), two-sided, not corrected for the number of pairs."""
     significant: NDArray[np.bool_]
     """(K, K): after Holm's correction over all pairs of the axis."""
+    paired: NDArray[np.bool_]
+    """(K, K): whether example by example; otherwise from the two scores' own intervals, which is far coarser."""
 
 
 @dataclasses.dataclass(frozen=True)
