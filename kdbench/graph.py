@@ -7,7 +7,7 @@ import functools
 import json
 import shutil
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import nn
 
 from kdbench.checkpoint import file_sha256, load_checkpoint, locked
 from kdbench.context import TrainSet
-from kdbench.data import Dataset, ImageSet, stratified_subset
+from kdbench.data import Dataset, ImageSet, stratified_subset, take
 from kdbench.devices import resolve_precision
 from kdbench.errors import KdbenchError
 from kdbench.loading import build_network, load_predictor, network_builder
@@ -142,6 +142,7 @@ class RunGraph:
             model=node.model,
             model_source=source_hash(self.plugins.models.get(node.model).build),
             dropout=node.dropout,
+            pretrained=self.suite.pretrained,
             mean=self.suite.mean,
             std=self.suite.std,
             flip=self.suite.flip,
@@ -172,7 +173,8 @@ class RunGraph:
             index = stratified_subset(source.labels, min(condition.train_size, len(source)), condition.subset_seed)
         order = torch.Generator().manual_seed(derive_seed(condition.subset_seed, "shuffle"))
         index = index[torch.randperm(len(index), generator=order)]
-        images, labels, classes = source.images[index], source.labels[index], len(self.dataset.class_names)
+        images, labels = take(source.images, index, self.folder), source.labels[index]
+        classes = len(self.dataset.class_names)
         noise = condition.noise
         if noise is None:
             return TrainSet(images, labels, classes), None
@@ -186,10 +188,19 @@ class RunGraph:
         """Where a training is kept."""
         return self.folder / f"{spec.method}-{spec.model}-{spec.digest()}"
 
-    def ensure(self, spec: Training, condition: str, label: str, *, fresh: bool = False) -> Trained:
+    def ensure(
+        self,
+        spec: Training,
+        condition: str,
+        label: str,
+        *,
+        fresh: bool = False,
+        on_epoch: Callable[[], None] = lambda: None,
+    ) -> Trained:
         """Train what is not trained yet, needs first; ``fresh`` trains this one anew.
 
-        One process at a time trains a network; another that needs it waits and finds it.
+        One process at a time trains a network; another that needs it waits and finds it. ``on_epoch`` is called when
+        the log of this one on disk has another epoch.
         """
         folder = self.path(spec)
         with locked(folder.parent / f"{folder.name}.lock"):
@@ -198,30 +209,34 @@ class RunGraph:
             trained = Trained(spec, folder, reused=True)
             if trained.checkpoint.exists() and self._intact(trained):
                 return trained
-            self._train(spec, condition, label)
+            self._train(spec, condition, label, on_epoch)
         return Trained(spec, folder, reused=False)
 
-    def _train(self, spec: Training, condition: str, label: str) -> None:
+    def _train(self, spec: Training, condition: str, label: str, on_epoch: Callable[[], None]) -> None:
         planned = self._planned[spec.digest()]
         networks = {
             role: self.load(self.ensure(needed.training, condition, role)) for role, needed in planned.needs.items()
         }
         train, _ = self.train_set(condition)
         with bar(f"train {label} ({condition})", shown=self.progress) as update:
+
+            def tell(entry: Mapping[str, Any]) -> None:
+                note = f"loss {entry['loss']:.3f} test {entry['test_accuracy']:.3f}"
+                update(entry["epoch"] / spec.recipe.epochs, note)
+                on_epoch()
+
             fit(
                 spec,
                 self.plugins.methods.get(spec.method).make(spec.params),
-                build_network(self.plugins, spec, train.num_classes),
+                build_network(self.plugins, spec, train.num_classes, pretrained=spec.pretrained),
                 train,
                 networks,
                 folder=self.path(spec),
                 device=self.device,
-                build=network_builder(self.plugins, spec, train.num_classes),
+                build=network_builder(self.plugins, spec, train.num_classes, pretrained=spec.pretrained),
                 lineage=planned.lineage(),
                 monitor=self._monitor(),
-                on_epoch=lambda entry: update(
-                    entry["epoch"] / spec.recipe.epochs, f"loss {entry['loss']:.3f} test {entry['test_accuracy']:.3f}"
-                ),
+                on_epoch=tell,
             )
 
     def _intact(self, trained: Trained) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -29,6 +30,7 @@ from kdbench.records import Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.specs import RunSpec, Training
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext
+from kdbench.tracking import Tracking, check_trackers
 from kdbench.training import SOFTMAX, TrainingDivergedError
 
 
@@ -46,6 +48,7 @@ def run(
     out: str | Path = "runs",
     fresh: bool = False,
     download: bool = True,
+    track: Iterable[str] = (),
     progress: bool = False,
 ) -> Record:
     """Train ``method`` under a suite's conditions, measure it on the suite's tasks, and write the record.
@@ -53,11 +56,13 @@ def run(
     The record lies at ``<out>/<suite>/<method>/<run_id>/record.json``. A finished run of the same specification is
     returned as it is; ``fresh`` trains and measures it anew (shared teachers are kept). An interrupted one goes on.
     ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``.
-    Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false.
+    Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
+    ``tensorboard`` or ``mlflow``, which get the student's log epoch by epoch and the scores; also of a finished run.
     Raises ``KdbenchError`` for every mistake in what was asked, before anything is trained.
     """
     started, clock = provenance.utc_now(), time.perf_counter()
     provenance.commit()  # read now: the checkout may change while the run goes on
+    trackers = check_trackers(track)
     plugins, setting = load_plugins(), load_suite(suite)
     plan = Plan.make(setting, plugins, method, dict(params or {}), conditions, tasks, attacks)
     where = resolve_device(device)
@@ -68,10 +73,16 @@ def run(
     folder = Path(out) / setting.name / method / spec.run_id
     finished = folder / "record.json"
     if finished.exists() and not fresh:
-        return read_record(finished)
+        record = read_record(finished)
+        with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
+            tracking.run(record, finished)
+        return record
     check_writable(folder, graph.folder)
-    job = _Job(plan, spec, materials, graph, folder, fresh, started, {"data": time.perf_counter() - clock})
-    record = job.work()
+    with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
+        job = _Job(plan, spec, materials, graph, folder, fresh, started, tracking)
+        job.seconds["data"] = time.perf_counter() - clock
+        record = job.work()
+        tracking.run(record, finished)
     for failure in plugins.record_written(record, finished):
         warnings.warn(f"observer {failure.plugin} of {failure.origin} failed: {failure.error}", stacklevel=2)
     return record
@@ -93,7 +104,8 @@ class _Job:
     folder: Path
     fresh: bool
     started: str
-    seconds: dict[str, float]
+    tracking: Tracking
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     students: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
     networks: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
     outcomes: dict[tuple[str, str], Outcome] = dataclasses.field(default_factory=dict)
@@ -145,7 +157,13 @@ class _Job:
         clock = time.perf_counter()
         own = network == "student"
         try:
-            return self.graph.ensure(spec, condition, self.spec.method if own else network, fresh=self.fresh and own)
+            if not own:
+                return self.graph.ensure(spec, condition, network)
+            folder = self.graph.path(spec)
+            return self.graph.ensure(
+                spec, condition, self.spec.method, fresh=self.fresh,
+                on_epoch=lambda: self.tracking.log(condition, read_log(folder)),
+            )  # fmt: skip
         except TrainingDivergedError as error:
             raise error if own else TrainingDivergedError(error.epoch, f"{network}: {error.what}") from None
         finally:

@@ -30,6 +30,9 @@ def run(
     out: Out = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and measure anew what is finished already.")] = False,
     download: Download = True,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Send log and scores to tensorboard or mlflow as well; repeatable.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a method under a suite's conditions and measure it on every axis."""
@@ -51,6 +54,7 @@ def run(
             out=out,
             fresh=fresh,
             download=download,
+            track=track or (),
             progress=not as_json,
         )
         for one in dict.fromkeys(seed or [0])
