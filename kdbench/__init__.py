@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from kdbench.noise import LabelNoiseSpec
     from kdbench.records import Record, Score, read_record
     from kdbench.runner import run
-    from kdbench.tasks import EvaluationContext, Task, TestData
+    from kdbench.tasks import EvaluationContext, Headline, Task, TestData
 
 _HOMES = {
     "Batch": "context",
@@ -50,6 +50,7 @@ _HOMES = {
     "DatasetSpec": "data",
     "Evaluation": "evaluation",
     "EvaluationContext": "tasks",
+    "Headline": "tasks",
     "ImageSet": "data",
     "KdbenchError": "errors",
     "LabelNoiseSpec": "noise",
@@ -78,6 +79,7 @@ __all__ = [
     "DatasetSpec",
     "Evaluation",
     "EvaluationContext",
+    "Headline",
     "ImageSet",
     "KdbenchError",
     "LabelNoiseSpec",

@@ -185,7 +185,9 @@ class Record(Strict):
     """Why a failed run failed, with the epoch."""
     budget: Literal["standard", "extended"] = "standard"
     """``extended`` when the method needed a longer schedule than its suite grants; ``spec.recipes`` shows it."""
-    checkpoint_rule: Literal["last"] = "last"
+    checkpoint_rule: Literal["last", "best-on-validation", "best-on-test"] = "last"
+    """Which epoch's student was measured; kdbench's own runs measure the last. Scores of one that was chosen on the
+    test images are flagged."""
     spec: RunSpec
     """Everything that was asked for, complete: its digest is the run id."""
     params_passed: dict[str, Any]

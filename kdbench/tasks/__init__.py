@@ -5,12 +5,13 @@ from kdbench.tasks.base import EvaluationContext, Task, TestData
 from kdbench.tasks.calibration import Calibration
 from kdbench.tasks.clean import Clean
 from kdbench.tasks.corruption import Corruption
+from kdbench.tasks.headline import Headline
 from kdbench.tasks.noisy_label import NoisyLabel
 from kdbench.tasks.ood import OutOfDistribution
 from kdbench.tasks.pgd import PGD
 from kdbench.tasks.transfer import Transfer
 
-__all__ = ["Attack", "EvaluationContext", "Task", "TestData", "builtin_tasks"]
+__all__ = ["Attack", "EvaluationContext", "Headline", "Task", "TestData", "builtin_tasks"]
 
 
 def builtin_tasks() -> list[Task]:

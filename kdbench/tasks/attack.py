@@ -14,6 +14,7 @@ from kdbench.records import Score
 from kdbench.specs import Suite, TaskPlan
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.headline import Headline
 from kdbench.tasks.pgd import PGD
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional, not_above_unattacked
 
@@ -67,6 +68,9 @@ class Attack(Task):
                 scores.append(ctx.share("conditional_accuracy", robust[clean], setting=setting))
             ctx.advance((number + 1) / len(names))
         return scores
+
+    def headline(self, settings: Any) -> Headline:
+        return Headline(settings.attacks[0], "robust_accuracy", {"attack": settings.attacks[0]})
 
     def behind(self, score: Score) -> str | None:
         return f"{score.setting.get('attack')}/correct" if score.metric == "robust_accuracy" else None

@@ -18,6 +18,7 @@ from kdbench.inference import predict
 from kdbench.metrics import wilson_interval
 from kdbench.records import Check, Score
 from kdbench.specs import Condition, first_problem
+from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import Objection, Scorecard
 
 SUBSET_SEED = 0
@@ -152,6 +153,10 @@ class Task:
 
         A score is the mean of bool results.
         """
+        return None
+
+    def headline(self, settings: Any) -> Headline | None:
+        """The score that is a leaderboard's column; None: the first that the task returned."""
         return None
 
     def audit(self, card: Scorecard) -> Iterable[Objection]:

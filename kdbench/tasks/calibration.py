@@ -17,6 +17,7 @@ from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error
 from kdbench.records import Score
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import Objection, Scorecard
 
 MOST_CLASSES = 1000
@@ -48,6 +49,9 @@ class Calibration(Task):
             )
             for bins in dict.fromkeys(ctx.settings.bins)
         ]
+
+    def headline(self, settings: Any) -> Headline:
+        return Headline("ECE", "ece", {"bins": settings.bins[0]}, noisy=True, confidence="confidence")
 
     def behind(self, score: Score) -> str | None:
         return "confidence"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from kdbench.records import Score
 from kdbench.specs import Condition
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.headline import Headline
 
 
 class Clean(Task):
@@ -22,6 +25,9 @@ class Clean(Task):
         correct = ctx.is_correct(predictor, data.test)
         ctx.keep("correct", correct)
         return [ctx.share("accuracy", correct)]
+
+    def headline(self, settings: Any) -> Headline:
+        return Headline("clean", "accuracy")
 
     def behind(self, score: Score) -> str | None:
         return "correct"

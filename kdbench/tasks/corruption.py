@@ -17,6 +17,7 @@ from kdbench.metrics import wilson_interval
 from kdbench.records import Score
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional
 from kdbench.training import derive_seed
 
@@ -85,6 +86,9 @@ class Corruption(Task):
             conditional = _mean_share(cells[:, clean])
             found.append(ctx.score("conditional_mca", *conditional, setting={"images": origin}))
         return found
+
+    def headline(self, settings: Any) -> Headline:
+        return Headline("mCA", "mca", results="*/correct")
 
     def behind(self, score: Score) -> str | None:
         cell = f"{score.setting.get('corruption')}-{score.setting.get('severity')}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from kdbench.records import Score
 from kdbench.specs import Condition
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.headline import Headline
 
 
 class NoisyLabel(Task):
@@ -24,6 +27,9 @@ class NoisyLabel(Task):
         correct = ctx.is_correct(predictor, data.test)
         ctx.keep("correct", correct)
         return [ctx.share("accuracy", correct)]
+
+    def headline(self, settings: Any) -> Headline:
+        return Headline("noisy", "accuracy", noisy=True)
 
     def behind(self, score: Score) -> str | None:
         return "correct"

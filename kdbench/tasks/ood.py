@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from kdbench.errors import KdbenchError
 from kdbench.records import Score
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.headline import Headline
 
 
 class OutOfDistribution(Task):
@@ -25,6 +28,9 @@ class OutOfDistribution(Task):
         correct = ctx.is_correct(predictor, data.ood)
         ctx.keep(f"{data.ood.name}/correct", correct)
         return [ctx.share("accuracy", correct, setting={"dataset": data.ood.name})]
+
+    def headline(self, settings: Any) -> Headline:
+        return Headline("OOD", "accuracy")
 
     def behind(self, score: Score) -> str | None:
         return f"{score.setting.get('dataset')}/correct"

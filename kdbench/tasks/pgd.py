@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -17,6 +17,7 @@ from kdbench.records import Score
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_gradients, check_large_eps, check_steps, draws
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,
@@ -96,6 +97,13 @@ class PGD(Task):
         few = _spread(labels.cpu(), settings.large_eps_subset).to(ctx.device)
         check_large_eps(predictor, images[few], labels[few], how, ctx)
         return scores
+
+    def headline(self, settings: Any) -> Headline:
+        return Headline(
+            f"PGD-{max(settings.steps)}",
+            "robust_accuracy",
+            {"variant": "pgd-std", "steps": max(settings.steps), "rule": "worst"},
+        )
 
     def behind(self, score: Score) -> str | None:
         worst = score.metric == "robust_accuracy" and score.setting.get("rule") == "worst"

@@ -14,6 +14,7 @@ from kdbench.records import Score
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_transfer, draws
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,
@@ -76,6 +77,9 @@ class Transfer(Task):
         for role in settings.sources:
             check_transfer(role, robust[role], robust["self"], ctx)
         return scores
+
+    def headline(self, settings: Any) -> Headline:
+        return Headline("transfer", "accuracy", {"source": settings.sources[0] if settings.sources else "self"})
 
     def behind(self, score: Score) -> str | None:
         return f"{score.setting.get('source')}/correct" if score.metric == "accuracy" else None
