@@ -24,6 +24,8 @@ class Evidence:
     """Training log, an entry an epoch and condition; None when it is not there or not the one that was hashed."""
     predictions: Mapping[str, NDArray[Any]] | None
     """Per-example results: ``<condition>/<task>/<name>`` to an array; None as for ``log``."""
+    notes: tuple[str, ...] = ()
+    """What is wrong with the files: "predictions.npz is not the file that the record hashed"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Cell:
     rank: int
     """1 + the number of methods that are significantly better; those with a flag come after those without."""
     best: bool
-    """Whether no unflagged method is significantly better."""
+    """Whether it is unflagged and no other unflagged method is significantly better."""
     flags: tuple[str, ...]
     """Why the score is doubtful, a sentence each; () for a score without doubt."""
 
