@@ -72,3 +72,12 @@ def softmax(logits: Any, temperature: float = 1.0) -> np.ndarray[Any, Any]:
     scaled = np.exp(np.asarray(logits, dtype=np.float64) / temperature)
     probabilities: np.ndarray[Any, Any] = scaled / scaled.sum(-1, keepdims=True)
     return probabilities
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def draw_pixels(seed: int, *shape: int) -> Tensor:
+    """Uniform float32 numbers in [0, 1] of any shape, such as images (B, 3, H, W)."""
+    return torch.rand(shape, generator=seeded(seed))
