@@ -1,0 +1,129 @@
+"""Whether two measurements of one checkpoint agree, score by score."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from kdbench.records import Score
+
+Verdict = Literal["same", "within interval", "not"]
+
+LEVEL: Final = 0.05
+"""Chance that any score of an honest record is called "not", over all that are compared."""
+ROUNDING: Final = 1e-6
+"""A number that moved less is the same: other machines add in another order."""
+CONFIDENCE_DRIFT: Final = 0.01
+"""Mean change of a float per-example result that another machine may make."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """What was found of one score."""
+
+    score: Score
+    """As it is recorded."""
+    recorded: float
+    """Its value on the examples that are compared."""
+    measured: float
+    n: int
+    """Examples that are compared."""
+    verdict: Verdict
+    basis: str
+    """What the verdict rests on."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = dataclasses.asdict(self)
+        return {**values, "score": self.score.model_dump(mode="json")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Per-example results behind a score, of both measurements, on the same examples."""
+
+    recorded: NDArray[Any]
+    measured: NDArray[Any]
+
+
+def compare(
+    recorded: Sequence[Score],
+    measured: Sequence[Score],
+    examples: Callable[[Score], Examples | None],
+    *,
+    whole: bool,
+) -> list[Agreement]:
+    """Every recorded score against the one that was measured again; one that was not is left out.
+
+    Where per-example results are kept, they decide: the number of examples that changed for the better against those
+    that changed for the worse, by the exact sign test, at a level that holds over all scores (Bonferroni). Otherwise a
+    score of all examples must lie in the recorded interval, and one of a sample must not differ from the recorded one
+    by more than the intervals of both allow.
+
+    Args:
+        recorded: of one student and task.
+        measured: the same.
+        examples: gives the per-example results behind a score, or None.
+        whole: whether all examples were measured, not a sample.
+    """
+    found = {_key(score): score for score in measured}
+    pairs = [(score, found[_key(score)]) for score in recorded if _key(score) in found]
+    results = []
+    for old, new in pairs:
+        both = examples(old)
+        if both is not None:
+            results.append(_by_example(old, new, both, whole=whole, level=LEVEL / len(pairs)))
+        elif whole:
+            results.append(_by_interval(old, new))
+        else:
+            results.append(_by_both_intervals(old, new, level=LEVEL / len(pairs)))
+    return results
+
+
+def _key(score: Score) -> tuple[Any, ...]:
+    return score.task, score.condition, score.metric, *sorted(score.setting.items())
+
+
+def _by_example(old: Score, new: Score, both: Examples, *, whole: bool, level: float) -> Agreement:
+    n = len(both.recorded)
+    if both.recorded.dtype != np.bool_:
+        moved = np.abs(both.measured.astype(np.float64) - both.recorded.astype(np.float64))
+        same, near = float(moved.max()) <= ROUNDING, float(moved.mean()) <= CONFIDENCE_DRIFT
+        verdict: Verdict = "same" if same else "within interval" if near else "not"
+        basis = f"per-example values move by {float(moved.mean()):.2g} in the mean"
+        if whole:
+            return Agreement(old, old.value, new.value, n, verdict, basis)
+        # What is not a mean over examples, such as ECE, is another number on a sample: their means are told instead.
+        means = (float(both.recorded.mean()), float(both.measured.mean()))
+        return Agreement(old, *means, n, verdict, f"{basis}; means of these are shown")
+    gained = int((both.measured & ~both.recorded).sum())
+    lost = int((both.recorded & ~both.measured).sum())
+    chance = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    verdict = "same" if gained == lost == 0 else "within interval" if chance >= level else "not"
+    basis = f"{gained} examples gained and {lost} lost, p = {chance:.2g}"
+    return Agreement(old, float(both.recorded.mean()), float(both.measured.mean()), n, verdict, basis)
+
+
+def _by_interval(old: Score, new: Score) -> Agreement:
+    same, inside = abs(old.value - new.value) <= ROUNDING, old.ci_low <= new.value <= old.ci_high
+    verdict: Verdict = "same" if same and old.n == new.n else "within interval" if inside else "not"
+    return Agreement(
+        old, old.value, new.value, new.n, verdict, f"recorded interval {old.ci_low:.4g} - {old.ci_high:.4g}"
+    )
+
+
+def _by_both_intervals(old: Score, new: Score, *, level: float) -> Agreement:
+    """Two intervals of 95 %, of which the one side that looks at the other counts, widened to the level."""
+    up = new.value >= old.value
+    ours, theirs = (
+        (new.value - new.ci_low, old.ci_high - old.value) if up else (new.ci_high - new.value, old.value - old.ci_low)
+    )
+    room = float(stats.norm.isf(level / 2) / stats.norm.isf(0.025)) * math.hypot(ours, theirs)
+    verdict: Verdict = "within interval" if abs(new.value - old.value) <= room + ROUNDING else "not"
+    return Agreement(old, old.value, new.value, new.n, verdict, f"unpaired, may differ by {room:.4g}")

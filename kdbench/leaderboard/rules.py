@@ -1,0 +1,264 @@
+"""What must hold in a record, rule by rule; each yields where something is wrong, and what."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+from numpy.typing import NDArray
+
+from kdbench.errors import KdbenchError
+from kdbench.leaderboard.strict import Where
+from kdbench.metrics import wilson_interval
+from kdbench.plugins import Plugins
+from kdbench.records import Check, Record, Score
+from kdbench.specs import Suite, read_suite
+from kdbench.tasks import Task
+from kdbench.tasks.scorecard import Scorecard
+
+Finding = tuple[Where, str, Literal["error", "warning"]]
+
+SAME = 1e-9
+"""Room for the rounding of a mean."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A record with what lies beside it."""
+
+    record: Record
+    plugins: Plugins
+    predictions: Mapping[str, NDArray[Any]] | None
+    log: list[dict[str, Any]] | None
+
+    def task(self, name: str) -> tuple[Task, Any] | None:
+        """A task and its settings, where it is installed in the version that the record has."""
+        spec = self.record.spec
+        if name not in self.plugins.tasks or name not in spec.tasks:
+            return None
+        task = self.plugins.tasks.get(name)
+        if task.version != spec.tasks[name]:
+            return None
+        plan = spec.suite.tasks.get(name)
+        return task, task.resolve(plan.settings if plan else {})
+
+    def results(self, condition: str) -> dict[str, NDArray[Any]]:
+        """Per-example results of one student, ``<task>/<name>`` to an array."""
+        prefix, arrays = f"{condition}/", self.predictions or {}
+        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def names_and_versions(case: Case) -> Iterator[Finding]:
+    """Whether what the record names is known here, and the same."""
+    spec, plugins = case.record.spec, case.plugins
+    if spec.method not in plugins.methods:
+        yield ("spec", "method"), f"method '{spec.method}' is not installed here", "warning"
+    elif plugins.methods.get(spec.method).source != spec.method_source:
+        yield ("spec", "method_source"), f"the source of '{spec.method}' here is another one", "warning"
+    if spec.suite.name not in plugins.suites:
+        yield ("spec", "suite", "name"), f"suite '{spec.suite.name}' is not installed here", "warning"
+    else:
+        yield from _same_suite(spec.suite, read_suite(plugins.suites.get(spec.suite.name)))
+    for name, version in spec.tasks.items():
+        if name not in plugins.tasks:
+            yield ("spec", "tasks", name), f"task '{name}' is not installed here: its scores are not checked", "warning"
+        elif plugins.tasks.get(name).version != version:
+            here = plugins.tasks.get(name).version
+            yield ("spec", "tasks", name), f"version {version} of task '{name}', here is {here}", "warning"
+    if case.record.provenance.kdbench_dirty:
+        yield ("provenance", "kdbench_dirty"), "measured with changes that no commit has", "warning"
+
+
+def _same_suite(found: Suite, ours: Suite) -> Iterator[Finding]:
+    """A suite of that name and version is the one that is installed; more tasks may be added."""
+    if found.version != ours.version:
+        text = f"version {found.version} of suite '{ours.name}', here is {ours.version}"
+        yield ("spec", "suite", "version"), text, "warning"
+        return
+    theirs, own = (suite.model_dump(mode="json", exclude={"title", "why", "tasks"}) for suite in (found, ours))
+    for field in own:
+        if theirs[field] != own[field]:
+            text = f"differs from '{field}' of suite '{ours.name}', version {ours.version}"
+            yield ("spec", "suite", field), text, "error"
+    for name, plan in ours.tasks.items():
+        if found.tasks.get(name) != plan:
+            text = f"differs from the plan of task '{name}' in suite '{ours.name}', version {ours.version}"
+            yield ("spec", "suite", "tasks", name), text, "error"
+
+
+def specification(case: Case) -> Iterator[Finding]:
+    """The parts of the specification belong together."""
+    spec = case.record.spec
+    for condition in spec.params:
+        if condition not in spec.suite.conditions:
+            yield ("spec", "params", condition), f"the suite has no condition '{condition}'", "error"
+        if f"{condition}/student" not in spec.trainings:
+            yield ("spec", "trainings"), f"the student of condition '{condition}' is missing", "error"
+    if spec.params.keys() != spec.recipes.keys():
+        yield ("spec", "recipes"), f"recipes of {sorted(spec.recipes)}, parameters of {sorted(spec.params)}", "error"
+    for condition, params in spec.params.items():
+        for name in case.record.params_passed.keys() - params.keys():
+            yield ("params_passed", name), f"not among the parameters of condition '{condition}'", "error"
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def hashes(case: Case) -> Iterator[Finding]:
+    """Hashes are there, look like hashes, and are of what the specification names."""
+    record = case.record
+    spec, found = record.spec, record.hashes
+    for field in ("datasets", "subsets", "evidence"):
+        for name, digest in getattr(found, field).items():
+            if not _SHA256.fullmatch(digest):
+                yield ("hashes", field, name), f"{digest!r} is no SHA-256", "error"
+    if found.datasets != spec.datasets:
+        yield ("hashes", "datasets"), "differs from spec.datasets", "error"
+    if spec.suite.dataset not in found.datasets:
+        yield ("hashes", "datasets"), f"'{spec.suite.dataset}' is missing", "error"
+    students = {f"{name}/student": network for name, network in found.students.items()}
+    for name, network in {**students, **found.networks}.items():
+        place: Where = ("students", name.removesuffix("/student")) if name in students else ("networks", name)
+        if not _SHA256.fullmatch(network.sha256):
+            yield ("hashes", *place, "sha256"), f"{network.sha256!r} is no SHA-256", "error"
+        if network.training != spec.trainings.get(name):
+            yield ("hashes", *place, "training"), f"spec.trainings has {spec.trainings.get(name)} for {name}", "error"
+    if record.status == "finished":
+        for name in spec.trainings.keys() - students.keys() - found.networks.keys():
+            yield ("hashes",), f"the checkpoint of {name} is missing", "error"
+    for name, facts in found.label_noise.items():
+        noise = spec.suite.conditions[name].noise if name in spec.suite.conditions else None
+        if noise is None or (noise.kind, noise.rate, noise.seed) != (facts.kind, facts.rate, facts.seed):
+            yield ("hashes", "label_noise", name), "is not the label noise of that condition", "error"
+    for name in spec.params:
+        condition = spec.suite.conditions.get(name)
+        if condition is not None and condition.noise is not None and name not in found.label_noise:
+            yield ("hashes", "label_noise"), f"the label noise of condition '{name}' is missing", "error"
+
+
+def scores(case: Case) -> Iterator[Finding]:
+    """Each score is of a task and condition of the run, once, within its interval, and as its examples say."""
+    record = case.record
+    seen: set[tuple[Any, ...]] = set()
+    for number, score in enumerate(record.scores):
+        where: Where = ("scores", number)
+        if score.task not in record.spec.tasks:
+            yield (*where, "task"), f"the run has no task '{score.task}'", "error"
+        if score.condition not in record.spec.params:
+            yield (*where, "condition"), f"the run has no condition '{score.condition}'", "error"
+        key = (score.condition, score.task, score.metric, *sorted(score.setting.items()))
+        if key in seen:
+            yield where, "the same score is there twice", "error"
+        seen.add(key)
+        yield from ((where + at, text, level) for at, text, level in _score(case, score))
+    if record.status == "finished":
+        measured = {score.task for score in record.scores}
+        for name in record.spec.tasks.keys() - measured:
+            if any(record.spec.suite.plans(name, condition) for condition in record.spec.params):
+                yield ("scores",), f"task '{name}' has no score", "warning"
+
+
+def _score(case: Case, score: Score) -> Iterator[Finding]:
+    """One score by itself."""
+    if not score.ci_low - SAME <= score.value <= score.ci_high + SAME:
+        interval = f"{score.ci_low:.6g} to {score.ci_high:.6g}"
+        yield ("value",), f"{score.value:.6g} lies outside its interval, {interval}", "error"
+    known = case.task(score.task)
+    if known is None:
+        return
+    task, _ = known
+    if score.metric in task.shares and score.unit == "fraction":
+        low, high = wilson_interval(min(max(score.value, 0.0), 1.0) * score.n, score.n)
+        for field, ours, theirs in (("ci_low", low, score.ci_low), ("ci_high", high, score.ci_high)):
+            if abs(ours - theirs) > 1e-6:
+                yield (field,), f"{theirs:.6g}, but {score.value:.6g} of n = {score.n} gives {ours:.6g}", "error"
+    name = task.behind(score)
+    if name is None or case.predictions is None:
+        return
+    array = case.predictions.get(f"{score.condition}/{score.task}/{name}")
+    if array is None:
+        yield ("value",), f"predictions.npz has no '{score.condition}/{score.task}/{name}'", "error"
+    elif array.shape != (score.n,):
+        yield ("n",), f"{score.n}, but there are per-example results of shape {array.shape}", "error"
+    elif array.dtype == bool and abs(float(array.mean()) - score.value) > SAME:
+        yield ("value",), f"{score.value:.6g}, but the per-example results give {float(array.mean()):.6g}", "error"
+
+
+def checks(case: Case) -> Iterator[Finding]:
+    """A check passed or not as its value and limit say."""
+    for number, check in enumerate(case.record.checks):
+        if check.passed != (check.value <= check.limit):
+            text = f"{check.passed}, but {check.value:.6g} found and at most {check.limit:.6g} passes"
+            yield ("checks", number, "passed"), text, "error"
+        if check.task not in check.flags:
+            yield ("checks", number, "flags"), f"lacks its own task '{check.task}'", "error"
+
+
+def tasks(case: Case) -> Iterator[Finding]:
+    """What the tasks themselves object to, and whether the images are those of the recorded subset."""
+    record = case.record
+    places = {id(item): ("scores", number) for number, item in enumerate(record.scores)}
+    places |= {id(item): ("checks", number) for number, item in enumerate(record.checks)}
+    for name in record.spec.tasks:
+        for condition in record.spec.params:
+            measured = _of(record.scores, name, condition)
+            known = case.task(name)
+            if known is None or not measured:
+                continue
+            task, settings = known
+            results = case.results(condition)
+            checked = _of(record.checks, name, condition)
+            for objection in task.audit(Scorecard(name, settings, measured, checked, results)):
+                if objection.subject is None:
+                    yield (objection.field,), f"{condition}: {objection.message}", "error"
+                else:
+                    yield (*places[id(objection.subject)], objection.field), objection.message, "error"
+            index = results.get(f"{name}/index")
+            digest = None if index is None else hashlib.sha256(index.astype("<i8").tobytes()).hexdigest()
+            if digest is not None and digest != record.hashes.subsets.get(name):
+                yield ("hashes", "subsets", name), f"{condition}: the images are not those of this hash", "error"
+
+
+Item = TypeVar("Item", Score, Check)
+
+
+def _of(items: list[Item], task: str, condition: str) -> tuple[Item, ...]:
+    return tuple(item for item in items if (item.task, item.condition) == (task, condition))
+
+
+def log(case: Case) -> Iterator[Finding]:
+    """The training log is of the run's conditions, epoch by epoch to the last."""
+    if case.log is None:
+        return
+    epochs: dict[str, list[Any]] = {}
+    for entry in case.log:
+        epochs.setdefault(str(entry.get("condition")), []).append(entry.get("epoch"))
+    recipes = case.record.spec.recipes
+    for condition, found in epochs.items():
+        if condition not in recipes:
+            yield ("hashes", "evidence", "log.jsonl"), f"has a condition '{condition}'", "error"
+        elif found != list(range(1, len(found) + 1)):
+            yield ("hashes", "evidence", "log.jsonl"), f"{condition}: the epochs are not 1, 2, 3, ...", "error"
+    if case.record.status == "finished":
+        for condition, recipe in recipes.items():
+            found = epochs.get(condition, [])
+            if len(found) != recipe.epochs:
+                text = f"{condition}: {len(found)} epochs, the recipe has {recipe.epochs}"
+                yield ("hashes", "evidence", "log.jsonl"), text, "error"
+
+
+RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+    names_and_versions, specification, hashes, scores, checks, tasks, log,
+)  # fmt: skip
+
+
+def judge(case: Case) -> Iterator[Finding]:
+    """All findings of all rules."""
+    for rule in RULES:
+        try:
+            yield from rule(case)
+        except KdbenchError as error:  # settings of a suite that a task refuses, say
+            yield ("spec",), f"{error.message}", "error"

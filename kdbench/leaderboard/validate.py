@@ -1,0 +1,201 @@
+"""Whether a record can be what it says: every problem with its field and line, none of it believed unseen."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from kdbench.checkpoint import file_sha256
+from kdbench.errors import KdbenchError
+from kdbench.leaderboard import strict
+from kdbench.leaderboard.rules import Case, judge
+from kdbench.leaderboard.strict import Unreadable, Where
+from kdbench.plugins import load_plugins
+from kdbench.records import SCHEMA_VERSION, Record
+
+PUBLISHED: Final = ("predictions.npz", "log.jsonl")
+"""Evidence that is published with a record; what else its hashes name may stay with whoever made it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, or that a reader should know, with its place."""
+
+    path: Path
+    line: int | None
+    """In the record's file, from 1; None where the file as a whole is meant."""
+    field: str
+    """As ``scores[3].value``; "" for the file as a whole."""
+    message: str
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        place = strict.plain(self.path) if self.line is None else f"{strict.plain(self.path)}:{self.line}"
+        kind = "" if self.severity == "error" else "warning: "
+        field = f"{self.field}: " if self.field else ""
+        return f"{place}: {kind}{field}{strict.plain(self.message, 400)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**dataclasses.asdict(self), "path": str(self.path)}
+
+
+def record_files(paths: Iterable[Path]) -> list[Path]:
+    """The records meant by paths of records, run folders, or folders of any of them."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.rglob("*.json"))
+            inside = [file for file in inside if file.name == "record.json" or _is_published(file)]
+            if not inside:
+                raise KdbenchError(f"no record under {path}", "give a record, a run's folder or a folder of records")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise KdbenchError(f"no record at {path}", "give a record, a run's folder or a folder of records")
+    return list(dict.fromkeys(found))
+
+
+_RUN_ID = re.compile(r"[0-9a-f]{16}")
+
+
+def _is_published(file: Path) -> bool:
+    """Whether a file is named after a run, as published records are: other JSON is no record."""
+    return _RUN_ID.fullmatch(file.stem) is not None
+
+
+def beside(record: Path, name: str) -> Path:
+    """Where evidence of that name lies: in the run's folder, or with the run id in front where it is published."""
+    return record.with_name(name if record.name == "record.json" else f"{record.stem}.{name}")
+
+
+def validate(path: Path) -> list[Problem]:
+    """All problems of one record, in the order of its lines.
+
+    Its JSON and its schema; that its specification gives its run id; its place in the folder; hashes and the files they
+    are of; intervals that agree with n; scores that agree with the per-example results and with each other.
+    """
+    try:
+        value, text = strict.read_json(path)
+        record = Record.model_validate_json(text)
+    except Unreadable as error:
+        return [Problem(path, error.line, "", error.message)]
+    except ValidationError as error:
+        return _schema_problems(path, value, text, error)
+    positions = strict.lines(text)
+    evidence = _Evidence(path, record)
+    findings = [*_place(path, record), *evidence.findings()]
+    case = Case(record, load_plugins(), evidence.predictions, evidence.log)
+    findings += judge(case)
+    problems = [
+        Problem(path, strict.line_of(positions, where), strict.show_path(where), message, severity)
+        for where, message, severity in findings
+    ]
+    return sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def _schema_problems(path: Path, value: Any, text: str, error: ValidationError) -> list[Problem]:
+    """What the record's model objects to, once a field."""
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    positions = strict.lines(text)
+    if version is None:
+        return [Problem(path, None, "", "is no record: it has no schema_version")]
+    if isinstance(version, int) and version != SCHEMA_VERSION:
+        message = f"schema {version}, this kdbench reads {SCHEMA_VERSION}"
+        hint = "use a newer kdbench" if version > SCHEMA_VERSION else "run it again"
+        return [Problem(path, positions.get(("schema_version",)), "schema_version", f"{message}: {hint}")]
+    found: dict[Where, str] = {}
+    for item in error.errors(include_url=False, include_context=False):
+        message = item["msg"].removeprefix("Value error, ")
+        where = _where(positions, item["loc"], missing=item["type"] == "missing")
+        if not where and isinstance(value, dict) and message.partition(" ")[0] in value:
+            where = (message.partition(" ")[0],)  # what the whole record objects to begins with the field's name
+        shown = "" if isinstance(item["input"], (dict, list)) else f", found {strict.plain(repr(item['input']), 80)}"
+        found.setdefault(where, message[:1].lower() + message[1:] + shown)
+    problems = [
+        Problem(path, strict.line_of(positions, where), strict.show_path(where), message)
+        for where, message in found.items()
+    ]
+    return sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def _where(positions: dict[Where, int], location: Where, *, missing: bool) -> Where:
+    """A validation error's place in the text: it also names members of unions, which are no places."""
+    place = strict.nearest(positions, location)
+    return (*place, location[-1]) if missing and place == location[:-1] else place
+
+
+def _place(path: Path, record: Record) -> Iterator[tuple[Where, str, Literal["error"]]]:
+    """A published record lies at ``<suite>/<method>/<run_id>.json``."""
+    spec = record.spec
+    if path.name == "record.json":
+        return
+    wanted = (spec.suite.name, spec.method, f"{record.run_id}.json")
+    found = path.resolve().parts[-3:]
+    if found != wanted:
+        yield (), f"belongs at {'/'.join(wanted)}, lies at {'/'.join(found)}", "error"
+
+
+class _Evidence:
+    """The files beside a record, read where they are what was hashed."""
+
+    def __init__(self, path: Path, record: Record) -> None:
+        self.predictions: dict[str, NDArray[Any]] | None = None
+        self.log: list[dict[str, Any]] | None = None
+        self._path, self._hashes = path, record.hashes.evidence
+
+    def findings(self) -> Iterator[tuple[Where, str, Literal["error"]]]:
+        """What is wrong with the files; afterwards the attributes hold what could be read."""
+        for name in dict.fromkeys((*PUBLISHED, *self._hashes)):
+            where: Where = ("hashes", "evidence", name)
+            file = beside(self._path, name)
+            if name not in self._hashes:
+                yield where[:2], f"the hash of {name} is missing", "error"
+            elif Path(name).name != name:
+                yield where, "is no file name", "error"
+            elif not file.is_file():
+                if name in PUBLISHED:
+                    yield where, f"{file.name} is not beside the record", "error"
+            elif file.stat().st_size > strict.EVIDENCE_LIMIT:
+                yield where, f"{file.name} is larger than {strict.EVIDENCE_LIMIT // 2**20} MiB", "error"
+            elif file_sha256(file) != self._hashes[name]:
+                yield where, f"{file.name} is another file: its SHA-256 is {file_sha256(file)}", "error"
+            else:
+                try:
+                    self._read(name, file)
+                except Unreadable as error:
+                    line = "" if error.line is None else f", line {error.line},"
+                    yield where, f"{file.name}{line} {error.message}", "error"
+
+    def _read(self, name: str, file: Path) -> None:
+        if name == "predictions.npz":
+            self.predictions = strict.read_arrays(file)
+        elif name == "log.jsonl":
+            self.log = read_log(file)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The entries of a training log, one JSON object a line."""
+    entries = []
+    try:
+        text = strict.read_bytes(path, strict.EVIDENCE_LIMIT).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Unreadable("is not UTF-8") from None
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line:
+            continue
+        try:
+            entry = strict.parse(line)
+        except Unreadable as error:
+            raise Unreadable(error.message, number) from None
+        if not isinstance(entry, dict):
+            raise Unreadable("is no object", number)
+        entries.append(entry)
+    return entries

@@ -1,0 +1,285 @@
+"""Measuring a published checkpoint again: is each score of its record the same, within its interval, or not?"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import secrets
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from kdbench.checkpoint import file_sha256
+from kdbench.data import DataPlace, ImageSet
+from kdbench.data.base import content_hash
+from kdbench.data.download import fetch
+from kdbench.devices import resolve_device
+from kdbench.errors import KdbenchError, unknown_name
+from kdbench.evaluation import prepared, run_task, trainings_folder
+from kdbench.graph import RunGraph
+from kdbench.leaderboard.agreement import Agreement, Examples, compare
+from kdbench.leaderboard.rules import Case
+from kdbench.leaderboard.strict import read_arrays
+from kdbench.leaderboard.validate import beside, validate
+from kdbench.loading import load_predictor
+from kdbench.materials import Materials, load_materials
+from kdbench.plugins import load_plugins
+from kdbench.progress import bar
+from kdbench.records import Record, Score, read_record
+from kdbench.tasks import EvaluationContext, Task, TestData
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What measuring a checkpoint again has shown."""
+
+    run_id: str
+    condition: str
+    device: str
+    examples: int | None
+    """Size of the sample of test images; None: all."""
+    sample_seed: int
+    agreements: list[Agreement]
+    skipped: dict[str, str]
+    """Tasks of the record that were not measured, and why."""
+
+    @property
+    def refuted(self) -> list[Agreement]:
+        """The scores that the checkpoint does not have."""
+        return [agreement for agreement in self.agreements if agreement.verdict == "not"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = {**vars(self), "agreements": [agreement.to_dict() for agreement in self.agreements]}
+        return {**values, "refuted": len(self.refuted)}
+
+
+def verify(
+    path: Path,
+    checkpoint: str | Path,
+    *,
+    condition: str | None = None,
+    tasks: Iterable[str] | None = None,
+    examples: int | None = None,
+    sample_seed: int | None = None,
+    train: bool = False,
+    data_dir: str | Path | None = None,
+    device: str = "auto",
+    out: str | Path = "runs",
+    download: bool = True,
+    progress: bool = False,
+) -> Verification:
+    """Measure the checkpoint of a record again and hold it against the record.
+
+    ``checkpoint``: a file or an https address; it must be the very file that the record hashed, which also says what
+    condition it is of. ``examples`` measures that many of the test images of each task, drawn by ``sample_seed``, by
+    default one that nobody knew before. Tasks that attack through the suite's other networks find them under ``out``;
+    where they are not there, ``train`` trains them, and otherwise these tasks are skipped.
+
+    Raises:
+        KdbenchError: the record is not valid, the checkpoint is another one, the data are others than the record's, or
+            a name is unknown.
+    """
+    errors = [problem for problem in validate(path) if problem.severity == "error"]
+    if errors:
+        raise KdbenchError(f"not a valid record: {errors[0]}", "`kdbench leaderboard validate` shows all of it")
+    record = read_record(path)
+    condition = _condition(record, condition)
+    where = resolve_device(device)
+    seed = secrets.randbits(32) if sample_seed is None else sample_seed
+    place = DataPlace.default(data_dir, download=download, progress=progress)
+    with _file(checkpoint, record, condition, place) as file:
+        condition = _same_checkpoint(record, file, condition)
+        case = Case(record, load_plugins(), read_arrays(beside(path, "predictions.npz")), None)
+        chosen, skipped = _tasks(case, condition, tasks)
+        materials = load_materials(
+            record.spec.suite, case.plugins, place, ood=any(t.needs_ood for t, _ in chosen.values())
+        )
+        _same_data(record, materials, chosen)
+        graph = RunGraph(
+            record.spec.suite,
+            materials.dataset,
+            case.plugins,
+            trainings_folder(Path(out), record.spec.suite),
+            where,
+            progress,
+        )
+        student = prepared(load_predictor(file, device=where, plugins=case.plugins), materials.test, where)
+        job = _Job(case, condition, materials, graph, student, examples, seed, train)
+        agreements = []
+        for name, (task, settings) in chosen.items():
+            networks, reason = job.sources(task, settings)
+            if reason:
+                skipped[name] = reason
+            else:
+                agreements += job.measure(task, settings, networks)
+    return Verification(record.run_id, condition, where.type, examples, seed, agreements, skipped)
+
+
+def _condition(record: Record, condition: str | None) -> str | None:
+    if condition is not None and condition not in record.hashes.students:
+        raise unknown_name("condition", condition, record.hashes.students, "these are the record's")
+    return condition
+
+
+@contextmanager
+def _file(checkpoint: str | Path, record: Record, condition: str | None, place: DataPlace) -> Iterator[Path]:
+    """The checkpoint as a file; fetched for the while, where it is an address."""
+    address = str(checkpoint)
+    if "://" not in address:
+        yield Path(checkpoint)
+        return
+    if not address.startswith("https://"):
+        raise KdbenchError(f"checkpoint address {address} is not https", "give a file or an https address")
+    students = record.hashes.students
+    if condition is None and len(students) != 1:
+        raise KdbenchError("which checkpoint is to be fetched?", f"say --condition {' or '.join(students)}")
+    expected = students[condition or next(iter(students))].sha256
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "checkpoint.safetensors"
+        yield fetch([address], target, checksum=f"sha256:{expected}", progress=place.progress)
+
+
+def _same_checkpoint(record: Record, file: Path, condition: str | None) -> str:
+    """The condition whose student this file is, by its hash."""
+    if not file.is_file():
+        raise KdbenchError(f"no checkpoint at {file}", "give the path of a .safetensors file")
+    found = file_sha256(file)
+    hashes = {name: network.sha256 for name, network in record.hashes.students.items()}
+    of = [name for name, digest in hashes.items() if digest == found]
+    if not of or (condition is not None and condition not in of):
+        wanted = {condition: hashes[condition]} if condition else hashes
+        have = f"it is that of condition {of[0]}" if of else f"its SHA-256 is {found}"
+        record_has = ", ".join(f"{digest} ({name})" for name, digest in wanted.items())
+        raise KdbenchError(
+            f"checkpoint {file} is not the record's: {have}, the record has {record_has}",
+            "a damaged copy has another hash too: fetch it again",
+        )
+    return condition or of[0]
+
+
+def _tasks(
+    case: Case, condition: str, names: Iterable[str] | None
+) -> tuple[dict[str, tuple[Task, Any]], dict[str, str]]:
+    """The record's tasks of a condition that can be measured here, and why others cannot."""
+    measured = dict.fromkeys(score.task for score in case.record.scores if score.condition == condition)
+    wanted = list(measured) if names is None else list(names)
+    chosen, skipped = {}, {}
+    for name in wanted:
+        if name not in measured:
+            raise unknown_name("task", name, measured, f"the record has these under {condition}")
+        known = case.task(name)
+        if known is None:
+            version = case.record.spec.tasks[name]
+            skipped[name] = f"task '{name}' is not installed here in version {version}"
+        else:
+            chosen[name] = known
+    for task, settings in chosen.values():
+        task.prepare(settings)
+    return chosen, skipped
+
+
+def _same_data(record: Record, materials: Materials, chosen: Mapping[str, object]) -> None:
+    here = materials.hashes()
+    differing = [name for name, digest in here.items() if record.hashes.datasets.get(name) != digest]
+    if differing:
+        raise KdbenchError(
+            f"'{differing[0]}' here is not the record's: {here[differing[0]]}, the record has "
+            f"{record.hashes.datasets.get(differing[0])}",
+            "give the same data with --data-dir",
+        )
+    origin = "generated" if materials.test.published_corruptions is None else "published"
+    if "corruption" in chosen and origin != record.spec.corruption_images:
+        raise KdbenchError(
+            f"corrupted images here are {origin}, the record's are {record.spec.corruption_images}",
+            "leave out that task, or give the same data",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One checkpoint on its way to a verdict."""
+
+    case: Case
+    condition: str
+    materials: Materials
+    graph: RunGraph
+    student: nn.Module
+    examples: int | None
+    seed: int
+    train: bool
+
+    def sources(self, task: Task, settings: Any) -> tuple[dict[str, nn.Module], str]:
+        """The suite's networks that a task needs, as the record has them; or why they are lacking."""
+        networks = {}
+        for role in task.sources(settings):
+            recorded = self.case.record.hashes.networks.get(f"{self.condition}/{role}")
+            if recorded is None:
+                return {}, f"the record names no network '{role}'"
+            folders = sorted(self.graph.folder.glob(f"*-{recorded.training}"))
+            file = folders[0] / "checkpoint.safetensors" if folders else None
+            if (file is None or not file.is_file()) and self.train:
+                training = self.graph.network(self.condition, role)
+                file = self.graph.ensure(training, self.condition, role).checkpoint
+            if file is None or not file.is_file():
+                return {}, f"'{role}' is not under {self.graph.folder}: --train trains it, --out says where it is"
+            if file_sha256(file) != recorded.sha256:
+                return {}, f"'{role}' in {file.parent} is another network than the record's"
+            network = load_predictor(file, device=self.graph.device, plugins=self.graph.plugins)
+            networks[role] = prepared(network, self.materials.test, self.graph.device)
+        return networks, ""
+
+    def measure(self, task: Task, settings: Any, networks: Mapping[str, nn.Module]) -> list[Agreement]:
+        """One task on the same examples as the record's, or on a sample of them."""
+        results = self.case.results(self.condition)
+        index = results.get(f"{task.name}/index")
+        data = self.materials.test
+        universe = np.arange(len(data.test)) if index is None else index
+        sampled = self.examples is not None and self.examples < len(universe)
+        if sampled:
+            data = TestData(
+                _part(data.test, universe[self._positions(len(universe))]),
+                None if data.ood is None else _part(data.ood, self._positions(len(data.ood))),
+                data.published_corruptions,
+            )
+        ctx = EvaluationContext(self.condition, self.graph.device, None, networks=networks)
+        with bar(f"measure {task.name} ({self.condition})", shown=self.graph.progress) as update:
+            outcome = run_task(
+                task, settings, self.student, data, dataclasses.replace(ctx, advance=functools.partial(update, note=""))
+            )
+
+        def examples(score: Score) -> Examples | None:
+            name = task.behind(score)
+            old, new = results.get(f"{task.name}/{name}"), outcome.correct.get(str(name))
+            if old is None or new is None:
+                return None
+            old = old[self._positions(len(old))] if sampled else old
+            return Examples(old, new.cpu().numpy()) if old.shape == tuple(new.shape) else None
+
+        recorded = [s for s in self.case.record.scores if (s.task, s.condition) == (task.name, self.condition)]
+        return compare(recorded, outcome.scores, examples, whole=not sampled)
+
+    def _positions(self, size: int) -> NDArray[np.int64]:
+        """The sample's positions, ascending, among so many examples."""
+        number = size if self.examples is None else min(self.examples, size)
+        return np.sort(np.random.default_rng([self.seed, size]).choice(size, number, replace=False))
+
+
+def _part(images: ImageSet, rows: NDArray[np.int64]) -> ImageSet:
+    """These rows of an image set, under a hash of their own."""
+    index = torch.from_numpy(rows.astype(np.int64))
+    pixels, labels = images.images[index], images.labels[index]
+    return dataclasses.replace(
+        images,
+        images=pixels,
+        labels=labels,
+        sha256=content_hash(pixels, labels, images.class_names),
+        source_index=images.source_index[index],
+    )
