@@ -20,7 +20,8 @@ class CoTeaching(Pair):
     on two independent networks. The authors' code divides a mean by the number of kept examples once more, which their
     Adam makes up for; here it is divided once. Their ramp of 10 in 200 epochs is the default share .05, and goes on
     within epochs. Learning rate and augmentation are the suite's; they had Adam, no augmentation and a linear decay.
-    Published numbers are the mean accuracy of both networks, close to that of the student, which is measured.
+    Published numbers are the mean accuracy of both networks; a record measures one predictor, the student by default
+    (``evaluate``).
     """
 
     def __init__(

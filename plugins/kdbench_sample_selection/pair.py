@@ -11,13 +11,16 @@ from torch import nn
 import kdbench
 
 Evaluated = Annotated[
-    Literal["student", "ensemble"],
-    Field(description="what is measured: the student, or the mean of the logits of both networks"),
+    Literal["student", "peer", "ensemble"],
+    Field(description="what is measured: one of the two networks, or the mean of their logits"),
 ]
 
 
 class Pair(kdbench.Method):
-    """Two networks of one architecture, trained together from initial weights of their own: student and ``peer``."""
+    """Two networks of one architecture, trained together from initial weights of their own: student and ``peer``.
+
+    Some papers report the mean accuracy of the two; a record measures one predictor.
+    """
 
     def __init__(self, *, evaluate: Evaluated = "student") -> None:
         self.evaluate = evaluate
@@ -29,4 +32,6 @@ class Pair(kdbench.Method):
         return {"peer": self.peer}
 
     def predictor(self, ctx: kdbench.Context) -> nn.Module:
-        return ctx.student if self.evaluate == "student" else kdbench.models.MeanLogits(ctx.student, self.peer)
+        if self.evaluate == "ensemble":
+            return kdbench.models.MeanLogits(ctx.student, self.peer)
+        return self.peer if self.evaluate == "peer" else ctx.student

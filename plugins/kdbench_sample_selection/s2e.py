@@ -31,7 +31,8 @@ def held_out(train_size: int, share: float, seed: int, device: torch.device) -> 
 class Candidate(Pair):
     """One candidate of S2E's search: co-teaching by one random schedule, without the examples held out.
 
-    L as for co-teaching on the examples not held out, with R(t) the ``number``-th schedule of the search.
+    L as for co-teaching on the examples not held out, with R(t) the ``number``-th schedule of the search. Where this
+    departs from the source is said at ``s2e``, which needs such trainings.
     """
 
     def __init__(
