@@ -10,7 +10,16 @@ from pydantic import Field
 from torch import Tensor
 
 import kdbench
-from kdbench_noisy_collaboration.common import PAPER, Alpha, Direction, Temperature, Variant, distil, teacher_on
+from kdbench_noisy_collaboration.common import (
+    PAPER,
+    RECIPES,
+    Alpha,
+    Direction,
+    Temperature,
+    Variant,
+    distil,
+    teacher_on,
+)
 
 Rate = Annotated[float, Field(ge=0, le=1, description="share of the labels that are replaced by a wrong one, once")]
 Seed = Annotated[int, Field(ge=0, description="of the corrupted labels, whatever the seed of the training")]
@@ -33,7 +42,8 @@ class CorruptedLabels(kdbench.Method):
     L = H(r, p), with r the one-hot label after floor(rate N) of the N labels, chosen at random, were each replaced by
     one of the other classes before training, and p the prediction.
 
-    The corruption comes on top of the condition's label noise, if it has any.
+    The corruption comes on top of the condition's label noise, if it has any. Arani et al. 2021 do not define it: how
+    it is read here is said at ``fixed-label-corruption``.
     """
 
     def __init__(self, *, rate: Rate = 0.5, corruption_seed: Seed = 0) -> None:
@@ -56,7 +66,8 @@ class FixedLabelCorruption(CorruptedLabels):
 
     Arani et al. 2021 show it (Figs. 17, 18) without defining it; this reads it as messy collaboration with one draw in
     place of one at each visit. In TS student and teacher have the same corrupted labels. The defaults are those of
-    messy collaboration, whose control it is.
+    messy collaboration, whose control it is: on noisy labels S, so that the teacher learns from the student's labels as
+    the condition has them.
     """
 
     def __init__(
@@ -81,4 +92,5 @@ fixed_label_corruption = kdbench.method(
     "fixed-label-corruption",
     needs=lambda params: teacher_on("corrupted-labels", params, "rate", "corruption_seed"),
     paper=PAPER,
+    recipes=RECIPES,
 )(FixedLabelCorruption)

@@ -32,7 +32,8 @@ class CNI(kdbench.Method):
     As in the code of the teacher that the paper took, F has an L2 penalty beside the optimiser's weight decay; its name
     there suggests the default 1e-3. That code's SGD with 400 epochs, and the paper's 100 epochs, are a suite's matter:
     CNI follows the suite's recipe. The attack starts from the image and keeps each image's worst iterate, in eval
-    mode; the code of the teacher attacked with 7 steps, the paper says 10.
+    mode, with new noise in each step and in the training's own precision; the code of the teacher attacked with 7
+    steps, the paper says 10.
     """
 
     def __init__(

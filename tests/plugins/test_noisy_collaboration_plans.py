@@ -12,8 +12,12 @@ from kdbench_noisy_collaboration.fixed_corruption import corrupted
 from torch import Tensor, nn
 
 import kdbench
+from kdbench.data import DataPlace
+from kdbench.graph import RunGraph
+from kdbench.materials import load_materials
 from kdbench.models import build
 from kdbench.needs import Needs, Node, is_extended
+from kdbench.noise import label_hash
 from kdbench.plugins import load_plugins
 from kdbench.suites import load_suite
 from kdbench.testing import TINY
@@ -148,13 +152,32 @@ def test_a_teacher_is_trained_on_changed_labels_where_the_variant_says_so(name: 
         assert planned(name, variant="TS", corruption_seed=3).needs["teacher"].params["corruption_seed"] == 3
 
 
-def test_on_noisy_labels_messy_collaboration_varies_the_students_targets_alone() -> None:
+@pytest.mark.parametrize("name", ["messy-collaboration", "fixed-label-corruption"])
+def test_on_noisy_labels_the_students_targets_alone_are_changed(name: str) -> None:
     for condition in ("clean", "sym-05", "sym-50"):
-        node = planned("messy-collaboration", condition=condition)
+        node = planned(name, condition=condition)
         assert node.params["variant"] == ("T" if condition == "clean" else "S")
-        assert planned("messy-collaboration", condition=condition, variant="TS").params["variant"] == "TS"
-    [recipe] = load_plugins().methods.get("messy-collaboration").recipes
+        assert planned(name, condition=condition, variant="TS").params["variant"] == "TS"
+    [recipe] = load_plugins().methods.get(name).recipes
     assert set(recipe["noise"]) == {spec.name for spec in kdbench.noise.builtin_specs()}
+
+
+def test_every_teacher_learns_from_the_noisy_labels_of_its_student(tiny_suite: Path, tmp_path: Path) -> None:
+    suite, plugins = load_suite(str(tiny_suite)), load_plugins()
+    dataset = load_materials(suite, plugins, DataPlace.default(), ood=False).dataset
+    graph = RunGraph(suite, dataset, plugins, tmp_path, torch.device("cpu"))
+    labels = {name: label_hash(graph.train_set(name)[0].labels) for name in ("clean", "sym-40")}
+    assert labels["clean"] != labels["sym-40"]
+    changed = [
+        (name, {"variant": v}) for name in ("messy-collaboration", "fixed-label-corruption") for v in ("T", "TS")
+    ]
+    for name, params in [*((name, {}) for name in QUIET), *changed]:
+        for condition, expected in labels.items():
+            student = graph.student(condition, name, params, 0)
+            [teacher] = graph.own(student).values() or [graph.network(condition, "teacher")]
+            assert student.needs == {"teacher": teacher.digest()}
+            assert student.labels_sha256 == teacher.labels_sha256 == expected, name
+            assert student.noise == teacher.noise
 
 
 def test_fixed_corruption_draws_other_examples_than_the_conditions_noise() -> None:
