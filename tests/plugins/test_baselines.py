@@ -52,6 +52,10 @@ def jsd(distributions: list[Array], weights: list[float], scale: str) -> Array:
     return total * (-1 / ((1 - weights[0]) * math.log(1 - weights[0])) if scale == "gjs" else 1.0)
 
 
+def by_cross_entropy(p: Array, q: Array) -> Array:
+    return -(q * np.log(p)).sum(1)
+
+
 def by_label_smoothing(p: Array, q: Array, epsilon: float = 0.1) -> Array:
     return -(((1 - epsilon) * q + epsilon / p.shape[1]) * np.log(p)).sum(1)
 
@@ -103,6 +107,7 @@ def by_tf_kd(
 
 
 CASES: list[tuple[str, Formula, dict[str, Any]]] = [
+    ("ce", by_cross_entropy, {}),
     *(("label-smoothing", by_label_smoothing, params) for params in ({}, {"epsilon": 0.5}, {"epsilon": 0.9})),
     *(
         ("confidence-penalty", by_confidence_penalty, params)
@@ -140,7 +145,7 @@ def labelled(case: tuple[str, Formula, dict[str, Any]]) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=labelled)
-@pytest.mark.parametrize("scale", [0.3, 3.0])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
 def test_loss_equals_its_formula(case: tuple[str, Formula, dict[str, Any]], scale: float) -> None:
     name, formula, params = case
     logits, _, labels = draw(0, scale)
@@ -218,14 +223,14 @@ EVERY = (
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_2_doubling_the_batch_by_repetition_changes_nothing(name: str) -> None:
+def test_reduction_2_doubling_the_batch_by_repetition_changes_nothing(name: str) -> None:
     logits, second, labels = draw(4, 2.0)
     once = loss_of(name, logits, labels, second=second)
     twice = loss_of(name, torch.cat([logits] * 2), labels * 2, second=torch.cat([second] * 2))
     assert twice.item() == pytest.approx(once.item(), rel=1e-12)
 
 
-def test_2_tf_kd_with_alpha_0_is_ce_and_with_an_equal_student_has_no_divergence() -> None:
+def test_reduction_2_tf_kd_with_alpha_0_is_ce_and_with_an_equal_student_has_no_divergence() -> None:
     logits, _, labels = draw(5, 2.0)
     torch.testing.assert_close(gradient_of("tf-kd-reg", logits, labels, alpha=0), gradient_of("ce", logits, labels))
     equal = torch.full((6, 5), 0.01 / 4, dtype=torch.float64)
@@ -236,14 +241,14 @@ def test_2_tf_kd_with_alpha_0_is_ce_and_with_an_equal_student_has_no_divergence(
 
 
 @pytest.mark.parametrize("p", [0.06, 0.3, 0.94])
-def test_6_scaled_js_tends_to_ce(p: float) -> None:
+def test_reduction_6_scaled_js_tends_to_ce(p: float) -> None:
     logits = torch.tensor([[p, 0.7 * (1 - p), 0.3 * (1 - p)]], dtype=torch.float64).log()
     for name in ("js", "gjs"):
         assert loss_of(name, logits, [0], pi1=1e-4).item() == pytest.approx(-math.log(p), rel=0.01)
 
 
 @pytest.mark.parametrize("pi1", [0.1, 0.5, 0.9])
-def test_6_gjs_with_equal_views_is_js_in_value_and_gradient(pi1: float) -> None:
+def test_reduction_6_gjs_with_equal_views_is_js_in_value_and_gradient(pi1: float) -> None:
     logits, _, labels = draw(6, 2.0)
     assert loss_of("gjs", logits, labels, pi1=pi1).item() == pytest.approx(
         loss_of("js", logits, labels, pi1=pi1).item(), rel=1e-12
@@ -266,7 +271,7 @@ def test_6_gjs_with_equal_views_is_js_in_value_and_gradient(pi1: float) -> None:
         ("confidence-penalty", {"epsilon": 0.4, "target_gradient": "stop"}, "ce", 0.6),
     ],
 )
-def test_7_limits(name: str, params: dict[str, Any], other: str, factor: float) -> None:
+def test_reduction_7_limits(name: str, params: dict[str, Any], other: str, factor: float) -> None:
     logits, _, labels = draw(7, 2.0)
     if "target_gradient" not in params:
         expected = factor * loss_of(other, logits, labels).item()
@@ -277,7 +282,7 @@ def test_7_limits(name: str, params: dict[str, Any], other: str, factor: float) 
 
 
 @pytest.mark.parametrize("name", ["bootstrap-soft", "confidence-penalty"])
-def test_7_the_kept_gradient_is_that_of_the_entropy(name: str) -> None:
+def test_reduction_7_the_kept_gradient_is_that_of_the_entropy(name: str) -> None:
     logits, _, labels = draw(8, 2.0)
     p = softmax(logits.numpy())
     entropy = -(p * np.log(p)).sum(1, keepdims=True)

@@ -15,7 +15,7 @@ from kdbench.models import build
 from kdbench.plugins import load_plugins
 from kdbench.specs import Condition, LabelNoise, Recipe
 from kdbench.testing import TINY
-from tests.plugins.helpers import Fixed, make, make_batch, make_context, softmax
+from tests.plugins.helpers import Fixed, Legible, image_of, make, make_batch, make_context, softmax
 
 RECIPE = Recipe(epochs=1, batch_size=1, lr=0.1)
 
@@ -45,7 +45,7 @@ def test_kd_known_answer(direction: str, expected: float) -> None:
     assert make("kd", direction=direction).loss(make_batch([0]), ctx).item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_kd_with_alpha_0_is_ce_in_value_and_gradient() -> None:
+def test_reduction_2_kd_with_alpha_0_is_ce_in_value_and_gradient() -> None:
     gradients = []
     for name, params in (("kd", {"alpha": 0.0}), ("ce", {})):
         student = Fixed(STUDENT)
@@ -55,13 +55,21 @@ def test_kd_with_alpha_0_is_ce_in_value_and_gradient() -> None:
     torch.testing.assert_close(*gradients)
 
 
-def test_kd_with_alpha_1_and_an_equal_teacher_is_0_without_gradient() -> None:
+def test_reduction_2_kd_with_alpha_1_and_an_equal_teacher_is_0_without_gradient() -> None:
     student = Fixed(STUDENT)
     loss = make("kd", alpha=1.0).loss(make_batch(LABELS), make_context(student, Fixed(STUDENT)))
     loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert student.logits.grad is not None
     assert student.logits.grad.abs().max().item() < 1e-6
+
+
+@pytest.mark.parametrize("direction", ["teacher-student", "reverse"])
+def test_kd_gradient_matches_finite_differences(direction: str) -> None:
+    logits = torch.tensor(STUDENT, dtype=torch.float64, requires_grad=True)
+    ctx = make_context(Legible(3), Fixed(TEACHER).double().requires_grad_(False))
+    method = make("kd", direction=direction)
+    assert torch.autograd.gradcheck(lambda z: method.loss(make_batch(LABELS, images=image_of(z)), ctx), (logits,))
 
 
 def nrd_by_hand(student: Any, teacher: Any, labels: list[int], pi2: float, scaled: bool) -> float:
@@ -146,7 +154,7 @@ def test_nrd_draws_two_independent_views_and_spares_the_teacher_the_strong_one()
 
 
 @pytest.mark.parametrize("name", ["ce", "kd", "nrd"])
-def test_doubling_the_batch_by_repetition_changes_nothing(name: str) -> None:
+def test_reduction_2_doubling_the_batch_by_repetition_changes_nothing(name: str) -> None:
     losses = []
     for repeat in (1, 2):
         ctx = make_context(Fixed(STUDENT * repeat), Fixed(TEACHER * repeat))

@@ -225,6 +225,7 @@ def test_a_share_pi_of_the_examples_is_swapped_at_each_visit(pi: float) -> None:
 @pytest.mark.parametrize(
     ("name", "params"),
     [
+        ("fickle-teacher", QUIET["fickle-teacher"]),
         ("soft-randomization", {"sigma": 0.3}),
         ("gaussian-augmentation", {"sigma": 0.3}),
         ("messy-collaboration", {"variant": "TS"}),

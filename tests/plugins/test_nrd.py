@@ -106,11 +106,27 @@ def test_ner_shows_the_teacher_a_view_without_vicinity(variant: str, alike: bool
     assert views["images"].shape == values.shape
 
 
+def test_the_network_that_is_asked_for_is_measured() -> None:
+    for evaluated in ("student", "ema"):
+        ctx, method = make_context(build(TINY, num_classes=3, seed=0)), make("nrd", evaluated=evaluated)
+        method.setup(ctx)
+        assert method.predictor(ctx) is {"student": ctx.student, "ema": method.networks()["ema"]}[evaluated]
+
+
+def test_the_scale_is_a_factor_of_the_loss() -> None:
+    for pi2, factor in ((0.6, 5.601775), (0.8, 10.545802), (0.5, 4.634746), (0.2, 3.262692)):
+        scaled, plain = (loss_of(logits(0), logits(1), pi2=pi2, scale=scale) for scale in ("gjs", "none"))
+        assert (scaled / plain).item() == pytest.approx(factor, rel=1e-6)
+
+
 def test_unscaled_on_webvision_with_the_papers_weights() -> None:
     condition = Condition(recipe=Recipe(epochs=1, batch_size=1, lr=0.1))
     spec = load_plugins().methods.get("nrd")
-    params, optimizer = spec.resolve({}, suite="mine", dataset="mini-webvision", condition=condition)
-    assert (params["pi2"], params["scale"], params["decay"], optimizer) == (0.8, "none", 0.99, {})
+    datasets = {name for recipe in spec.recipes for name in recipe.get("dataset", ()) if "webvision" in name}
+    assert datasets
+    for dataset in datasets:
+        params, optimizer = spec.resolve({}, suite="mine", dataset=dataset, condition=condition)
+        assert (params["pi2"], params["scale"], params["decay"], optimizer) == (0.8, "none", 0.99, {})
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,9 @@ def test_proselflc_known_answer() -> None:
     prediction = Prediction.of(logits)
     assert prediction.trust.item() == pytest.approx(0.270153, abs=1e-6)
     assert logistic(0.25, 12.0) == pytest.approx(0.952574, abs=1e-6)
-    target = corrected(prediction, torch.tensor([0]), logistic(0.25, 12.0) * prediction.trust, "keep")
+    epsilon = logistic(0.25, 12.0) * prediction.trust
+    assert epsilon.item() == pytest.approx(0.257341, abs=1e-6)
+    target = corrected(prediction, torch.tensor([0]), epsilon, "keep")
     np.testing.assert_allclose(target.numpy(), [[0.922798, 0.051468, 0.025734]], atol=1e-6)
     assert loss_of("proselflc", logits, logits, [0], progress=0.75).item() == pytest.approx(0.471229, abs=1e-6)
 

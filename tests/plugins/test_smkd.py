@@ -66,6 +66,7 @@ def test_the_settings_of_the_pair_cover_samples_passed_on_and_not() -> None:
 
 
 def test_threshold_known_answers() -> None:
+    assert threshold(0.5, 100, 1.0, 0.0) == pytest.approx(4.60517, abs=5e-6)  # ln 100
     for eta, expected in ((1, 4.6052), (2, 2.3026), (3, 1.5351), (4, 1.1513)):
         assert threshold(0.3, 100, eta, 0.0) == pytest.approx(expected, abs=5e-5)
     for progress, expected in ((0, 2.028), (0.25, 1.683), (0.5, 1.151), (0.75, 0.619), (1, 0.274)):
