@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdbench import attacks, augment, corruptions, data, losses, metrics, models, noise, testing
+    from kdbench.claims import Claim, Comparison, Entrant, Measure
     from kdbench.context import Batch, Context, Network, TrainSet
     from kdbench.data import Dataset, DatasetSpec, ImageSet
     from kdbench.errors import KdbenchError
@@ -45,15 +46,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Batch": "context",
+    "Claim": "claims",
+    "Comparison": "claims",
     "Context": "context",
     "Dataset": "data",
     "DatasetSpec": "data",
+    "Entrant": "claims",
     "Evaluation": "evaluation",
     "EvaluationContext": "tasks",
     "Headline": "tasks",
     "ImageSet": "data",
     "KdbenchError": "errors",
     "LabelNoiseSpec": "noise",
+    "Measure": "claims",
     "Method": "methods",
     "MethodSpec": "methods",
     "ModelSpec": "models",
@@ -74,15 +79,19 @@ _MODULES = ("attacks", "augment", "corruptions", "data", "losses", "metrics", "m
 
 __all__ = [
     "Batch",
+    "Claim",
+    "Comparison",
     "Context",
     "Dataset",
     "DatasetSpec",
+    "Entrant",
     "Evaluation",
     "EvaluationContext",
     "Headline",
     "ImageSet",
     "KdbenchError",
     "LabelNoiseSpec",
+    "Measure",
     "Method",
     "MethodSpec",
     "ModelSpec",

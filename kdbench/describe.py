@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
     """Plain values for JSON: name, origin, what it is, parameters with defaults and ranges."""
+    from kdbench.claims import Claim
     from kdbench.methods import MethodSpec
     from kdbench.specs import read_suite
     from kdbench.tasks import Task
@@ -32,6 +33,9 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
         }
     if isinstance(entry, Path):
         return {**description, **read_suite(entry).model_dump(mode="json")}
+    if isinstance(entry, Claim):
+        told = {"what": entry.sentence, "paper": entry.paper, "suite": entry.suite}
+        return {**description, **told, "comparisons": [str(comparison) for comparison in entry.comparisons]}
     if isinstance(entry, Task):
         doc = inspect.getdoc(type(entry)) or ""
         return {**description, "what": doc, "version": entry.version, "settings": describe_parameters(entry.Settings)}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from kdbench.claims import Claim
     from kdbench.data import DatasetSpec
     from kdbench.methods import MethodSpec
     from kdbench.models import ModelSpec
@@ -53,6 +54,11 @@ def kdbench_register_label_noises() -> Iterable[LabelNoiseSpec]:  # type: ignore
 @hookspec
 def kdbench_register_suites() -> Iterable[Path]:  # type: ignore[empty-body]  # as above
     """Suite files (TOML), in the format of those under ``kdbench/suites``."""
+
+
+@hookspec
+def kdbench_register_claims() -> Iterable[Claim]:  # type: ignore[empty-body]  # as above
+    """What papers claim, for ``kdbench reproduce --claims``: data, checked only when it is asked for."""
 
 
 @hookspec

@@ -17,6 +17,7 @@ from kdbench.errors import KdbenchError
 from kdbench.registry import Registry
 
 if TYPE_CHECKING:
+    from kdbench.claims import Claim
     from kdbench.data import DatasetSpec
     from kdbench.methods import MethodSpec
     from kdbench.models import ModelSpec
@@ -49,11 +50,13 @@ class Plugins:
     models: Registry[ModelSpec] = dataclasses.field(default_factory=lambda: Registry("model"))
     label_noises: Registry[LabelNoiseSpec] = dataclasses.field(default_factory=lambda: Registry("label noise"))
     suites: Registry[Path] = dataclasses.field(default_factory=lambda: Registry("suite"))
+    claims: Registry[Claim] = dataclasses.field(default_factory=lambda: Registry("claim"))
     loaded: dict[str, str] = dataclasses.field(default_factory=dict)
     failures: list[Failure] = dataclasses.field(default_factory=list)
 
     def registries(self) -> list[Registry[Any]]:
-        return [self.methods, self.tasks, self.datasets, self.models, self.label_noises, self.suites]
+        found: tuple[Registry[Any], ...] = (self.methods, self.tasks, self.datasets, self.models, self.label_noises)
+        return [*found, self.suites, self.claims]
 
     def record_written(self, record: Record, path: Path) -> list[Failure]:
         """Tell every observer that ``record`` is on disk; returns the observers that raised."""
@@ -75,6 +78,7 @@ def _describe(error: BaseException) -> str:
 
 def _contracts() -> dict[str, tuple[str, type]]:
     """Hook name to the registry it fills and the type its entries must have."""
+    from kdbench.claims import Claim
     from kdbench.data import DatasetSpec
     from kdbench.methods import MethodSpec
     from kdbench.models import ModelSpec
@@ -88,6 +92,7 @@ def _contracts() -> dict[str, tuple[str, type]]:
         "kdbench_register_models": ("models", ModelSpec),
         "kdbench_register_label_noises": ("label_noises", LabelNoiseSpec),
         "kdbench_register_suites": ("suites", Path),
+        "kdbench_register_claims": ("claims", Claim),
     }
 
 

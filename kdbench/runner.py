@@ -27,7 +27,7 @@ from kdbench.plan import Plan
 from kdbench.plugins import load_plugins
 from kdbench.progress import bar
 from kdbench.records import Hashes, Record, Score, TrainedNetwork, read_record
-from kdbench.specs import RunSpec, Training
+from kdbench.specs import RunSpec, Suite, Training
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext
 from kdbench.tracking import Tracking, check_trackers
@@ -35,7 +35,7 @@ from kdbench.training import SOFTMAX, TrainingDivergedError
 
 
 def run(
-    suite: str = "digits",
+    suite: str | Suite = "digits",
     method: str = "ce",
     *,
     seed: int = 0,

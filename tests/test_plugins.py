@@ -189,6 +189,13 @@ def kdbench_register_label_noises():
 @kdbench.hookimpl
 def kdbench_register_suites():
     return [Path(__file__).with_name("stripes-suite.toml")]
+
+
+@kdbench.hookimpl
+def kdbench_register_claims():
+    share = kdbench.Measure("clean", "majority", "share")
+    comparison = kdbench.Comparison(kdbench.Entrant("ce"), kdbench.Entrant("label-smoothing"), share, "lower")
+    return [kdbench.Claim("stripes-claim", "A paper", "It is so.", [comparison], suite="stripes-suite")]
 """
 
 STRIPES_SUITE = """
@@ -221,6 +228,8 @@ def test_a_task_a_dataset_a_model_a_noise_and_a_suite_are_added_the_same_way(ins
     assert record.hashes.label_noise["zeroed"].kind == "to-zero"
     assert 0.1 < record.hashes.label_noise["zeroed"].realised < 0.4
     assert record.select("clean", "accuracy")[0].n == 40
+    assert load_plugins().claims.origin("stripes-claim") == "everything 1.0"
+    assert load_plugins().claims.get("stripes-claim").suite == "stripes-suite"
 
 
 def test_every_hook_is_implemented_by_a_test_or_by_kdbench() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kdbench.plugins import Plugins
     from kdbench.registry import Registry
 
-KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises")
+KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "claims")
 
 
 def _registry(plugins: Plugins, kind: str) -> Registry[Any]:
@@ -32,13 +32,16 @@ def _summary(entry: Any) -> str:
         from kdbench.specs import read_suite
 
         return read_suite(entry).title
-    text = getattr(entry, "summary", None) or getattr(entry, "description", None) or type(entry).__doc__ or ""
+    text = getattr(entry, "summary", None) or getattr(entry, "description", None)
+    text = text or getattr(entry, "sentence", None) or type(entry).__doc__ or ""
     return str(text).partition("\n")[0].strip()
 
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="methods, suites, tasks, datasets, models or label-noises.")] = "methods",
+    kind: Annotated[
+        str, typer.Argument(help="methods, suites, tasks, datasets, models, label-noises or claims.")
+    ] = "methods",
     as_json: Json = False,
 ) -> None:
     """List what is installed, and who brought it."""
@@ -56,7 +59,7 @@ def list_(
 
 @app.command()
 def describe(
-    kind: Annotated[str, typer.Argument(help="method, suite, task, dataset, model or label-noise.")],
+    kind: Annotated[str, typer.Argument(help="method, suite, task, dataset, model, label-noise or claim.")],
     name: Annotated[str, typer.Argument(help="Its name.")],
     as_json: Json = False,
 ) -> None:

@@ -15,8 +15,10 @@ def builtin_suites() -> list[Path]:
     return sorted(FOLDER.glob("*.toml"))
 
 
-def load_suite(name: str) -> Suite:
-    """A suite by its registered name, or by the path of a TOML file of one's own."""
+def load_suite(name: str | Suite) -> Suite:
+    """A suite by its registered name, by the path of a TOML file of one's own, or as it is."""
+    if isinstance(name, Suite):
+        return name
     if name.endswith(".toml"):
         return read_suite(Path(name))
     return read_suite(load_plugins().suites.get(name))

@@ -1,0 +1,152 @@
+"""What papers claim, as data: two entrants, one score of each, and which way their difference should go.
+
+A plugin states the claims of its paper (hook ``kdbench_register_claims``) and ``kdbench reproduce --claims`` checks
+them. A claim is a hypothesis, not a wish: it is written down before it is measured, and stays when it fails.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from kdbench.errors import KdbenchError, unknown_name
+
+Relation = Literal["higher", "lower", "not lower", "equal"]
+Verdict = Literal["holds", "fails", "not shown", "not measured"]
+WORDS: dict[Relation, str] = {
+    "higher": "higher than", "lower": "lower than", "not lower": "not lower than", "equal": "equal to"
+}  # fmt: skip
+EXACT, TOLERANT = ("higher", "lower"), ("not lower", "equal")
+"""Relations without and with a margin."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entrant:
+    """A method with some of its parameters; the others are at the values that a run would give them."""
+
+    method: str
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """
+        >>> str(Entrant("smkd-s", {"eta": 1}))
+        'smkd-s (eta 1)'
+        """
+        given = ", ".join(f"{name} {value}" for name, value in self.params.items())
+        return f"{self.method} ({given})" if given else self.method
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """The one score of an entrant's record that is compared."""
+
+    condition: str
+    task: str
+    metric: str
+    setting: Mapping[str, str | int | float | bool] = dataclasses.field(default_factory=dict)
+    """As much of the score's setting as tells it from others."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How the first entrant's score should lie to the second's.
+
+    ``higher`` and ``lower`` are of the number itself, also where less is better. ``not lower`` and ``equal`` are within
+    ``margin``, in the unit of the score: that nothing was found is no evidence of equality.
+    """
+
+    first: Entrant
+    second: Entrant
+    measure: Measure
+    relation: Relation
+    margin: float = 0.0
+    second_setting: Mapping[str, str | int | float | bool] | None = None
+    """Of the second entrant's score, where it is not that of ``measure``."""
+
+    def __post_init__(self) -> None:
+        if self.relation not in (*EXACT, *TOLERANT):
+            raise unknown_name("relation", str(self.relation), (*EXACT, *TOLERANT))
+        if (self.relation in TOLERANT) != (self.margin > 0) or not math.isfinite(self.margin):
+            raise KdbenchError(
+                f"relation '{self.relation}' has the margin {self.margin}",
+                f"{' and '.join(TOLERANT)} need one above 0, the others have none",
+            )
+
+    def __str__(self) -> str:
+        what = f"{self.measure.condition} {self.measure.task}/{self.measure.metric} {_values(self.measure.setting)}"
+        within = f" within {self.margin:g}" if self.margin else ""
+        other = f" {_values(self.second_setting)}" if self.second_setting else ""
+        return f"{what.strip()}: {self.first} {WORDS[self.relation]} {self.second}{other}{within}"
+
+    def sides(self) -> tuple[tuple[Entrant, Measure], tuple[Entrant, Measure]]:
+        """Each entrant with what is measured of it."""
+        other = self.measure
+        if self.second_setting is not None:
+            other = dataclasses.replace(other, setting=self.second_setting)
+        return (self.first, self.measure), (self.second, other)
+
+    def judge(self, low: float, high: float) -> Verdict:
+        """From the 95 % interval of first minus second: ``holds`` where all of it agrees with the relation, ``fails``
+        where none of it does, ``not shown`` otherwise.
+
+        >>> [Comparison(Entrant("a"), Entrant("b"), Measure("clean", "clean", "accuracy"), "higher").judge(*ends)
+        ...  for ends in [(0.01, 0.03), (-0.01, 0.03), (-0.03, -0.01)]]
+        ['holds', 'not shown', 'fails']
+        """
+        lowest = {"higher": 0.0, "lower": -math.inf}.get(self.relation, -self.margin)
+        highest = {"lower": 0.0, "equal": self.margin}.get(self.relation, math.inf)
+        if lowest < low and high < highest:
+            return "holds"
+        return "fails" if high < lowest or highest < low else "not shown"
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A sentence of a paper and the comparisons that it stands and falls with."""
+
+    name: str
+    paper: str
+    sentence: str
+    """What is claimed, and what is different here from how the paper measured it."""
+    comparisons: Sequence[Comparison]
+    suite: str = "cifar10-lite"
+    settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    """Settings of tasks that differ from the suite's, by task."""
+
+    def __post_init__(self) -> None:
+        if not self.comparisons:
+            raise KdbenchError(f"claim '{self.name}' compares nothing", "give it at least one comparison")
+
+    def entrants(self) -> list[Entrant]:
+        """Everybody who is measured, each once."""
+        found: list[Entrant] = []
+        for entrant, _ in self._sides():
+            if entrant not in found:
+                found.append(entrant)
+        return found
+
+    def measures(self, entrant: Entrant) -> list[Measure]:
+        """What is measured of one entrant."""
+        return [measure for other, measure in self._sides() if other == entrant]
+
+    def _sides(self) -> Iterator[tuple[Entrant, Measure]]:
+        for comparison in self.comparisons:
+            yield from comparison.sides()
+
+
+def _values(setting: Mapping[str, Any]) -> str:
+    return " ".join(map(str, setting.values()))
+
+
+def combined(verdicts: Sequence[Verdict]) -> Verdict:
+    """A claim holds when all of its comparisons do, which needs no correction for their number, and fails with one.
+
+    >>> combined(["holds", "not shown"])
+    'not shown'
+    """
+    for verdict in ("not measured", "fails", "not shown"):
+        if verdict in verdicts:
+            return verdict
+    return "holds"

@@ -1,0 +1,120 @@
+"""What became of a claim: each comparison with its interval, and the file that keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from kdbench.checkpoint import write_atomically
+from kdbench.claims.claim import WORDS, Entrant, Relation, Verdict
+from kdbench.console import FLAG, describe_setting
+from kdbench.errors import KdbenchError
+from kdbench.records import Provenance, Strict
+from kdbench.specs import first_problem
+
+
+class Side(Strict):
+    """One of the two in a comparison."""
+
+    method: str
+    params: dict[str, Any]
+    """As the claim gives them."""
+    setting: dict[str, str | int | float | bool]
+    """Of the score."""
+    value: float
+    """Mean over seeds."""
+    ci_low: float
+    ci_high: float
+    """95 % interval."""
+    runs: list[str]
+    """Run ids, by seed."""
+    doubts: list[str]
+    """What failed checks say against the score."""
+
+    def name(self, known: Mapping[str, Any]) -> str:
+        """Method, parameters, and what of the setting is not ``known`` already."""
+        rest = describe_setting({key: value for key, value in self.setting.items() if key not in known})
+        return " ".join(filter(None, (str(Entrant(self.method, self.params)), rest)))
+
+
+class Outcome(Strict):
+    """One comparison, measured."""
+
+    first: Side
+    second: Side
+    condition: str
+    task: str
+    metric: str
+    relation: Relation
+    """What the claim says of the first against the second."""
+    margin: float
+    difference: float
+    """First minus second, in ``unit``."""
+    ci_low: float
+    ci_high: float
+    """95 % interval of the difference."""
+    unit: str
+    n: int
+    """Test examples of each seed."""
+    seeds: list[int]
+    basis: str
+    """What the intervals are over."""
+    paired: bool
+    """Whether both were compared example by example."""
+    verdict: Verdict
+
+    def text(self) -> str:
+        """What is compared, in a line."""
+        words = WORDS[self.relation] + (f" (within {self._number(self.margin).lstrip('+')})" if self.margin else "")
+        shared = {key: value for key, value in self.first.setting.items() if self.second.setting.get(key) == value}
+        what = " ".join(filter(None, (f"{self.task}/{self.metric}", describe_setting(shared))))
+        return f"{self.condition}, {what}: {self.first.name(shared)} {words} {self.second.name(shared)}"
+
+    def numbers(self) -> tuple[str, str]:
+        """The difference and its interval; of fractions in percentage points."""
+        low, high = self._number(self.ci_low), self._number(self.ci_high)
+        doubtful = f" {FLAG}" if self.first.doubts or self.second.doubts else ""
+        return f"{self._number(self.difference)}{doubtful}", f"{low} to {high}"
+
+    def _number(self, value: float) -> str:
+        return f"{100 * value:+.2f}" if self.unit == "fraction" else f"{value:+.4g} {self.unit}"
+
+
+class Finding(Strict):
+    """What became of one claim."""
+
+    claim: str
+    paper: str
+    sentence: str
+    suite: str
+    verdict: Verdict
+    reason: str | None = None
+    """Why it was not measured."""
+    hardware: list[str]
+    """Where its runs were measured."""
+    outcomes: list[Outcome]
+
+
+class Report(Strict):
+    """Everything that was checked together: the content of ``claims.json``."""
+
+    schema_version: Literal[1] = 1
+    findings: list[Finding]
+    provenance: Provenance
+
+    def write(self, path: Path) -> None:
+        """Write it in one piece."""
+        write_atomically(path, (self.model_dump_json(indent=1) + "\n").encode())
+
+
+def read_report(path: Path) -> Report:
+    """Read and validate a ``claims.json``."""
+    try:
+        return Report.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise KdbenchError(f"claims {path}: {first_problem(error)}", "run kdbench reproduce --claims again") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KdbenchError(f"cannot read claims {path}: {error}", "give the path of a claims.json") from None

@@ -1,0 +1,180 @@
+"""Claims of papers, checked: run what they compare, compare it example by example, and say what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdbench import provenance
+from kdbench.checkpoint import file_sha256
+from kdbench.claims.claim import Claim, Entrant, Measure, combined
+from kdbench.claims.findings import Finding, Report
+from kdbench.claims.judgement import Judged, Results, outcome
+from kdbench.devices import resolve_device
+from kdbench.errors import KdbenchError
+from kdbench.plan import Plan
+from kdbench.plugins import Plugins, load_plugins
+from kdbench.records import Provenance, Record
+from kdbench.runner import record_path, run
+from kdbench.specs import Suite, TaskPlan
+from kdbench.suites import load_suite
+from kdbench.tasks.scorecard import UNATTACKED
+
+FILE = "claims.json"
+
+
+def suite_of(claim: Claim, name: str | None = None) -> Suite:
+    """The suite that a claim is checked on, its own or another one of that name, with the claim's settings of tasks."""
+    suite = load_suite(name or claim.suite)
+    plans = dict(suite.tasks)
+    for task, settings in claim.settings.items():
+        plan = plans.get(task, TaskPlan())
+        plans[task] = plan.model_copy(update={"settings": {**plan.settings, **settings}})
+    return suite.model_copy(update={"tasks": plans})
+
+
+def tasks_of(measure: Measure, suite: Suite, plugins: Plugins) -> list[str]:
+    """What is run for a measure: its task, and plain accuracy, without which calibration cannot be compared, nor an
+    attack be judged."""
+    condition = suite.condition(measure.condition)
+    plain = [name.partition("/")[0] for name in UNATTACKED]
+    return sorted({measure.task, *(name for name in plain if plugins.tasks.get(name).applies(condition))})
+
+
+def check_claim(claim: Claim, suite: Suite, plugins: Plugins) -> None:
+    """Raise for a claim that cannot be measured: an unknown method, parameter, condition, task or setting, a task that
+    does not go with its condition, a library that is missing. Nothing is trained for it."""
+    for entrant in claim.entrants():
+        for measure in claim.measures(entrant):
+            tasks = tasks_of(measure, suite, plugins)
+            Plan.make(suite, plugins, entrant.method, dict(entrant.params), [measure.condition], tasks)
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Where runs come from: the options that ``kdbench.run`` gets for all of them."""
+
+    seeds: tuple[int, ...]
+    out: Path
+    options: Mapping[str, Any]
+
+    def of(self, claim: Claim, entrant: Entrant, suite: Suite, plugins: Plugins) -> list[Record]:
+        """One entrant's records, a seed each, with nothing but the conditions and tasks that the claim needs."""
+        measures = claim.measures(entrant)
+        conditions = sorted({measure.condition for measure in measures})
+        tasks = sorted({task for measure in measures for task in tasks_of(measure, suite, plugins)})
+        return [
+            run(
+                suite, entrant.method, seed=seed, params=entrant.params, conditions=conditions, tasks=tasks,
+                out=self.out, **self.options,
+            )
+            for seed in self.seeds
+        ]  # fmt: skip
+
+    def results(self, record: Record) -> Results:
+        """The per-example results beside a record; {} where they are not those that it was written with."""
+        path = record_path(record, self.out).with_name("predictions.npz")
+        if not path.exists() or file_sha256(path) != record.hashes.evidence.get(path.name):
+            return {}
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+
+def reproduce(
+    names: Sequence[str] = (),
+    *,
+    suite: str | None = None,
+    seeds: Sequence[int] = (0,),
+    out: str | Path = "runs",
+    device: str = "auto",
+    on_finding: Callable[[Finding], None] = lambda finding: None,
+    **options: Any,
+) -> Report:
+    """Check claims and write ``<out>/claims.json``, anew after each of them.
+
+    A claim that cannot be measured here is an error where it was asked for by name, before anything is trained; among
+    all claims it is found ``not measured``, with the reason.
+
+    Args:
+        names: of claims; none: all that are installed.
+        suite: to check them on, in place of their own.
+        seeds: each method is trained with each of them.
+        out: folder of runs; those and the trained networks that are there already are used.
+        device: as for ``kdbench.run``.
+        on_finding: called with each finding as it comes.
+        options: more of ``kdbench.run``'s.
+    """
+    started, plugins = provenance.utc_now(), load_plugins()
+    where = resolve_device(device)
+    chosen = [plugins.claims.get(name) for name in dict.fromkeys(names) or plugins.claims]
+    if not chosen:
+        raise KdbenchError("no plugin states a claim", "`kdbench plugins` shows what is installed")
+    problems = {claim.name: problem(claim, plugins, suite) for claim in chosen}
+    for error in problems.values():
+        if names and error:
+            raise error
+    runs = Runs(tuple(dict.fromkeys(seeds)), Path(out), {"device": device, **options})
+    findings: list[Finding] = []
+    for claim in chosen:
+        error = problems[claim.name]
+        findings.append(_unmeasured(claim, suite, str(error)) if error else check(claim, runs, plugins, suite))
+        made = provenance.collect(plugins=plugins.loaded, device=where, started=started, seconds={})
+        report = Report(findings=findings, provenance=made)
+        report.write(Path(out) / FILE)
+        on_finding(findings[-1])
+    return report
+
+
+def problem(claim: Claim, plugins: Plugins, suite: str | None = None) -> KdbenchError | None:
+    """Why a claim cannot be measured here, None where it can."""
+    try:
+        check_claim(claim, suite_of(claim, suite), plugins)
+    except KdbenchError as error:
+        return KdbenchError(f"claim '{claim.name}': {error.message}", error.hint)
+    return None
+
+
+def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) -> Finding:
+    """Run what a claim compares and judge it."""
+    setting = suite_of(claim, suite)
+    measured: list[tuple[Entrant, list[Record]]] = []
+    for entrant in claim.entrants():
+        records = runs.of(claim, entrant, setting, plugins)
+        for record in records:
+            if record.status == "failed":
+                where = f"{entrant}, seed {record.spec.seed}, run {record.run_id}"
+                return _unmeasured(claim, suite, f"{where}: {record.error}")
+        measured.append((entrant, records))
+
+    def judged(entrant: Entrant, measure: Measure) -> Judged:
+        records = next(found for other, found in measured if other == entrant)
+        return Judged.make(entrant, measure, records, [runs.results(record) for record in records], plugins)
+
+    outcomes = [
+        outcome(comparison, *(judged(*side) for side in comparison.sides())) for comparison in claim.comparisons
+    ]
+    return Finding(
+        claim=claim.name,
+        paper=claim.paper,
+        sentence=claim.sentence,
+        suite=setting.name,
+        verdict=combined([one.verdict for one in outcomes]),
+        hardware=sorted({_machine(record.provenance) for _, records in measured for record in records}),
+        outcomes=outcomes,
+    )
+
+
+def _unmeasured(claim: Claim, suite: str | None, reason: str) -> Finding:
+    return Finding(
+        claim=claim.name, paper=claim.paper, sentence=claim.sentence, suite=suite or claim.suite,
+        verdict="not measured", reason=reason, hardware=[], outcomes=[],
+    )  # fmt: skip
+
+
+def _machine(made: Provenance) -> str:
+    threads = f"{made.threads} thread{'s' if made.threads > 1 else ''}"
+    return f"{made.device_name}, {threads}" if made.device == "cpu" else f"{made.device_name} ({made.device})"

@@ -1,0 +1,96 @@
+"""``kdbench reproduce``: what papers claim, checked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kdbench.cli.app import app
+from kdbench.cli.options import DataDir, Device, Download, Json, Out
+from kdbench.errors import KdbenchError
+
+if TYPE_CHECKING:
+    from kdbench.claims.findings import Finding
+
+
+@app.command()
+def reproduce(
+    name: Annotated[list[str] | None, typer.Argument(help="Claims by name; default: all.")] = None,
+    claims: Annotated[bool, typer.Option("--claims", help="Check what the papers of the methods claim.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Show the claims, and train nothing.")] = False,
+    suite: Annotated[str | None, typer.Option(help="Suite to check them on; default: each claim's own.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; several make the intervals cover them.")] = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    out: Out = Path("runs"),
+    download: Download = True,
+    as_json: Json = False,
+) -> None:
+    """Check claims of papers: train what they compare, and compare it with intervals. Writes OUT/claims.json.
+
+    A claim holds, fails (its opposite is significant), or is not shown (the interval leaves it open).
+    """
+    if not claims:
+        raise KdbenchError("nothing to reproduce was named", "write kdbench reproduce --claims")
+    if list_:
+        _list(name or [], suite, as_json)
+        return
+    from kdbench.claims.reproduction import FILE
+    from kdbench.claims.reproduction import reproduce as check
+
+    report = check(
+        name or (),
+        suite=suite,
+        seeds=seed or (0,),
+        data_dir=data_dir,
+        device=device,
+        out=out,
+        download=download,
+        progress=not as_json,
+        on_finding=(lambda finding: None) if as_json else _print_finding,
+    )
+    print(report.model_dump_json() if as_json else out / FILE)
+
+
+def _list(wanted: list[str], suite: str | None, as_json: bool) -> None:
+    from kdbench.claims.reproduction import problem
+    from kdbench.plugins import load_plugins
+
+    plugins = load_plugins()
+    rows = []
+    for name in wanted or plugins.claims:
+        claim = plugins.claims.get(name)
+        error = problem(claim, plugins, suite)
+        rows.append((name, claim.sentence, claim.paper, suite or claim.suite, str(error) if error else "ready"))
+    if as_json:
+        keys = ("name", "sentence", "paper", "suite", "state")
+        print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
+        return
+    from kdbench.console import listing, output
+
+    output().print(listing(rows, ("claim", "what is claimed", "paper", "suite", "state")))
+
+
+def _print_finding(finding: Finding) -> None:
+    """A claim's comparisons as a table, once it is checked."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from kdbench.console import FLAG, output
+
+    console = output()
+    console.print(f"{finding.claim}: {finding.verdict}", style="bold", markup=False, highlight=False)
+    console.print(f"{finding.sentence} ({finding.paper})", markup=False, highlight=False)
+    if finding.reason:
+        console.print(finding.reason, markup=False, highlight=False)
+    table = Table("comparison", "difference", "95 % interval", "n", "seeds", "verdict", show_edge=False)
+    for one in finding.outcomes:
+        table.add_row(escape(one.text()), *map(escape, one.numbers()), str(one.n), str(len(one.seeds)), one.verdict)
+    if finding.outcomes:
+        console.print(table)
+    for doubt in dict.fromkeys(doubt for one in finding.outcomes for doubt in one.first.doubts + one.second.doubts):
+        console.print(f"{FLAG} {doubt}", markup=False, highlight=False)
+    console.print()
