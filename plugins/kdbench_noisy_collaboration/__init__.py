@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import kdbench
+from kdbench_noisy_collaboration.claims import CLAIMS
 from kdbench_noisy_collaboration.fickle_teacher import fickle_teacher
 from kdbench_noisy_collaboration.fixed_corruption import corrupted_labels, fixed_label_corruption
 from kdbench_noisy_collaboration.input_noise import gaussian_augmentation, soft_randomization
@@ -25,3 +26,8 @@ def kdbench_register_methods() -> list[kdbench.MethodSpec]:
         swap_top2,
         swap_all,
     ]
+
+
+@kdbench.hookimpl
+def kdbench_register_claims() -> list[kdbench.Claim]:
+    return CLAIMS

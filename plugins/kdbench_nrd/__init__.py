@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import kdbench
+from kdbench_nrd.claims import CLAIMS
 from kdbench_nrd.nrd import nrd
 
 
 @kdbench.hookimpl
 def kdbench_register_methods() -> list[kdbench.MethodSpec]:
     return [nrd]
+
+
+@kdbench.hookimpl
+def kdbench_register_claims() -> list[kdbench.Claim]:
+    return CLAIMS

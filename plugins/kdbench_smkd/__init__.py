@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import kdbench
+from kdbench_smkd.claims import CLAIMS
 from kdbench_smkd.mylc import mylc
 from kdbench_smkd.proselflc import proselflc
 from kdbench_smkd.smkd import smkd_p, smkd_s
@@ -11,3 +12,8 @@ from kdbench_smkd.smkd import smkd_p, smkd_s
 @kdbench.hookimpl
 def kdbench_register_methods() -> list[kdbench.MethodSpec]:
     return [proselflc, mylc, smkd_s, smkd_p]
+
+
+@kdbench.hookimpl
+def kdbench_register_claims() -> list[kdbench.Claim]:
+    return CLAIMS
