@@ -1,5 +1,5 @@
 """Rewrite the tables of README.md and docs/benchmarks.md from leaderboards/records and docs/benchmarks.json, and
-docs/methods.md from the registry.
+docs/methods.md from the registry and docs/methods.json.
 
 python docs/update.py
 """
@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from methods_page import methods_page, table
+
 from kdbench.console import FLAG
-from kdbench.describe import describe_entry
-from kdbench.plugins import load_plugins
 from kdbench.records import Record, Score, read_record
 
 ROOT = Path(__file__).parent.parent
@@ -53,15 +53,11 @@ def cell(record: Record, score: Score) -> str:
     return f"{100 * score.value:.1f} ({100 * score.ci_low:.1f}-{100 * score.ci_high:.1f}){flag}"
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def results() -> str:
     """The README's table: one row a record."""
     records = load_records("cifar10-lite")
+    if not records:
+        return "No records of suite `cifar10-lite` yet."
     counts = {column: find(records[0], column).n for column in COLUMNS}
     rows = [
         [f"`{record.spec.method}`", *(cell(record, find(record, column)) for column in COLUMNS)] for record in records
@@ -134,6 +130,8 @@ def at_size(found: Mapping[str, float] | None) -> str:
 def durations() -> str:
     """How long each record took, part by part."""
     records = load_records("cifar10-lite")
+    if not records:
+        return ""
     own = [spent_alone(record) for record in records]
     shared = [{f"train {role}": network.seconds for role, network in r.hashes.networks.items()} for r in records]
     rows = [
@@ -166,46 +164,6 @@ def seconds_rows(columns: Sequence[dict[str, float]]) -> list[list[str]]:
     return [[part, *(f"{column[part]:.1f}" if part in column else "-" for column in columns)] for part in parts]
 
 
-def methods() -> str:
-    """docs/methods.md: what every installed first-party method says about itself, by package."""
-    plugins = load_plugins()
-    by_package: dict[str, list[str]] = {}
-    for name in plugins.methods.names():
-        if plugins.methods.origin(name).startswith("kdbench "):  # of this distribution, not of one installed beside it
-            spec = plugins.methods.get(name)
-            package = getattr(spec.target, "func", spec.target).__module__.partition(".")[0]
-            by_package.setdefault(package, []).append(method_section(describe_entry(name, spec, "")))
-    count = sum(map(len, by_package.values()))
-    chapters = "\n\n".join(
-        f"## `{package}`\n\n" + "\n\n".join(sections) for package, sections in sorted(by_package.items())
-    )
-    return f"""# The methods
-
-All {count} that come with kdbench, from what `kdbench describe method NAME` tells; q is the one-hot label, p the
-student's prediction, H(a, b) = -sum a ln b. Losses are means over the batch.
-
-{chapters}
-
-Written by `python docs/update.py`.
-"""
-
-
-def method_section(told: Mapping[str, Any]) -> str:
-    """One method: idea, formula, what is ambiguous, what it needs, parameters."""
-    parts = [f"### {told['name']}", told["what"]]
-    if told["paper"]:
-        parts.append(f"Paper: <{told['paper']}>")
-    if told["needs"]:
-        parts.append("Needs: " + "; ".join(f"`{role}`: {what}" for role, what in told["needs"].items()))
-    if told["parameters"]:
-        rows = [
-            [f"`{one['name']}`", f"`{one['default']}`", one["range"].replace("|", "\\|"), one["meaning"]]
-            for one in told["parameters"]
-        ]
-        parts.append(table(["parameter", "default", "range", "meaning"], rows))
-    return "\n\n".join(parts)
-
-
 def readme() -> str:
     """README.md with its table as the records have it."""
     text = (ROOT / "README.md").read_text()
@@ -216,4 +174,4 @@ def readme() -> str:
 if __name__ == "__main__":
     (ROOT / "README.md").write_text(readme())
     (ROOT / "docs/benchmarks.md").write_text(benchmarks())
-    (ROOT / "docs/methods.md").write_text(methods())
+    (ROOT / "docs/methods.md").write_text(methods_page())

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
+import json
 import re
 from pathlib import Path
 
+import methods_page
+import numpy as np
+import pytest
+import update
+
 from kdbench import hookspecs
+from kdbench.comparison import Difference
 from kdbench.records import read_record
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+METHODS = (ROOT / "docs/methods.md").read_text()
+MEASURED = json.loads((ROOT / "docs/methods.json").read_text())
+LEARNING = MEASURED["learning"]
 
 
 def test_every_hook_is_documented_with_its_exact_signature() -> None:
@@ -45,14 +54,66 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_tables_are_what_the_records_say() -> None:
-    spec = importlib.util.spec_from_file_location("update", ROOT / "docs/update.py")
-    assert spec is not None
-    assert spec.loader is not None
-    update = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(update)
     assert update.readme() == README
     assert update.benchmarks() == (ROOT / "docs/benchmarks.md").read_text()
-    assert update.methods() == (ROOT / "docs/methods.md").read_text()
+
+
+def test_the_methods_page_is_what_methods_and_measurements_say() -> None:
+    assert methods_page.methods_page() == METHODS
+
+
+@pytest.mark.parametrize("section", ["learning", "cost"])
+def test_every_method_is_measured(section: str) -> None:
+    missing = [name for name in methods_page.first_party() if name not in MEASURED[section]]
+    assert not missing, (
+        f"docs/methods.json has no {section} of {missing}: "
+        f"python docs/measure_methods.py --only {section} --methods {' '.join(missing)}, then python docs/update.py"
+    )
+    assert not MEASURED[section].keys() - methods_page.first_party().keys(), "a method that is no longer there"
+
+
+def test_the_table_of_accuracies_agrees_with_the_runs() -> None:
+    """Computed anew from each run's accuracy; its per-example results must say the same."""
+    lines = [line for line in METHODS.splitlines() if re.match(r"\| `.+` \| (yes|no) \|", line)]
+    rows = {line.split("`")[1]: line.split(" | ") for line in lines}
+    assert rows.keys() == methods_page.first_party().keys()
+    runs = {name: [run for run in seeds.values() if run["status"] == "finished"] for name, seeds in LEARNING.items()}
+    reference = np.mean([run["accuracy"] for run in runs["ce"]])
+    for name, (_, against, n, accuracy, best, gap, wanted) in rows.items():
+        assert n.partition(",")[0] == str(len(runs[name]))
+        if not runs[name]:
+            assert (accuracy, best, gap) == ("-", "-", "-")
+            assert "yes" not in wanted
+            continue
+        values = [run["accuracy"] for run in runs[name]]
+        for run in runs[name]:
+            assert sum(bin(int(digit, 16)).count("1") for digit in run["correct"]) == round(run["accuracy"] * run["n"])
+        spread = f" ({100 * np.std(values, ddof=1):.1f})" if len(values) > 1 else ""
+        assert accuracy == f"{100 * np.mean(values):.1f}{spread}"
+        assert best == f"{100 * np.mean([run['peak'] for run in runs[name]]):.1f}"
+        if name != "ce":
+            difference = np.mean(values) - reference
+            low, high = (float(end) for end in re.findall(r"[+-][\d.]+", gap)[1:])
+            assert gap.startswith(f"{100 * difference:+.1f} (")
+            assert low < 100 * difference < high
+            limit = 0 if against == "yes" else -2
+            assert ("yes" in wanted) == (100 * difference > limit)
+            assert ("surely" in wanted) == (not low <= limit <= high)
+
+
+@pytest.mark.parametrize(
+    ("differs", "tried", "said"),
+    [
+        (Difference(0.05, 0.01, 0.09, 0.0, True), 3, "surely yes"),
+        (Difference(0.05, -0.01, 0.11, 0.1, True), 3, "yes"),
+        (Difference(-0.01, -0.05, 0.03, 0.6, True), 3, "**no**"),
+        (Difference(-0.05, -0.09, -0.01, 0.0, True), 3, "**surely no**"),
+        (None, 3, "**no**"),
+        (None, 0, "not run yet"),
+    ],
+)
+def test_verdicts(differs: Difference | None, tried: int, said: str) -> None:
+    assert methods_page.verdict(differs, 0.0, tried) == said
 
 
 def test_committed_records_are_valid_and_in_their_place() -> None:
