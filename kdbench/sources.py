@@ -49,7 +49,10 @@ def _concerns(module: ModuleType, start: ModuleType) -> bool:
     own = _root(start.__name__)
     if _root(module.__name__) == CORE:
         return own == CORE and module.__name__.startswith(f"{start.__package__}.")
-    return _root(module.__name__) == own or any(_root(name) == CORE for name in _imports(module))
+    if _root(module.__name__) == own:
+        return True
+    # Looked for first, because to parse all of torch for every method takes seconds.
+    return CORE.encode() in _source(module) and any(_root(name) == CORE for name in _imports(module))
 
 
 def _imports(module: ModuleType) -> Iterator[str]:
