@@ -18,7 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import kdbench
-from tests.plugins.helpers import softmax
+from kdbench.models import build
+from kdbench.testing import TINY
+from tests.plugins.helpers import draw_pixels, make_context, softmax, with_peer
 from tests.plugins.two_networks import (
     CLASSES,
     Array,
@@ -163,6 +165,21 @@ def test_dividemix_refines_guesses_and_sharpens(monkeypatch: pytest.MonkeyPatch,
     weight = params.get("lambda_u", 25.0)
     method.objective(free * torch.cat([a1, a2]), target, labelled, weight).backward()
     torch.testing.assert_close(ctx.student.weight.grad, free.grad, rtol=1e-5, atol=1e-8)
+
+
+def test_guesses_without_gradient_leave_the_gradient_in_mixed_precision() -> None:
+    """Autocast keeps the weights that it has cast; those cast for the guesses must not be used for the loss."""
+    student, peer = (build(TINY, num_classes=CLASSES, seed=seed).train() for seed in (0, 1))
+    ctx = with_peer(make_context(student, classes=CLASSES), peer)
+    method = prepared("dividemix", ctx)
+    method.clean = torch.tensor([[0.9, 0.1, 0.8, 0.3]] * 2)
+    images, second = (draw_pixels(seed, 4, 3, 32, 32) for seed in (0, 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = method.loss(batch_of(torch.tensor([0, 1, 2, 3]), images=images, second=second), ctx)
+    loss.backward()
+    for parameter in [*student.parameters(), *peer.parameters()]:
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
 
 
 def test_the_weight_of_unlabelled_examples_rises_after_warm_up() -> None:
