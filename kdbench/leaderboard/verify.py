@@ -51,6 +51,13 @@ class Verification:
     """Tasks of the record that were not measured, and why."""
 
     @property
+    def sample(self) -> str:
+        """What was measured, in words."""
+        if self.examples is None:
+            return "all examples"
+        return f"{self.examples} examples a task, --sample-seed {self.sample_seed}"
+
+    @property
     def refuted(self) -> list[Agreement]:
         """The scores that the checkpoint does not have."""
         return [agreement for agreement in self.agreements if agreement.verdict == "not"]

@@ -1,0 +1,192 @@
+"""``kdbench leaderboard``: from records to a page, and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdbench.cli.app import app
+from kdbench.cli.options import DataDir, Device, Download, Json, Out, Tasks, names
+
+leaderboard_app = typer.Typer(help="Records to a page, and back: rank, check, submit, publish.", no_args_is_help=True)
+app.add_typer(leaderboard_app, name="leaderboard")
+
+RECORDS = Path("leaderboards/records")
+SITE = Path("site")
+Records = Annotated[Path, typer.Argument(help="Folder of records: published ones, or runs.")]
+
+
+def _say(line: object) -> None:
+    """One line of plain text, whatever a stranger's record put into it."""
+    print(str(line).encode("utf-8", "backslashreplace").decode())
+
+
+@leaderboard_app.command()
+def build(
+    records: Records = RECORDS,
+    out: Annotated[Path, typer.Option(help="Folder for the site.")] = SITE,
+    index: Annotated[Path | None, typer.Option(help="Also write the boards in short, as JSON, to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank a folder of records, a board a suite, and write the pages."""
+    from kdbench.leaderboard.index import write_index
+    from kdbench.leaderboard.ranking import rank
+    from kdbench.leaderboard.site import build as build_site
+    from kdbench.leaderboard.strict import plain
+
+    boards = rank(records) if index is None else write_index(records, index)
+    files = build_site(boards, out)
+    apart = [*boards.apart, *(one for board in boards.boards for one in board.apart)]
+    if as_json:
+        ranked = {board.suite: len(board.rows) for board in boards.boards}
+        unranked = [{"path": str(one.path), "reason": one.reason} for one in apart]
+        print(json.dumps({"out": str(out), "files": len(files), "ranked": ranked, "apart": unranked}))
+        return
+    for board in boards.boards:
+        _say(f"{plain(board.suite)}: {len(board.rows)} methods ranked, {len(board.apart)} records apart")
+    for one in apart:
+        _say(f"apart: {plain(one.path)}: {plain(one.reason)}")
+    _say(out / "index.html")
+
+
+@leaderboard_app.command()
+def export(
+    to: Annotated[Path, typer.Option(help="File to write: .csv or .parquet.")],
+    records: Records = RECORDS,
+) -> None:
+    """Write all scores as one table, a row a score, for a spreadsheet or pandas."""
+    from kdbench.leaderboard.export import load, save
+
+    save(load(records), to)
+    _say(to)
+
+
+@leaderboard_app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="Records, run folders, or folders of any of them.")],
+    as_json: Json = False,
+) -> None:
+    """Check that records can be what they say: every problem with its field and line. Exit status 1 for an error."""
+    from kdbench.leaderboard.validate import record_files
+    from kdbench.leaderboard.validate import validate as problems_of
+
+    paths = record_files(files)
+    problems = [problem for path in paths for problem in problems_of(path)]
+    errors = sum(problem.severity == "error" for problem in problems)
+    if as_json:
+        print(json.dumps({"records": len(paths), "errors": errors, "problems": [p.to_dict() for p in problems]}))
+    else:
+        for problem in problems:
+            _say(problem)
+        kinds = f"{errors} error{'s' * (errors != 1)}, {len(problems) - errors} warnings"
+        _say(f"{len(paths)} record{'s' * (len(paths) != 1)}: {kinds}")
+    raise typer.Exit(int(errors > 0))
+
+
+@leaderboard_app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="The record.")],
+    checkpoint: Annotated[str, typer.Option(help="The record's checkpoint: a file or an https address.")],
+    condition: Annotated[str | None, typer.Option(help="Its condition; default: told by its hash.")] = None,
+    tasks: Tasks = None,
+    examples: Annotated[int | None, typer.Option(min=1, help="Sample of so many test images; default: all.")] = None,
+    sample_seed: Annotated[int | None, typer.Option(min=0, help="Draws the sample; default: one never used.")] = None,
+    train: Annotated[bool, typer.Option("--train", help="Train networks of the suite that a task attacks by.")] = False,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    out: Out = Path("runs"),
+    download: Download = True,
+    as_json: Json = False,
+) -> None:
+    """Measure a record's checkpoint again: is each score the same, within its interval, or not?
+
+    Exit status 1 for a "not".
+    """
+    from kdbench.leaderboard.verify import verify as measure
+
+    found = measure(
+        file, checkpoint, condition=condition, tasks=names(tasks), examples=examples, sample_seed=sample_seed,
+        train=train, data_dir=data_dir, device=device, out=out, download=download, progress=not as_json,
+    )  # fmt: skip
+    if as_json:
+        print(json.dumps(found.to_dict()))
+    else:
+        from kdbench.console import listing, name, output
+
+        rows = [
+            (a.verdict, name(a.score), f"{a.recorded:.4f}", f"{a.measured:.4f}", str(a.n), a.basis)
+            for a in found.agreements
+        ]
+        output().print(listing(rows, ("verdict", "score", "recorded", "measured", "n", "why")))
+        for task, reason in found.skipped.items():
+            _say(f"skipped {task}: {reason}")
+        counts = [f"{sum(a.verdict == verdict for a in found.agreements)} {verdict}" for verdict in _VERDICTS]
+        _say(f"{found.run_id} {found.condition} on {found.device}, {found.sample}: {', '.join(counts)}")
+    raise typer.Exit(int(bool(found.refuted)))
+
+
+_VERDICTS = ("same", "within interval", "not")
+
+
+@leaderboard_app.command("diff")
+def diff_(
+    old: Annotated[Path, typer.Argument(help="Folder of records, index file, or record.")],
+    new: Annotated[Path, typer.Argument(help="The same, later.")],
+    as_json: Json = False,
+) -> None:
+    """Say what was added, removed, or changed beyond its interval. Exit status 1 when anything was."""
+    from kdbench.leaderboard.diff import diff
+
+    changes = diff(old, new)
+    if as_json:
+        print(json.dumps([change.to_dict() for change in changes]))
+    else:
+        for change in changes:
+            _say(change)
+        kinds = [f"{sum(change.kind == kind for change in changes)} {kind}" for kind in _KINDS]
+        _say(f"{', '.join(kinds)} within the intervals")
+    raise typer.Exit(int(any(change.kind != "moved" for change in changes)))
+
+
+_KINDS = ("added", "removed", "changed", "moved")
+
+
+@leaderboard_app.command()
+def submit(
+    record: Annotated[Path, typer.Argument(help="A run's folder, or its record.json.")],
+    to: Annotated[Path, typer.Option(help="Folder of published records.")] = RECORDS,
+    as_json: Json = False,
+) -> None:
+    """Copy a valid record to its place among the published ones, and print the pull request's text."""
+    from kdbench.leaderboard.submit import submit as copy
+
+    done = copy(record, to)
+    if as_json:
+        print(json.dumps(done.to_dict()))
+        return
+    for path in done.written:
+        typer.echo(f"wrote {path}", err=True)
+    if not done.written:
+        typer.echo(f"{done.record} was there already", err=True)
+    _say(f"{done.title}\n\n{done.body}")
+
+
+@leaderboard_app.command()
+def publish(
+    to: Annotated[str, typer.Option(help="Folder, or git:REMOTE#BRANCH.")],
+    site: Annotated[Path, typer.Argument(help="The built site.")] = SITE,
+    message: Annotated[str, typer.Option(help="Of the commit.")] = "Leaderboard",
+    as_json: Json = False,
+) -> None:
+    """Put a built site where it is served. Nothing is forced, and only an earlier publication's files are replaced."""
+    from kdbench.leaderboard.publish import publish as put
+
+    done = put(site, to, message=message)
+    if as_json:
+        print(json.dumps(vars(done)))
+        return
+    at = f" at {done.commit[:12]}" if done.commit else ""
+    _say(f"{done.files} files {'published to' if done.changed else 'are already at'} {to}{at}")

@@ -1,0 +1,202 @@
+"""Putting a built site where it is served: a folder, or a branch of a git repository."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from kdbench.checkpoint import write_atomically
+from kdbench.errors import KdbenchError
+
+MANIFEST: Final = ".kdbench-site.json"
+"""Lists the files of a published site, so that the next publication removes its own old files and no others."""
+ATTEMPTS: Final = 3
+"""Pushes before giving up, when somebody else pushes meanwhile."""
+TIMEOUT_S: Final = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """What publishing has done."""
+
+    to: str
+    files: int
+    changed: bool
+    commit: str | None = None
+
+
+def publish(site: Path, to: str, *, message: str = "Leaderboard") -> Publication:
+    """Publish a built site to a folder, or to ``git:REMOTE#BRANCH``.
+
+    Only files that an earlier publication put there are removed. A folder or branch that holds other things and was
+    never published to is refused, as it may be anything. A branch is changed in a clone of its own: the user's checkout
+    is not touched, nothing is ever forced, and when somebody else pushes meanwhile it is fetched and tried again.
+
+    Raises:
+        KdbenchError: no site, a target that is refused, or what git says, in one line.
+    """
+    if not (site / "index.html").is_file():
+        raise KdbenchError(f"no site in {site}", "`kdbench leaderboard build --out DIR` makes one")
+    if to.startswith("git:"):
+        remote, hash_, branch = to.removeprefix("git:").rpartition("#")
+        if not hash_ or not remote or not branch:
+            raise KdbenchError(f"'{to}' names no remote and branch", "write it as git:REMOTE#BRANCH")
+        return _publish_to_branch(site, to, remote, branch, message)
+    target = Path(to)
+    if target.resolve() == site.resolve() or site.resolve() in target.resolve().parents:
+        raise KdbenchError(f"'{to}' lies in the site itself", "name another folder")
+    changed = _replace(site, target)
+    return Publication(to, len(_files(site)), changed)
+
+
+def _files(site: Path) -> list[str]:
+    """The site's files, relative, with ``/``; links are no files of a site."""
+    return sorted(
+        path.relative_to(site).as_posix()
+        for path in site.rglob("*")
+        if path.is_file() and not path.is_symlink() and path.name != MANIFEST
+    )
+
+
+def _published(target: Path) -> list[str]:
+    """The files of the last publication; an error where the folder holds something else."""
+    manifest = target / MANIFEST
+    if not target.exists() or not any(path.name != ".git" for path in target.iterdir()):
+        return []
+    try:
+        files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        inside = [name for name in files if (target / name).resolve().is_relative_to(target.resolve())]
+    except FileNotFoundError:
+        raise KdbenchError(
+            f"{target.name} holds files that are no published site", "name an empty one, or clear it first"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise KdbenchError(f"{target.name}/{MANIFEST} is damaged", "clear it and publish again") from None
+    return inside
+
+
+def _replace(site: Path, target: Path) -> bool:
+    """Make the folder hold the site in place of the last one; whether anything changed."""
+    if target.exists() and not target.is_dir():
+        raise KdbenchError(f"{target} is a file", "name a folder")
+    old, new = _published(target), _files(site)
+    changed = False
+    for name in set(old) - set(new):
+        (target / name).unlink(missing_ok=True)
+        changed = True
+    for name in new:
+        source, goal = site / name, target / name
+        if not goal.is_file() or goal.read_bytes() != source.read_bytes():
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, goal)
+            changed = True
+    # Servers of pages must take every file as it is, also one whose name begins with an underscore.
+    (target / ".nojekyll").touch()
+    write_atomically(target / MANIFEST, (json.dumps({"files": new}, indent=1) + "\n").encode())
+    return changed
+
+
+def _publish_to_branch(site: Path, to: str, remote: str, branch: str, message: str) -> Publication:
+    address = _address(remote)
+    if branch.startswith("-") or _run(Path.cwd(), "check-ref-format", "--branch", branch).returncode:
+        raise KdbenchError(f"'{branch}' is no name of a branch", "write it as git:REMOTE#BRANCH")
+    for _ in range(ATTEMPTS):
+        with tempfile.TemporaryDirectory() as folder:
+            clone = Path(folder) / f"branch '{branch}'"
+            _start(clone, address, branch)
+            _replace(site, clone)
+            _git(clone, "add", "--all", "--force", ".")
+            if not _git(clone, "status", "--porcelain"):
+                return Publication(to, len(_files(site)), False, _git(clone, "rev-parse", "HEAD"))
+            _git(clone, *_identity(clone), "commit", "--quiet", "--no-verify", f"--message={message}")
+            pushed = _run(clone, "push", "--quiet", "--porcelain", address, f"HEAD:refs/heads/{branch}")
+            if pushed.returncode == 0:
+                return Publication(to, len(_files(site)), True, _git(clone, "rev-parse", "HEAD"))
+            if not _moved_on(pushed):
+                raise _refusal("push", pushed)
+    raise KdbenchError(
+        f"'{branch}' of {remote} moved on during each of {ATTEMPTS} attempts",
+        "somebody else publishes: try again later",
+    )
+
+
+def _moved_on(pushed: subprocess.CompletedProcess[str]) -> bool:
+    """Whether a push was refused because somebody else was faster, and not by a rule of the server."""
+    said = pushed.stdout + pushed.stderr
+    reasons = (
+        "fetch first",
+        "non-fast-forward",
+        "stale info",
+        "cannot lock ref",
+        "incorrect old value",
+        "failed to update ref",
+    )
+    return any(reason in said for reason in reasons)
+
+
+def _start(clone: Path, address: str, branch: str) -> None:
+    """A repository with the branch checked out, or an empty one that begins it."""
+    clone.mkdir()
+    _git(clone, "init", "--quiet", f"--initial-branch={branch}")
+    listed = _run(clone, "ls-remote", "--heads", address, f"refs/heads/{branch}")
+    if listed.returncode:
+        raise _refusal("ls-remote", listed)
+    if listed.stdout.strip():
+        _git(clone, "fetch", "--quiet", "--depth=1", address, f"refs/heads/{branch}")
+        _git(clone, "reset", "--quiet", "--hard", "FETCH_HEAD")
+
+
+def _address(remote: str) -> str:
+    """What git is to talk to: a remote of this checkout by its name, a folder, or an address."""
+    if remote.startswith("-"):
+        raise KdbenchError(f"'{remote}' is no remote", "write it as git:REMOTE#BRANCH")
+    known = _run(Path.cwd(), "remote", "get-url", "--push", "--", remote)
+    if known.returncode == 0:
+        return known.stdout.strip()
+    return str(Path(remote).resolve()) if Path(remote).exists() else remote
+
+
+def _identity(clone: Path) -> list[str]:
+    """Who commits: the user; or, on a machine that knows none, kdbench."""
+    if _run(clone, "var", "GIT_COMMITTER_IDENT").returncode == 0:
+        return []
+    return ["-c", "user.name=kdbench", "-c", "user.email=kdbench@localhost"]
+
+
+def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Git, without questions and without the environment of a hook that may have called us."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+    }
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    try:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, env=environment, timeout=TIMEOUT_S,
+            stdin=subprocess.DEVNULL, errors="replace",
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise KdbenchError("git is not installed", "install it, or publish to a folder") from None
+    except subprocess.TimeoutExpired:
+        raise KdbenchError(f"git {arguments[0]} gave no answer for {TIMEOUT_S} s", "is the remote up?") from None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = _run(folder, *arguments)
+    if done.returncode:
+        raise _refusal(next(word for word in arguments if not word.startswith("-") and "=" not in word), done)
+    return done.stdout.strip()
+
+
+def _refusal(command: str, done: subprocess.CompletedProcess[str]) -> KdbenchError:
+    """What git says, in one line."""
+    said = [line.strip() for line in f"{done.stderr}\n{done.stdout}".splitlines() if line.strip()]
+    telling = [line for line in said if line.startswith(("fatal:", "error:", "remote:", "!"))] or said
+    return KdbenchError(
+        f"git {command}: {telling[0] if telling else 'failed'}", "is the remote right, and may you push?"
+    )

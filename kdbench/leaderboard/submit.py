@@ -1,0 +1,142 @@
+"""A run's record on its way into a folder of published ones, and the text that goes with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from kdbench.checkpoint import write_atomically
+from kdbench.console import FLAG, describe_setting, failed_checks, headline, percent
+from kdbench.errors import KdbenchError
+from kdbench.leaderboard.strict import EVIDENCE_LIMIT, RECORD_LIMIT, plain, read_bytes
+from kdbench.leaderboard.validate import PUBLISHED, beside, validate
+from kdbench.records import Record, Score, read_record
+
+DEFAULT = Path("leaderboards/records")
+"""Where records are published, in a checkout."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Submission:
+    """What was put where, and the pull request's text."""
+
+    record: Path
+    """Where the record lies now."""
+    written: list[Path]
+    """The files that are new; [] when all of them were there."""
+    title: str
+    body: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        written = [str(path) for path in self.written]
+        return {"record": str(self.record), "written": written, "title": self.title, "body": self.body}
+
+
+def submit(path: Path, folder: Path = DEFAULT) -> Submission:
+    """Copy a valid record, its per-example results and its log to ``<folder>/<suite>/<method>/<run_id>.json``.
+
+    Published records are evidence: a file that is there already stays, and one that differs is an error.
+
+    Raises:
+        KdbenchError: the record is not valid, or another content is published under its run id.
+    """
+    source = path / "record.json" if path.is_dir() else path
+    if not source.is_file():
+        raise KdbenchError(f"no record at {source}", "give a run's folder or its record.json")
+    errors = [problem for problem in validate(source) if problem.severity == "error"]
+    if errors:
+        raise KdbenchError(
+            f"{len(errors)} errors, the first: {errors[0]}", f"`kdbench leaderboard validate {source}` lists them"
+        )
+    record = read_record(source)
+    target = folder / record.spec.suite.name / record.spec.method / f"{record.run_id}.json"
+    # The record comes last: where it lies, its evidence lies.
+    contents = {beside(target, name): read_bytes(beside(source, name), EVIDENCE_LIMIT) for name in PUBLISHED}
+    contents[target] = read_bytes(source, RECORD_LIMIT)
+    for file, content in contents.items():
+        if file.exists() and read_bytes(file, EVIDENCE_LIMIT) != content:
+            raise KdbenchError(
+                f"{file} is published with another content", "published records stay: a new run has a seed of its own"
+            )
+    written = [file for file in contents if not file.exists()]
+    for file in written:
+        write_atomically(file, contents[file])
+    return Submission(target, written, _title(record), _body(record))
+
+
+def reproduce(record: Record) -> str:
+    """The command that trains and measures the same again."""
+    spec = record.spec
+    words = ["kdbench", "run", "--method", spec.method, "--suite", spec.suite.name, "--seed", str(spec.seed)]
+    for name, value in record.params_passed.items():
+        words += ["--set", f"{name}={value if _is_plain(value) else json.dumps(value)}"]
+    if spec.params.keys() != spec.suite.conditions.keys():
+        words += [word for condition in spec.params for word in ("--condition", condition)]
+    if spec.tasks.keys() != spec.suite.tasks.keys():
+        words += ["--tasks", ",".join(spec.tasks)]
+    attack = spec.suite.tasks.get("attack")
+    for name in attack.settings.get("attacks", ()) if attack and "attack" in spec.tasks else ():
+        words += ["--attack", name]
+    return shlex.join(words)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether text is read as itself where it is given to ``--set``."""
+    if not isinstance(value, str):
+        return False
+    try:
+        json.loads(value)
+    except ValueError:
+        return True
+    return False
+
+
+def _title(record: Record) -> str:
+    spec = record.spec
+    passed = "".join(f", {name} = {plain(value, 40)}" for name, value in record.params_passed.items())
+    return f"{spec.suite.name}: {spec.method}{passed}, seed {spec.seed}"
+
+
+def _body(record: Record) -> str:
+    spec, facts = record.spec, record.provenance
+    lines = [
+        f"Record `{record.run_id}` of `{spec.method}` on `{spec.suite.name}`, version {spec.suite.version}, seed "
+        f"{spec.seed}; measured with kdbench {facts.kdbench_version} on {facts.device_name}.",
+        "",
+    ]
+    if record.error is not None:
+        lines += [f"The run failed: {_cell(record.error)}", ""]
+    lines += ["| condition | score | value | 95 % interval | n |", "| --- | --- | --- | --- | --- |"]
+    for score in _shown(record):
+        flag = f" {FLAG}" if record.flags(score) else ""
+        what = f"{score.task}/{score.metric} {describe_setting(score.setting)}".strip()
+        lines.append(f"| {_cell(score.condition)} | {_cell(what)}{flag} | {' | '.join(percent(score))} | {score.n} |")
+    lines += ["", *(f"{_cell(line)}\n" for line in failed_checks(record.checks))]
+    lines += [
+        "Reproduced with",
+        "",
+        f"    {plain(reproduce(record), 2000)}",
+        "",
+        "Checkpoints by SHA-256; an address",
+        "",
+    ]
+    lines[-2] += " beside one, of a file attached to a release, lets the checks measure a sample again:"
+    lines += [f"- checkpoint {record.run_id} {name}: `{net.sha256}`" for name, net in record.hashes.students.items()]
+    return "\n".join(lines)
+
+
+def _shown(record: Record) -> list[Score]:
+    """The headline scores of each task, by condition."""
+    groups: dict[tuple[str, str], list[Score]] = {}
+    for score in record.scores:
+        groups.setdefault((score.condition, score.task), []).append(score)
+    return [score for group in groups.values() for score in headline(group)]
+
+
+def _cell(text: str) -> str:
+    """A stranger's text in a Markdown table: one line, no cell of its own, no markup."""
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in plain(text))
