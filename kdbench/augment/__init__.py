@@ -10,6 +10,7 @@ from kdbench.augment._augmix import augmix
 from kdbench.augment._auto_augment import auto_augment
 from kdbench.augment._crop import crop_flip, cutout
 from kdbench.augment._erasing import random_erasing
+from kdbench.augment._photograph import colour_jitter, photograph_view, resized_crop
 from kdbench.augment._rand_augment import rand_augment
 from kdbench.augment._views import CIFAR10_MEAN, strong_view, teacher_view
 
@@ -17,10 +18,13 @@ __all__ = [
     "CIFAR10_MEAN",
     "augmix",
     "auto_augment",
+    "colour_jitter",
     "crop_flip",
     "cutout",
+    "photograph_view",
     "rand_augment",
     "random_erasing",
+    "resized_crop",
     "strong_view",
     "teacher_view",
 ]
