@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdbench.data import cifar, cinic, digit_fonts, digits, ood_imagenet
+from kdbench.data import cifar, cinic, digit_fonts, digits, food101, ood_imagenet, webvision
 from kdbench.data.base import (
     DataPlace,
     Dataset,
@@ -18,30 +18,44 @@ from kdbench.data.cache import KdbenchWarning
 from kdbench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from kdbench.data.download import extract, fetch
 from kdbench.data.folders import from_class_folders
+from kdbench.data.mapped import take
+from kdbench.data.photographs import Cut, Photograph, load_photographs
 from kdbench.data.subset import stratified_subset
 
 __all__ = [
     "CIFAR10_CLASSES",
     "CIFAR100_CLASSES",
     "CIFAR100_SUPERCLASSES",
+    "Cut",
     "DataPlace",
     "Dataset",
     "DatasetSpec",
     "ImageSet",
     "KdbenchWarning",
+    "Photograph",
     "builtin_specs",
     "content_hash",
     "extract",
     "fetch",
     "from_class_folders",
     "load_dataset",
+    "load_photographs",
     "make_image_set",
     "missing_data_error",
     "stratified_subset",
+    "take",
     "user_cache_dir",
 ]
 
 
 def builtin_specs() -> list[DatasetSpec]:
     """The datasets that come with kdbench."""
-    return [*cifar.specs(), *cinic.specs(), ood_imagenet.spec(), digits.spec(), digit_fonts.spec()]
+    return [
+        *cifar.specs(),
+        *cinic.specs(),
+        ood_imagenet.spec(),
+        digits.spec(),
+        digit_fonts.spec(),
+        *webvision.specs(),
+        food101.spec(),
+    ]

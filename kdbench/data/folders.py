@@ -135,7 +135,7 @@ def load_files(
     if cached is not None:
         return cached
     paths = [root / file.path for file in files]
-    blobs = _in_threads(_read_bytes, paths, f"reading {name}", place.progress)
+    blobs = in_threads(_read_bytes, paths, f"reading {name}", place.progress)
     digests = [hashlib.sha256(blob).hexdigest() for blob in blobs]
     fresh_key = content_key(config, [file.class_name for file in files], digests)
     # A file that was found damaged a moment ago is not tried a second time.
@@ -180,7 +180,7 @@ def decode(
             return f"unreadable ({type(error).__name__})"
         return None
 
-    problems = _in_threads(one, range(len(blobs)), f"decoding {name}", progress)
+    problems = in_threads(one, range(len(blobs)), f"decoding {name}", progress)
     bad = [(paths[index], problem) for index, problem in enumerate(problems) if problem]
     unreadable = [(path, problem) for path, problem in bad if problem.startswith("unreadable")]
     if unreadable:
@@ -205,7 +205,7 @@ def _read_bytes(path: Path) -> bytes:
         raise KdbenchError(f"can't read '{path}': {error.strerror}") from error
 
 
-def _in_threads(work: Callable[[T], R], items: Sequence[T], description: str, progress: bool) -> list[R]:
+def in_threads(work: Callable[[T], R], items: Sequence[T], description: str, progress: bool) -> list[R]:
     """``[work(item) for item in items]`` by a thread pool, in chunks because one small image is too little work."""
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:

@@ -201,14 +201,18 @@ def test_builtin_specs() -> None:
     specs = {spec.name: spec for spec in builtin_specs()}
     assert set(specs) == {
         "cifar10", "cifar100", "digits", "cinic-in-test", "cinic-in-all", "cinic-in-21k", "ood-imagenet",
-        "digits-fonts",
+        "digits-fonts", "food101", "webvision-mini", "webvision-mini-299", "imagenet-val-webvision50",
+        "imagenet-val-webvision50-299",
     }  # fmt: skip
     assert {name for name, spec in specs.items() if spec.ood} == {
         "cinic-in-test", "cinic-in-all", "cinic-in-21k", "ood-imagenet", "digits-fonts",
+        "imagenet-val-webvision50", "imagenet-val-webvision50-299",
     }  # fmt: skip
+    classes = {"cifar100": 100, "food101": 101}
     for spec in specs.values():
-        assert len(spec.class_names) == (100 if spec.name == "cifar100" else 10)
-        assert spec.image_size == 32
+        photographs = "webvision" in spec.name or spec.name == "food101"
+        assert len(spec.class_names) == classes.get(spec.name, 50 if photographs else 10)
+        assert spec.image_size == ((299 if spec.name.endswith("-299") else 224) if photographs else 32)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "cinic-in-test", "cinic-in-all", "ood-imagenet"])

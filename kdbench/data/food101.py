@@ -1,0 +1,106 @@
+"""Food-101: 101 dishes, whose training images were not cleaned and have some wrong labels; the test images were.
+
+Source: Bossard et al. 2014, "Food-101 - Mining Discriminative Components with Random Forests". The MD5 sum is the one
+that torchvision pins.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdbench.data import download
+from kdbench.data.base import DataPlace, Dataset, DatasetSpec, ImageSet, missing_data_error
+from kdbench.data.photographs import Cut, Photograph, first_difference, load_photographs, read_lines
+from kdbench.errors import KdbenchError
+
+NAME, FOLDER, ARCHIVE = "food101", "food-101", "food-101.tar.gz"
+URLS = ("http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",)
+CHECKSUM = "md5:85eeb15f3717b99a5da872d97d918f87"
+SIZE = 224
+TRAIN, TEST = Cut(SIZE, SIZE), Cut(256, SIZE)
+
+DISHES = (
+    "apple_pie baby_back_ribs baklava beef_carpaccio beef_tartare beet_salad beignets bibimbap bread_pudding "
+    "breakfast_burrito bruschetta caesar_salad cannoli caprese_salad carrot_cake ceviche cheese_plate cheesecake "
+    "chicken_curry chicken_quesadilla chicken_wings chocolate_cake chocolate_mousse churros clam_chowder "
+    "club_sandwich crab_cakes creme_brulee croque_madame cup_cakes deviled_eggs donuts dumplings edamame "
+    "eggs_benedict escargots falafel filet_mignon fish_and_chips foie_gras french_fries french_onion_soup "
+    "french_toast fried_calamari fried_rice frozen_yogurt garlic_bread gnocchi greek_salad grilled_cheese_sandwich "
+    "grilled_salmon guacamole gyoza hamburger hot_and_sour_soup hot_dog huevos_rancheros hummus ice_cream lasagna "
+    "lobster_bisque lobster_roll_sandwich macaroni_and_cheese macarons miso_soup mussels nachos omelette "
+    "onion_rings oysters pad_thai paella pancakes panna_cotta peking_duck pho pizza pork_chop poutine prime_rib "
+    "pulled_pork_sandwich ramen ravioli red_velvet_cake risotto samosa sashimi scallops seaweed_salad "
+    "shrimp_and_grits spaghetti_bolognese spaghetti_carbonara spring_rolls steak strawberry_shortcake sushi tacos "
+    "takoyaki tiramisu tuna_tartare waffles"
+)
+CLASS_NAMES = tuple(DISHES.split())
+"""Sorted, whatever the order of ``meta/classes.txt``."""
+
+
+def load(place: DataPlace, *, checksum: str = CHECKSUM) -> Dataset:
+    """75,750 training and 25,250 test images, as ``meta/train.txt`` and ``meta/test.txt`` list them.
+
+    From ``food-101/`` in the data folder or the downloads, else from ``food-101.tar.gz`` there, which is unpacked, else
+    downloaded (5 GB) if ``place.download``.
+
+    Raises:
+        KdbenchError: the data are missing, incomplete or not Food-101's.
+    """
+    root = _find(place, FOLDER + "/meta/train.txt")
+    if root is None and (place.download or _find(place, ARCHIVE) is not None):
+        fetch(place, checksum=checksum)
+        root = _find(place, FOLDER + "/meta/train.txt")
+    if root is None:
+        raise missing_data_error(NAME, place, [FOLDER, ARCHIVE], official=FOLDER, fetchable=True)
+    folder = root / FOLDER
+    listed = sorted(read_lines(folder / "meta/classes.txt"))
+    if tuple(listed) != CLASS_NAMES:
+        difference = first_difference(listed, CLASS_NAMES)
+        raise KdbenchError(
+            f"'{folder / 'meta/classes.txt'}', sorted, is not Food-101's: {difference}", "unpack it again"
+        )
+    splits = {split: _split(split, folder, cut, place) for split, cut in (("train", TRAIN), ("test", TEST))}
+    return Dataset(NAME, CLASS_NAMES, SIZE, splits["train"], splits["test"])
+
+
+def _split(split: str, folder: Path, cut: Cut, place: DataPlace) -> ImageSet:
+    path = folder / f"meta/{split}.txt"
+    photographs = []
+    for line in read_lines(path):
+        class_name, _, number = line.partition("/")
+        if class_name not in CLASS_NAMES or not number:
+            raise KdbenchError(f"'{path}' has the line {line!r}, expected <class>/<number>", "unpack the archive again")
+        photographs.append(Photograph(f"images/{line}.jpg", CLASS_NAMES.index(class_name)))
+    if not photographs:
+        raise KdbenchError(f"'{path}' lists no image", "unpack the archive again")
+    return load_photographs(f"{NAME}/{split}", folder, photographs, CLASS_NAMES, cut, place)
+
+
+def _find(place: DataPlace, path: str) -> Path | None:
+    """The first of the place's folders that has the file."""
+    return next((root for root in place.roots if (root / path).is_file()), None)
+
+
+def fetch(place: DataPlace, *, checksum: str = CHECKSUM) -> Path:
+    """Download the archive (5 GB) unless it is there, check and unpack it; returns its folder."""
+    unpacked = _find(place, FOLDER + "/meta/train.txt")
+    if unpacked is not None:
+        return unpacked / FOLDER
+    root = _find(place, ARCHIVE) or place.download_root
+    packed = download.fetch(URLS, root / ARCHIVE, checksum=checksum, progress=place.progress)
+    return download.extract(packed, root / FOLDER)
+
+
+def spec() -> DatasetSpec:
+    """The dataset "food101"."""
+    return DatasetSpec(
+        NAME,
+        CLASS_NAMES,
+        SIZE,
+        load,
+        fetch,
+        available=lambda place: (
+            _find(place, FOLDER + "/meta/train.txt") is not None or _find(place, ARCHIVE) is not None
+        ),
+        description="Food-101: 75,750 training images with some wrong labels, 25,250 test images, 224x224",
+    )
