@@ -1,7 +1,7 @@
 """kdbench: how good is a training method, on every axis at once?
 
 Everything public is here: the names below and the modules ``attacks``, ``augment``, ``corruptions``, ``data``,
-``losses``, ``metrics``, ``models``, ``noise`` and ``testing``. A method in full::
+``leaderboard``, ``losses``, ``metrics``, ``models``, ``noise`` and ``testing``. A method in full::
 
     import kdbench
     from torch.nn import functional as F
@@ -29,7 +29,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kdbench import attacks, augment, corruptions, data, losses, metrics, models, noise, testing
+    from kdbench import attacks, augment, corruptions, data, leaderboard, losses, metrics, models, noise, testing
     from kdbench.claims import Claim, Comparison, Entrant, Measure
     from kdbench.context import Batch, Context, Network, TrainSet
     from kdbench.data import Dataset, DatasetSpec, ImageSet
@@ -75,7 +75,18 @@ _HOMES = {
     "read_record": "records",
     "run": "runner",
 }
-_MODULES = ("attacks", "augment", "corruptions", "data", "losses", "metrics", "models", "noise", "testing")
+_MODULES = (
+    "attacks",
+    "augment",
+    "corruptions",
+    "data",
+    "leaderboard",
+    "losses",
+    "metrics",
+    "models",
+    "noise",
+    "testing",
+)
 
 __all__ = [
     "Batch",
@@ -107,6 +118,7 @@ __all__ = [
     "data",
     "evaluate",
     "hookimpl",
+    "leaderboard",
     "load_predictor",
     "losses",
     "method",

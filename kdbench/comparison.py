@@ -12,6 +12,7 @@ methods, so that a difference is far better known than its two ends.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -189,7 +190,8 @@ def differences(samples: Sequence[Sample | None]) -> Differences:
 
     Variance of one: that of the seeds of each, and, from examples, s^2 / n of the per-example differences where they
     are paired, the sum of both methods' otherwise. To it comes half a disagreement in each direction (Agresti & Min
-    2005), so that two methods that agree on every example are not known to differ by exactly 0.
+    2005), so that two methods that agree on every example are not known to differ by exactly 0. A method with one seed
+    is taken to vary from seed to seed like the other one does; where both have one, nothing is said of seeds.
     """
     count = len(samples)
     value, half, p_value = (np.full((count, count), np.nan) for _ in range(3))
@@ -203,18 +205,17 @@ def differences(samples: Sequence[Sample | None]) -> Differences:
 
 def _known_differences(samples: Sequence[Sample]) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
     means = np.array([sample.values.mean() for sample in samples])
-    seeds = np.array([sample.seed_variance for sample in samples])
-    seeds_dof = np.array([max(len(sample.values) - 1, 1) for sample in samples])
     example = np.array([sample.example_variance for sample in samples])
     n = np.array([sample.n for sample in samples])
     together, paired = _covariances(samples)
     unpaired_squares = example**2 / np.maximum(n - 1, 1)
     examples = np.maximum(example[:, None] + example - 2 * together, 0)
     squares = np.where(paired, examples**2 / np.maximum(n - 1, 1), unpaired_squares[:, None] + unpaired_squares)
-    squares += (seeds**2 / seeds_dof)[:, None] + seeds**2 / seeds_dof
+    seeds, seeds_squares = _seed_variances(samples)
+    squares += seeds_squares
     fractions = all(sample.fraction for sample in samples)
     more = 1 / np.minimum(n[:, None], n).astype(np.float64) ** 2 if fractions else 0
-    variance = examples + seeds[:, None] + seeds + more
+    variance = examples + seeds + more
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = np.where(squares > 0, variance**2 / squares, np.inf)
         value = means[:, None] - means
@@ -224,6 +225,16 @@ def _known_differences(samples: Sequence[Sample]) -> tuple[Floats, Floats, Float
     for matrix, itself in ((value, 0.0), (half, 0.0), (p_value, 1.0)):
         np.fill_diagonal(matrix, itself)
     return value, half, p_value, paired
+
+
+def _seed_variances(samples: Sequence[Sample]) -> tuple[Floats, Floats]:
+    """(K, K) variances of differences that come from seeds, and the sums of their squares over degrees of freedom."""
+    count = np.array([len(sample.values) for sample in samples])
+    of_mean = np.array([sample.seed_variance for sample in samples])
+    # [i, j]: what j brings to its difference from i, which borrows it once more where i has no spread of its own.
+    brought = of_mean + (count == 1)[:, None] * (of_mean * count)
+    squares = brought**2 / np.maximum(count - 1, 1)
+    return brought + brought.T, squares + squares.T
 
 
 def _covariances(samples: Sequence[Sample]) -> tuple[Floats, NDArray[np.bool_]]:
@@ -269,6 +280,7 @@ def significant(pairs: Differences) -> NDArray[np.bool_]:
     return found | found.T
 
 
+@functools.lru_cache(maxsize=2)
 def _resamples(n: int) -> NDArray[np.float32]:
     """(RESAMPLES, n): how often each example is drawn."""
     generator = np.random.default_rng(n)

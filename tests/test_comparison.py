@@ -143,6 +143,15 @@ def test_seeds_count_in_a_difference() -> None:
     assert difference(shares(moved[1]), shares(steady[1])).p_value < 1e-6
 
 
+def test_one_seed_against_three_is_not_taken_for_certain() -> None:
+    rng = np.random.default_rng(14)
+    drawn = [students(rng, [0.8, 0.8], seeds=3, n=1000, spread=0.2) for _ in range(300)]
+    wrong = [difference(shares(one[:1]), shares(other)).p_value < 0.05 for one, other in drawn]
+    assert np.mean(wrong) <= 0.07  # examples alone would call about two thirds of them different
+    back = difference(shares(drawn[0][1]), shares(drawn[0][0][:1]))
+    assert back.p_value == pytest.approx(difference(shares(drawn[0][0][:1]), shares(drawn[0][1])).p_value)
+
+
 def test_scores_alone_are_compared_by_their_intervals() -> None:
     one = from_intervals([0.80], [0.78], [0.82], n=1500)
     other = from_intervals([0.75], [0.73], [0.77], n=1500)

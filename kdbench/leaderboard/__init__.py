@@ -1,1 +1,31 @@
-"""Records to rankings, and rankings to pages."""
+"""Records to rankings, and rankings to pages.
+
+>>> from kdbench import leaderboard
+>>> frame = leaderboard.load("leaderboards/records")  # doctest: +SKIP
+"""
+
+from kdbench.leaderboard.board import Apart, Axis, Board, Boards, Cell, Evidence, Pairs, Row
+from kdbench.leaderboard.export import load, save
+from kdbench.leaderboard.index import write_index
+from kdbench.leaderboard.ranking import make_boards, rank
+from kdbench.leaderboard.schema import write_schema
+from kdbench.leaderboard.store import read_evidence, read_records
+
+__all__ = [
+    "Apart",
+    "Axis",
+    "Board",
+    "Boards",
+    "Cell",
+    "Evidence",
+    "Pairs",
+    "Row",
+    "load",
+    "make_boards",
+    "rank",
+    "read_evidence",
+    "read_records",
+    "save",
+    "write_index",
+    "write_schema",
+]

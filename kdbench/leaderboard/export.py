@@ -1,0 +1,150 @@
+"""Records as one tidy table, a row a score: for notebooks, spreadsheets and other programs."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdbench.checkpoint import write_atomically
+from kdbench.errors import KdbenchError
+from kdbench.leaderboard.board import Evidence
+from kdbench.leaderboard.grouping import group
+from kdbench.leaderboard.rows import entries
+from kdbench.leaderboard.store import read_evidence, read_records
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS: Mapping[str, str] = {
+    "suite": "str",
+    "suite_version": "int64",
+    "method": "str",
+    "params": "str",
+    "seed": "int64",
+    "condition": "str",
+    "task": "str",
+    "task_version": "Int64",
+    "metric": "str",
+    "setting": "str",
+    "value": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "n": "int64",
+    "unit": "str",
+    "higher_is_better": "bool",
+    "flagged": "bool",
+    "apart": "str",
+    "status": "str",
+    "budget": "str",
+    "checkpoint_rule": "str",
+    "device": "str",
+    "finished": "str",
+    "run_id": "str",
+}
+"""Column to type. ``params`` and ``setting`` are JSON; ``apart`` is why the leaderboard leaves the record out, "" where
+it does not."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for a formula at the start of a cell."""
+
+
+def load(path: Path | str = "leaderboards/records") -> pandas.DataFrame:
+    """All scores of all readable records under a folder (or of one record file), a row each; see ``COLUMNS``.
+
+    Scores of several suites, or of several versions of a task, are in one table: choose before averaging. Records that
+    the leaderboard does not rank are there with the reason in ``apart``: ``frame[frame.apart == ""]`` are the ranked.
+
+    Raises:
+        KdbenchError: no such folder, or a file that is no record.
+    """
+    import pandas  # takes a second, and most commands don't need it
+
+    rows = list(_rows(_read(Path(path))))
+    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    return pandas.DataFrame({name: pandas.Series(columns[name], dtype=kind) for name, kind in COLUMNS.items()})
+
+
+def save(frame: pandas.DataFrame, path: Path | str) -> None:
+    """Write a table as CSV or Parquet, by the file's ending.
+
+    In a CSV file, text that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    Raises:
+        KdbenchError: another ending, or Parquet without pyarrow.
+    """
+    target = Path(path)
+    buffer = io.BytesIO()
+    if target.suffix == ".csv":
+        text = frame.select_dtypes(exclude=["number", "bool"]).map(_harmless)
+        buffer.write(frame.assign(**text).to_csv(index=False).encode("utf-8", "replace"))
+    elif target.suffix == ".parquet":
+        try:
+            import pyarrow  # noqa: F401  # pandas names every engine that it misses; this is the one to install
+        except ImportError:
+            raise KdbenchError("Parquet needs pyarrow", "pip install 'kdbench[parquet]', or export to .csv") from None
+        frame.to_parquet(buffer, index=False, engine="pyarrow")
+    else:
+        raise KdbenchError(
+            f"cannot export to {target.name}: it ends in '{target.suffix}'", "name a .csv or .parquet file"
+        )
+    write_atomically(target, buffer.getvalue())
+
+
+def _harmless(text: Any) -> Any:
+    return f"'{text}" if isinstance(text, str) and text.startswith(FORMULA) else text
+
+
+def _read(path: Path) -> Sequence[Evidence]:
+    if not path.is_file():
+        return read_records(path)[0]
+    one = read_evidence(path)
+    if not isinstance(one, Evidence):
+        raise KdbenchError(f"{path}: {one.reason}", "`kdbench leaderboard validate` says more")
+    return [one]
+
+
+def _rows(found: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
+    reasons = _reasons(found)
+    for one in sorted(found, key=_place):
+        record, spec = one.record, one.record.spec
+        run = {
+            "suite": spec.suite.name,
+            "suite_version": spec.suite.version,
+            "method": spec.method,
+            "params": _json(record.params_passed),
+            "seed": spec.seed,
+            "apart": reasons.get(record.run_id, ""),
+            "status": record.status,
+            "budget": record.budget,
+            "checkpoint_rule": record.checkpoint_rule,
+            "device": record.provenance.device,
+            "finished": record.provenance.finished,
+            "run_id": record.run_id,
+        }
+        for score in record.scores:
+            yield {
+                **run,
+                **score.model_dump(exclude={"setting"}),
+                "setting": _json(score.setting),
+                "task_version": spec.tasks.get(score.task),
+                "flagged": bool(record.flags(score)) or record.checkpoint_rule == "best-on-test",
+            }
+
+
+def _reasons(found: Sequence[Evidence]) -> dict[str, str]:
+    """Run id to why the run is not ranked."""
+    apart = []
+    for one in group(found):
+        apart += [*one.apart, *entries(one.runs)[1]]
+    return {one.run_id: one.reason for one in apart}
+
+
+def _place(one: Evidence) -> tuple[str, str, str, int, str]:
+    spec = one.record.spec
+    return spec.suite.name, spec.method, _json(one.record.params_passed), spec.seed, one.record.run_id
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True)

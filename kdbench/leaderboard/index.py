@@ -1,0 +1,91 @@
+"""leaderboards/index.json: the boards in short, made from the records and from nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from kdbench.checkpoint import write_atomically
+from kdbench.leaderboard.board import Apart, Axis, Board, Boards, Cell, Row
+from kdbench.leaderboard.ranking import rank
+
+INDEX_VERSION = 1
+"""Of this file's form."""
+DIGITS = 6
+"""Decimals: what is beyond them depends on the machine that adds up."""
+
+
+def make_index(boards: Boards, records: Path) -> dict[str, Any]:
+    """Plain values for JSON; paths are relative to ``records``."""
+    return {
+        "index_version": INDEX_VERSION,
+        "boards": [_board(board, records) for board in boards.boards],
+        "apart": _apart(boards.apart, records),
+    }
+
+
+def index_text(boards: Boards, records: Path) -> str:
+    """The file's content."""
+    return json.dumps(make_index(boards, records), indent=1, allow_nan=False) + "\n"
+
+
+def write_index(records: Path | str, path: Path | str) -> Boards:
+    """Rank ``records`` and write the index to ``path``."""
+    folder = Path(records)
+    boards = rank(folder)
+    write_atomically(Path(path), index_text(boards, folder).encode())
+    return boards
+
+
+def _board(board: Board, records: Path) -> dict[str, Any]:
+    return {
+        "suite": board.suite,
+        "version": board.version,
+        "tasks": dict(board.tasks),
+        "notes": list(board.notes),
+        "axes": [_axis(axis) for axis in board.axes],
+        "rows": [_row(row) for row in board.rows],
+        "apart": _apart(board.apart, records),
+    }
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    return {**dataclasses.asdict(axis), "setting": dict(axis.setting)}
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "method": row.method,
+        "params": dict(row.params),
+        "budget": row.budget,
+        "mean_rank": None if row.mean_rank is None else round(row.mean_rank, DIGITS),
+        "runs": [one.record.run_id for one in row.runs],
+        "failed": [one.record.run_id for one in row.failed],
+        "cells": {axis: _cell(cell) for axis, cell in row.cells.items()},
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {
+        "value": round(cell.value, DIGITS),
+        "ci_low": round(cell.ci_low, DIGITS),
+        "ci_high": round(cell.ci_high, DIGITS),
+        "basis": cell.basis,
+        "n": cell.n,
+        "seeds": [seed for seed, _ in cell.per_seed],
+        "rank": cell.rank,
+        "flags": list(cell.flags),
+    }
+
+
+def _apart(files: tuple[Apart, ...], records: Path) -> list[dict[str, str]]:
+    named = [{**dataclasses.asdict(one), "path": _place(one.path, records)} for one in files]
+    return sorted(named, key=lambda one: (one["path"], one["reason"]))
+
+
+def _place(path: Path, records: Path) -> str:
+    place = path.relative_to(records) if path.is_relative_to(records) else path
+    return place.as_posix().encode("utf-8", "replace").decode()

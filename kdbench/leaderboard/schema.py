@@ -1,0 +1,19 @@
+"""leaderboards/schema.json: the JSON Schema of a record, made from its model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from kdbench.checkpoint import write_atomically
+from kdbench.records import Record
+
+
+def schema_text() -> str:
+    """The file's content."""
+    return json.dumps(Record.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def write_schema(path: Path | str) -> None:
+    """Write it to ``path``."""
+    write_atomically(Path(path), schema_text().encode())
