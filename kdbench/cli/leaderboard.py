@@ -135,6 +135,7 @@ _VERDICTS = ("same", "within interval", "not")
 def diff_(
     old: Annotated[Path, typer.Argument(help="Folder of records, index file, or record.")],
     new: Annotated[Path, typer.Argument(help="The same, later.")],
+    every: Annotated[bool, typer.Option("--all", help="Show also what moved within its interval.")] = False,
     as_json: Json = False,
 ) -> None:
     """Say what was added, removed, or changed beyond its interval. Exit status 1 when anything was."""
@@ -145,7 +146,8 @@ def diff_(
         print(json.dumps([change.to_dict() for change in changes]))
     else:
         for change in changes:
-            _say(change)
+            if every or change.kind != "moved":
+                _say(change)
         kinds = [f"{sum(change.kind == kind for change in changes)} {kind}" for kind in _KINDS]
         _say(f"{', '.join(kinds)} within the intervals")
     raise typer.Exit(int(any(change.kind != "moved" for change in changes)))

@@ -126,8 +126,8 @@ def _of_boards(boards: Boards) -> dict[Key, Entry | None]:
             found[board.suite, row.key, ""] = None
             for axis, cell in row.cells.items():
                 # As an index has them, so that a folder and its own index do not differ.
-                numbers = (round(number, DIGITS) for number in (cell.value, cell.ci_low, cell.ci_high))
-                found[board.suite, row.key, axis] = Entry(*numbers, cell.rank, bool(cell.flags))
+                value, low, high = (round(number, DIGITS) for number in (cell.value, cell.ci_low, cell.ci_high))
+                found[board.suite, row.key, axis] = Entry(value, low, high, cell.rank, bool(cell.flags))
     return found
 
 
