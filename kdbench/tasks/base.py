@@ -31,6 +31,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class CorrectSettings(Settings):
+    """Of a task that counts correct answers."""
+
+    top5: bool = False
+    """Whether also to count the images whose true class is among the five largest logits, as ``top5_accuracy``."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TestData:
     """What students are measured on."""
@@ -81,6 +88,23 @@ class EvaluationContext:
     def is_correct(self, predictor: nn.Module, images: ImageSet) -> Tensor:
         """Bool (N,): which images of a set are classified correctly."""
         return self.logits(predictor, images).argmax(1) == images.labels
+
+    def correct_shares(self, predictor: nn.Module, images: ImageSet, folder: str = "", **options: Any) -> list[Score]:
+        """``accuracy``, and ``top5_accuracy`` where ``CorrectSettings`` ask for it, on a whole image set.
+
+        The per-example results are kept as ``<folder>correct`` and ``<folder>top5``; ``options`` are those of a score.
+        """
+        correct = self.is_correct(predictor, images)
+        self.keep(f"{folder}correct", correct)
+        scores = [self.share("accuracy", correct, **options)]
+        if self.settings.top5:
+            logits = self.logits(predictor, images)
+            if logits.shape[1] <= 5:
+                raise KdbenchError(f"task '{self.task}': top5 found {logits.shape[1]} classes", "leave top5 out")
+            among = (logits.topk(5).indices == images.labels[:, None]).any(1)
+            self.keep(f"{folder}top5", among)
+            scores.append(self.share("top5_accuracy", among, **options))
+        return scores
 
     def subset(self, images: ImageSet, size: int | None) -> Tensor:
         """Indices (n,) int64 of the fixed stratified subset of that size, all of them for None; recorded."""

@@ -8,26 +8,28 @@ from torch import nn
 
 from kdbench.records import Score
 from kdbench.specs import Condition
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData
 from kdbench.tasks.headline import Headline
 
 
 class Clean(Task):
-    """Share of all test images whose largest logit is the true class: eval mode, no test-time augmentation."""
+    """Share of all test images whose largest logit is the true class: eval mode, no test-time augmentation.
+
+    The setting ``top5`` adds the share whose true class is among the five largest logits.
+    """
 
     name = "clean"
-    shares = frozenset({"accuracy"})
+    Settings = CorrectSettings
+    shares = frozenset({"accuracy", "top5_accuracy"})
 
     def applies(self, condition: Condition) -> bool:
         return condition.noise is None
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
-        correct = ctx.is_correct(predictor, data.test)
-        ctx.keep("correct", correct)
-        return [ctx.share("accuracy", correct)]
+        return ctx.correct_shares(predictor, data.test)
 
     def headline(self, settings: Any) -> Headline:
         return Headline("clean", "accuracy")
 
     def behind(self, score: Score) -> str | None:
-        return "correct"
+        return "correct" if score.metric == "accuracy" else "top5"
