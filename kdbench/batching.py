@@ -51,6 +51,28 @@ def forward_batch(images: Tensor, device: torch.device) -> int:
     return max(1, FORWARD_PIXELS.get(device.type, FORWARD_PIXELS["cpu"]) // (images.shape[2] * images.shape[3]))
 
 
+def check_statistics(network: nn.Module, batch_size: int) -> None:
+    """Raise ``KdbenchError`` for batches of one image where batch norms take their statistics from a batch."""
+    if batch_size < 2 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
+        raise KdbenchError(
+            f"batch_size found {batch_size}, expected at least 2: the network's batch norms take statistics of a batch",
+            "train on larger batches, or a network without batch norm",
+        )
+
+
+def held(images: Tensor, device: torch.device) -> Tensor:
+    """Images (N, C, H, W) on the device, unless they would take more than a quarter of its free memory: then where they
+    are, for ``rows`` to bring what is needed."""
+    if device.type == "cuda" and images.nbytes > SHARE_OF_FREE_MEMORY * _free_bytes(device):
+        return images
+    return images.to(device)
+
+
+def rows(images: Tensor, index: Tensor) -> Tensor:
+    """``images[index]`` on the device of ``index``, wherever the images are held."""
+    return images[index.to(images.device)].to(index.device)
+
+
 def backward_batch(model: Callable[[Tensor], Tensor], images: Tensor) -> int:
     """How many images like these fit one forward and backward pass: a power of two, at least 1.
 

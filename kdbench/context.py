@@ -33,7 +33,7 @@ class TrainSet:
     """What training may see. Labels are as observed; the clean ones stay with the harness."""
 
     images: Tensor
-    """(N, 3, H, W) uint8."""
+    """(N, 3, H, W) uint8; mapped from a file where they are too many to be held in memory."""
     labels: Tensor
     """(N,) int64."""
     num_classes: int
@@ -43,7 +43,9 @@ class TrainSet:
     def mean(self) -> tuple[float, float, float]:
         """Mean colour in [0, 1]."""
         pixels = 255 * self.images[:, 0].numel()
-        red, green, blue = (total / pixels for total in self.images.sum((0, 2, 3)).tolist())
+        # In parts, as torch sums bytes by way of eight times as many.
+        sums = [self.images[begin : begin + 256].sum((0, 2, 3)).tolist() for begin in range(0, len(self.images), 256)]
+        red, green, blue = (sum(totals) / pixels for totals in zip(*sums, strict=True))
         return red, green, blue
 
 
@@ -107,7 +109,8 @@ class Context:
     """Whether mirroring keeps an image's class (no for digits)."""
     noise_kind: str | None
     noise_rate: float
-    """Nominal rate of the condition's label noise; 0 for clean labels."""
+    """Nominal rate of the condition's label noise; 0 for clean labels, and where the data have noise of their own at a
+    rate that nobody knows. A parameter ``noise_rate`` that is None is then refused when the run is planned."""
     noise_realised: float
     """Share of the training labels that are wrong; 0 for clean labels. Differs from the nominal rate where a corrupted
     label may be the right one by chance, or only some classes are corrupted."""
@@ -137,7 +140,9 @@ class Context:
 
     @property
     def train(self) -> TrainSet:
-        """The training set on ``device``: images (N, 3, H, W) uint8, labels (N,) as observed. Not to be changed.
+        """The training set: images (N, 3, H, W) uint8, labels (N,) as observed. Not to be changed.
+
+        On ``device``; images that would take more than a quarter of its memory stay on the CPU.
 
         From ``on_epoch_start`` on. Not in ``setup``, which also runs when a checkpoint is loaded and there are no data:
         there it raises ``KdbenchError``.

@@ -16,7 +16,7 @@ from torch import nn
 
 from kdbench.checkpoint import file_sha256, load_checkpoint, locked
 from kdbench.context import TrainSet
-from kdbench.data import Dataset, ImageSet, stratified_subset
+from kdbench.data import Dataset, ImageSet, stratified_subset, take
 from kdbench.devices import resolve_precision
 from kdbench.errors import KdbenchError
 from kdbench.loading import build_network, load_predictor, network_builder
@@ -142,6 +142,7 @@ class RunGraph:
             model=node.model,
             model_source=source_hash(self.plugins.models.get(node.model).build),
             dropout=node.dropout,
+            pretrained=self.suite.pretrained,
             mean=self.suite.mean,
             std=self.suite.std,
             flip=self.suite.flip,
@@ -172,7 +173,8 @@ class RunGraph:
             index = stratified_subset(source.labels, min(condition.train_size, len(source)), condition.subset_seed)
         order = torch.Generator().manual_seed(derive_seed(condition.subset_seed, "shuffle"))
         index = index[torch.randperm(len(index), generator=order)]
-        images, labels, classes = source.images[index], source.labels[index], len(self.dataset.class_names)
+        images, labels = take(source.images, index, self.folder), source.labels[index]
+        classes = len(self.dataset.class_names)
         noise = condition.noise
         if noise is None:
             return TrainSet(images, labels, classes), None
@@ -226,12 +228,12 @@ class RunGraph:
             fit(
                 spec,
                 self.plugins.methods.get(spec.method).make(spec.params),
-                build_network(self.plugins, spec, train.num_classes),
+                build_network(self.plugins, spec, train.num_classes, pretrained=spec.pretrained),
                 train,
                 networks,
                 folder=self.path(spec),
                 device=self.device,
-                build=network_builder(self.plugins, spec, train.num_classes),
+                build=network_builder(self.plugins, spec, train.num_classes, pretrained=spec.pretrained),
                 lineage=planned.lineage(),
                 monitor=self._monitor(),
                 on_epoch=tell,

@@ -19,19 +19,28 @@ from kdbench.specs import Training, first_problem
 from kdbench.training import CHECKPOINT_VERSION, Build, context, derive_seed
 
 
-def build_network(plugins: Plugins, spec: Training, num_classes: int) -> nn.Module:
-    """The untrained network of a training, initialised from its seed."""
-    return network_builder(plugins, spec, num_classes)(None, spec.dropout, derive_seed(spec.seed, "init"))
+def build_network(plugins: Plugins, spec: Training, num_classes: int, *, pretrained: bool = False) -> nn.Module:
+    """The untrained network of a training, initialised from its seed, or from weights trained elsewhere."""
+    build = network_builder(plugins, spec, num_classes, pretrained=pretrained)
+    return build(None, spec.dropout, derive_seed(spec.seed, "init"))
 
 
-def network_builder(plugins: Plugins, spec: Training, num_classes: int) -> Build:
-    """Makes untrained networks for one training: its architecture or another, its normalisation inside."""
+def network_builder(plugins: Plugins, spec: Training, num_classes: int, *, pretrained: bool = False) -> Build:
+    """Makes untrained networks for one training: its architecture or another, its normalisation inside.
+
+    ``pretrained`` is for a training that begins; to fill a network with its own weights none are fetched.
+    """
     normalisation = (spec.mean, spec.std) if spec.mean and spec.std else None
 
     def build(model: str | None, dropout: float, seed: int) -> nn.Module:
         architecture = plugins.models.get(model or spec.model)
         return models.build(
-            architecture, num_classes=num_classes, normalisation=normalisation, dropout=dropout, seed=seed
+            architecture,
+            num_classes=num_classes,
+            normalisation=normalisation,
+            dropout=dropout,
+            pretrained=pretrained,
+            seed=seed,
         )
 
     return build

@@ -34,6 +34,13 @@ class Method:
     that do not go together.
     """
 
+    def architectures(self) -> Iterable[str]:
+        """Names of other architectures than the student's that ``setup`` makes with ``ctx.new_network(model=...)``.
+
+        They are looked up when a run is planned, so that a wrong name is told before anything is trained.
+        """
+        return ()
+
     def setup(self, ctx: Context) -> None:
         """Build what the method owns: an EMA copy, a peer (``ctx.new_network``), a memory of predictions.
 

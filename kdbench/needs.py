@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
 from kdbench.methods import MethodSpec, Needed
-from kdbench.models import check_dropout
+from kdbench.models import ModelSpec, check_dropout, check_image_size, check_pretrained
 from kdbench.plugins import Plugins
 from kdbench.specs import Condition, Recipe, Suite, first_problem
 from kdbench.training import derive_seed
@@ -101,11 +101,13 @@ class Needs:
 
     def _node(self, wish: _Wish, above: tuple[tuple[str, str], ...]) -> Node:
         spec = self.plugins.methods.get(wish.method)
-        check_dropout(self.plugins.models.get(wish.model), wish.dropout)
+        check_dropout(self._model(wish.model), wish.dropout)
         params, tuned = spec.resolve(
             wish.params, suite=self.suite.name, dataset=self.suite.dataset, condition=self.setting
         )
-        spec.make(params)  # a method may refuse parameters that do not go together
+        for name in spec.make(params).architectures():  # a method may refuse parameters that do not go together
+            self._model(name)
+        self._check_rate(spec.name, params)
         recipe = tuned_recipe(spec.name, self.setting.recipe, tuned)
         if wish.epochs_share < 1:
             recipe = recipe.with_share(wish.epochs_share)
@@ -116,6 +118,23 @@ class Needs:
             for role, needed in spec.needed(params).items()
         }
         return Node(spec, wish.model, wish.dropout, params, recipe, wish.seed, needs, wish.suite_role)
+
+    def _check_rate(self, method: str, params: Mapping[str, Any]) -> None:
+        """By convention ``noise_rate = None`` is the condition's own rate, and that must be known."""
+        if self.setting.noise_unknown and "noise_rate" in params and params["noise_rate"] is None:
+            raise KdbenchError(
+                f"method '{method}', parameter noise_rate: found none, and how many labels of '{self.suite.dataset}' "
+                "are wrong is not known, expected a number in [0, 1)",
+                "give it with --set noise_rate=0.2",
+            )
+
+    def _model(self, name: str) -> ModelSpec:
+        """A model that can be trained on the suite's images as the suite wants it."""
+        model, dataset = self.plugins.models.get(name), self.plugins.datasets.get(self.suite.dataset)
+        check_image_size(model, dataset.image_size, dataset.name)
+        if self.suite.pretrained:
+            check_pretrained(model)
+        return model
 
 
 def _check_finite(chain: tuple[tuple[str, str], ...]) -> None:

@@ -27,6 +27,8 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
         rise = recipe.warmup * steps
         return recipe.lr * ((step + 1) / (rise + 1) if step < rise else (steps - step) / (steps - rise))
     epoch = step * recipe.epochs // steps
+    if recipe.schedule == "exponential":
+        return float(recipe.lr * recipe.gamma**epoch)
     passed = sum(epoch >= milestone for milestone in recipe.milestones)
     return float(recipe.lr * recipe.gamma**passed)
 

@@ -10,8 +10,9 @@ from typing import Any
 from kdbench.errors import KdbenchError
 from kdbench.specs import Condition
 
-TUNABLE = ("lr", "weight_decay", "momentum", "nesterov")
-"""What a method may tune of a suite's recipe; batch size, data and checkpoint rule stay the suite's."""
+TUNABLE = ("lr", "weight_decay", "momentum", "nesterov", "schedule", "gamma")
+"""What a method may tune of a suite's recipe: how fast it learns, and how that falls. Epochs, batch size, data and
+checkpoint rule stay the suite's."""
 EXTENDED = ("epochs", "milestones")
 """What an ``extended`` table may set: a longer schedule than the suite grants, which the record tells."""
 _KEYS = ("suite", "dataset", "noise", "rate", "when", "params", "optimizer", "extended")

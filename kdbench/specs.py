@@ -6,7 +6,7 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -47,6 +47,20 @@ class Spec(BaseModel):
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:16]
 
 
+class GrowingSpec(Spec):
+    """A specification that gained fields after the first records: at their defaults they are left out of the canonical
+    JSON, so that the hashes of what does not use them hold."""
+
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        return {name: value for name, value in values.items()
+                if name not in self.later or getattr(self, name) != fields[name].default}  # fmt: skip
+
+
 class LabelNoise(Spec):
     """Label noise of a training set: which, how much, and from which seed, whatever the seed of the training."""
 
@@ -55,8 +69,10 @@ class LabelNoise(Spec):
     seed: int = 0
 
 
-class Recipe(Spec):
+class Recipe(GrowingSpec):
     """How a network is trained: one optimiser, on batches of one shuffled pass per epoch."""
+
+    later = ("optimizer",)
 
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
@@ -64,13 +80,15 @@ class Recipe(Spec):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["steps", "cosine", "one-cycle"] = "steps"
-    """``steps``: lr x gamma at each milestone epoch; ``cosine``: to 0; ``one-cycle``: linear up for the first
-    ``warmup`` share of training, linear down to 0."""
+    schedule: Literal["steps", "exponential", "cosine", "one-cycle"] = "steps"
+    """``steps``: lr x gamma at each milestone epoch; ``exponential``: lr x gamma after each epoch; ``cosine``: to 0;
+    ``one-cycle``: linear up for the first ``warmup`` share of training, linear down to 0."""
     milestones: tuple[int, ...] = ()
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    augmentation: Literal["none", "crop", "crop-flip"] = "crop-flip"
+    augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip", "resized-crop-flip-jitter"] = "crop-flip"
+    """``crop``: padded by 4 pixels; ``resized-crop``: of 8 to 100 % of the area, magnified to the whole, for
+    photographs; ``jitter``: brightness, contrast and saturation by up to .4, hue by .2."""
     padding_mode: Literal["reflect", "zeros"] = "reflect"
     drop_last: bool = False
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
@@ -90,14 +108,6 @@ class Recipe(Spec):
             raise ValueError(f"nesterov = true goes with optimizer = sgd, not with {self.optimizer}")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A field added after the first records is left out at its default, so that their hashes hold."""
-        values: dict[str, Any] = handler(self)
-        if self.optimizer == "sgd":
-            values.pop("optimizer", None)
-        return values
-
     def with_share(self, share: float) -> Recipe:
         """The same for a share of the epochs, at least one; milestones move with it."""
         epochs = max(1, round(share * self.epochs))
@@ -107,10 +117,15 @@ class Recipe(Spec):
         )
 
 
-class Condition(Spec):
+class Condition(GrowingSpec):
     """One training set of a suite: all of it or a stratified subset, with clean or noisy labels, and its recipe."""
 
+    later = ("noise_unknown",)
+
     noise: LabelNoise | None = None
+    noise_unknown: bool = False
+    """Whether the labels are wrong as they come, nobody knows how often: a method that needs the rate must be given
+    one."""
     train_size: Annotated[int, Field(ge=1)] | None = None
     subset_seed: int = 0
     recipe: Recipe
@@ -132,8 +147,10 @@ class TaskPlan(Spec):
     settings: dict[str, Any] = {}
 
 
-class Suite(Spec):
+class Suite(GrowingSpec):
     """A standard setting: data, networks, training conditions and tasks. Data, not code: a TOML file."""
+
+    later = ("pretrained",)
 
     name: Name
     version: int
@@ -147,6 +164,8 @@ class Suite(Spec):
     std: tuple[float, float, float] | None = None
     flip: bool = True
     """Whether a mirrored image is still one of its class: no for digits."""
+    pretrained: bool = False
+    """Whether all networks start from weights trained on ImageNet, which their models must have."""
     networks: dict[str, NetworkSpec] = {}
     conditions: dict[Name, Condition]
     tasks: dict[str, TaskPlan]
@@ -186,8 +205,10 @@ class Suite(Spec):
         return self.networks[role]
 
 
-class Training(Spec):
+class Training(GrowingSpec):
     """One node of the run graph: everything that decides what a trained network is. Its digest names the training."""
+
+    later = ("pretrained",)
 
     suite: str
     dataset: str
@@ -202,6 +223,8 @@ class Training(Spec):
     """SHA-256 of the files that define the network."""
     dropout: float = 0.0
     """Dropout rate of the network."""
+    pretrained: bool = False
+    """Whether the network starts from weights trained elsewhere: those that its model names."""
     mean: tuple[float, float, float] | None
     std: tuple[float, float, float] | None
     flip: bool

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench import augment
-from kdbench.batching import forward_batch, in_batches
+from kdbench.batching import check_statistics, forward_batch, held, in_batches, rows
 from kdbench.checkpoint import load_resume, save_arrays, save_checkpoint, save_resume, write_atomically
 from kdbench.context import Batch, Context, NetworkMaker, TrainSet
 from kdbench.errors import KdbenchError
@@ -68,6 +68,9 @@ def augmentation(recipe: Recipe, *, flip: bool, generator: torch.Generator) -> C
     """The recipe's augmentation of a batch, one draw per image."""
     if recipe.augmentation == "none":
         return lambda images: images
+    if recipe.augmentation.startswith("resized-crop"):
+        jitter = recipe.augmentation.endswith("jitter")
+        return lambda images: augment.photograph_view(images, generator, jitter=jitter, flip=flip)
     flips = flip and recipe.augmentation == "crop-flip"
     return lambda images: augment.crop_flip(images, generator, padding=4, mode=recipe.padding_mode, flip=flips)
 
@@ -183,8 +186,9 @@ class TrainingRun:
         build: Build | None,
     ) -> None:
         self.spec, self.method, self.recipe = spec, method, spec.recipe
-        self.data = dataclasses.replace(train, images=train.images.to(device), labels=train.labels.to(device))
+        self.data = dataclasses.replace(train, images=held(train.images, device), labels=train.labels.to(device))
         self.student = _on(student, device)
+        check_statistics(student, min(spec.recipe.batch_size, len(train.labels)))
         for role, network in {"student": self.student, **networks}.items():
             self._check_classes(role, network, device)
         torch.manual_seed(derive_seed(spec.seed, "setup"))
@@ -212,7 +216,7 @@ class TrainingRun:
         self.softmax: list[Tensor] = []
 
     def _check_classes(self, role: str, network: nn.Module, device: torch.device) -> None:
-        images, classes = as_float(self.data.images[:2]), self.data.num_classes
+        images, classes = as_float(self.data.images[:2].to(device)), self.data.num_classes
         with torch.no_grad(), frozen(network):
             found = network(images)
         if not isinstance(found, Tensor) or tuple(found.shape) != (len(images), classes):
@@ -282,7 +286,7 @@ class TrainingRun:
     def _batch(self, index: Tensor) -> Batch:
         with torch.no_grad():
             # Augmentations work row by row, convolutions pixel by pixel: each gets the layout it is fast in.
-            drawn = self.method.views(self.data.images[index].float().div_(255), self.ctx)
+            drawn = self.method.views(rows(self.data.images, index).float().div_(255), self.ctx)
             named = {"images": drawn} if isinstance(drawn, Tensor) else drawn
             views = {name: view.contiguous(memory_format=torch.channels_last) for name, view in named.items()}
         if "images" not in views:
@@ -294,7 +298,7 @@ class TrainingRun:
         images, device = self.data.images, self.ctx.device
 
         def logits(part: Tensor) -> Tensor:
-            found: Tensor = network(as_float(images[part]))
+            found: Tensor = network(as_float(rows(images, part)))
             return found.float()
 
         with torch.no_grad(), frozen(network), self._precision():

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import kdbench
+import kdbench.data
 from kdbench.checkpoint import load_checkpoint, save_checkpoint
 from kdbench.describe import describe_entry
 from kdbench.errors import KdbenchError
@@ -32,10 +33,12 @@ def loss(batch: kdbench.Batch, ctx: kdbench.Context, *, p: float = 0.0) -> Tenso
 
 
 def plugins_with(**needs: Any) -> Plugins:
-    """The built-in models, a method for the suite's own networks, and one method of each name with these needs."""
+    """The built-in models and data sets, a method for the suite's own networks, and one each with these needs."""
     plugins = Plugins(pluggy.PluginManager("kdbench"))
     for model in builtin_specs():
         plugins.models.add(model.name, model, "test")
+    for dataset in kdbench.data.builtin_specs():
+        plugins.datasets.add(dataset.name, dataset, "test")
     for name, needed in {"ce": (), **needs}.items():
         plugins.methods.add(name, kdbench.method(name, needs=needed)(loss), "test")
     return plugins

@@ -9,7 +9,15 @@ from kdbench.models.normalise import Normalisation, Normalize, PixelModel
 from kdbench.models.preact_resnet import PreActResNet, preact18, preact34, preact34_gjs
 from kdbench.models.resnet import ResNet, resnet18, resnet34, resnet50
 from kdbench.models.shufflenet import ShuffleNetV2, shufflenet_v2
-from kdbench.models.spec import ModelSpec, build, builtin_specs, check_dropout, create
+from kdbench.models.spec import (
+    ModelSpec,
+    build,
+    builtin_specs,
+    check_dropout,
+    check_image_size,
+    check_pretrained,
+    create,
+)
 from kdbench.models.wide_resnet import wide_resnet
 
 __all__ = [
@@ -24,6 +32,8 @@ __all__ = [
     "build",
     "builtin_specs",
     "check_dropout",
+    "check_image_size",
+    "check_pretrained",
     "create",
     "inception_resnet_v2",
     "preact18",

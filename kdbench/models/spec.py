@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -37,17 +37,20 @@ class ModelSpec:
     description: str
     """One line for ``kdbench list models``."""
     image_size: int = 32
-    """Side of the square input, in pixels."""
+    """Side of the square input that it was designed for, in pixels."""
+    smallest: int = 1
+    """The least side that it can make sense of; a suite with smaller images is refused when a run is planned."""
+    largest: int | None = None
+    """The greatest side that it was made for, None for any; likewise."""
 
 
 def builtin_specs() -> list[ModelSpec]:
     """The built-in networks, smallest first by family."""
-    specs = [
+    small = [
         ModelSpec(name, partial(wide_resnet, depth, widening), f"wide ResNet, depth {depth}, widening {widening}")
         for name, (depth, widening) in WIDE_RESNETS.items()
     ]
-    return [
-        *specs,
+    small += [
         ModelSpec("preact34-gjs", preact34_gjs, "thin PreActResNet-34 of the GJS experiments, widths 32/64/128"),
         ModelSpec("preact18", preact18, "PreActResNet-18, four stages of widths 64 to 512"),
         ModelSpec("preact34", preact34, "PreActResNet-34, four stages of widths 64 to 512"),
@@ -55,8 +58,15 @@ def builtin_specs() -> list[ModelSpec]:
         ModelSpec("resnet34", resnet34, "ResNet-34 with a 3x3 stem and no pooling"),
         ModelSpec("resnet50", resnet50, "ResNet-50 (bottlenecks) with a 3x3 stem and no pooling"),
         ModelSpec("shufflenet-v2", shufflenet_v2, "ShuffleNetV2 x1 with a 3x3 stem and no pooling"),
-        ModelSpec("resnet50-imagenet", resnet50_imagenet, "ResNet-50 with the 7x7 stem, torchvision's", image_size=224),
-        ModelSpec("inception-resnet-v2", inception_resnet_v2, "Inception-ResNet-v2, timm's", image_size=299),
+    ]
+    # Their first stage works at full resolution, at 224x224 on fifty times the pixels they were made for.
+    small = [replace(spec, smallest=8, largest=96) for spec in small]
+    return [
+        *small,
+        ModelSpec(
+            "resnet50-imagenet", resnet50_imagenet, "ResNet-50 with the 7x7 stem, torchvision's", 224, smallest=64
+        ),
+        ModelSpec("inception-resnet-v2", inception_resnet_v2, "Inception-ResNet-v2, timm's", 299, smallest=75),
     ]
 
 
@@ -114,11 +124,7 @@ def build(
     if dropout > 0.0:
         options["dropout"] = dropout
     if pretrained:
-        if not _accepts(spec.build, "pretrained"):
-            raise KdbenchError(
-                f"model '{spec.name}' found pretrained=True, but its builder has no pretrained weights",
-                "use pretrained=False or a model that has them, such as resnet50-imagenet",
-            )
+        check_pretrained(spec)
         options["pretrained"] = True
     with torch.random.fork_rng(devices=[]):
         # The CPU's generator alone: torch.manual_seed would reseed the CUDA devices too, and nothing would undo that.
@@ -141,6 +147,26 @@ def check_dropout(spec: ModelSpec, dropout: float) -> None:
             f"model '{spec.name}' found dropout={dropout}, but its builder takes no dropout",
             "use dropout=0 or a model that has it, such as wrn-16-2",
         )
+
+
+def check_pretrained(spec: ModelSpec) -> None:
+    """Raise ``KdbenchError`` for a builder without pretrained weights."""
+    if not _accepts(spec.build, "pretrained"):
+        raise KdbenchError(
+            f"model '{spec.name}' found pretrained=True, but its builder has no pretrained weights",
+            "use pretrained=False or a model that has them, such as resnet50-imagenet",
+        )
+
+
+def check_image_size(spec: ModelSpec, size: int, dataset: str) -> None:
+    """Raise ``KdbenchError`` where images of ``size`` x ``size`` pixels are too small or too large for the network."""
+    if spec.smallest <= size and (spec.largest is None or size <= spec.largest):
+        return
+    wanted = f"{spec.smallest} or more" if spec.largest is None else f"{spec.smallest} to {spec.largest}"
+    raise KdbenchError(
+        f"model '{spec.name}' takes images of {wanted} pixels a side, those of '{dataset}' have {size}",
+        f"choose a model for them; '{spec.name}' was designed for {spec.image_size}",
+    )
 
 
 def _accepts(function: Callable[..., Any], name: str) -> bool:

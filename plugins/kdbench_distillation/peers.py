@@ -28,6 +28,9 @@ class Peers(kdbench.Method):
     def __init__(self, *, peer: PeerModel = "", evaluate: Evaluated = "student") -> None:
         self.peer_model, self.evaluate = peer or None, evaluate
 
+    def architectures(self) -> list[str]:
+        return [self.peer_model] if self.peer_model else []
+
     def setup(self, ctx: kdbench.Context) -> None:
         self.peer: nn.Module = ctx.new_network("peer", model=self.peer_model)
 
