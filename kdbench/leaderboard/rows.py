@@ -20,6 +20,10 @@ KEY_LENGTH = 48
 """Longest readable part of a key."""
 
 
+HASHED = re.compile(r"(^|-)[0-9a-f]{8}$")
+"""How a key with a hash ends."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """The runs of a row."""
@@ -135,7 +139,7 @@ def twins(made: Sequence[Entry]) -> Iterator[str]:
 
 def file_key(name: str, params: Mapping[str, Any] | None = None) -> str:
     """Lower-case letters, digits and hyphens, for files and addresses. The same for the same name and parameters
-    whatever else is there; a name that is not such a key itself ends in a hash.
+    whatever else is there; a name that is not such a key itself, or looks like one with a hash, ends in a hash.
 
     >>> file_key("label-smoothing")
     'label-smoothing'
@@ -143,7 +147,7 @@ def file_key(name: str, params: Mapping[str, Any] | None = None) -> str:
     'kd-b30f7ee9'
     """
     readable = re.sub(r"[^a-z0-9]+", "-", name[: 4 * KEY_LENGTH].lower()).strip("-")[:KEY_LENGTH].strip("-")
-    if readable == name and not params:
+    if name and readable == name and not params and not HASHED.search(name):
         return readable
     content = json.dumps([name, params or {}], sort_keys=True)
     return "-".join(filter(None, [readable, hashlib.sha256(content.encode()).hexdigest()[:8]]))

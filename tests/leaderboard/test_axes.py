@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdbench import comparison
+from kdbench.leaderboard import read_records
+from kdbench.leaderboard.axes import Column, columns, results, sample
+from kdbench.leaderboard.board import Evidence
+from kdbench.specs import Suite, TaskPlan
+from kdbench.suites import builtin_suites, load_suite
+from tests.leaderboard.evidence import Made, digits, make
+
+
+def read(folder: Path, *made: Made) -> list[Evidence]:
+    for one in made:
+        one.publish(folder)
+    return sorted(read_records(folder)[0], key=lambda one: one.record.spec.seed)
+
+
+def by_title(suite: Suite, runs: list[Evidence]) -> dict[str, Column]:
+    return {column.axis.title: column for column in columns(suite, runs)}
+
+
+def test_the_axes_of_a_suite_are_its_tasks_headlines(tmp_path: Path) -> None:
+    found = by_title(digits(), read(tmp_path, make()))
+    assert list(found) == ["clean", "OOD", "ECE", "PGD-20", "mCA", "transfer", "noisy sym-40", "ECE sym-40"]
+    assert found["PGD-20"].axis.setting == {"variant": "pgd-std", "steps": 20, "rule": "worst"}
+    assert found["OOD"].axis.setting == {"dataset": "digits-fonts"}
+    assert found["transfer"].axis.setting == {"source": "teacher"}
+    assert [title for title, column in found.items() if not column.axis.higher_is_better] == ["ECE", "ECE sym-40"]
+    assert len({column.axis.key for column in found.values()}) == 8
+
+
+@pytest.mark.parametrize("path", builtin_suites(), ids=lambda path: path.stem)
+def test_every_suite_has_axes_with_titles_of_their_own(path: Path) -> None:
+    found = columns(load_suite(path.stem), [])
+    titles = [column.axis.title for column in found]
+    assert len(titles) == len(set(titles)) >= 2
+
+
+def test_a_planned_task_that_nobody_measured_is_an_axis_all_the_same(tmp_path: Path) -> None:
+    found = by_title(digits(), read(tmp_path, make(tasks=["clean"])))
+    assert "PGD-20" in found
+
+
+def test_a_task_that_is_not_installed_is_its_first_score_and_unpaired(tmp_path: Path) -> None:
+    suite = digits().model_copy(update={"tasks": {"clean": TaskPlan(), "foreign": TaskPlan()}})
+    runs = read(tmp_path, make(suite=suite, versions={"foreign": 3}))
+    found = by_title(suite, runs)
+    assert list(found) == ["clean", "foreign", "foreign sym-40"]
+    score = found["foreign"].score(runs[0])
+    assert score is not None
+    assert results(found.values(), runs[0]).keys() == {"clean/clean"}
+    one, doubtful = sample(found["foreign"], [score], [None])
+    assert (comparison.estimate(one).basis, doubtful) == ("score", False)
+
+
+def test_settings_that_a_task_no_longer_understands_leave_the_first_score(tmp_path: Path) -> None:
+    for settings in ({"bins": []}, {"unheard": 1}):
+        suite = digits().model_copy(update={"tasks": {"calibration": TaskPlan(settings=settings)}})
+        runs = read(tmp_path, make(suite=suite))
+        [column, _] = columns(suite, runs)
+        assert (column.axis.title, column.axis.metric) == ("calibration", "ece")
+
+
+def test_per_example_results_are_those_behind_the_score(tmp_path: Path) -> None:
+    made = make()
+    [run] = read(tmp_path, made)
+    found = columns(digits(), [run])
+    behind = results(found, run)
+    assert behind.keys() == {column.axis.key for column in found}
+    for column in found:
+        score = column.score(run)
+        assert score is not None
+        one, doubtful = sample(column, [score], [behind[column.axis.key]])
+        assert not doubtful
+        assert one.values[0] == pytest.approx(score.value, abs=1e-6)
+        assert comparison.estimate(one).basis == "examples"
+    cells = [
+        values for name, values in made.predictions.items() if name.startswith("clean/corruption/") and "-" in name
+    ]
+    assert len(cells) == 95
+    np.testing.assert_allclose(behind["clean/corruption"].values, np.mean(cells, axis=0))
+    assert behind["clean/pgd"].examples != behind["clean/clean"].examples == "all"
+
+
+def test_results_that_do_not_give_the_score_do_not_count(tmp_path: Path) -> None:
+    made = make(tasks=["clean"])
+    score = made.record.scores[0]
+    off = score.model_copy(update={"value": score.value - 0.01})
+    [run] = read(tmp_path, made.changed(scores=[off, *made.record.scores[1:]]))
+    [column] = [column for column in columns(digits(), [run]) if column.axis.title == "clean"]
+    one, doubtful = sample(column, [off], [results([column], run)["clean/clean"]])
+    assert doubtful
+    assert one.deviations is None
+
+
+def test_seeds_on_other_images_are_not_averaged_image_by_image(tmp_path: Path) -> None:
+    runs = read(tmp_path, make(seed=0), make(seed=1))
+    column = by_title(digits(), runs)["PGD-20"]
+    behind = [results([column], run)["clean/pgd"] for run in runs]
+    behind[1] = dataclasses.replace(behind[1], examples="others")
+    scores = [score for run in runs if (score := column.score(run)) is not None]
+    one, _ = sample(column, scores, behind)
+    assert one.deviations is None
+    assert len(one.values) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("clean/clean/correct", np.ones(499, dtype=bool)),
+        ("clean/clean/correct", np.ones(500, dtype=np.int64)),
+        ("clean/clean/correct", np.ones((500, 1), dtype=bool)),
+        ("clean/calibration/confidence", np.full(500, np.nan, dtype=np.float32)),
+        ("clean/calibration/confidence", np.full(500, 7, dtype=np.float32)),
+        ("clean/calibration/confidence", np.ones(500, dtype=np.int64)),
+    ],
+)
+def test_arrays_that_cannot_be_are_not_used(tmp_path: Path, name: str, array: np.ndarray) -> None:
+    [run] = read(tmp_path, make(tasks=["clean", "calibration"], conditions=["clean"]))
+    assert run.predictions is not None
+    broken = dataclasses.replace(run, predictions={**run.predictions, name: array})
+    task = name.split("/")[1]
+    assert f"clean/{task}" not in results(columns(digits(), [run]), broken)
+    assert f"clean/{task}" in results(columns(digits(), [run]), run)

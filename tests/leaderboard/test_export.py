@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import kdbench
+from kdbench.errors import KdbenchError
+from kdbench.leaderboard import load, save
+from kdbench.leaderboard.export import COLUMNS
+from tests.leaderboard.evidence import Made, make
+
+
+def table(folder: Path, *made: Made) -> pd.DataFrame:
+    for one in made:
+        one.publish(folder)
+    return load(folder)
+
+
+def test_every_score_is_a_row(tmp_path: Path) -> None:
+    made = make("kd", seed=3, params={"temperature": 8}, flagged=True)
+    frame = table(tmp_path, made)
+    assert list(frame.columns) == list(COLUMNS)
+    assert len(frame) == len(made.record.scores)
+    found = frame[(frame.task == "pgd") & (frame.metric == "robust_accuracy")]
+    worst = found[
+        [json.loads(setting) == {"variant": "pgd-std", "steps": 20, "rule": "worst"} for setting in found.setting]
+    ]
+    [row] = worst.to_dict("records")
+    [score] = made.record.select("pgd", "robust_accuracy", variant="pgd-std", steps=20, rule="worst")
+    assert (row["value"], row["ci_low"], row["ci_high"], row["n"]) == (
+        score.value,
+        score.ci_low,
+        score.ci_high,
+        score.n,
+    )
+    assert (row["suite"], row["method"], row["seed"], row["task_version"]) == ("digits", "kd", 3, 2)
+    assert json.loads(row["params"]) == {"temperature": 8}
+    assert row["flagged"]
+    assert set(frame[frame.flagged].task) == {"pgd"}
+
+
+def test_what_is_not_ranked_says_why(tmp_path: Path) -> None:
+    frame = table(tmp_path, make("a", tasks=["pgd"]), make("b", tasks=["pgd"], versions={"pgd": 1}))
+    assert set(frame[frame.apart == ""].method) == {"a"}
+    assert set(frame[frame.method == "b"].apart) == {"version 1 of task pgd; here it is 2"}
+
+
+def test_one_file_and_none(tmp_path: Path) -> None:
+    path = make().publish(tmp_path)
+    assert len(load(path)) == len(load(tmp_path))
+    assert list(load(Path(tmp_path / "digits/ce").parent).run_id.unique()) == [path.stem]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert list(load(empty).columns) == list(COLUMNS)
+    (empty / "x.json").write_text("{}")
+    with pytest.raises(KdbenchError, match="no record"):
+        load(empty / "x.json")
+    with pytest.raises(KdbenchError, match="no folder"):
+        load(tmp_path / "nowhere")
+
+
+def test_csv_comes_back_as_it_was(tmp_path: Path) -> None:
+    frame = table(tmp_path / "r", make("a"), make("b", failed="x"))
+    save(frame, tmp_path / "out/x.csv")
+    back = pd.read_csv(tmp_path / "out/x.csv", dtype=dict(COLUMNS), keep_default_na=False)
+    pd.testing.assert_frame_equal(back, frame)
+
+
+def test_parquet_comes_back_as_it_was(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="the extra 'parquet' is not installed")
+    frame = table(tmp_path / "r", make("a", tasks=["clean"]))
+    save(frame, tmp_path / "x.parquet")
+    back = pd.read_parquet(tmp_path / "x.parquet")
+    pd.testing.assert_frame_equal(back.astype(dict(COLUMNS)), frame)
+    assert back.value.dtype == np.float64
+
+
+def test_no_cell_is_a_formula(tmp_path: Path) -> None:
+    frame = table(tmp_path / "r", make("=HYPERLINK(1)", tasks=["clean"]))
+    save(frame, tmp_path / "x.csv")
+    assert set(pd.read_csv(tmp_path / "x.csv").method) == {"'=HYPERLINK(1)"}
+    assert set(frame.method) == {"=HYPERLINK(1)"}
+
+
+def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = table(tmp_path / "r", make("a", tasks=["clean"]))
+    with pytest.raises(KdbenchError, match="ends in '.xlsx'"):
+        save(frame, tmp_path / "x.xlsx")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(KdbenchError, match="pyarrow"):
+        save(frame, tmp_path / "x.parquet")
+    assert not (tmp_path / "x.parquet").exists()
+
+
+def test_it_is_public() -> None:
+    assert kdbench.leaderboard.load is load
