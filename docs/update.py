@@ -1,5 +1,6 @@
-"""Rewrite the tables of README.md and docs/benchmarks.md from leaderboards/records and docs/benchmarks.json, and
-docs/methods.md from the registry and docs/methods.json.
+"""Rewrite leaderboards/schema.json from the record model, leaderboards/index.json and the tables of README.md and
+docs/benchmarks.md from leaderboards/records and docs/benchmarks.json, and docs/methods.md from the registry and
+docs/methods.json.
 
 python docs/update.py
 """
@@ -7,6 +8,7 @@ python docs/update.py
 from __future__ import annotations
 
 import json
+import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,63 +17,57 @@ from typing import Any
 from methods_page import methods_page, table
 
 from kdbench.console import FLAG
-from kdbench.records import Record, Score, read_record
+from kdbench.leaderboard import Boards, Cell, rank, write_index, write_schema
+from kdbench.records import Record, read_record
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "leaderboards/records"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
-COLUMNS: dict[str, tuple[str, str, str, dict[str, str | int]]] = {
-    "clean": ("clean", "clean", "accuracy", {}),
-    "OOD": ("clean", "ood", "accuracy", {}),
-    "PGD-20": ("clean", "pgd", "robust_accuracy", {"variant": "pgd-std", "steps": 20, "rule": "worst"}),
-    "mCA": ("clean", "corruption", "mca", {}),
-    "transfer": ("clean", "transfer", "accuracy", {"source": "teacher"}),
-    "ECE": ("clean", "calibration", "ece", {}),
-    "noisy 40 %": ("sym-40", "noisy_label", "accuracy", {}),
-    "noisy ECE": ("sym-40", "calibration", "ece", {}),
-}
-"""Heading to condition, task, metric and setting."""
+SUITE = "cifar10-lite"
 
 
-def load_records(suite: str) -> list[Record]:
-    """The finished records of a suite, by method and seed."""
-    records = [read_record(path) for path in (RECORDS / suite).glob("*/*.json")]
-    return sorted(records, key=lambda record: (record.spec.method, record.spec.seed))
+def load_records() -> list[Record]:
+    """The finished records behind the tables, by method and seed."""
+    records = [read_record(path) for path in (RECORDS / SUITE).glob("*/*.json")]
+    done = [record for record in records if record.status == "finished"]
+    return sorted(done, key=lambda record: (record.spec.method, record.spec.seed))
 
 
-def find(record: Record, column: str) -> Score:
-    """The one score behind a column of the table."""
-    condition, task, metric, setting = COLUMNS[column]
-    [score] = [score for score in record.select(task, metric, **setting) if score.condition == condition]
-    return score
+def cell(found: Cell | None) -> str:
+    """Percent with the 95 % interval, bold where nobody is better, and the sign of a flagged score."""
+    if found is None:
+        return "-"
+    value = f"{100 * found.value:.1f}"
+    interval = f"({100 * found.ci_low:.1f}-{100 * found.ci_high:.1f})"
+    return " ".join(filter(None, (f"**{value}**" if found.best else value, interval, FLAG if found.flags else "")))
 
 
-def cell(record: Record, score: Score) -> str:
-    """Percent with the 95 % interval, and the sign of a flagged score."""
-    flag = f" {FLAG}" if record.flags(score) else ""
-    return f"{100 * score.value:.1f} ({100 * score.ci_low:.1f}-{100 * score.ci_high:.1f}){flag}"
-
-
-def results() -> str:
-    """The README's table: one row a record."""
-    records = load_records("cifar10-lite")
-    if not records:
-        return "No records of suite `cifar10-lite` yet."
-    counts = {column: find(records[0], column).n for column in COLUMNS}
+def results(boards: Boards) -> str:
+    """The README's table: the suite's leaderboard."""
+    board = next((board for board in boards.boards if board.suite == SUITE), None)
+    if board is None:
+        return "No records of `cifar10-lite` yet."
     rows = [
-        [f"`{record.spec.method}`", *(cell(record, find(record, column)) for column in COLUMNS)] for record in records
+        [
+            f"`{row.title}`",
+            "-" if row.mean_rank is None else f"{row.mean_rank:.1f}",
+            str(len(row.runs)),
+            *(cell(row.cells.get(axis.key)) for axis in board.axes),
+        ]
+        for row in board.rows
     ]
-    machine = records[0].provenance
-    seeds = ", ".join(map(str, sorted({record.spec.seed for record in records})))
-    ood = find(records[0], "OOD").setting["dataset"]
-    n = ", ".join(f"{column} {count:,}" for column, count in counts.items())
-    words = f"""Suite `cifar10-lite`, seed {seeds}, percent with 95 % intervals over test images;
-n: {n}. OOD is `{ood}`, corruptions are {records[0].spec.corruption_images}, PGD is `pgd-std`, transfer is from the
-teacher; lower ECE is better; {FLAG} marks scores that a
-reliability check in the record makes doubtful. One seed says nothing of the spread between seeds. Measured on
-{machine.device_name}, {machine.threads} threads, torch {machine.torch}; the records are in `leaderboards/records/`."""
-    return f"{table(['method', *COLUMNS], rows)}\n\n{textwrap.fill(' '.join(words.split()), 120)}"
+    machines = sorted({one.record.provenance.device_name for row in board.rows for one in row.runs})
+    n = {axis.title: max(row.cells[axis.key].n for row in board.rows if axis.key in row.cells) for axis in board.axes}
+    counts = ", ".join(f"{title} {count:,}" for title, count in n.items())
+    lower = ", ".join(axis.title for axis in board.axes if not axis.higher_is_better)
+    words = f"""Suite `{board.suite}`: percent, mean over seeds, with 95 % intervals over seeds and test images (over
+test images alone with one seed); n: {counts}. {lower}: lower is better. Bold: no method is significantly better (paired,
+5 % over all pairs of a column); {FLAG} marks scores that a reliability check makes doubtful. The rank is the mean over
+columns.
+{" ".join(board.notes)} Measured on {", ".join(machines)}; the records are in `leaderboards/records/`."""
+    headings = ["method", "rank", "seeds", *(axis.title for axis in board.axes)]
+    return f"{table(headings, rows)}\n\n{textwrap.fill(' '.join(words.split()), 120)}"
 
 
 def benchmarks() -> str:
@@ -128,26 +124,41 @@ def at_size(found: Mapping[str, float] | None) -> str:
 
 
 def durations() -> str:
-    """How long each record took, part by part."""
-    records = load_records("cifar10-lite")
+    """How long a run of each method took, part by part: the mean over its records."""
+    records = load_records()
     if not records:
-        return ""
-    own = [spent_alone(record) for record in records]
-    shared = [{f"train {role}": network.seconds for role, network in r.hashes.networks.items()} for r in records]
+        return f"## A run, part by part\n\nNo records of `{SUITE}` yet."
+    by_method: dict[str, list[Record]] = {}
+    for record in records:
+        by_method.setdefault(record.spec.method, []).append(record)
+    own = [mean_of([spent_alone(record) for record in same]) for same in by_method.values()]
+    shared = [
+        mean_of([{f"train {role}": network.seconds for role, network in r.hashes.networks.items()} for r in same])
+        for same in by_method.values()
+    ]
+    peaks = [max(record.provenance.peak_memory_bytes for record in same) for same in by_method.values()]
     rows = [
         *seconds_rows(own),
         ["**together**", *(f"**{sum(part.values()):.1f}**" for part in own)],
         *seconds_rows(shared),
-        ["peak memory", *(f"{record.provenance.peak_memory_bytes / 2**30:.2f} GiB" for record in records)],
+        ["peak memory", *(f"{peak / 2**30:.2f} GiB" for peak in peaks)],
+        ["runs", *(str(len(same)) for same in by_method.values())],
     ]
     machine, precision = records[0].provenance, records[0].hashes.students["clean"].precision
     return f"""## A run, part by part
 
-Seconds of wall time from the records of suite `cifar10-lite`, n = 1 run each, on {machine.device_name},
-{machine.threads} threads, {machine.device}, torch {machine.torch}, training in {precision}. The networks below the sum
-(teacher, reference student) are the suite's: they are trained once for all methods and seeds that need them.
+Seconds of wall time from the records of suite `{SUITE}`, the mean over the runs of a method, on {machine.device_name},
+{machine.threads} threads, {machine.device}, torch {machine.torch}, training in {precision}; other work went on beside
+some of them. The networks below the sum (teacher, reference student) are the suite's: they are trained once for all
+methods and seeds that need them.
 
-{table(["part", *(f"`{record.spec.method}`" for record in records)], rows)}"""
+{table(["part", *(f"`{method}`" for method in by_method)], rows)}"""
+
+
+def mean_of(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Part to its mean over the runs that have it."""
+    parts = dict.fromkeys(part for run in runs for part in run)
+    return {part: statistics.fmean(run[part] for run in runs if part in run) for part in parts}
 
 
 def spent_alone(record: Record) -> dict[str, float]:
@@ -168,10 +179,12 @@ def readme() -> str:
     """README.md with its table as the records have it."""
     text = (ROOT / "README.md").read_text()
     before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{results()}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n{results(rank(RECORDS))}\n{END}{rest.split(END)[1]}"
 
 
 if __name__ == "__main__":
+    write_schema(RECORDS.parent / "schema.json")
+    write_index(RECORDS, RECORDS.parent / "index.json")
     (ROOT / "README.md").write_text(readme())
     (ROOT / "docs/benchmarks.md").write_text(benchmarks())
     (ROOT / "docs/methods.md").write_text(methods_page())
