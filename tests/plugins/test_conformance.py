@@ -87,13 +87,14 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def test_every_first_party_method_is_among_the_cases() -> None:
-    methods = load_plugins().methods
-    ours = {name for name in methods.names() if methods.origin(name).startswith("kdbench ")}
-    assert {name for name, _ in CASES} == ours
+def with_the_rest(cases: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """The cases, and the defaults of every first-party method that is in none of them: nobody need add it here."""
+    methods, listed = load_plugins().methods, {name for name, _ in cases}
+    ours = (name for name in methods.names() if methods.origin(name).startswith("kdbench "))
+    return [*cases, *((name, {}) for name in ours if name not in listed)]
 
 
-@pytest.mark.parametrize(("name", "params"), CASES, ids=str)
+@pytest.mark.parametrize(("name", "params"), with_the_rest(CASES), ids=str)
 def test_first_party_methods_conform(name: str, params: dict[str, Any]) -> None:
     check_method(load_plugins().methods.get(name), params=params)
 
