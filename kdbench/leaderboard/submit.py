@@ -68,10 +68,12 @@ def submit(path: Path, folder: Path = DEFAULT) -> Submission:
     return Submission(target, written, _title(record), _body(record))
 
 
-def reproduce(record: Record) -> str:
-    """The command that trains and measures the same again."""
+def reproduce(record: Record, *others: Record) -> str:
+    """The command that trains and measures the same again; ``others`` are the same at other seeds."""
     spec = record.spec
-    words = ["kdbench", "run", "--method", spec.method, "--suite", spec.suite.name, "--seed", str(spec.seed)]
+    words = ["kdbench", "run", "--method", spec.method, "--suite", spec.suite.name]
+    for seed in dict.fromkeys(each.spec.seed for each in (record, *others)):
+        words += ["--seed", str(seed)]
     for name, value in record.params_passed.items():
         words += ["--set", f"{name}={value if _is_plain(value) else json.dumps(value)}"]
     if spec.params.keys() != spec.suite.conditions.keys():
@@ -79,8 +81,9 @@ def reproduce(record: Record) -> str:
     if spec.tasks.keys() != spec.suite.tasks.keys():
         words += ["--tasks", ",".join(spec.tasks)]
     attack = spec.suite.tasks.get("attack")
-    for name in attack.settings.get("attacks", ()) if attack and "attack" in spec.tasks else ():
-        words += ["--attack", name]
+    attacks = attack.settings.get("attacks") if attack and "attack" in spec.tasks else None
+    for name in attacks if isinstance(attacks, list) else ():  # a stranger's suite may have anything there
+        words += ["--attack", str(name)]
     return shlex.join(words)
 
 
