@@ -62,10 +62,10 @@ def results(boards: Boards) -> str:
     counts = ", ".join(f"{title} {count:,}" for title, count in n.items())
     lower = ", ".join(axis.title for axis in board.axes if not axis.higher_is_better)
     words = f"""Suite `{board.suite}`: percent, mean over seeds, with 95 % intervals over seeds and test images (over
-test images alone with one seed); n: {counts}. {lower}: lower is better. Bold: no method is significantly better (paired,
-5 % over all pairs of a column); {FLAG} marks scores that a reliability check makes doubtful. The rank is the mean over
-columns.
-{" ".join(board.notes)} Measured on {", ".join(machines)}; the records are in `leaderboards/records/`."""
+test images alone with one seed); n: {counts}. {lower}: lower is better. Bold: no method is significantly better
+(paired, 5 % over all pairs of a column); {FLAG} marks scores that a reliability check makes doubtful. The rank is the
+mean over columns. {" ".join(board.notes)} Measured on {", ".join(machines)}; the records are in
+`leaderboards/records/`."""
     headings = ["method", "rank", "seeds", *(axis.title for axis in board.axes)]
     return f"{table(headings, rows)}\n\n{textwrap.fill(' '.join(words.split()), 120)}"
 
