@@ -168,8 +168,10 @@ def processor_time(records: Sequence[Record]) -> str:
     ]
     return f"""## A run
 
-Processor seconds of a whole run of suite `{SUITE}`, on {machine(records[0])}. The machine had other work beside these
-runs, so that their wall times tell nothing. The run that comes first also trains the suite's own networks.
+Processor seconds of a whole run of suite `{SUITE}`, on
+{machine(records[0])}.
+The machine had other work beside these runs, so that their wall times tell nothing. The run that comes first also
+trains the suite's own networks.
 
 {table(["method", "mean", "range", "runs"], rows)}"""
 
