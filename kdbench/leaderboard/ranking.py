@@ -25,6 +25,9 @@ from kdbench.records import Record, Score
 
 Bools = NDArray[np.bool_]
 
+MOST_NAMED = 5
+"""Runs that a note names."""
+
 
 def rank(folder: Path | str) -> Boards:
     """Read a folder of records and rank every suite in it."""
@@ -70,12 +73,20 @@ def _board(group: Group, apart: Sequence[Apart]) -> Board:
         why=suite.why,
         version=suite.version,
         tasks=group.tasks,
-        notes=tuple(_notes(group, made, doubts)),
+        notes=(*_notes(group, made, doubts), *_silent(axes, pairs)),
         axes=tuple(column.axis for column in axes),
         rows=tuple(row(made[place], cells[place], mean_ranks[place]) for place in order),
         pairs={key: _ordered(one, order) for key, one in pairs.items()},
         apart=(*group.apart, *others, *apart),
     )
+
+
+def _silent(axes: Sequence[Column], pairs: Mapping[str, Pairs]) -> Iterable[str]:
+    """Axes that decide nothing: first place there is no merit."""
+    for column in axes:
+        one = pairs[column.axis.key]
+        if not one.significant.any() and (~np.isnan(np.diag(one.value))).sum() > 1:
+            yield f"{column.axis.title}: no two methods differ significantly, so that its first place says nothing."
 
 
 def _samples(
@@ -186,6 +197,7 @@ def _ordered(pairs: Pairs, order: Sequence[int]) -> Pairs:
 
 def _notes(group: Group, made: Sequence[Entry], doubts: Sequence[str]) -> Iterable[str]:
     """What a reader must know before believing a number."""
+    yield "The order is by mean rank, whose differences are not tested."
     if not group.installed:
         yield "This suite is not installed here as these records have it: they say themselves what it is."
     seeds = [len(entry.runs) for entry in made if entry.runs]
@@ -205,8 +217,17 @@ def _notes(group: Group, made: Sequence[Entry], doubts: Sequence[str]) -> Iterab
     images = {run.record.spec.corruption_images for run in group.runs}
     yield f"Corrupted images: {', '.join(sorted(images))}."
     yield from twins(made)
-    without = [run for run in group.runs if run.predictions is None and run.record.status == "finished"]
-    for run in without:
-        reason = next((note for note in run.notes if note.startswith("predictions.npz")), "no predictions.npz")
-        yield f"Run {run.record.run_id} of {plain(run.record.spec.method)} is compared by its scores alone: {reason}."
+    yield from _without_predictions(group.runs)
     yield from doubts
+
+
+def _without_predictions(runs: Sequence[Evidence]) -> Iterable[str]:
+    """Runs that are compared by their scores' intervals, by what is the matter."""
+    reasons: dict[str, list[str]] = {}
+    for run in runs:
+        if run.predictions is None and run.record.status == "finished":
+            reason = next((note for note in run.notes if note.startswith("predictions.npz")), "no predictions.npz")
+            reasons.setdefault(reason, []).append(f"{run.record.run_id} of {plain(run.record.spec.method, 60)}")
+    for reason, named in reasons.items():
+        more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        yield f"Compared by their scores alone, as {reason}: run {', '.join(named[:MOST_NAMED])}{more}."

@@ -67,6 +67,12 @@ def test_lower_is_better_where_a_task_says_so(tmp_path: Path) -> None:
     assert (cells["calibrated"].rank, cells["not"].rank) == (1, 2)
 
 
+def test_an_axis_that_decides_nothing_is_named(tmp_path: Path) -> None:
+    found = board(tmp_path, make("a", skill=0, tasks=FEW), make("b", skill=0, tasks=FEW), make("c", tasks=["clean"]))
+    assert "PGD-20: no two methods differ significantly, so that its first place says nothing." in found.notes
+    assert not any(note.startswith("clean:") for note in found.notes)
+
+
 def test_mean_rank_is_only_for_those_with_every_axis(tmp_path: Path) -> None:
     found = board(tmp_path, make("whole"), make("part", skill=3, tasks=FEW), make("clean-only", conditions=["clean"]))
     assert found.rows[0].method == "whole"
