@@ -89,9 +89,18 @@ def _same_suite(found: Suite, ours: Suite) -> Iterator[Finding]:
             yield ("spec", "suite", "tasks", name), text, "error"
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_DIGEST = re.compile(r"[0-9a-f]{16}")
+
+
 def specification(case: Case) -> Iterator[Finding]:
     """The parts of the specification belong together."""
     spec = case.record.spec
+    if not _NAME.fullmatch(spec.method):
+        yield ("spec", "method"), "is no name of a folder: letters, digits, '.', '_' and '-'", "error"
+    for name, digest in spec.trainings.items():
+        if not _DIGEST.fullmatch(digest):
+            yield ("spec", "trainings", name), f"{digest!r} is no digest of a training", "error"
     for condition in spec.params:
         if condition not in spec.suite.conditions:
             yield ("spec", "params", condition), f"the suite has no condition '{condition}'", "error"

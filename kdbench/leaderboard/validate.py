@@ -156,11 +156,12 @@ class _Evidence:
         """What is wrong with the files; afterwards the attributes hold what could be read."""
         for name in dict.fromkeys((*PUBLISHED, *self._hashes)):
             where: Where = ("hashes", "evidence", name)
+            if Path(name).name != name or "\0" in name:
+                yield where, "is no file name", "error"
+                continue
             file = beside(self._path, name)
             if name not in self._hashes:
                 yield where[:2], f"the hash of {name} is missing", "error"
-            elif Path(name).name != name:
-                yield where, "is no file name", "error"
             elif not file.is_file():
                 if name in PUBLISHED:
                     yield where, f"{file.name} is not beside the record", "error"

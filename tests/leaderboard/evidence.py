@@ -164,7 +164,11 @@ def make(
         method_source=source,
         params=resolved,
         recipes={condition: setting.condition(condition).recipe for condition in conditions},
-        trainings={f"{condition}/student": digest(f"{method}{condition}{seed}")[:16] for condition in conditions},
+        trainings={
+            f"{condition}/{role}": digest(name)[:16]
+            for condition in conditions
+            for role, name in (("student", f"{method}{condition}{seed}"), ("teacher", "teacher"))
+        },
         seed=seed,
         tasks=dict(sorted({**today, **dict(versions or {})}.items())),
         datasets=dict(datasets or {"digits": digest("digits"), "digits-fonts": digest("digits-fonts")}),
@@ -193,7 +197,11 @@ def make(
             },
             students={name: network(f"{method}{name}{seed}") for name in done},
             networks={f"{name}/teacher": network("teacher") for name in done},
-            subsets={task: digest(task) for task in ("corruption", "pgd", "transfer") if task in names},
+            subsets={
+                name.split("/")[1]: hashlib.sha256(array.astype("<i8").tobytes()).hexdigest()
+                for name, array in student.predictions.items()
+                if name.endswith("/index")
+            },
             evidence={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         ),
     )  # fmt: skip
@@ -374,7 +382,7 @@ class Student:
         for role in ("teacher", "reference"):
             better = int((robust[role] & ~robust["self"]).sum())
             limit = 1.96 * better**0.5 / N_SUBSET
-            self.check(task, "transfer", -better / N_SUBSET, limit, n=N_SUBSET, flags=["pgd"])
+            self.check(task, "transfer", -better / N_SUBSET, limit, n=N_SUBSET, flags=["transfer", "pgd"])
 
 
 def many(count: int, *, seeds: int = 1, **options: Any) -> Iterator[Made]:

@@ -1,0 +1,161 @@
+"""The commands as a user calls them, in this process."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from kdbench import cli
+from kdbench.cli.leaderboard import leaderboard_app
+from tests.leaderboard.evidence import make
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+class Called:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        self.monkeypatch.setattr(sys, "argv", ["kdbench", "leaderboard", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = self.capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+
+@pytest.fixture
+def kdbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Called:
+    monkeypatch.setattr("warnings.showwarning", cli._show_warning)
+    return Called(monkeypatch, capsys)
+
+
+def test_help_names_the_commands(kdbench: Called) -> None:
+    status, out, _ = kdbench("--help")
+    assert status == 0
+    for command in ("build", "export", "validate", "verify", "diff", "submit", "publish"):
+        assert f"  {command} " in out
+
+
+def test_from_a_run_to_a_published_page(kdbench: Called, tmp_path: Path) -> None:
+    records, site = tmp_path / "records", tmp_path / "site"
+    for number, method in enumerate(("ce", "kd")):
+        run = make(method, skill=1 + number).keep(tmp_path / "runs")
+        status, out, err = kdbench("submit", run.parent, "--to", records)
+        assert status == 0
+        assert out.startswith(f"digits: {method}, seed 0\n\nRecord `")
+        assert err.count("wrote ") == 3
+    assert kdbench("submit", run.parent, "--to", records)[2].endswith("was there already\n")
+    status, out, _ = kdbench("validate", records)
+    assert (status, out.splitlines()[-1].partition(":")[0]) == (0, "2 records")
+    status, out, _ = kdbench("build", records, "--out", site, "--index", tmp_path / "index.json")
+    assert (status, out.splitlines()) == (0, ["digits: 2 methods ranked, 0 records apart", str(site / "index.html")])
+    assert (site / "index.html").is_file()
+    assert kdbench("diff", records, tmp_path / "index.json")[0] == 0
+    assert kdbench("export", records, "--to", tmp_path / "scores.csv")[0] == 0
+    assert (tmp_path / "scores.csv").read_text().startswith("suite,")
+    status, out, _ = kdbench("publish", site, "--to", tmp_path / "www")
+    assert "published to" in out
+    assert "are already at" in kdbench("publish", site, "--to", tmp_path / "www")[1]
+    found = json.loads(kdbench("publish", site, "--to", tmp_path / "www", "--json")[1])
+    assert found["changed"] is False
+
+
+def test_an_error_is_a_line_with_place_and_status_1(kdbench: Called, tmp_path: Path) -> None:
+    path = make().publish(tmp_path)
+    text = path.read_text()
+    path.write_text(text.replace('"higher_is_better": true', '"higher_is_better": "yes"', 1))
+    status, out, _ = kdbench("validate", path)
+    line = text[: text.index('"higher_is_better": true')].count("\n") + 1
+    assert status == 1
+    assert out.splitlines() == [
+        f"{path}:{line}: scores[0].higher_is_better: input should be a valid boolean, found 'yes'",
+        "1 record: 1 error, 0 warnings",
+    ]
+    status, out, _ = kdbench("validate", path, "--json")
+    assert status == 1
+    assert json.loads(out)["problems"][0]["field"] == "scores[0].higher_is_better"
+
+
+def test_a_difference_is_status_1(kdbench: Called, tmp_path: Path) -> None:
+    first, second = make("ce").keep(tmp_path), make("ce", seed=1, skill=2.0).keep(tmp_path)
+    near = make("ce", seed=2, skill=1.01).keep(tmp_path)
+    status, out, _ = kdbench("diff", first, second)
+    assert status == 1
+    assert out.splitlines()[0].startswith("! cell clean")
+    moved = [line for line in out.splitlines() if line.startswith("~")]
+    assert moved == []
+    assert any(line.startswith("~") for line in kdbench("diff", first, near, "--all")[1].splitlines())
+    assert json.loads(kdbench("diff", first, first, "--json")[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["validate"], "Missing argument 'files'"),
+        (["validate", "{tmp}/nowhere.json"], "no record at"),
+        (["validate", "{tmp}"], "no record under"),
+        (["verify", "{tmp}/x.json"], "Missing option '--checkpoint'"),
+        (["verify", "{tmp}/x.json", "--checkpoint", "y"], "not a valid record"),
+        (["diff", "{tmp}"], "Missing argument 'new'"),
+        (["submit", "{tmp}"], "no record at"),
+        (["build", "{tmp}/nowhere", "--out", "{tmp}/site"], "no folder"),
+        (["export", "{tmp}", "--to", "{tmp}/x.xlsx"], ".csv or .parquet"),
+        (["publish", "{tmp}", "--to", "{tmp}/www"], "no site in"),
+        (["publish", "--to", "git:x"], "no"),
+        (["validat", "x"], "No such command 'validat'"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_2(
+    kdbench: Called, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    status, out, err = kdbench(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert (status, out, len(err.splitlines())) == (2, "", 1), err
+    assert message in err
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    jobs = yaml.safe_load(path.read_text())["jobs"]
+    return [step for job in jobs.values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_are_sound(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["name"]
+    assert workflow[True], "`on` is YAML's true"
+    assert workflow["permissions"], "what a workflow may do is said, not left to the default"
+    for name, job in workflow["jobs"].items():
+        assert job["timeout-minutes"] <= 360, name
+    for step in steps(path):
+        assert ("run" in step) != ("uses" in step)
+        # What a stranger writes into a pull request reaches a shell as a variable's value only, never as its text.
+        assert "github.event." not in step.get("run", "")
+        done = subprocess.run(["bash", "-n"], input=step.get("run", ""), text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_commands_of_workflows_are_ours(path: Path) -> None:
+    """Every kdbench command in a workflow exists, with the options that it is given."""
+    for step in steps(path):
+        text = step.get("run", "").replace("\\\n", " ")
+        for found in re.findall(r"kdbench leaderboard ([^|;&\n)]*)", text):
+            name, *words = shlex.split(found)
+            command = typer.main.get_command(leaderboard_app).commands[name]  # type: ignore[attr-defined]
+            known = {option for parameter in command.params for option in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_there_are_workflows() -> None:
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "leaderboard.yml"]

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kdbench.errors import KdbenchError
+from kdbench.leaderboard.diff import Change, Entry, _beyond, diff
+from kdbench.leaderboard.index import write_index
+from tests.leaderboard.evidence import make
+
+
+def keys(changes: list[Change], kind: str) -> set[tuple[str, ...]]:
+    return {(change.what, *filter(None, change.key)) for change in changes if change.kind == kind}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        for method in ("ce", "kd"):
+            make(method, skill=1.0).publish(folder)
+    return old, new
+
+
+def test_equal_folders_and_their_index_do_not_differ(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    old, new = folders
+    assert diff(old, new) == []
+    write_index(old, tmp_path / "index.json")
+    assert diff(tmp_path / "index.json", new) == []
+    assert diff(new, tmp_path / "index.json") == []
+
+
+def test_rows_and_cells_that_come_and_go(folders: tuple[Path, Path]) -> None:
+    old, new = folders
+    make("nrd", skill=1.5).publish(new)
+    make("gce", conditions=["clean"]).publish(old)
+    make("gce", tasks=["clean"], conditions=["clean"]).publish(new)
+    changes = diff(old, new)
+    assert ("row", "digits", "nrd") in keys(changes, "added")
+    assert ("cell", "digits", "gce", "clean/pgd") in keys(changes, "removed")
+    back = diff(new, old)
+    assert ("row", "digits", "nrd") in keys(back, "removed")
+    assert ("cell", "digits", "gce", "clean/pgd") in keys(back, "added")
+
+
+def test_another_value_is_told_with_whether_intervals_allow_it(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    make("ce", skill=1.0).publish(old)
+    make("kd", skill=1.0).publish(old)
+    make("ce", skill=1.02).publish(new)
+    make("kd", skill=2.0).publish(new)
+    changes = diff(old, new)
+    assert ("cell", "digits", "kd", "clean/clean") in keys(changes, "changed")
+    assert ("cell", "digits", "ce", "clean/clean") in keys(changes, "moved")
+    [kd] = [change for change in changes if change.key == ("digits", "kd", "clean/clean")]
+    assert kd.old is not None
+    assert kd.new is not None
+    assert str(kd).startswith(f"! cell digits kd clean/clean {kd.old.value:.4f} (")
+
+
+def test_beyond_is_the_interval_of_a_difference() -> None:
+    """Sides of .03 and .04 that face each other allow .05."""
+    low, high = Entry(0.50, 0.4, 0.53), Entry(0.55, 0.51, 0.7)
+    assert not _beyond(low, Entry(0.5499, 0.5099, 0.7))
+    assert _beyond(low, Entry(0.5501, 0.5101, 0.7))
+    assert _beyond(high, low) == _beyond(low, high)
+
+
+def test_two_records_are_held_against_each_other_score_by_score(tmp_path: Path) -> None:
+    first, second = make("ce", skill=1.0).keep(tmp_path), make("kd", skill=2.0, conditions=["clean"]).keep(tmp_path)
+    changes = diff(first, second)
+    assert ("cell", "clean clean/accuracy") in keys(changes, "changed")
+    assert ("cell", "sym-40 noisy_label/accuracy") in keys(changes, "removed")
+    assert diff(first, first) == []
+
+
+def test_what_cannot_be_compared_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    record = make("ce").keep(tmp_path / "runs")
+    with pytest.raises(KdbenchError, match="a record and a leaderboard have nothing in common"):
+        diff(folders[0], record)
+    for content, message in (("{", "is not JSON"), ('{"boards": [{}]}', "is no index"), ("{}", "record")):
+        (tmp_path / "other.json").write_text(content)
+        with pytest.raises(KdbenchError, match=message):
+            diff(tmp_path / "other.json", folders[0])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(KdbenchError, match="holds a ranked record"):
+        diff(tmp_path / "empty", tmp_path / "empty")
+    changes = diff(tmp_path / "empty", folders[0])
+    assert keys(changes, "added") == {("board", "digits")}
+    assert json.dumps([change.to_dict() for change in changes])

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from kdbench.errors import KdbenchError
+from kdbench.leaderboard.submit import reproduce, submit
+from kdbench.leaderboard.validate import validate
+from tests.leaderboard.evidence import make
+
+
+def test_a_record_goes_to_its_place_with_its_evidence(tmp_path: Path) -> None:
+    made = make()
+    run, records = made.keep(tmp_path / "runs"), tmp_path / "records"
+    done = submit(run.parent, records)
+    stem = records / "digits" / "ce" / made.record.run_id
+    assert done.record == stem.with_suffix(".json")
+    assert {path.name for path in done.written} == {
+        f"{stem.name}{end}" for end in (".json", ".predictions.npz", ".log.jsonl")
+    }
+    assert done.record.read_bytes() == run.read_bytes()
+    assert not [problem for problem in validate(done.record) if problem.severity == "error"]
+    assert not list(stem.parent.glob("*softmax*"))
+
+
+def test_published_records_stay(tmp_path: Path) -> None:
+    run, records = make().keep(tmp_path / "runs"), tmp_path / "records"
+    submit(run, records)
+    assert submit(run, records).written == [], "the same again is no mistake"
+    values = json.loads(run.read_text())
+    values["provenance"]["device_name"] = "another machine"
+    run.write_text(json.dumps(values))
+    with pytest.raises(KdbenchError, match="is published with another content"):
+        submit(run, records)
+    published = submit(make().keep(tmp_path / "again"), records)
+    assert json.loads(published.record.read_text())["provenance"]["device_name"] != "another machine"
+
+
+def test_an_invalid_record_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    run = make().keep(tmp_path / "runs")
+    run.with_name("log.jsonl").unlink()
+    with pytest.raises(KdbenchError, match="1 errors, the first: .*log.jsonl is not beside the record"):
+        submit(run, tmp_path / "records")
+    assert not (tmp_path / "records").exists()
+    with pytest.raises(KdbenchError, match="no record at"):
+        submit(tmp_path / "nowhere", tmp_path / "records")
+
+
+def test_the_text_has_title_table_hashes_and_command(tmp_path: Path) -> None:
+    made = make("kd", seed=3, flagged=True)
+    done = submit(made.keep(tmp_path / "runs"), tmp_path / "records")
+    assert done.title == "digits: kd, seed 3"
+    accuracy = made.record.select("clean", "accuracy")[0]
+    assert f"| clean | clean/accuracy | {100 * accuracy.value:.2f} % |" in done.body
+    assert "kdbench run --method kd --suite digits --seed 3" in done.body
+    for name, network in made.record.hashes.students.items():
+        assert f"- checkpoint {made.record.run_id} {name}: `{network.sha256}`" in done.body
+    assert "pgd-std steps 20 worst [!] |" in done.body
+
+
+def test_a_strangers_text_is_no_markup_of_the_request(tmp_path: Path) -> None:
+    made = make(failed="condition sym-40: <img src=x onerror=alert(1)> | `x` [a](javascript:b)\nnew line")
+    body = submit(made.keep(tmp_path / "runs"), tmp_path / "records").body
+    [line] = [line for line in body.splitlines() if line.startswith("The run failed")]
+    assert "\\<img src=x" in line
+    assert "\\[a\\](javascript" in line
+    assert "\\|" in line
+
+
+def test_the_command_asks_for_what_the_run_was_asked() -> None:
+    part = make(conditions=["clean"], tasks=["clean", "pgd"]).record
+    assert reproduce(part) == ("kdbench run --method ce --suite digits --seed 0 --condition clean --tasks clean,pgd")
+    passed = part.model_copy(update={"params_passed": {"a": 0.5, "b": "0.5", "c": "two words", "d": [1, 2]}})
+    words = shlex.split(reproduce(passed))
+    assert [words[i + 1] for i, word in enumerate(words) if word == "--set"] == [
+        "a=0.5", 'b="0.5"', "c=two words", "d=[1, 2]",
+    ]  # fmt: skip

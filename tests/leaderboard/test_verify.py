@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kdbench
+from kdbench.checkpoint import file_sha256
+from kdbench.errors import KdbenchError
+from kdbench.leaderboard import verify as module
+from kdbench.leaderboard.agreement import Examples, compare
+from kdbench.leaderboard.verify import Verification, verify
+from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error, wilson_interval
+from kdbench.records import Record, Score
+from kdbench.runner import record_path
+from kdbench.tasks.calibration import _two_sided
+from tests.conftest import TINY_SUITE
+from tests.leaderboard.evidence import npz
+
+
+@dataclasses.dataclass
+class Ran:
+    out: Path
+    path: Path
+    record: Record
+
+    def checkpoint(self, condition: str) -> Path:
+        return self.path.with_name(f"checkpoint-{condition}.safetensors")
+
+    def verify(self, condition: str = "clean", **options: Any) -> Verification:
+        return verify(self.path, self.checkpoint(condition), **{"out": self.out, "device": "cpu", **options})
+
+    def copy(self, folder: Path) -> Ran:
+        target = folder / self.record.run_id
+        shutil.copytree(self.path.parent, target)
+        return dataclasses.replace(self, path=target / "record.json")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("verify")
+    suite = folder / "tiny.toml"
+    suite.write_text(TINY_SUITE.replace("epochs = 3", "epochs = 1"))
+    out = folder / "runs"
+    record = kdbench.run(str(suite), "ce", out=out, device="cpu", download=False)
+    return Ran(out, record_path(record, out), record)
+
+
+def test_the_same_machine_measures_the_same(ran: Ran) -> None:
+    found = ran.verify()
+    assert found.condition == "clean"
+    assert found.skipped == {}
+    assert {agreement.score.task for agreement in found.agreements} == {"clean", "calibration", "pgd", "transfer"}
+    recorded = [score for score in ran.record.scores if score.condition == "clean"]
+    assert [agreement.score for agreement in found.agreements] == recorded
+    assert {agreement.verdict for agreement in found.agreements} == {"same"}
+    assert found.refuted == []
+    assert json.dumps(found.to_dict())
+    assert ran.verify("sym-40").condition == "sym-40"
+
+
+def test_a_sample_is_measured_on_the_same_examples(ran: Ran) -> None:
+    found = ran.verify(examples=6, sample_seed=1)
+    assert found.refuted == []
+    by_task = {(a.score.task, a.score.metric): a for a in found.agreements}
+    assert by_task["clean", "accuracy"].verdict == "same"
+    assert by_task["clean", "accuracy"].n == 6
+    index = np.sort(np.random.default_rng([1, 500]).choice(500, 6, replace=False))
+    with np.load(ran.path.with_name("predictions.npz")) as arrays:
+        assert by_task["clean", "accuracy"].recorded == arrays["clean/clean/correct"][index].mean()
+    assert by_task["calibration", "ece"].verdict == "same"
+    other = ran.verify(examples=6, tasks=["clean"])
+    assert other.sample_seed != ran.verify(examples=6, tasks=["clean"]).sample_seed, "nobody knows the sample before"
+
+
+def tell_a_lie(ran: Ran, name: str, task: str, metric: str, gained: int) -> None:
+    """Per-example results and the score that goes with them, a little better than they were; all hashes right."""
+    file = ran.path.with_name("predictions.npz")
+    with np.load(file) as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    wrong = np.flatnonzero(~arrays[name])[:gained]
+    arrays[name] = arrays[name].copy()
+    arrays[name][wrong] = True
+    file.write_bytes(npz(arrays))
+    values = json.loads(ran.path.read_text())
+    values["hashes"]["evidence"]["predictions.npz"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    for score in values["scores"]:
+        if (score["task"], score["metric"], score["condition"]) == (task, metric, "clean"):
+            score["value"] = float(arrays[name].mean())
+            score["ci_low"], score["ci_high"] = wilson_interval(arrays[name].sum(), len(arrays[name]))
+        if (score["task"], score["condition"]) == ("calibration", "clean"):  # a careful liar
+            ece = _two_sided(arrays["clean/calibration/confidence"], arrays[name])
+            score["value"] = expected_calibration_error(*ece)
+            score["ci_low"], score["ci_high"] = bootstrap_ece_interval(*ece)
+    ran.path.write_text(json.dumps(values, indent=1))
+
+
+def test_a_lie_inside_the_interval_is_found_example_by_example(ran: Ran, tmp_path: Path) -> None:
+    """Ten of 500 images more are well inside the interval; the same checkpoint cannot lose ten and win none."""
+    liar = ran.copy(tmp_path)
+    tell_a_lie(liar, "clean/clean/correct", "clean", "accuracy", 10)
+    [agreement] = liar.verify(tasks=["clean"]).agreements
+    assert agreement.score.ci_low < agreement.measured < agreement.score.value
+    assert agreement.verdict == "not"
+    assert agreement.basis.startswith("0 examples gained and 10 lost")
+
+
+def test_tasks_that_need_other_networks_find_train_or_skip_them(ran: Ran, tmp_path: Path) -> None:
+    found = ran.verify(tasks=["transfer", "clean"], out=tmp_path / "elsewhere")
+    assert {agreement.score.task for agreement in found.agreements} == {"clean"}
+    assert "--train trains it" in found.skipped["transfer"]
+    trained = ran.verify(tasks=["transfer"], out=tmp_path / "elsewhere", train=True)
+    assert {agreement.verdict for agreement in trained.agreements} == {"same"}
+    for file in (tmp_path / "elsewhere").rglob("checkpoint.safetensors"):
+        shutil.copy(ran.checkpoint("clean"), file)
+    found = ran.verify(tasks=["transfer"], out=tmp_path / "elsewhere")
+    assert "is another network than the record's" in found.skipped["transfer"]
+
+
+def test_another_checkpoint_is_refused(ran: Ran, tmp_path: Path) -> None:
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(ran.checkpoint("clean").read_bytes()[:-1])
+    for checkpoint, options, message in (
+        (torn, {}, f"is not the record's: its SHA-256 is {file_sha256(torn)}, the record has"),
+        (ran.checkpoint("sym-40"), {"condition": "clean"}, "it is that of condition sym-40"),
+        (tmp_path / "nowhere", {}, "no checkpoint at"),
+        (ran.checkpoint("clean"), {"condition": "claen"}, "no condition named 'claen' (did you mean 'clean'?"),
+        (ran.checkpoint("clean"), {"tasks": ["noisy_label"]}, "no task named 'noisy_label'"),
+        (ran.checkpoint("clean"), {"tasks": ["clena"]}, "no task named 'clena' (did you mean 'clean'?"),
+        ("http://localhost/x", {}, "is not https"),
+        ("https://localhost/x", {}, "which checkpoint is to be fetched? (say --condition clean or sym-40)"),
+    ):
+        with pytest.raises(KdbenchError) as caught:
+            verify(ran.path, checkpoint, device="cpu", out=ran.out, **options)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_address_is_fetched_and_held_against_the_hash(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def fetch(urls: Any, target: Path, *, checksum: str, progress: bool) -> Path:
+        asked.append((list(urls), checksum))
+        shutil.copy(ran.checkpoint("clean"), target)
+        return target
+
+    monkeypatch.setattr(module, "fetch", fetch)
+    address = "https://example.org/releases/download/x/checkpoint.safetensors"
+    found = verify(ran.path, address, condition="clean", tasks=["clean"], device="cpu", out=ran.out)
+    assert {agreement.verdict for agreement in found.agreements} == {"same"}
+    assert asked == [([address], f"sha256:{file_sha256(ran.checkpoint('clean'))}")]
+
+
+def test_a_record_that_is_not_valid_is_not_measured(ran: Ran, tmp_path: Path) -> None:
+    broken = ran.copy(tmp_path)
+    broken.path.with_name("log.jsonl").unlink()
+    with pytest.raises(KdbenchError, match="not a valid record: .*log.jsonl is not beside the record"):
+        broken.verify()
+
+
+def share(value: float, n: int) -> Score:
+    low, high = wilson_interval(value * n, n)
+    return Score(task="t", metric="accuracy", condition="c", value=value, n=n, ci_low=low, ci_high=high)
+
+
+def one(old: Score, new: Score, *, whole: bool) -> str:
+    [agreement] = compare([old], [new], lambda score: None, whole=whole)
+    return agreement.verdict
+
+
+def test_without_examples_the_intervals_decide() -> None:
+    old = share(0.8, 1000)
+    assert one(old, share(0.8, 1000), whole=True) == "same"
+    assert one(old, share(0.81, 1000), whole=True) == "within interval"
+    assert one(old, share(0.84, 1000), whole=True) == "not"
+    assert one(old, share(0.75, 100), whole=False) == "within interval"
+    assert one(old, share(0.5, 100), whole=False) == "not"
+
+
+def test_by_examples_gains_and_losses_decide() -> None:
+    """Five against five is chance; ten against none is not: p = 2 / 2^10."""
+    old, new = np.zeros(100, bool), np.zeros(100, bool)
+    old[:5], new[5:10] = True, True
+    [agreement] = compare([share(0.05, 100)], [share(0.05, 100)], lambda score: Examples(old, new), whole=True)
+    assert agreement.verdict == "within interval"
+    [agreement] = compare(
+        [share(0.0, 100)],
+        [share(0.1, 100)],
+        lambda score: Examples(np.zeros(100, bool), np.arange(100) < 10),
+        whole=True,
+    )
+    assert (agreement.verdict, agreement.basis) == ("not", "10 examples gained and 0 lost, p = 0.002")
+
+
+def test_of_many_scores_of_an_honest_record_hardly_one_is_called_not() -> None:
+    """The level holds over all scores: among 40 records of 25 scores with chance flips, about one in 20 at most."""
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(40):
+        scores = [share(0.5, 40).model_copy(update={"metric": f"m{i}"}) for i in range(25)]
+        flips = {score.metric: rng.random(40) < 0.5 for score in scores}
+
+        def examples(score: Score, flips: dict[str, Any] = flips) -> Examples:
+            return Examples(flips[score.metric], ~flips[score.metric])
+
+        refused += any(agreement.verdict == "not" for agreement in compare(scores, scores, examples, whole=True))
+    assert refused <= 5
