@@ -1,0 +1,214 @@
+"""What a method's page shows: its scores on the axes, pictures, all scores, and how they came about."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from kdbench.leaderboard.board import Board, Evidence, Row
+from kdbench.leaderboard.site import charts
+from kdbench.leaderboard.site.table import axis_view
+from kdbench.leaderboard.site.text import interval, number, words
+from kdbench.leaderboard.submit import reproduce
+from kdbench.pictures import corruption_map, curves, reliability_of, step_lines, transfer_table
+from kdbench.records import Record, Score
+
+MOST_SCORES: Final = 3000
+"""Lines of a page's table of scores; a record of kdbench's own suites has about 300."""
+MOST_CURVES: Final = 6
+"""Numbers of a method's own that are drawn."""
+
+
+def method_view(board: Board, row: Row) -> dict[str, Any]:
+    """What the template of a method's page asks for."""
+    runs = {run.record.spec.seed: run for run in row.runs}
+    records = [run.record for run in (*row.runs, *row.failed)]
+    conditions = list(dict.fromkeys(name for record in records for name in record.spec.recipes))
+    every = _score_groups(row.runs)
+    return {
+        "axes": [_axis(board, row, axis) for axis in board.axes],
+        "flags": list(dict.fromkeys(flag for cell in row.cells.values() for flag in cell.flags)),
+        "conditions": [found for name in conditions if (found := _condition(name, runs))["any"]],
+        "groups": every,
+        "more": sum(len(group["lines"]) for group in every) >= MOST_SCORES,
+        "seeds": list(runs),
+        "checks": [(record.spec.seed, check) for record in records for check in record.checks],
+        "params": _parameters(records),
+        "command": reproduce(*records) if records else "",
+        "commits": sorted({record.provenance.kdbench_commit or "" for record in records} - {""}),
+        "records": records,
+        "cost": [_cost(record) for record in records],
+        "notes": [(run.record.spec.seed, note) for run in (*row.runs, *row.failed) for note in run.notes],
+        "no_log": [run.record.spec.seed for run in row.runs if run.log is None],
+        "no_predictions": [run.record.spec.seed for run in row.runs if run.predictions is None],
+    }
+
+
+def _axis(board: Board, row: Row, axis: Any) -> dict[str, Any]:
+    view = axis_view(board, axis)
+    cell = row.cells.get(axis.key)
+    if cell is None:
+        return {**view, "cell": None}
+    values = [score.value for _, score in cell.per_seed]
+    return {
+        **view,
+        "cell": cell,
+        "value": number(cell.value, axis.unit, 2),
+        "interval": interval(cell.ci_low, cell.ci_high, axis.unit),
+        "strip": charts.seed_strip(values or [cell.value], cell.ci_low, cell.ci_high, cell.value),
+        "per_seed": [(seed, number(score.value, axis.unit, 2)) for seed, score in cell.per_seed],
+    }
+
+
+def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:
+    """The pictures of one condition's students; None where no run has what they need."""
+    scores = {seed: run.record.scores for seed, run in runs.items()}
+    steps = {seed: lines for seed, found in scores.items() if (lines := step_lines(found, name))}
+    diagrams = {
+        seed: diagram
+        for seed, run in runs.items()
+        if run.predictions is not None and (diagram := reliability_of(run.predictions, name))
+    }
+    logs = {seed: found[name] for seed, run in runs.items() if run.log and name in (found := curves(run.log))}
+    view = {
+        "heat": _heat(scores, name),
+        "steps": charts.step_chart(steps) if steps else None,
+        "steps_n": min((line.n for lines in steps.values() for line in lines), default=0),
+        "reliability": charts.reliability_chart(diagrams) if diagrams else None,
+        "diagrams": diagrams,
+        "accuracy": _curve(logs, "test_accuracy", "test accuracy (%)", percent=True),
+        "falls": [(seed, curve.test_n, fall) for seed, curve in logs.items() if (fall := curve.overfitting())],
+        "loss": _curve(logs, "loss", "training loss"),
+        "own": _own_curves(logs),
+        "transfer": _transfer(scores, name),
+    }
+    return {"name": name, "any": any(value is not None and len(value) for value in view.values() if value != 0), **view}
+
+
+def _curve(logs: Mapping[int, Any], name: str, title: str, *, percent: bool = False) -> Any:
+    known = any(name in curve.series for curve in logs.values())
+    return charts.curve_chart(logs, name, title, percent=percent) if known else None
+
+
+def _own_curves(logs: Mapping[int, Any]) -> list[tuple[str, Any]]:
+    names = list(dict.fromkeys(name for curve in logs.values() for name in curve.own))[:MOST_CURVES]
+    return [(name, _curve(logs, name, name.replace("_", " "))) for name in names]
+
+
+def _heat(scores: Mapping[int, Iterable[Score]], condition: str) -> dict[str, Any] | None:
+    """Corruptions by severities: accuracy in percent, mean over seeds, with the class of its colour."""
+    maps = [found for record in scores.values() if (found := corruption_map(record, condition))]
+    maps = [
+        found for found in maps if (found.corruptions, found.severities) == (maps[0].corruptions, maps[0].severities)
+    ]
+    if not maps:
+        return None
+    values = np.mean([found.value for found in maps], axis=0)
+    rows = [
+        {"name": name.replace("_", " "), "cells": [_shade(value) for value in line], "mean": _shade(line.mean())}
+        for name, line in zip(maps[0].corruptions, values, strict=True)
+    ]
+    return {"severities": maps[0].severities, "rows": rows, "n": maps[0].n, "seeds": len(maps)}
+
+
+def _shade(value: float) -> tuple[str, str]:
+    return (f"{100 * value:.1f}", f"h{min(9, int(10 * value))}") if math.isfinite(value) else ("", "")
+
+
+def _transfer(scores: Mapping[int, Iterable[Score]], condition: str) -> dict[str, Any] | None:
+    """Source networks by accuracy over all images and over those that are right without an attack."""
+    tables = {seed: found for seed, record in scores.items() if (found := transfer_table(record, condition))}
+    if not tables:
+        return None
+    lines: dict[str, dict[str, list[Score]]] = {}
+    for table in tables.values():
+        for source, every, right in zip(table.sources, table.accuracy, table.conditional, strict=True):
+            line = lines.setdefault(source, {"all": [], "right": []})
+            line["all"].append(every)
+            line["right"] += [right] if right else []
+    return {
+        "rows": [(source, _mean_of(line["all"]), _mean_of(line["right"])) for source, line in lines.items()],
+        "n": min(score.n for table in tables.values() for score in table.accuracy),
+    }
+
+
+def _mean_of(scores: list[Score]) -> tuple[str, str, str] | None:
+    """Mean, what is known of its spread, and the class of its colour."""
+    if not scores:
+        return None
+    values = [score.value for score in scores]
+    mean = sum(values) / len(values)
+    spread = (
+        f"seeds {', '.join(number(value) for value in values)}"
+        if len(values) > 1
+        else interval(scores[0].ci_low, scores[0].ci_high)
+    )
+    return (number(mean), spread, f"h{min(9, max(0, int(10 * mean)))}")
+
+
+def _score_groups(runs: Iterable[Evidence]) -> list[dict[str, Any]]:
+    """All scores by condition and task; a line is one metric at one setting, its cells the seeds."""
+    groups: dict[tuple[str, str], dict[tuple[str, str], dict[int, Any]]] = {}
+    room = MOST_SCORES
+    for run in runs:
+        record = run.record
+        for score in record.scores:
+            lines = groups.setdefault((score.condition, score.task), {})
+            key = (score.metric, words(score.setting))
+            if key not in lines:
+                if not room:
+                    continue
+                room -= 1
+            lines.setdefault(key, {})[record.spec.seed] = (
+                number(score.value, score.unit, 2),
+                interval(score.ci_low, score.ci_high, score.unit),
+                score.n,
+                "%" if score.unit == "fraction" else score.unit,
+                bool(record.flags(score)),
+            )
+    return [
+        {"condition": condition, "task": task, "lines": [(*key, cells) for key, cells in lines.items()]}
+        for (condition, task), lines in groups.items()
+        if lines
+    ]
+
+
+def _parameters(records: list[Record]) -> list[tuple[str, str, list[str]]]:
+    """Parameter, how it came about, and its value under each condition of the first record."""
+    if not records:
+        return []
+    spec, passed = records[0].spec, records[0].params_passed
+    names = dict.fromkeys(name for params in spec.params.values() for name in params)
+    return [
+        (
+            name,
+            "given" if name in passed else "default",
+            [
+                json.dumps(params[name], ensure_ascii=False) if name in params else "–"  # noqa: RUF001  # a dash is meant
+                for params in spec.params.values()
+            ],
+        )
+        for name in names
+    ]
+
+
+def _cost(record: Record) -> dict[str, Any]:
+    facts = record.provenance
+    phases = {
+        name: sum(s for phase, s in facts.seconds.items() if phase.startswith(name)) for name in ("train", "eval")
+    }
+    students = sum(network.seconds for network in record.hashes.students.values())
+    return {
+        "seed": record.spec.seed,
+        "students": f"{students / 60:.1f}",
+        "train": f"{phases['train'] / 60:.1f}",
+        "measure": f"{phases['eval'] / 60:.1f}",
+        "cpu": f"{facts.cpu_seconds / 60:.1f}",
+        "memory": f"{facts.peak_memory_bytes / 2**30:.1f}",
+        "device_memory": f"{facts.peak_device_memory_bytes / 2**30:.1f}" if facts.peak_device_memory_bytes else "",
+        "machine": f"{facts.device_name}, {facts.threads} threads",
+    }

@@ -1,0 +1,146 @@
+"""Which pages there are, what each is allowed to do, and writing them."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from kdbench.checkpoint import write_atomically
+from kdbench.errors import KdbenchError
+from kdbench.leaderboard.board import Board, Boards
+from kdbench.leaderboard.site import text
+from kdbench.leaderboard.site.comparing import comparison_data
+from kdbench.leaderboard.site.method import method_view
+from kdbench.leaderboard.site.table import board_view, table_data
+
+SCRIPTS: Final = {
+    "table": ("page.js", "state.js", "draw.js", "table.js", "pictures.js", "start.js"),
+    "compare": ("page.js", "state.js", "draw.js", "compare.js"),
+    "method": ("page.js",),
+}
+"""Kind of page to its scripts, in order. They are inline: a browser gives files of a folder no common origin."""
+KEY: Final = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+"""What a key must look like to be a file's name."""
+MANIFEST: Final = "pages.json"
+"""Lists what a build wrote, so that the next one can take away the page of a method that is gone."""
+
+
+def build(boards: Boards, out: Path) -> list[Path]:
+    """Write the site of all boards into ``out``; returns its files. Raises ``KdbenchError`` when it cannot.
+
+    ``index.html`` shows the first suite; each suite has ``<board>/index.html``, ``<board>/compare.html`` and
+    ``<board>/method/<row>.html``. Pages that an earlier build wrote and this one does not are removed; other files in
+    ``out`` are left alone. The same boards give the same bytes.
+    """
+    names = []
+    try:
+        earlier = _earlier(out)
+        for name, content in pages(boards):
+            names.append(name)
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(out / name, content.encode())
+        for name in sorted(earlier - set(names)):
+            (out / name).unlink(missing_ok=True)
+        names.append(MANIFEST)
+        write_atomically(out / MANIFEST, (json.dumps(sorted(names), indent=1) + "\n").encode())
+    except OSError as error:
+        raise KdbenchError(f"cannot write the site to {out}: {error}", "give a folder that can be written") from None
+    return [out / name for name in names]
+
+
+def pages(boards: Boards) -> Iterator[tuple[str, str]]:
+    """Path within the site and HTML of each page, one after the other: a large site need not fit into memory."""
+    for board in boards.boards:
+        for key in (board.key, *(row.key for row in board.rows)):
+            if not re.fullmatch(KEY, key):
+                raise ValueError(f"key {key!r} is no file name")
+    site = _Site(boards, _environment())
+    if not boards.boards:
+        yield "index.html", site.page("empty", "", None, title="Nothing to rank", apart=boards.apart)
+    for number, board in enumerate(boards.boards):
+        view, data = board_view(board), table_data(board)
+        if number == 0:
+            yield "index.html", site.table("", board, view, data, f"{board.key}/")
+        yield f"{board.key}/index.html", site.table("../", board, view, data, "")
+        title = f"Comparison on {text.shorten(board.suite)}"
+        yield f"{board.key}/compare.html", site.page("compare", "../", board, title=title, data=comparison_data(board))
+        for row in board.rows:
+            title = f"{text.shorten(row.title)} on {text.shorten(board.suite)}"
+            html = site.page("method", "../../", board, title=title, row=row, view=method_view(board, row))
+            yield f"{board.key}/method/{row.key}.html", html
+
+
+def _earlier(out: Path) -> set[str]:
+    """Pages of an earlier build; only names that a build can have written, whatever the manifest says."""
+    try:
+        listed = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    ours = re.compile(rf"index\.html|{KEY}/(index|compare|method/{KEY})\.html")
+    return {name for name in listed if isinstance(name, str) and ours.fullmatch(name)}
+
+
+class _Site:
+    """Renders pages of one set of boards."""
+
+    def __init__(self, boards: Boards, environment: Environment) -> None:
+        self.boards = boards
+        self.environment = environment
+
+    def table(self, root: str, board: Board, view: Mapping[str, Any], data: Any, here: str) -> str:
+        """A suite's page; ``here`` leads to the suite's folder."""
+        title = f"{text.shorten(board.suite)} leaderboard"
+        return self.page("table", root, board, title=title, view=view, data=data, here=here, stray=self.boards.apart)
+
+    def page(self, kind: str, root: str, board: Board | None, **values: Any) -> str:
+        """A page of one kind; ``root`` leads to the site's folder."""
+        scripts = [_static(name) for name in SCRIPTS.get(kind, ())]
+        style = _static("style.css")
+        return self.environment.get_template(f"{kind}.html.j2").render(
+            root=root, board=board, boards=self.boards.boards, style=Markup(style),
+            scripts=[Markup(script) for script in scripts], policy=_policy([style], scripts), **values,
+        )  # fmt: skip
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("kdbench.leaderboard.site"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=text.shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "address": text.web_address, "embedded": text.embedded, "number": text.number, "interval": text.interval,
+        "shorten": text.shorten, "words": text.words,
+    }  # fmt: skip
+    return environment
+
+
+@functools.cache
+def _static(name: str) -> str:
+    return (files("kdbench.leaderboard.site") / "static" / name).read_text(encoding="utf-8")
+
+
+def _policy(styles: list[str], scripts: list[str]) -> str:
+    """Nothing is fetched from anywhere; only the very scripts and styles that are ours run."""
+
+    def hashes(texts: list[str]) -> str:
+        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+        return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+
+    return (
+        f"default-src 'none'; style-src {hashes(styles)}; script-src {hashes(scripts)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )

@@ -1,0 +1,134 @@
+"use strict";
+
+/* Two or three methods: scores side by side, and every paired difference with its interval. */
+
+const KEYS = DATA.rows.map((row) => row[0]);
+const PICKS = [...document.querySelectorAll(".pickone")];
+const LETTERS = ["A", "B", "C"];
+
+function chosenRows() {
+  const given = (readState().get("m") ?? "").split(",").map((key) => KEYS.indexOf(key));
+  return [...new Set(given)].filter((index) => index >= 0).slice(0, 3);
+}
+
+/** Row i less row j on an axis: paired where the page has it, else from the two intervals. */
+function difference(axis, i, j) {
+  const [a, b] = [DATA.rows[i][4][axis], DATA.rows[j][4][axis]];
+  if (!a || !b) return null;
+  const paired = DATA.pairs && DATA.pairs[axis];
+  if (!paired) {
+    const half = Math.hypot((a[2] - a[1]) / 2, (b[2] - b[1]) / 2);
+    return { value: a[0] - b[0], half, p: null, significant: null };
+  }
+  const [low, high] = i < j ? [i, j] : [j, i];
+  const place = low * KEYS.length - (low * (low + 1)) / 2 + (high - low - 1);
+  const [values, halves, pValues, significant, byExample] = paired;
+  if (values[place] === null || halves[place] === null) return null;
+  const value = i < j ? values[place] : -values[place];
+  const facts = { significant: significant[place] === "1", paired: byExample[place] === "1" };
+  return { value, half: halves[place], p: pValues[place], ...facts };
+}
+
+function signed(value, unit) {
+  const text = shown(Math.abs(value), unit, 2);
+  return `${value < 0 ? "−" : "+"}${text}`;
+}
+
+function verdict(found, axis, first, second) {
+  const better = found.value > 0 === Boolean(DATA.axes[axis][3]) ? first : second;
+  const how = found.paired ? "" : ", unpaired";
+  if (found.significant === null) return Math.abs(found.value) > found.half ? `${better} better${how}` : `not told apart${how}`;
+  return found.significant ? `${better} is better${how}` : `no significant difference${how}`;
+}
+
+function head(...titles) {
+  const cells = titles.map((title) => make("th", { scope: "col" }, ...[title].flat()));
+  return make("thead", {}, make("tr", {}, ...cells));
+}
+
+function renderScores(rows) {
+  const names = rows.map((index, number) => {
+    const [seeds, budget, params] = DATA.facts[index];
+    const link = make("a", { href: `method/${KEYS[index]}.html` }, named(DATA.rows[index][1]));
+    const said = [`seeds ${seeds.join(", ") || "none"}`, params && clipped(params, 120), budget !== "standard" && budget];
+    return [`${LETTERS[number]}: `, link, make("br"), make("small", {}, said.filter(Boolean).join("; "))];
+  });
+  const lines = DATA.axes.map(([, title, unit, higher], axis) => {
+    const cells = rows.map((index) => {
+      const cell = DATA.rows[index][4][axis];
+      if (!cell) return make("td", { class: "none" }, "not measured");
+      const value = make("b", {}, `${cell[3] ? "⚠ " : ""}${shown(cell[0], unit, 2)}`);
+      return make("td", {}, value, " ", make("small", {}, `${shown(cell[1], unit)} to ${shown(cell[2], unit)}`));
+    });
+    const note = `${unit === "fraction" ? "%" : unit}, ${higher ? "higher" : "lower"} is better`;
+    return make("tr", {}, make("th", { scope: "row" }, title, " ", make("small", {}, note)), ...cells);
+  });
+  document.getElementById("scores").replaceChildren(head("Axis", ...names), make("tbody", {}, ...lines));
+}
+
+function bar(found, span) {
+  const at = (value) => 100 + (96 * value) / span;
+  const svg = drawn("svg", { class: "chart", viewBox: "0 0 200 16", width: 200, height: 16, "aria-hidden": "true" });
+  svg.append(drawn("path", { class: "zero", d: "M100 0V16" }));
+  const [low, high] = [found.value - found.half, found.value + found.half];
+  svg.append(drawn("path", { class: "line error s0", d: `M${at(low).toFixed(1)} 8H${at(high).toFixed(1)}` }));
+  svg.append(drawn("circle", { class: "fill s0", cx: at(found.value).toFixed(1), cy: 8, r: 3.5 }));
+  return svg;
+}
+
+function renderPair(i, j, first, second) {
+  const all = DATA.axes.map((axis, index) => difference(index, i, j));
+  const lines = DATA.axes.map(([, title, unit], axis) => {
+    const name = make("th", { scope: "row" }, title);
+    const found = all[axis];
+    if (!found) return make("tr", {}, name, make("td", { class: "none", colspan: 5 }, "not measured by both"));
+    const same = all.filter((other, index) => other && DATA.axes[index][2] === unit);
+    const span = Math.max(1e-9, ...same.map((other) => Math.abs(other.value) + other.half));
+    const between = `${signed(found.value - found.half, unit)} to ${signed(found.value + found.half, unit)}`;
+    const said = make("td", { class: found.significant ? "verdict" : "" }, verdict(found, axis, first, second));
+    const p = found.p === null ? "–" : found.p < 0.001 ? "< .001" : found.p.toFixed(3).slice(1).replace(/^\.000$/, "1");
+    return make("tr", {}, name, make("td", { class: "num" }, make("b", {}, signed(found.value, unit))),
+      make("td", { class: "num" }, between), make("td", {}, bar(found, span)), make("td", { class: "num" }, p), said);
+  });
+  const title = make("h3", {}, `${first} − ${second}: `, named(DATA.rows[i][1]), " less ", named(DATA.rows[j][1]));
+  const columns = head("Axis", "Difference", "95 % interval", `${second} has more ← → ${first} has more`, "p", "Verdict");
+  const table = make("table", {}, columns, make("tbody", {}, ...lines));
+  const label = `Differences of ${first} and ${second}`;
+  return [title, make("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, table)];
+}
+
+function render() {
+  const rows = chosenRows();
+  PICKS.forEach((pick, number) => (pick.value = rows[number] ?? ""));
+  const status = document.getElementById("status");
+  document.getElementById("result").hidden = rows.length < 2;
+  if (rows.length < 2) {
+    status.textContent = "Choose two or three different methods.";
+    return;
+  }
+  status.textContent = `${rows.map((index) => DATA.rows[index][1]).join(", ")}`;
+  document.getElementById("basis").textContent = DATA.pairs
+    ? "In points of percent where the score is a share. Pictures of one table share one scale."
+    : `This suite has more than ${DATA.limit} methods: differences are computed here from the two intervals, unpaired and without a test. They are less sharp than those behind the ranks.`;
+  renderScores(rows);
+  const parts = [];
+  for (let i = 0; i < rows.length; i += 1) {
+    for (let j = i + 1; j < rows.length; j += 1) parts.push(...renderPair(rows[i], rows[j], LETTERS[i], LETTERS[j]));
+  }
+  document.getElementById("differences").replaceChildren(...parts);
+}
+
+const byName = DATA.rows.map((row, index) => [row[1], index]);
+byName.sort((a, b) => new Intl.Collator("en", { numeric: true }).compare(a[0], b[0]));
+for (const pick of PICKS) {
+  pick.append(make("option", { value: "" }, "–"));
+  pick.append(...byName.map(([title, index]) => make("option", { value: index }, clipped(title, 60))));
+  pick.addEventListener("change", () => {
+    const keys = PICKS.map((other) => KEYS[other.value]).filter((key) => key !== undefined);
+    writeState({ m: [...new Set(keys)].join(",") });
+    render();
+  });
+}
+document.querySelector(".tools").hidden = false;
+onState(render);
+render();

@@ -1,0 +1,145 @@
+"""What a suite's page shows: the table, cell by cell, and the same numbers for its scripts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from kdbench.leaderboard.board import Axis, Board, Cell, Row
+from kdbench.leaderboard.site.svg import interval_bar
+from kdbench.leaderboard.site.text import interval, number, shorten, words
+
+
+def board_view(board: Board) -> dict[str, Any]:
+    """What the template of a suite's page asks for."""
+    scales = {axis.key: column_scale(board, axis) for axis in board.axes}
+    leaders = {axis.key: leader(board, axis) for axis in board.axes}
+    return {
+        "axes": [axis_view(board, axis) for axis in board.axes],
+        "rows": [_row_view(board, row, scales, leaders) for row in board.rows],
+        "families": sorted({row.family for row in board.rows if row.family}),
+        "hardware": hardware(board),
+        "seeds": seeds(board),
+    }
+
+
+def axis_view(board: Board, axis: Axis) -> dict[str, Any]:
+    """A column's heading and what is said of it in full."""
+    sizes = sorted({cell.n for row in board.rows if (cell := row.cells.get(axis.key))})
+    return {
+        "key": axis.key,
+        "title": shorten(axis.title, 24),
+        "unit": "%" if axis.unit == "fraction" else shorten(axis.unit, 12),
+        "better": "higher" if axis.higher_is_better else "lower",
+        "what": f"{axis.metric.replace('_', ' ')} of task {axis.task}, condition {axis.condition}",
+        "setting": words(axis.setting),
+        "alike": len(sizes) > 0 and leader(board, axis) is None,
+        "n": " to ".join(f"{size:,}" for size in dict.fromkeys((sizes[0], sizes[-1]))) if sizes else "",
+    }
+
+
+def column_scale(board: Board, axis: Axis) -> tuple[float, float]:
+    """Ends of all intervals of a column: its bars share one scale."""
+    cells = [cell for row in board.rows if (cell := row.cells.get(axis.key))]
+    if not cells:
+        return 0.0, 1.0
+    return min(cell.ci_low for cell in cells), max(cell.ci_high for cell in cells)
+
+
+def leader(board: Board, axis: Axis) -> float | None:
+    """The best estimate without a flag; None where no method is told from any other, so that there is no best."""
+    cells = [cell for row in board.rows if (cell := row.cells.get(axis.key)) and not cell.flags]
+    if all(cell.best for cell in cells):
+        return None
+    return (max if axis.higher_is_better else min)(cell.value for cell in cells if cell.best)
+
+
+def _row_view(
+    board: Board, row: Row, scales: Mapping[str, tuple[float, float]], leaders: Mapping[str, float | None]
+) -> dict[str, Any]:
+    flagged = sum(bool(cell.flags) for cell in row.cells.values())
+    cells = []
+    for axis in board.axes:
+        cell = row.cells.get(axis.key)
+        cells.append(None if cell is None else _cell_view(cell, axis, scales[axis.key], leaders[axis.key]))
+    return {
+        "key": row.key,
+        "title": shorten(row.title),
+        "family": shorten(row.family, 32),
+        "extended": row.budget != "standard",
+        "seeds": len(row.runs),
+        "failed": len(row.failed),
+        "flagged": flagged,
+        "rank": None if row.mean_rank is None else f"{row.mean_rank:.2f}",
+        "cells": cells,
+    }
+
+
+def _cell_view(cell: Cell, axis: Axis, scale: tuple[float, float], leader: float | None) -> dict[str, Any]:
+    mark = ""
+    if cell.best and not cell.flags and leader is not None:
+        mark = "★" if cell.value == leader else "☆"
+    return {
+        "value": number(cell.value, axis.unit),
+        "interval": interval(cell.ci_low, cell.ci_high, axis.unit).replace(" to ", "\N{EN DASH}"),
+        "bar": interval_bar(cell.ci_low, cell.value, cell.ci_high, scale),
+        "rank": cell.rank,
+        "mark": mark,
+        "flags": cell.flags,
+    }
+
+
+def hardware(board: Board) -> list[str]:
+    """Machines behind the numbers, each with its software."""
+    facts = [evidence.record.provenance for row in board.rows for evidence in (*row.runs, *row.failed)]
+    machines = {
+        (fact.device_name, fact.device, f"{fact.threads} thread{'s' * (fact.threads != 1)}", fact.torch)
+        for fact in facts
+    }
+    return [f"{name} ({device}, {threads}, torch {torch})" for name, device, threads, torch in sorted(machines)]
+
+
+def seeds(board: Board) -> str:
+    """How many seeds a method has, in words."""
+    counts = sorted({len(row.runs) for row in board.rows if row.runs})
+    if not counts:
+        return "no finished runs"
+    many = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    return f"{many} seed{'s' if counts[-1] > 1 else ''} a method"
+
+
+def table_data(board: Board) -> dict[str, Any]:
+    """The numbers for sorting, filtering and drawing: a row is [key, name, family, flagged, mean rank, cells]."""
+    return {
+        "axes": [
+            [axis.key, shorten(axis.title, 24), axis.unit, int(axis.higher_is_better)] for axis in board.axes
+        ],
+        "robust": _robust_axis(board),
+        "rows": [
+            [
+                row.key,
+                shorten(row.title),
+                shorten(row.family, 32),
+                row.mean_rank,
+                [_numbers(row.cells.get(axis.key)) for axis in board.axes],
+            ]
+            for row in board.rows
+        ],
+    }  # fmt: skip
+
+
+def _robust_axis(board: Board) -> int:
+    """What a scatter has against the first axis to begin with: robust accuracy if there is any, else the next one."""
+    robust = (number for number, axis in enumerate(board.axes) if axis.metric == "robust_accuracy")
+    return next(robust, min(1, len(board.axes) - 1))
+
+
+def _numbers(cell: Cell | None) -> list[float | int] | None:
+    """Value, ends of the interval, whether it is flagged: to six digits, more than any interval is worth."""
+    if cell is None:
+        return None
+    values = (cell.value, cell.ci_low, cell.ci_high)
+    if not all(math.isfinite(value) for value in values):
+        return None
+    return [*(float(f"{value:.6g}") for value in values), int(bool(cell.flags))]

@@ -1,0 +1,115 @@
+"""A stranger's text, numbers and addresses, made fit to be shown.
+
+Everything in a record is somebody else's text. Templates escape it and a policy forbids what is not ours; here it also
+becomes honest: a character that is not seen but changes what is seen is spelt out, and an address is a web address.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from markupsafe import Markup
+
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories that are spelt out: controls, formats (marks of direction among them), lone surrogates."""
+SHORT = 80
+"""Characters of a name in tables, pictures and headings; the page of the method has more."""
+LONG = 2000
+"""Characters of any other text, and of a name on its own page."""
+
+
+def plain(text: str) -> str:
+    r"""Text in which every character is one that is seen; line ends and tabs stay.
+
+    >>> plain("a\u202eb")
+    'a⟨U+202E⟩b'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in UNSEEN else f"⟨U+{ord(char):04X}⟩" for char in text
+    )
+
+
+def shorten(text: str, limit: int = SHORT) -> str:
+    """At most ``limit`` characters, told by an ellipsis where there were more.
+
+    >>> shorten("abcdef", 4)
+    'abc…'
+    """
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def shown(value: Any) -> Any:
+    """What a template prints: text made plain, of bounded length; markup of our own as it is."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return plain(shorten(value, LONG))
+
+
+def web_address(text: str) -> str | None:
+    """The text when it is an address of http or https, else None.
+
+    >>> web_address("javascript:alert(1)"), web_address("https://arxiv.org/abs/1503.02531")
+    (None, 'https://arxiv.org/abs/1503.02531')
+    """
+    if not (text.isascii() and text.isprintable()) or any(char in text for char in " \"'<>\\^`{|}") or len(text) > LONG:
+        return None
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+    except ValueError:
+        return None
+    return text if known else None
+
+
+def number(value: float, unit: str = "fraction", digits: int = 1) -> str:
+    """A score as it is read: fractions in percent, without the sign, everything else to three digits.
+
+    >>> number(0.8105), number(2.5, "nats")
+    ('81.0', '2.5')
+    """
+    return f"{100 * value:.{digits}f}" if unit == "fraction" else f"{value:.3g}"
+
+
+def interval(low: float, high: float, unit: str = "fraction") -> str:
+    """The ends of an interval, as ``number`` writes them.
+
+    >>> interval(0.8027, 0.8181)
+    '80.3 to 81.8'
+    """
+    return f"{number(low, unit)} to {number(high, unit)}"
+
+
+def words(values: Mapping[str, Any]) -> str:
+    """A setting or parameters in one line.
+
+    >>> words({"variant": "pgd-std", "steps": 20})
+    'variant pgd-std, steps 20'
+    """
+    return ", ".join(
+        f"{key} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in values.items()
+    )
+
+
+def embedded(data: Any) -> Markup:
+    """JSON for a ``<script type="application/json">``: no character of it can end the element or open another."""
+    text = json.dumps(_plain_within(data), separators=(",", ":"), allow_nan=False)
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)
+
+
+def _plain_within(data: Any) -> Any:
+    if isinstance(data, str):
+        return shown(data)
+    if isinstance(data, Mapping):
+        return {shown(key): _plain_within(value) for key, value in data.items()}
+    if isinstance(data, Sequence):
+        return [_plain_within(value) for value in data]
+    return data
