@@ -1,0 +1,56 @@
+"""The claims of the four papers: all there, and all of them can be measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdbench import thirdparty
+from kdbench.claims.reproduction import problem, suite_of
+from kdbench.errors import KdbenchError
+from kdbench.plugins import load_plugins
+from kdbench.suites import load_suite
+
+PLUGINS = load_plugins()
+HEADLINES = {
+    "soft-randomization",
+    "corrupted-teacher-pgd",
+    "corrupted-teacher-autoattack",
+    "kd-label-noise",
+    "nrd-at-40",
+    "nrd-at-80",
+    "smkd-order",
+    "transfer-to-cni",
+}
+
+
+def test_every_headline_claim_is_stated() -> None:
+    assert set(PLUGINS.claims.names()) >= HEADLINES
+
+
+@pytest.mark.parametrize("name", sorted(HEADLINES))
+def test_every_claim_can_be_measured(name: str) -> None:
+    claim = PLUGINS.claims.get(name)
+    if "attack" in claim.settings:
+        try:
+            thirdparty.autoattack()
+        except KdbenchError as error:
+            pytest.skip(str(error))
+    assert problem(claim, PLUGINS) is None
+    assert claim.sentence.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["soft-randomization", "corrupted-teacher-pgd"])
+def test_pgd_is_measured_where_something_survives(name: str) -> None:
+    """At the suite's .031 every network is at 0, and nothing could be compared."""
+    settings = suite_of(PLUGINS.claims.get(name)).tasks["pgd"].settings
+    assert settings["eps"] == pytest.approx(2 / 255)
+    assert settings["every_restart"] == 200
+
+
+def test_the_suite_of_the_claim_has_the_teacher_of_the_smoothed_students() -> None:
+    assert suite_of(PLUGINS.claims.get("transfer-to-cni")).network("teacher").method == "cni"
+
+
+def test_the_noisier_setting_differs_from_the_suites_in_its_noise_alone() -> None:
+    lite, claims = load_suite("cifar10-lite").condition("sym-40"), load_suite("cifar10-claims").condition("sym-80")
+    assert claims.model_copy(update={"noise": lite.noise}) == lite
