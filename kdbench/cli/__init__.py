@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import warnings
 
-from kdbench.cli import catalogue, data, leaderboard, reproduce, run
+from kdbench.cli import catalogue, data, leaderboard, report, reproduce, run
 from kdbench.cli.app import app
 from kdbench.errors import KdbenchError
 
-COMMANDS = (run, reproduce, catalogue, data, leaderboard)
+COMMANDS = (run, report, reproduce, catalogue, data, leaderboard)
 """Modules whose commands are there once they are imported."""
 
 INTERRUPTED = 130

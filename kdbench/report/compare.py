@@ -1,0 +1,84 @@
+"""Methods side by side: paired differences on every axis of a leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from kdbench.leaderboard import Apart, Board, Evidence, make_boards, read_evidence
+from kdbench.report.parts import Part, Picture, Table, Value, missing
+from kdbench.report.runs import Run
+from kdbench.report.scores import DOWN
+from kdbench.report.style import COLOURS, MARKERS, MOST_RUNS, in_percent, legend_outside, make_figure, percent, plain
+
+
+def differences(runs: Sequence[Run]) -> Iterator[Part]:
+    """What each method has more than the first, over its seeds and on the same test images; none for one method."""
+    if len(runs) < 2:
+        return
+    title = "Differences"
+    read = [read_evidence(run.path) for run in runs]
+    found = [one for one in read if isinstance(one, Evidence)]
+    reasons = [f"{one.path.name}: {one.reason}" for one in read if isinstance(one, Apart)]
+    boards = make_boards(found).boards
+    board = boards[0] if boards else None
+    reasons += [f"{plain(one.method)} {one.run_id}: {one.reason}" for b in boards for one in b.apart]
+    if board is None or len(board.rows) < 2:
+        yield missing(title, reasons or ["the runs are of one method: with several seeds they are one row"])
+        return
+    yield _picture(title, board, plain(runs[0].record.spec.method), runs[0].record.run_id)
+    if reasons:
+        yield missing("Runs that are not compared", reasons)
+
+
+def _picture(title: str, board: Board, first: str, run_id: str) -> Picture:
+    """Differences from the row of the first run that was given."""
+    rows = list(board.rows)
+    base = next((i for i, row in enumerate(rows) if any(one.record.run_id == run_id for one in row.runs)), 0)
+    others = [i for i in range(len(rows)) if i != base][: MOST_RUNS - 1]
+    axes_shown = [axis for axis in board.axes if axis.unit == "fraction"]
+    figure = make_figure(len(axes_shown) * (0.2 + 0.09 * len(others)) + 0.8)
+    axes = figure.subplots()
+    axes.axvline(0, color="black", lw=0.9)
+    places = np.arange(len(axes_shown))[::-1] * 1.0
+    table: list[tuple[Value, ...]] = []
+    widest = 0.0
+    for number, other in enumerate(others, start=1):
+        offset = 0.6 * ((len(others) + 1) / 2 - number) / max(len(others), 2)
+        for place, axis in zip(places, axes_shown, strict=True):
+            pairs = board.pairs[axis.key]
+            value, half = float(pairs.value[other, base]), float(pairs.half_width[other, base])
+            if np.isnan(value):
+                continue
+            known = bool(pairs.significant[other, base])
+            axes.errorbar(value, place + offset, xerr=half, fmt=MARKERS[number], color=COLOURS[number],
+                          mfc=COLOURS[number] if known else "white")  # fmt: skip
+            widest = max(widest, half)
+            seeds = f"{len(rows[other].runs)} and {len(rows[base].runs)}"
+            names = (axis.title, rows[other].title, rows[base].title)
+            numbers = (value, value - half, value + half, float(pairs.p_value[other, base]))
+            facts = (known, bool(pairs.paired[other, base]), rows[other].cells[axis.key].n, seeds)
+            table.append((*names, *numbers, *facts))
+        axes.plot([], [], MARKERS[number], color=COLOURS[number], label=plain(rows[other].title))
+    measured = [rows[base].cells.get(axis.key) for axis in axes_shown]
+    titles = [
+        f"{plain(axis.title, 36)}{'' if axis.higher_is_better else f' {DOWN}'}{f', n = {cell.n:,}' if cell else ''}"
+        for axis, cell in zip(axes_shown, measured, strict=True)
+    ]
+    axes.set_yticks(places, titles)
+    axes.set_ylim(-0.6, len(axes_shown) - 0.4)
+    base_title = plain(rows[base].title)
+    in_percent(axes, f"points more than {base_title}, with 95 % intervals", along="x", full=False)
+    legend_outside(figure, axes, "upper")
+    return Picture(
+        "differences",
+        title,
+        figure,
+        f"What each method has more than {base_title}, in points of percent, with 95 % intervals (at most "
+        f"\N{PLUS-MINUS SIGN}{percent(widest)} points) over the test images that both were measured on, example by "
+        f"example, and over seeds where there are several; with one seed each, another seed may turn a difference. "
+        f"{DOWN}: lower is better. Filled: significant at 5 % after Holm's correction over the pairs of the axis.",
+        Table(("axis", "method", "than", "difference", "ci_low", "ci_high", "p_value", "significant", "paired", "n",
+               "seeds"), tuple(table)),
+    )  # fmt: skip

@@ -1,0 +1,147 @@
+"""How sure a student is: reliability diagrams, and how large its softmax outputs are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.errors import KdbenchError
+from kdbench.pictures import Reliability, reliability_of
+from kdbench.report.bench import Bench
+from kdbench.report.parts import Part, Picture, Table, Value, missing
+from kdbench.report.runs import Run
+from kdbench.report.scores import conditions_of
+from kdbench.report.style import COLOURS, FAINT, LINES, MARKERS, in_percent, make_figure, percent, plain
+
+BINS = 15
+MAGNITUDES = 50
+"""Bins of the histogram of softmax outputs, each .02 wide."""
+
+
+def reliability(runs: Sequence[Run]) -> Iterator[Part]:
+    """Accuracy against confidence, a panel a condition, with the share of images in each bin beneath."""
+    title = "Reliability"
+    found: dict[str, dict[Run, Reliability]] = {}
+    reasons = []
+    for run in runs:
+        try:
+            predictions = run.predictions()
+        except KdbenchError as error:
+            reasons.append(error.message)
+            continue
+        for condition in run.conditions:
+            diagram = reliability_of(predictions, condition, bins=BINS)
+            if diagram is None:
+                reasons.append(f"{run.label} has no confidences under {condition}")
+            else:
+                found.setdefault(condition, {})[run] = diagram
+    if not found:
+        yield missing(title, reasons)
+        return
+    figure = make_figure(4.2 + 0.1 * len(runs), 3.6 * max(2, len(found)) if len(found) > 1 else 4.2)
+    panels = figure.subplots(2, len(found), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1])
+    rows: list[tuple[Value, ...]] = []
+    for (upper, lower), (condition, diagrams) in zip(panels.T, found.items(), strict=True):
+        upper.set_title(f"trained under {plain(condition)}")
+        upper.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":", label="perfect")
+        for run, diagram in diagrams.items():
+            number = runs.index(run)
+            errors = np.stack([diagram.accuracy - diagram.ci_low, diagram.ci_high - diagram.accuracy])
+            upper.errorbar(diagram.confidence, diagram.accuracy, yerr=np.maximum(errors, 0), fmt=MARKERS[number],
+                           ls="-", lw=1, color=COLOURS[number], ms=4,
+                           label=f"{plain(run.label, 22)}: ECE {percent(diagram.ece)} %")  # fmt: skip
+            lower.stairs(diagram.count / diagram.n, np.append(diagram.lower, diagram.upper[-1]), color=COLOURS[number],
+                         ls=LINES[number], lw=1.3)  # fmt: skip
+            rows += _reliability_rows(run, condition, diagram)
+        upper.legend(loc="best", fontsize=8)
+        in_percent(lower, "confidence (%)", along="x")
+    in_percent(panels[0, 0], "accuracy (%)")
+    in_percent(panels[1, 0], "images (%)", full=False)
+    n = min(diagram.n for diagrams in found.values() for diagram in diagrams.values())
+    yield Picture(
+        "reliability",
+        title,
+        figure,
+        f"Share of images that are right against the mean confidence (largest softmax output, temperature 1), {BINS} "
+        f"bins of equal width, with 95 % intervals (Wilson) for the images of a bin, and the share of images in each "
+        f"bin. ECE: mean gap over all images. n = {n:,} test images. Below the diagonal a student is too sure.",
+        Table(("run", "condition", "from", "to", "n", "confidence", "accuracy", "ci_low", "ci_high"), tuple(rows)),
+    )
+    if reasons:
+        yield missing(f"{title} of some students", reasons)
+
+
+def _reliability_rows(run: Run, condition: str, diagram: Reliability) -> Iterator[tuple[Value, ...]]:
+    for i, n in enumerate(diagram.count.tolist()):
+        numbers = (diagram.confidence, diagram.accuracy, diagram.ci_low, diagram.ci_high)
+        edges = (float(diagram.lower[i]), float(diagram.upper[i]))
+        yield (run.label, condition, *edges, n, *(float(column[i]) for column in numbers))
+
+
+def magnitudes(
+    probabilities: NDArray[np.float64], bins: int = MAGNITUDES
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shares of all C*N softmax outputs (N, C), and of the N largest ones, in bins of equal width on [0, 1].
+
+    >>> magnitudes(np.array([[0.9, 0.1], [0.6, 0.4]]), bins=2)
+    (array([0.5, 0.5]), array([0., 1.]))
+    """
+    shares = []
+    for values in (probabilities, probabilities.max(1)):
+        count, _ = np.histogram(values, bins=bins, range=(0.0, 1.0))
+        shares.append(count / values.size)
+    return shares[0], shares[1]
+
+
+def softmax_histogram(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
+    """Sizes of softmax outputs on the test set (Arani et al. 2021, Fig. 8), a column a condition."""
+    title = "Magnitude of softmax outputs"
+    found: dict[str, dict[Run, NDArray[np.float64]]] = {}
+    reasons = []
+    for condition in conditions_of(runs):
+        for run in runs:
+            try:
+                found.setdefault(condition, {})[run] = bench.probabilities(run, condition)
+            except KdbenchError as error:
+                reasons.append(error.message)
+    found = {condition: by_run for condition, by_run in found.items() if by_run}
+    if not found:
+        yield missing(title, reasons)
+        return
+    figure = make_figure(4.4, 7.0 if len(found) > 1 else 4.2)
+    panels = figure.subplots(2, len(found), squeeze=False, sharex=True, sharey="row")
+    edges = np.linspace(0, 1, MAGNITUDES + 1)
+    rows: list[tuple[Value, ...]] = []
+    sizes = set()
+    for column, (condition, by_run) in enumerate(found.items()):
+        for run, probabilities in by_run.items():
+            sizes.add(probabilities.shape)
+            number = runs.index(run)
+            for axes, shares, what in zip(
+                panels[:, column], magnitudes(probabilities), ("all", "largest"), strict=True
+            ):
+                axes.stairs(shares, edges, color=COLOURS[number], ls=LINES[number], lw=1.4, label=plain(run.label, 22))
+                bins = zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True)
+                rows += [(run.label, condition, what, *bin_) for bin_ in bins]
+        panels[0, column].set_title(f"trained under {plain(condition)}")
+        in_percent(panels[1, column], "softmax output (%)", along="x")
+    n, classes = max(sizes)
+    for axes, what in zip(
+        panels[:, 0], (f"all C\N{MULTIPLICATION SIGN}N = {n * classes:,}", f"largest, N = {n:,}"), strict=True
+    ):
+        axes.set_yscale("log")
+        in_percent(axes, f"{what} (%)", full=False)
+    panels[0, -1].legend(loc="upper center")
+    yield Picture(
+        "softmax-magnitude",
+        title,
+        figure,
+        f"Share of softmax outputs in bins {1 / MAGNITUDES:g} wide, in percent on a logarithmic scale, on the test set "
+        f"of n = {n:,} images and {classes} classes: all of them, and the largest of each image (Arani et al. 2021, "
+        f"Fig. 8).",
+        Table(("run", "condition", "outputs", "from", "to", "share"), tuple(rows)),
+    )
+    if reasons:
+        yield missing(f"{title} of some students", reasons)

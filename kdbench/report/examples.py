@@ -1,0 +1,117 @@
+"""Test images as a student sees them: plain, adversarial and corrupted, with what it says of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from kdbench import corruptions
+from kdbench.attacks import pgd
+from kdbench.data import stratified_subset
+from kdbench.errors import KdbenchError
+from kdbench.inference import as_float, predict
+from kdbench.report.bench import Bench
+from kdbench.report.parts import Part, Picture, Table, Value, missing
+from kdbench.report.runs import Run
+from kdbench.report.style import make_figure, plain
+
+IMAGES = 6
+EPS, STEP_SIZE, STEPS = 0.031, 2 / 255, 20
+"""The attack of the standard suites' ranked column, from one start."""
+CORRUPTIONS = (("gaussian_noise", 3), ("defocus_blur", 5), ("fog", 5), ("pixelate", 5), ("jpeg_compression", 5))
+SIDE = 32
+"""Pixels of the images that the corruptions are made for."""
+SEED = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Column:
+    """One variant of the images and what a student answers to it."""
+
+    title: str
+    images: Tensor
+    """float32 (n, 3, H, W) in [0, 1]."""
+    predicted: Tensor
+    """int64 (n,)."""
+    confidence: Tensor
+    """Largest softmax output, (n,)."""
+
+
+def examples(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
+    """A grid for each run, of the student of its first condition."""
+    title = "Examples"
+    reasons = []
+    for number, run in enumerate(runs):
+        condition = run.conditions[0]
+        try:
+            shown, labels = _columns(run, condition, bench)
+        except KdbenchError as error:
+            reasons.append(error.message)
+            continue
+        yield _picture(f"examples-{number + 1}", f"{title}: {run.label}", condition, shown, labels, bench.class_names)
+    if reasons:
+        yield missing(title, reasons)
+
+
+def _columns(run: Run, condition: str, bench: Bench) -> tuple[list[Column], Tensor]:
+    test, predictor, device = bench.dataset.test, bench.predictor(run, condition), bench.device
+    index = stratified_subset(test.labels, min(IMAGES, len(test)), SEED)
+    images, labels = test.images[index], test.labels[index]
+    attacked = pgd(
+        predictor, images.to(device), labels.to(device), eps=EPS, step_size=STEP_SIZE, steps=STEPS,
+        generator=torch.Generator().manual_seed(SEED), keep_examples=True,
+    ).examples  # fmt: skip
+    assert attacked is not None
+    variants = {"as it is": as_float(images), f"PGD-{STEPS}\n\N{GREEK SMALL LETTER EPSILON} = {EPS}": attacked.cpu()}
+    for name, severity in CORRUPTIONS if images.shape[-1] == SIDE else ():
+        generator = torch.Generator().manual_seed(SEED)
+        corrupted = corruptions.corrupt(images, name, severity, generator=generator)
+        variants[f"{name.replace('_', ' ')},\nseverity {severity}"] = as_float(corrupted)
+    columns = []
+    for title, pixels in variants.items():
+        confidence, predicted = predict(predictor, pixels, device=device).softmax(1).max(1)
+        columns.append(Column(title, pixels, predicted, confidence))
+    return columns, labels
+
+
+def _picture(
+    key: str, title: str, condition: str, shown: Sequence[Column], labels: Tensor, class_names: Sequence[str]
+) -> Picture:
+    figure = make_figure(1.13 * len(labels) + 0.5)
+    panels = figure.subplots(len(labels), len(shown), squeeze=False)
+    rows: list[tuple[Value, ...]] = []
+    for column, line in zip(shown, panels.T, strict=True):
+        line[0].set_title(column.title, fontsize=8, fontweight="normal", loc="center")
+        for image, axes in enumerate(line):
+            true, said = int(labels[image]), int(column.predicted[image])
+            sure = float(column.confidence[image])
+            axes.imshow(column.images[image].permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.grid(False)
+            right = said == true
+            for spine in axes.spines.values():
+                spine.set(visible=not right, color="#D55E00", linewidth=1.8, linestyle="--")
+            axes.set_xlabel(f"{'' if right else NOT} {plain(class_names[said], 11)}\n{100 * sure:.0f} %".strip(),
+                            fontsize=8, labelpad=2, color="black" if right else "#A33F00")  # fmt: skip
+            variant = " ".join(column.title.split())
+            rows.append((image, class_names[true], variant, class_names[said], sure, right))
+    for axes, true in zip(panels[:, 0], labels.tolist(), strict=True):
+        axes.set_ylabel(plain(class_names[true], 12), fontsize=8.5, fontweight="bold")
+    return Picture(
+        key,
+        title,
+        figure,
+        f"{len(labels)} test images, drawn evenly over the classes with a fixed seed whatever the student makes of "
+        f"them; left the true class, below each image the predicted class and its softmax output. A dashed frame and "
+        f"{NOT}: wrong. Student trained under {plain(condition)}; PGD from one random start with {STEPS} steps of "
+        f"{STEP_SIZE:.4f} and \N{GREEK SMALL LETTER EPSILON} = {EPS} in pixels of [0, 1]. A few images show, they do "
+        f"not measure.",
+        Table(("image", "true_class", "variant", "predicted", "confidence", "right"), tuple(rows)),
+    )
+
+
+NOT = "\N{BALLOT X}"

@@ -1,0 +1,110 @@
+"""The report as one self-contained page: no script, no address, a stranger's text is text."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from importlib import resources
+
+import jinja2
+from markupsafe import Markup
+
+from kdbench.console import failed_checks
+from kdbench.leaderboard.submit import reproduce
+from kdbench.report.parts import Missing, Picture
+from kdbench.report.runs import Run
+
+MOST_ROWS = 200
+"""Of a table on the page; its file has all."""
+MOST_CHARACTERS = 2000
+"""Of one text on the page."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A picture as the page shows it."""
+
+    key: str
+    title: str
+    caption: str
+    image: str
+    """A data address."""
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+    left_out: int
+
+    @classmethod
+    def of(cls, picture: Picture, svg: bytes) -> Shown:
+        """With its figure inside."""
+        image = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+        rows = picture.table.to_text()
+        left_out = max(0, len(rows) - MOST_ROWS)
+        return cls(
+            picture.key, picture.title, picture.caption, image, picture.table.columns, rows[:MOST_ROWS], left_out
+        )
+
+
+def page(runs: Sequence[Run], parts: Sequence[Shown], missing: Sequence[Missing]) -> str:
+    """The page as HTML."""
+    files = resources.files("kdbench.report") / "templates"
+    style = (files / "report.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_cut)
+    template = environment.from_string((files / "report.html.j2").read_text(encoding="utf-8"))
+    spec = runs[0].record.spec
+    return template.render(
+        policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        style=Markup(style),
+        title=f"{' and '.join(run.label for run in runs)} on {spec.suite.name}",
+        suite=spec.suite,
+        runs=[_facts(run) for run in runs],
+        parts=parts,
+        missing=missing,
+        version=importlib.metadata.version("kdbench"),
+        tasks={name: number for run in runs for name, number in run.record.spec.tasks.items()},
+    )
+
+
+def _cut(value: object) -> object:
+    """Texts of strangers have an end; data addresses and the style keep theirs."""
+    if type(value) is str and len(value) > MOST_CHARACTERS and not value.startswith("data:"):
+        return f"{value[:MOST_CHARACTERS]}…"
+    return value
+
+
+def _facts(run: Run) -> dict[str, object]:
+    """What the page says of one run."""
+    record = run.record
+    made = record.provenance
+    params: dict[str, list[str]] = {}
+    for condition, values in record.spec.params.items():
+        params.setdefault(json.dumps(values, ensure_ascii=False), []).append(condition)
+    noise = {
+        condition: f"{facts.kind} {facts.rate:g}, {100 * facts.realised:.2f} % of the labels wrong"
+        for condition, facts in record.hashes.label_noise.items()
+    }
+    minutes = sum(seconds for name, seconds in made.seconds.items()) / 60
+    device = f"{made.device_name} ({made.device}), {made.threads} threads, torch {made.torch}"
+    facts = [
+        ("method", record.spec.method),
+        ("seed", str(record.spec.seed)),
+        ("run", record.run_id),
+        *((f"parameters, {', '.join(conditions)}", text) for text, conditions in params.items()),
+        *((f"label noise, {condition}", text) for condition, text in noise.items()),
+        ("budget", record.budget),
+        ("machine", device),
+        ("time", f"{minutes:.1f} minutes of work on {made.finished[:10]}"),
+        ("kdbench", f"{made.kdbench_version} {made.kdbench_commit or ''}{' (changed)' if made.kdbench_dirty else ''}"),
+    ]
+    return {
+        "label": run.label,
+        "error": record.error,
+        "facts": facts,
+        "command": reproduce(record),
+        "doubts": failed_checks(record.checks),
+        "checks": len(record.checks),
+    }

@@ -1,0 +1,275 @@
+"""Pictures of a record alone: its scores, the corruptions, accuracy against k, and transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from kdbench.console import FLAG, name
+from kdbench.leaderboard.axes import columns
+from kdbench.leaderboard.board import Axis, Evidence
+from kdbench.pictures import Array, HeatMap, Transfer, corruption_map, step_lines, transfer_table
+from kdbench.records import Score
+from kdbench.report.parts import Missing, Part, Picture, Table, Value, missing
+from kdbench.report.runs import Run
+from kdbench.report.style import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    grid_of,
+    in_percent,
+    legend_outside,
+    make_figure,
+    percent,
+    plain,
+)
+
+DOWN = "\N{DOWNWARDS ARROW}"
+
+
+def conditions_of(runs: Sequence[Run]) -> list[str]:
+    """Every condition of any of the runs."""
+    return list(dict.fromkeys(condition for run in runs for condition in run.conditions))
+
+
+def scores(runs: Sequence[Run]) -> Iterator[Part]:
+    """The scores that a leaderboard ranks, one a task and condition, with their intervals."""
+    evidence = {run: Evidence(run.record, run.path, None, None, ()) for run in runs}
+    found = columns(runs[0].record.spec.suite, list(evidence.values()))
+    by_axis = [
+        (column.axis, {run: score for run, one in evidence.items() if (score := column.score(one)) is not None})
+        for column in found
+        if column.axis.unit == "fraction"
+    ]
+    by_axis = [(axis, by_run) for axis, by_run in by_axis if by_run]
+    if not by_axis:
+        yield missing("Scores", [f"{run.label} measured nothing: {run.record.error}" for run in runs])
+        return
+    figure = make_figure(len(by_axis) * (0.2 + 0.09 * len(runs)) + 0.7)
+    axes = figure.subplots()
+    rows = _draw_scores(axes, runs, by_axis)
+    in_percent(axes, "percent of test images, with 95 % intervals", along="x")
+    if len(runs) > 1:
+        legend_outside(figure, axes, "upper")
+    yield Picture(
+        "scores",
+        "Scores",
+        figure,
+        f"The scores that a leaderboard ranks, in percent, with 95 % intervals over the n test images (Wilson's for "
+        f"shares, bootstrap for calibration errors). One run each: what another seed would give is not in them. "
+        f"{DOWN}: lower is better. Hollow markers and {FLAG}: a failed check makes the score doubtful.",
+        Table(("axis", "condition", "score", "run", "value", "ci_low", "ci_high", "n", "flagged"), tuple(rows)),
+    )
+
+
+def _draw_scores(
+    axes: Axes, runs: Sequence[Run], by_axis: Sequence[tuple[Axis, Mapping[Run, Score]]]
+) -> list[tuple[Value, ...]]:
+    rows: list[tuple[Value, ...]] = []
+    places = np.arange(len(by_axis))[::-1] * 1.0
+    for number, run in enumerate(runs):
+        offset = 0.6 * ((len(runs) - 1) / 2 - number) / max(len(runs), 2)
+        for place, (axis, by_run) in zip(places, by_axis, strict=True):
+            score = by_run.get(run)
+            if score is None:
+                continue
+            flagged = bool(run.record.flags(score))
+            rows.append((axis.title, axis.condition, name(score), run.label, *_ends(score), score.n, flagged))
+            axes.errorbar(
+                score.value, place + offset, xerr=[[score.value - score.ci_low], [score.ci_high - score.value]],
+                fmt=MARKERS[number], color=COLOURS[number], mfc="white" if flagged else COLOURS[number], clip_on=False,
+            )  # fmt: skip
+            text = f"{percent(score.value)} ({percent(score.ci_low)}\N{EN DASH}{percent(score.ci_high)})"
+            if len(runs) == 1:
+                axes.annotate(f"{text}{' ' + FLAG if flagged else ''}", (1.02, place), va="center", fontsize=8.5,
+                              xycoords=("axes fraction", "data"))  # fmt: skip
+        axes.plot([], [], MARKERS[number], color=COLOURS[number], label=run.label)
+    axes.set_yticks(places, [_title(axis, by_run) for axis, by_run in by_axis])
+    axes.set_ylim(-0.6, len(by_axis) - 0.4)
+    return rows
+
+
+def _title(axis: Axis, by_run: Mapping[Run, Score]) -> str:
+    counts = sorted({score.n for score in by_run.values()})
+    return f"{plain(axis.title, 36)}{'' if axis.higher_is_better else f' {DOWN}'}, n = {_range(counts)}"
+
+
+def _range(counts: Sequence[int]) -> str:
+    """The first and the last of ascending numbers, where they are two."""
+    return "\N{EN DASH}".join(f"{count:,}" for count in (*counts[:1], *counts[1:][-1:]))
+
+
+def _ends(score: Score) -> tuple[float, float, float]:
+    return score.value, score.ci_low, score.ci_high
+
+
+def corruptions(runs: Sequence[Run]) -> Iterator[Part]:
+    """Corruptions by severities, a panel a run; for two runs also their difference."""
+    for condition in conditions_of(runs):
+        maps = {run: found for run in runs if (found := corruption_map(run.record.scores, condition)) is not None}
+        if maps:
+            yield _corruption_picture(maps, condition)
+            return
+    yield missing("Accuracy under corruptions", ["no run measured corruptions"])
+
+
+def _corruption_picture(maps: dict[Run, HeatMap], condition: str) -> Picture:
+    first = next(iter(maps.values()))
+    panels: list[tuple[str, Array, bool]] = [
+        (f"{run.label}: mean {percent(float(np.nanmean(found.value)))} %", found.value, False)
+        for run, found in maps.items()
+    ]
+    alike = all(
+        (found.corruptions, found.severities) == (first.corruptions, first.severities) for found in maps.values()
+    )
+    if len(maps) == 2 and alike:
+        one, other = maps.values()
+        panels.append((" \N{MINUS SIGN} ".join(run.label for run in maps), one.value - other.value, True))
+    down, across = grid_of(len(panels), most=1 if len(panels) == 1 else 3)
+    figure = make_figure((0.19 * len(first.corruptions) + 0.9) * down + 0.3, 4.6 if len(panels) == 1 else 7.0)
+    grid = figure.subplots(down, across, squeeze=False, sharey=alike).flat
+    for axes, (title, value, is_difference) in zip(grid, panels, strict=False):
+        names = first.corruptions if alike else next(m for m in maps.values() if m.value is value).corruptions
+        _draw_cells(axes, value, names, first.severities, is_difference)
+        axes.set_title(plain(title, 36 // across + 14), fontsize=9)
+    for axes in list(grid)[len(panels) :]:
+        axes.remove()
+    difference = ", and the difference in points" if len(panels) > len(maps) else ""
+    widest = max(float(np.nanmax(found.ci_high - found.ci_low)) for found in maps.values()) / 2
+    rows = tuple(
+        (run.label, corruption, severity, float(found.value[i, j]), float(found.ci_low[i, j]),
+         float(found.ci_high[i, j]), found.n)
+        for run, found in maps.items()
+        for i, corruption in enumerate(found.corruptions)
+        for j, severity in enumerate(found.severities)
+    )  # fmt: skip
+    return Picture(
+        "corruptions",
+        "Accuracy under corruptions",
+        figure,
+        f"Accuracy in percent by corruption and severity (1 mildest, 5 strongest), student trained under {condition}; "
+        f"in the titles the mean over all cells{difference}. n = {first.n:,} test images a cell, the same in all; 95 % "
+        f"intervals (Wilson) reach at most {percent(widest)} points to either side.",
+        Table(("run", "corruption", "severity", "accuracy", "ci_low", "ci_high", "n"), rows),
+    )
+
+
+def _draw_cells(axes: Axes, value: Array, names: Sequence[str], severities: Sequence[int], is_difference: bool) -> None:
+    shown = np.ma.masked_invalid(value)
+    most = max(0.05, float(np.abs(shown).max())) if is_difference else 1.0
+    axes.imshow(
+        shown, vmin=-most if is_difference else 0.0, vmax=most, aspect="auto", cmap="PuOr" if is_difference else None
+    )
+    for (row, column), cell in np.ndenumerate(value):
+        if not np.isnan(cell):
+            dark = abs(cell) > 0.6 * most if is_difference else cell < 0.55
+            text = f"{round(100 * cell):+d}" if is_difference else f"{100 * cell:.0f}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    axes.set_xticks(range(len(severities)), [str(severity) for severity in severities])
+    axes.set_yticks(range(len(names)), [plain(corruption.replace("_", " "), 20) for corruption in names])
+    axes.set_xlabel("severity")
+    axes.grid(False)
+    axes.tick_params(length=0)
+
+
+def steps(runs: Sequence[Run]) -> Iterator[Part]:
+    """Accuracy against the number of attack steps, a panel a variant, a line a run and rule."""
+    title = "Accuracy against the number of attack steps"
+    for condition in conditions_of(runs):
+        found = {run: step_lines(run.record.scores, condition) for run in runs}
+        groups = list(dict.fromkeys(_variant(line.setting) for lines in found.values() for line in lines))
+        if not groups:
+            continue
+        down, across = grid_of(len(groups), most=2)
+        figure = make_figure(2.5 * down, 7.0 if across > 1 else 4.6)
+        grid = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
+        rows: list[tuple[Value, ...]] = []
+        for axes, group in zip(grid, groups, strict=False):
+            axes.set_title(plain(group or "attack", 30))
+            axes.set_xlabel("steps k")
+            for number, (run, lines) in enumerate(found.items()):
+                for line in (line for line in lines if _variant(line.setting) == group):
+                    rule = str(line.setting.get("rule", ""))
+                    lasting = rule == "any"
+                    label = ", ".join(
+                        filter(None, (run.label, {"last": "iterate k", "any": "all up to k"}.get(rule, rule)))
+                    )
+                    axes.plot(line.x, line.value, LINES[1] if lasting else LINES[0], color=COLOURS[number],
+                              marker=MARKERS[number], mfc="white" if lasting else None, ms=4, clip_on=False,
+                              markevery=max(1, len(line.x) // 7), label=plain(label))  # fmt: skip
+                    axes.fill_between(line.x, line.ci_low, line.ci_high, color=COLOURS[number], alpha=0.15, lw=0)
+                    points = zip(line.x, line.value, line.ci_low, line.ci_high, strict=True)
+                    rows += [(run.label, group, rule, *map(float, point), line.n) for point in points]
+        n = min(line.n for lines in found.values() for line in lines)
+        in_percent(grid[0], f"accuracy (%), n = {n:,}")
+        legend_outside(figure, grid[0], "lower", most=max(2, len(runs)))
+        yield Picture(
+            "steps",
+            title,
+            figure,
+            f"Accuracy in percent along the first start of each attack on the student trained under {condition}: of "
+            f"the iterate after k steps, and of images that no iterate up to k broke. Bands: 95 % intervals (Wilson) "
+            f"over n = {n:,} test images.",
+            Table(("run", "attack", "rule", "k", "accuracy", "ci_low", "ci_high", "n"), tuple(rows)),
+        )
+        return
+    yield missing(title, ["no run has accuracies step by step"])
+
+
+def _variant(setting: object) -> str:
+    """What tells attacks apart, whatever the rule."""
+    assert hasattr(setting, "items")
+    return ", ".join(v if isinstance(v, str) else f"{k} {v}" for k, v in setting.items() if k != "rule")
+
+
+def transfer(runs: Sequence[Run]) -> Iterator[Part]:
+    """Accuracy on examples made on each source, a column a run; over all images and over those right unattacked."""
+    title = "Transfer of adversarial examples"
+    for condition in conditions_of(runs):
+        found = {run: table for run in runs if (table := transfer_table(run.record.scores, condition)) is not None}
+        if not found:
+            continue
+        sources = list(dict.fromkeys(source for table in found.values() for source in table.sources))
+        figure = make_figure(0.5 * len(sources) + 1.1 + 0.4 * (len(found) > 2), 7.0)
+        panels = figure.subplots(1, 2, sharey=True)
+        rows: list[tuple[Value, ...]] = []
+        for axes, what in zip(panels, ("all images", "images right unattacked"), strict=True):
+            rows += _draw_transfer(axes, found, sources, what)
+        panels[0].set_ylabel("made on")
+        yield Picture(
+            "transfer",
+            title,
+            figure,
+            f"Accuracy in percent of the student trained under {condition} on adversarial examples made on each source "
+            f"network, with 95 % intervals (Wilson) over n test images. 'self' is the white box.",
+            Table(("run", "source", "images", "accuracy", "ci_low", "ci_high", "n"), tuple(rows)),
+        )
+        return
+    yield Missing(title, ("no run measured transfer",))
+
+
+def _draw_transfer(
+    axes: Axes, found: dict[Run, Transfer], sources: Sequence[str], what: str
+) -> list[tuple[Value, ...]]:
+    rows: list[tuple[Value, ...]] = []
+    value = np.full((len(sources), len(found)), np.nan)
+    for column, (run, table) in enumerate(found.items()):
+        taken = table.accuracy if what == "all images" else table.conditional
+        for source, score in zip(table.sources, taken, strict=True):
+            if score is not None:
+                row = sources.index(source)
+                value[row, column] = score.value
+                rows.append((run.label, source, what, *_ends(score), score.n))
+                text = f"{percent(score.value)}\n{percent(score.ci_low)}\N{EN DASH}{percent(score.ci_high)}"
+                axes.text(column, row, text, ha="center", va="center", fontsize=8,
+                          color="white" if score.value < 0.5 else "black")  # fmt: skip
+    axes.imshow(np.ma.masked_invalid(value), vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(found)), [plain(run.label, 14) for run in found], rotation=20 if len(found) > 2 else 0)
+    axes.set_yticks(range(len(sources)), [plain(source, 20) for source in sources])
+    counts = sorted({int(str(row[-1])) for row in rows})
+    axes.set_title(f"{what}, n = {_range(counts)}" if counts else what)
+    axes.grid(False)
+    axes.tick_params(length=0)
+    return rows

@@ -1,0 +1,122 @@
+"""``write_report``: make every part, write its figure and numbers at once, and the page at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from kdbench.checkpoint import check_writable, load_checkpoint, write_atomically
+from kdbench.data import DataPlace
+from kdbench.devices import resolve_device
+from kdbench.errors import KdbenchError
+from kdbench.progress import bar
+from kdbench.report import compare, confidence, examples, learning, memorisation, scores
+from kdbench.report.bench import Bench
+from kdbench.report.page import Shown, page
+from kdbench.report.parts import Missing, Part, Picture
+from kdbench.report.runs import Run, open_runs
+from kdbench.report.style import png_of, styled, svg_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What was written, and what could not be made."""
+
+    page: Path
+    """The self-contained HTML."""
+    files: tuple[Path, ...]
+    """Figures as PNG and SVG, and the numbers behind each as CSV."""
+    missing: tuple[Missing, ...]
+
+
+def write_report(
+    paths: Sequence[str | Path],
+    out: str | Path = "report",
+    *,
+    data_dir: str | Path | None = None,
+    device: str = "auto",
+    views: int = 8,
+    images: int | None = None,
+    progress: bool = False,
+) -> Report:
+    """Write ``<out>/report.html`` and the figures of one run, or of several of one suite side by side.
+
+    ``paths``: run folders, or record files as they are published. What needs the data or a checkpoint that are not at
+    hand is left out with the reason; nothing is downloaded. ``views`` is the largest number of transformed views K that
+    the label-correction table averages, ``images`` how many training images it looks at: default all, 2,000 on a CPU.
+    Raises ``KdbenchError`` for a path that holds no record, runs of several suites, or an ``out`` that is not writable.
+    """
+    if views < 1 or (images is not None and images < 1):
+        raise KdbenchError(f"views is {views} and images {images}, expected at least 1 each", "8 views are usual")
+    runs = open_runs([Path(path) for path in paths])
+    folder = Path(out)
+    check_writable(folder)
+    bench = Bench(runs, DataPlace.default(data_dir), resolve_device(device))
+    makers = _makers(runs, bench, views, images)
+    shown: list[Shown] = []
+    missing: list[Missing] = []
+    files: list[Path] = []
+    with styled(), bar("report", shown=progress) as update:
+        for number, (title, make) in enumerate(makers.items()):
+            update(number / len(makers), title)
+            for part in _safely(title, make):
+                if isinstance(part, Missing):
+                    missing.append(part)
+                    continue
+                svg = svg_of(part.figure)
+                files += _write(folder, part, svg)
+                shown.append(Shown.of(part, svg))
+    write_atomically(folder / "report.html", page(runs, shown, missing).encode("utf-8", "replace"))
+    return Report(folder / "report.html", tuple(files), tuple(missing))
+
+
+Maker = Callable[[], Iterator[Part]]
+
+
+def _makers(runs: Sequence[Run], bench: Bench, views: int, images: int | None) -> dict[str, Maker]:
+    """Every part by what it is called when it fails as a whole, in the page's order."""
+    return {
+        "Scores": lambda: scores.scores(runs),
+        "Differences": lambda: compare.differences(runs),
+        "Accuracy under corruptions": lambda: scores.corruptions(runs),
+        "Accuracy against the number of attack steps": lambda: scores.steps(runs),
+        "Transfer of adversarial examples": lambda: scores.transfer(runs),
+        "Reliability": lambda: confidence.reliability(runs),
+        "Magnitude of softmax outputs": lambda: confidence.softmax_histogram(runs, bench),
+        "Training and over-fitting": lambda: learning.training_curves(runs),
+        "Numbers that methods log": lambda: learning.method_numbers(runs, _train_sizes(runs)),
+        "Softmax vectors over epochs": lambda: learning.polygons(runs, bench.class_names),
+        "Memorisation and label correction": lambda: memorisation.memorisation(runs, bench, views, images),
+        "Examples": lambda: examples.examples(runs, bench),
+    }
+
+
+def _safely(title: str, make: Maker) -> Iterator[Part]:
+    """What a part yields, and the reason when it breaks off."""
+    try:
+        yield from make()
+    except KdbenchError as error:
+        yield Missing(title, (error.message,))
+
+
+def _train_sizes(runs: Sequence[Run]) -> dict[str, int]:
+    """Condition to the number of training images, as far as a checkpoint says it."""
+    sizes = {}
+    for run in runs:
+        for condition in run.conditions:
+            try:
+                _, facts = load_checkpoint(run.checkpoint(condition))
+            except KdbenchError:
+                continue  # only a line in a figure hangs on it
+            if isinstance(facts.get("train_size"), int):
+                sizes[condition] = facts["train_size"]
+    return sizes
+
+
+def _write(folder: Path, part: Picture, svg: bytes) -> list[Path]:
+    contents = {"png": png_of(part.figure), "svg": svg, "csv": part.table.to_csv().encode("utf-8", "replace")}
+    files = [folder / f"{part.key}.{kind}" for kind in contents]
+    for path, content in zip(files, contents.values(), strict=True):
+        write_atomically(path, content)
+    return files
