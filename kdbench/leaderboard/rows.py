@@ -144,7 +144,7 @@ def file_key(name: str, params: Mapping[str, Any] | None = None) -> str:
     >>> file_key("label-smoothing")
     'label-smoothing'
     >>> file_key("KD", {"temperature": 8})
-    'kd-b30f7ee9'
+    'kd-5d453791'
     """
     readable = re.sub(r"[^a-z0-9]+", "-", name[: 4 * KEY_LENGTH].lower()).strip("-")[:KEY_LENGTH].strip("-")
     if name and readable == name and not params and not HASHED.search(name):
