@@ -1,6 +1,6 @@
 """Rewrite leaderboards/schema.json from the record model, leaderboards/index.json and the tables of README.md and
-docs/benchmarks.md from leaderboards/records and docs/benchmarks.json, and docs/methods.md from the registry and
-docs/methods.json.
+docs/benchmarks.md from leaderboards/records and docs/benchmarks.json, docs/methods.md from the registry and
+docs/methods.json, and docs/claims.md from docs/claims.json.
 
 python docs/update.py
 """
@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from claims_page import claims_page
 from methods_page import methods_page, table
 
 from kdbench.console import FLAG
@@ -217,3 +218,4 @@ if __name__ == "__main__":
     (ROOT / "README.md").write_text(readme())
     (ROOT / "docs/benchmarks.md").write_text(benchmarks())
     (ROOT / "docs/methods.md").write_text(methods_page())
+    (ROOT / "docs/claims.md").write_text(claims_page())

@@ -7,13 +7,16 @@ import json
 import re
 from pathlib import Path
 
+import claims_page
 import methods_page
 import numpy as np
 import pytest
 import update
 
 from kdbench import hookspecs
+from kdbench.claims.findings import read_report
 from kdbench.comparison import Difference
+from kdbench.plugins import load_plugins
 from kdbench.records import read_record
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +63,23 @@ def test_tables_are_what_the_records_say() -> None:
 
 def test_the_methods_page_is_what_methods_and_measurements_say() -> None:
     assert methods_page.methods_page() == METHODS
+
+
+def test_the_claims_page_is_what_the_claims_and_their_evidence_say() -> None:
+    page = claims_page.claims_page()
+    assert page == (ROOT / "docs/claims.md").read_text()
+    report = read_report(ROOT / "docs/claims.json")
+    assert report.provenance.kdbench_dirty is False
+    claims = load_plugins().claims
+    for finding in report.findings:
+        claim = claims.get(finding.claim)
+        assert (finding.sentence, finding.paper, finding.suite) == (claim.sentence, claim.paper, claim.suite)
+        verdicts = [one.judge(found.ci_low, found.ci_high)
+                    for one, found in zip(claim.comparisons, finding.outcomes, strict=True)]  # fmt: skip
+        assert [found.verdict for found in finding.outcomes] == verdicts
+        assert all(
+            len(side.runs) == len(found.seeds) for found in finding.outcomes for side in (found.first, found.second)
+        )
 
 
 @pytest.mark.parametrize("section", ["learning", "cost"])

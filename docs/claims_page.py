@@ -1,0 +1,92 @@
+"""docs/claims.md: what the papers claim, and what docs/claims.json found of it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+from methods_page import table
+
+from kdbench.claims.claim import Claim
+from kdbench.claims.findings import Finding, Outcome, Report, Side, read_report
+from kdbench.console import FLAG
+from kdbench.plugins import load_plugins
+
+FOUND = Path(__file__).with_name("claims.json")
+INTRODUCTION = """The headline claims of the four papers, as comparisons that `kdbench reproduce --claims` runs, at the
+size that a CPU allows: small networks, few epochs. They were written down before they were measured. A claim **holds**
+when the whole 95 % interval of each of its comparisons agrees with it, **fails** when that of one of them lies wholly
+on the other side, and is **not shown** when an interval leaves it open. That a claim fails here says that it does not
+carry over to this size, not that the paper's numbers are wrong."""
+ORDER = ("holds", "fails", "not shown", "not measured")
+
+
+def claims_page() -> str:
+    """The whole page: the installed claims that come with kdbench, each with what was found of it."""
+    plugins = load_plugins()
+    report = read_report(FOUND)
+    found = {finding.claim: finding for finding in report.findings}
+    names = [name for name in plugins.claims.names() if plugins.claims.origin(name).startswith("kdbench ")]
+    states = {name: found[name].verdict if name in found else "not measured" for name in names}
+    counts = Counter(states.values())
+    rows = [[f"[`{name}`](#{name})", states[name], plugins.claims.get(name).suite] for name in names]
+    sections = [section(plugins.claims.get(name), found.get(name)) for name in names]
+    return f"""# What the papers claim
+
+{textwrap.fill(" ".join(INTRODUCTION.split()), 120)}
+
+Of {len(names)}: {", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])}.
+
+{table(["claim", "verdict", "suite"], rows)}
+
+{provenance(report)}
+
+{chr(10).join(sections)}
+Written by `python docs/update.py` from docs/claims.json, which `kdbench reproduce --claims` writes; it names the runs.
+"""
+
+
+def provenance(report: Report) -> str:
+    """With what, and how far to trust it."""
+    made = report.provenance
+    seeds = sorted({seed for finding in report.findings for one in finding.outcomes for seed in one.seeds})
+    machines = sorted({machine for finding in report.findings for machine in finding.hardware})
+    alone = "One seed: intervals are over test images alone and say nothing of other seeds. " * (len(seeds) == 1)
+    named = f"Seed{'s' * (len(seeds) != 1)} {', '.join(map(str, seeds))}"
+    words = f"""{named}. {alone}Differences are in percentage points, first minus second,
+paired over test images; {FLAG} marks scores that a reliability check makes doubtful. Measured on
+{"; ".join(machines)}, torch {made.torch}, kdbench {(made.kdbench_commit or made.kdbench_version)[:12]},
+{made.finished[:10]}."""
+    return textwrap.fill(" ".join(words.split()), 120)
+
+
+def section(claim: Claim, finding: Finding | None) -> str:
+    """One claim: its sentence, its comparisons, what is doubtful."""
+    parts = [f"## {claim.name}", f"{claim.sentence} {claim.paper}" if not claim.paper.startswith("http")
+             else f"{claim.sentence} <{claim.paper}>"]  # fmt: skip
+    if finding is None:
+        parts.append(f"**Not measured yet:** `kdbench reproduce --claims {claim.name}`.")
+    elif finding.reason:
+        parts.append(f"**Not measured:** {finding.reason}")
+    if finding and finding.outcomes:
+        parts.append(f"**{finding.verdict.capitalize()}.**")
+        headings = ["comparison", "first", "second", "difference", "95 % interval", "n", "seeds", "verdict"]
+        parts.append(table(headings, [row(one) for one in finding.outcomes]))
+        doubts = dict.fromkeys(doubt for one in finding.outcomes for doubt in (*one.first.doubts, *one.second.doubts))
+        parts += [f"{FLAG} {doubt}" for doubt in doubts]
+    return "\n\n".join(parts) + "\n"
+
+
+def row(one: Outcome) -> list[str]:
+    """One comparison as cells of a table."""
+    difference, interval = one.numbers()
+    return [
+        one.text(), value(one.first), value(one.second), difference, interval, f"{one.n:,}", str(len(one.seeds)),
+        one.verdict,
+    ]  # fmt: skip
+
+
+def value(side: Side) -> str:
+    """A score with its interval, in percent."""
+    return f"{100 * side.value:.1f} ({100 * side.ci_low:.1f}-{100 * side.ci_high:.1f})"
