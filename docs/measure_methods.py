@@ -74,7 +74,7 @@ def summary(record: Record, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
     if record.status == "failed":
         return row | {"error": record.error}
-    accuracies = [json.loads(line)["test_accuracy"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    accuracies = [entry["test_accuracy"] for entry in read_log(folder) if entry["condition"] == CONDITION]
     correct = np.load(folder / "predictions.npz")[f"{CONDITION}/{TASK}/correct"]
     return row | {
         "accuracy": float(correct.mean()),
@@ -96,9 +96,9 @@ def cost_graph(folder: Path, device: torch.device) -> RunGraph:
     train = make_image_set("random/train", pixels, labels, names)
     few = make_image_set("random/test", pixels[:10], torch.arange(10), names)  # watched after each epoch, untimed
     condition = Condition(noise=LabelNoise(kind="symmetric", rate=0.4), recipe=COST_RECIPE)
-    own = {"name": "cost", "dataset": "random", "flip": True, "conditions": {CONDITION: condition}, "tasks": {}}
+    own = {"name": "cost", "flip": True, "conditions": {CONDITION: condition}, "tasks": {}}
     suite = Suite.model_validate(load_suite(SUITE).model_dump() | own)
-    return RunGraph(suite, Dataset("random", names, 32, train, few), load_plugins(), folder, device)
+    return RunGraph(suite, Dataset(suite.dataset, names, 32, train, few), load_plugins(), folder, device)
 
 
 def seconds_per_step(graph: RunGraph, method: str) -> float:
