@@ -105,15 +105,15 @@ def test_chosen_methods_are_drawn_and_compared(open_page: Opener, small_site: st
     assert page.locator("#chosen-names bdi").all_inner_texts() == ["kd", "nrd"]
     assert page.locator("#parallel path.line:not(.error)").count() == 2
     assert page.locator("#scatter path.fill").count() == 2 and page.locator("#scatter circle.other").count() == 3
-    page.get_by_label("Up").select_option("mCA")
-    assert "mCA against clean" in (page.locator("#scatter svg").get_attribute("aria-label") or "")
+    page.get_by_label("Up").select_option("transfer")
+    assert "transfer against clean" in (page.locator("#scatter svg").get_attribute("aria-label") or "")
     address = page.url
     compare.click()
     assert page.url.endswith("cifar10-lite/compare.html#m=kd,nrd")
     page.go_back()
     assert page.url == address
     assert page.get_by_label("Choose kd", exact=True).is_checked()
-    assert page.locator("#up option:checked").inner_text() == "mCA"
+    assert page.locator("#up option:checked").inner_text() == "transfer"
 
 
 def test_a_method_can_be_followed_and_left_again(open_page: Opener, small_site: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from markupsafe import Markup
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from kdbench.leaderboard.site.svg import SERIES, Frame, legend, ticks
 from kdbench.pictures import Curves, Line, Reliability
 
-BySeed = Mapping[int, NDArray[np.float64]]
+MOST_POINTS: Final = 1000
+"""Of a curve: more than a picture has pixels."""
 
 
 def step_chart(by_seed: Mapping[int, Sequence[Line]]) -> Markup:
@@ -69,7 +71,8 @@ def curve_chart(curves: Mapping[int, Curves], name: str, title: str, *, percent:
     whole = [tick for tick in ticks(1, max(last, 2)) if tick == int(tick)]
     frame = Frame((1, max(last, 2)), (low, high or 1.0), "epoch", title, percent=percent, x_ticks=[1, *whole])
     for number, (seed, (epochs, values)) in enumerate(lines.items()):
-        frame.line(epochs, values, f"s{number % SERIES}")
+        every = 1 + len(epochs) // MOST_POINTS
+        frame.line(epochs[::every], values[::every], f"s{number % SERIES}")
         fall = curves[seed].overfitting() if percent else None
         if fall:
             note = (

@@ -130,9 +130,16 @@ def table_data(board: Board) -> dict[str, Any]:
 
 
 def _robust_axis(board: Board) -> int:
-    """What a scatter has against the first axis to begin with: robust accuracy if there is any, else the next one."""
-    robust = (number for number, axis in enumerate(board.axes) if axis.metric == "robust_accuracy")
-    return next(robust, min(1, len(board.axes) - 1))
+    """What a scatter has against the first axis to begin with: accuracy under attack, or under corruptions where the
+    attack leaves nothing that tells methods apart, else the next axis."""
+    robust = [
+        number
+        for metric in ("robust_accuracy", "mca")
+        for number, axis in enumerate(board.axes)
+        if axis.metric == metric
+    ]
+    telling = (number for number in robust if leader(board, board.axes[number]) is not None)
+    return next(telling, robust[0] if robust else min(1, len(board.axes) - 1))
 
 
 def _numbers(cell: Cell | None) -> list[float | int] | None:

@@ -17,7 +17,10 @@ function drawParallel(place, chosen) {
   const svg = drawn("svg", { class: "chart", viewBox: `0 0 ${width} ${top + height + 30}`, role: "img" });
   svg.setAttribute("aria-label", `Scores of ${chosen.length} methods on ${DATA.axes.length} axes; the table has them.`);
   const spans = DATA.axes.map((axis, index) => ends(index));
+  // Where all have the same score there is no better and no worse: they meet in the middle.
+  const alike = DATA.axes.map((_, axis) => new Set(ROWS.flatMap((row) => (row.cells[axis] ?? []).slice(0, 1))).size === 1);
   const at = (axis, value) => {
+    if (alike[axis]) return top + height / 2;
     const [low, high] = spans[axis];
     const share = (value - low) / (high - low);
     return top + height * (DATA.axes[axis][3] ? 1 - share : share);
@@ -27,9 +30,12 @@ function drawParallel(place, chosen) {
     const [low, high] = spans[index];
     svg.append(drawn("path", { class: "axis", d: `M${x} ${top}V${top + height}` }));
     svg.append(drawn("text", { x, y: 14, "text-anchor": "middle" }, clipped(title, 14)));
-    const [up, down] = higher ? [high, low] : [low, high];
-    svg.append(drawn("text", { class: "tick", x, y: 28, "text-anchor": "middle" }, shown(up, unit)));
-    svg.append(drawn("text", { class: "tick", x, y: top + height + 16, "text-anchor": "middle" }, shown(down, unit)));
+    const [up, down] = (higher ? [high, low] : [low, high]).map((end) => shown(end, unit));
+    const same = ROWS.map((row) => row.cells[index]).find(Boolean);
+    const above = alike[index] ? `all ${shown(same[0], unit)}` : up;
+    svg.append(drawn("text", { class: "tick", x, y: 28, "text-anchor": "middle" }, above));
+    if (alike[index]) return;
+    svg.append(drawn("text", { class: "tick", x, y: top + height + 16, "text-anchor": "middle" }, down));
   });
   chosen.forEach((row, number) => {
     const kind = `s${number % COLOURS}`;
