@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from kdbench import thirdparty
 from kdbench.claims.reproduction import problem, suite_of
+from kdbench.describe import describe_entry
 from kdbench.errors import KdbenchError
 from kdbench.plugins import load_plugins
 from kdbench.suites import load_suite
@@ -37,6 +40,12 @@ def test_every_claim_can_be_measured(name: str) -> None:
             pytest.skip(str(error))
     assert problem(claim, PLUGINS) is None
     assert claim.sentence.endswith(".")
+
+
+def test_a_claim_describes_itself_in_plain_values() -> None:
+    told = json.loads(json.dumps(describe_entry("smkd-order", PLUGINS.claims.get("smkd-order"), "kdbench")))
+    assert told["suite"] == "cifar10-lite"
+    assert told["comparisons"][0] == ("sym-40 noisy_label/accuracy: smkd-p not lower than smkd-s within 0.01")
 
 
 @pytest.mark.parametrize("name", ["soft-randomization", "corrupted-teacher-pgd"])
