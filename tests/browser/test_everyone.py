@@ -90,7 +90,8 @@ def test_the_keyboard_sorts_chooses_and_skips(open_page: Opener, small_site: str
     assert "m=ce" in page.url and page.evaluate("document.activeElement.value") == "ce"
 
 
-def _untouched(page: Page) -> None:
+def untouched(page: Page) -> None:
+    """No script, image, handler or style of a stranger's is in the page, and nothing is wider than the window."""
     assert page.evaluate("window.__pwned") is None
     assert page.locator("img, iframe, object, embed, base").count() == 0
     assert page.evaluate("[...document.links].every(l => ['http:', 'https:', 'file:'].includes(l.protocol))")
@@ -104,7 +105,7 @@ def _untouched(page: Page) -> None:
 def test_a_strangers_text_on_the_table_is_text(open_page: Opener, hostile_site: str, width: int) -> None:
     page = open_page(f"{hostile_site}/index.html", viewport={"width": width, "height": 800})
     unfold(page)
-    _untouched(page)
+    untouched(page)
     texts = page.locator("#board tbody th a").all_inner_texts()
     assert len(texts) == len(HOSTILE)
     assert HOSTILE["script"] in texts and HOSTILE["image"] in texts
@@ -114,7 +115,7 @@ def test_a_strangers_text_on_the_table_is_text(open_page: Opener, hostile_site: 
     for box in page.locator("#board input[type=checkbox]").all()[:8]:
         box.check()
     assert page.locator("#chosen-names li").count() == 8
-    _untouched(page)
+    untouched(page)
     assert page.locator("#board tbody tr").first.bounding_box()["height"] < 400  # type: ignore[index]  # it is shown
 
 
@@ -122,7 +123,7 @@ def test_a_strangers_text_on_the_table_is_text(open_page: Opener, hostile_site: 
 def test_a_strangers_text_on_its_own_page_is_text(open_page: Opener, hostile_site: str, key: str) -> None:
     page = open_page(f"{hostile_site}/cifar10-lite/method/{key}.html", viewport={"width": 360, "height": 800})
     unfold(page)
-    _untouched(page)
+    untouched(page)
     assert "javascript:window.__pwned" in page.locator("dl.facts").inner_text(), "shown, and no link"
     assert page.locator("a[rel~=external]").count() == 0
 
@@ -132,4 +133,4 @@ def test_a_strangers_text_in_a_comparison_is_text(open_page: Opener, hostile_sit
     for chosen in ("script,close,image", "turned,broken,long", "wide,comment,style"):
         page = open_page(f"{address}#m={chosen}", viewport={"width": 360, "height": 800})
         assert page.locator("#differences table").count() == 3
-        _untouched(page)
+        untouched(page)
