@@ -129,12 +129,12 @@ def _corruption_picture(maps: dict[Run, HeatMap], condition: str) -> Picture:
         panels.append((" \N{MINUS SIGN} ".join(run.label for run in maps), one.value - other.value, True))
     down, across = grid_of(len(panels), most=1 if len(panels) == 1 else 3)
     figure = make_figure((0.19 * len(first.corruptions) + 0.9) * down + 0.3, 4.6 if len(panels) == 1 else 7.0)
-    grid = figure.subplots(down, across, squeeze=False, sharey=alike).flat
+    grid = list(figure.subplots(down, across, squeeze=False, sharey=alike).flat)
     for axes, (title, value, is_difference) in zip(grid, panels, strict=False):
         names = first.corruptions if alike else next(m for m in maps.values() if m.value is value).corruptions
         _draw_cells(axes, value, names, first.severities, is_difference)
         axes.set_title(plain(title, 36 // across + 14), fontsize=9)
-    for axes in list(grid)[len(panels) :]:
+    for axes in grid[len(panels) :]:
         axes.remove()
     difference = ", and the difference in points" if len(panels) > len(maps) else ""
     widest = max(float(np.nanmax(found.ci_high - found.ci_low)) for found in maps.values()) / 2
@@ -202,6 +202,8 @@ def steps(runs: Sequence[Run]) -> Iterator[Part]:
                     axes.fill_between(line.x, line.ci_low, line.ci_high, color=COLOURS[number], alpha=0.15, lw=0)
                     points = zip(line.x, line.value, line.ci_low, line.ci_high, strict=True)
                     rows += [(run.label, group, rule, *map(float, point), line.n) for point in points]
+        for axes in grid[len(groups) :]:
+            axes.remove()
         n = min(line.n for lines in found.values() for line in lines)
         in_percent(grid[0], f"accuracy (%), n = {n:,}")
         legend_outside(figure, grid[0], "lower", most=max(2, len(runs)))

@@ -15,9 +15,10 @@ from kdbench.metrics import wilson_interval
 from kdbench.report.confidence import magnitudes
 from kdbench.report.learning import polygon_projection
 from kdbench.report.memorisation import GROUPS, recall, view_predictions
-from kdbench.report.parts import Table, missing
+from kdbench.report.parts import Picture, Table, missing
 from kdbench.report.runs import open_runs
-from kdbench.report.style import make_figure, plain, png_of, styled, svg_of
+from kdbench.report.scores import corruptions
+from kdbench.report.style import make_figure, percent, plain, png_of, styled, svg_of
 from tests.leaderboard.evidence import make
 
 
@@ -108,6 +109,16 @@ def test_figures_take_anybodys_text_as_text(tmp_path: Path) -> None:
     assert b"<script" not in drawing
     assert len(plain(hostile)) == 48
     assert "\u202e" not in plain(hostile)
+
+
+def test_four_runs_leave_no_empty_panel(tmp_path: Path) -> None:
+    runs = open_runs([make("ce", seed=seed).keep(tmp_path) for seed in range(4)])
+    with styled():
+        [picture] = corruptions(runs)
+    assert isinstance(picture, Picture)
+    assert [axes.get_title("left") for axes in picture.figure.axes] == [
+        f"{run.label}: mean {percent(run.record.select('corruption', 'mca')[0].value)} %" for run in runs
+    ]
 
 
 def test_labels_say_no_more_than_tells_runs_apart(tmp_path: Path) -> None:
