@@ -167,7 +167,7 @@ def polygon_projection(probabilities: NDArray[np.float64]) -> NDArray[np.float64
     """Softmax vectors (..., C) in the plane (..., 2): sum_c p_c (cos 2 pi c / C, sin 2 pi c / C), the corners of a
     regular polygon weighted by probability (Shon et al. 2024, Fig. 2).
 
-    >>> polygon_projection(np.array([[0.0, 1.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])).round(6).tolist()
+    >>> np.abs(polygon_projection(np.array([[0.0, 1.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]]))).round(6).tolist()
     [[0.0, 1.0], [0.0, 0.0]]
     """
     angle = 2 * np.pi * np.arange(probabilities.shape[-1]) / probabilities.shape[-1]
