@@ -4,12 +4,14 @@ python docs/measure_methods.py --out runs
 
 Learning: suite digits, 40 % symmetric noise, by default seeds 0 to 2, all methods at the first seed before the next.
 Cost: seconds of an optimiser step against cross-entropy's, both timed in turn by one process. Each result is filed in
-docs/methods.json as soon as it is there; finished runs are found again in --out, so an interrupted measurement goes on.
+docs/methods.json as soon as it is there, and what is filed is not measured again without --again: an interrupted
+measurement goes on with what is missing. `python docs/update.py` then shows the results in docs/methods.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
@@ -46,6 +48,13 @@ def first_party() -> list[str]:
     methods = load_plugins().methods
     names = [name for name in methods.names() if methods.origin(name).startswith("kdbench ")]
     return sorted(names, key=lambda name: (name != REFERENCE, name))
+
+
+def filed(path: Path, section: str, method: str) -> dict[str, Any]:
+    """What is there of a method in a section, {} for nothing."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    found: dict[str, Any] = kept.get(section, {}).get(method, {})
+    return found
 
 
 def file_result(path: Path, section: str, method: str, row: Mapping[str, Any]) -> None:
@@ -152,15 +161,17 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=first_party(), metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--again", action="store_true", help="measure what is filed already, too")
     asked = parser.parse_args()
     if asked.only != "cost":
-        for seed in asked.seeds:
-            for method in asked.methods:
+        for seed, method in itertools.product(asked.seeds, asked.methods):
+            if asked.again or str(seed) not in filed(asked.results, "learning", method):
                 row = learn(method, seed, asked.out, asked.device)
                 file_result(asked.results, "learning", method, {str(seed): row})
                 print(f"{method}, seed {seed}: {row.get('accuracy', row.get('error'))}", flush=True)
     if asked.only != "learning":
-        measure_costs(asked.methods, asked.results, resolve_device(asked.device))
+        missing = [name for name in asked.methods if asked.again or not filed(asked.results, "cost", name)]
+        measure_costs(missing, asked.results, resolve_device(asked.device))
 
 
 if __name__ == "__main__":

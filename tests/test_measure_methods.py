@@ -57,6 +57,25 @@ def test_results_are_added_to_what_was_measured(tmp_path: Path) -> None:
     }
 
 
+def test_what_is_filed_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, results = list[tuple[str, int]](), tmp_path / "methods.json"
+    measure_methods.file_result(results, "learning", "kd", {"0": {"accuracy": 0.5}})
+
+    def learn(method: str, seed: int, *_: object) -> dict[str, float]:
+        asked.append((method, seed))
+        return {"accuracy": 0.7}
+
+    monkeypatch.setattr(measure_methods, "learn", learn)
+    words = ["x", "--only", "learning", "--results", str(results), "--methods", "ce", "kd", "--seeds", "0", "1"]
+    monkeypatch.setattr("sys.argv", words)
+    measure_methods.main()
+    assert asked == [("ce", 0), ("ce", 1), ("kd", 1)]
+    monkeypatch.setattr("sys.argv", [*words, "--again"])
+    measure_methods.main()
+    assert asked[3:] == [("ce", 0), ("kd", 0), ("ce", 1), ("kd", 1)]
+    assert measure_methods.filed(results, "learning", "kd") == {"0": {"accuracy": 0.7}, "1": {"accuracy": 0.7}}
+
+
 def test_a_step_is_timed_after_the_first_epoch(tmp_path: Path) -> None:
     graph = measure_methods.cost_graph(tmp_path, torch.device("cpu"))
     found = measure_methods.seconds_per_step(graph, "ce")
