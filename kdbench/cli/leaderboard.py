@@ -45,6 +45,8 @@ def build(
         unranked = [{"path": str(one.path), "reason": one.reason} for one in apart]
         print(json.dumps({"out": str(out), "files": len(files), "ranked": ranked, "apart": unranked}))
         return
+    if not boards.boards:
+        _say(f"nothing to rank in {records}: `kdbench run` makes records")
     for board in boards.boards:
         _say(f"{plain(board.suite)}: {len(board.rows)} methods ranked, {len(board.apart)} records apart")
     for one in apart:

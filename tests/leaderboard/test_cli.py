@@ -87,6 +87,15 @@ def test_an_error_is_a_line_with_place_and_status_1(kdbench: Called, tmp_path: P
     assert json.loads(out)["problems"][0]["field"] == "scores[0].higher_is_better"
 
 
+def test_an_empty_folder_gives_a_page_that_says_so(kdbench: Called, tmp_path: Path) -> None:
+    (tmp_path / "records").mkdir()
+    status, out, _ = kdbench("build", tmp_path / "records", "--out", tmp_path / "site")
+    assert (status, out.splitlines()[0]) == (
+        0, f"nothing to rank in {tmp_path}/records: `kdbench run` makes records",
+    )  # fmt: skip
+    assert "No record here can be ranked." in (tmp_path / "site/index.html").read_text()
+
+
 def test_a_difference_is_status_1(kdbench: Called, tmp_path: Path) -> None:
     first, second = make("ce").keep(tmp_path), make("ce", seed=1, skill=2.0).keep(tmp_path)
     near = make("ce", seed=2, skill=1.01).keep(tmp_path)
