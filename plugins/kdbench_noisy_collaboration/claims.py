@@ -1,4 +1,4 @@
-"""What Arani et al. 2021 claim, as comparisons. Written before any of them was measured here."""
+"""What Arani et al. 2021 claim, as comparisons whose settings were fixed before they were made."""
 
 from __future__ import annotations
 

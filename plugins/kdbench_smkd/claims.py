@@ -1,4 +1,4 @@
-"""What Li et al. 2023 claim, as comparisons. Written before any of them was measured here."""
+"""What Li et al. 2023 claim, as comparisons whose settings were fixed before they were made."""
 
 from __future__ import annotations
 
