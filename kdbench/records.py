@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -228,11 +228,19 @@ class Record(Strict):
         ]
 
 
+M = TypeVar("M", bound=Strict)
+
+
 def read_record(path: Path) -> Record:
     """Read and validate a record file."""
+    return read_strict(Record, path, "record", mend="run again with --fresh", name="a record.json")
+
+
+def read_strict(model: type[M], path: Path, what: str, *, mend: str, name: str) -> M:
+    """Read and validate a JSON file of ours; ``what`` and ``name`` it is called in errors, ``mend`` is their hint."""
     try:
-        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+        return model.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
-        raise KdbenchError(f"record {path}: {first_problem(error)}", "run again with --fresh") from None
+        raise KdbenchError(f"{what} {path}: {first_problem(error)}", mend) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise KdbenchError(f"cannot read record {path}: {error}", "give the path of a record.json") from None
+        raise KdbenchError(f"cannot read {what} {path}: {error}", f"give the path of {name}") from None

@@ -162,7 +162,7 @@ class _Job:
             folder = self.graph.path(spec)
             return self.graph.ensure(
                 spec, condition, self.spec.method, fresh=self.fresh,
-                on_epoch=lambda: self.tracking.log(condition, read_log(folder)),
+                on_epoch=lambda: self.tracking.follow(condition, functools.partial(read_log, folder)),
             )  # fmt: skip
         except TrainingDivergedError as error:
             raise error if own else TrainingDivergedError(error.epoch, f"{network}: {error.what}") from None

@@ -162,6 +162,11 @@ class Tracking:
                 self.sent.add((condition, epoch))
                 self._epoch(epoch, {f"{condition}/{name}": value for name, value in entry.items() if name != "epoch"})
 
+    def follow(self, condition: str, read: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+        """``log`` of what ``read`` gives, which is not asked where nobody listens."""
+        if self.trackers:
+            self.log(condition, read())
+
     def _epoch(self, epoch: int, numbers: Mapping[str, float]) -> None:
         self._each(lambda tracker: tracker.epoch(epoch, numbers))
 

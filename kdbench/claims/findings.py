@@ -6,14 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from kdbench.checkpoint import write_atomically
 from kdbench.claims.claim import WORDS, Entrant, Relation, Verdict
 from kdbench.console import FLAG, describe_setting
-from kdbench.errors import KdbenchError
-from kdbench.records import Provenance, Strict
-from kdbench.specs import first_problem
+from kdbench.records import Provenance, Strict, read_strict
 
 
 class Side(Strict):
@@ -112,9 +108,4 @@ class Report(Strict):
 
 def read_report(path: Path) -> Report:
     """Read and validate a ``claims.json``."""
-    try:
-        return Report.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise KdbenchError(f"claims {path}: {first_problem(error)}", "run kdbench reproduce --claims again") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise KdbenchError(f"cannot read claims {path}: {error}", "give the path of a claims.json") from None
+    return read_strict(Report, path, "claims", mend="run kdbench reproduce --claims again", name="a claims.json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from kdbench.console import failed_checks
+from kdbench.leaderboard.site.text import content_policy
 from kdbench.leaderboard.submit import reproduce
 from kdbench.report.parts import Missing, Picture
 from kdbench.report.runs import Run
@@ -52,12 +52,11 @@ def page(runs: Sequence[Run], parts: Sequence[Shown], missing: Sequence[Missing]
     """The page as HTML."""
     files = resources.files("kdbench.report") / "templates"
     style = (files / "report.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_cut)
     template = environment.from_string((files / "report.html.j2").read_text(encoding="utf-8"))
     spec = runs[0].record.spec
     return template.render(
-        policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        policy=content_policy([style], []),
         style=Markup(style),
         title=f"{' and '.join(run.label for run in runs)} on {spec.suite.name}",
         suite=spec.suite,

@@ -6,6 +6,8 @@ becomes honest: a character that is not seen but changes what is seen is spelt o
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -113,3 +115,16 @@ def _plain_within(data: Any) -> Any:
     if isinstance(data, Sequence):
         return [_plain_within(value) for value in data]
     return data
+
+
+def content_policy(styles: list[str], scripts: list[str]) -> str:
+    """Nothing is fetched from anywhere; only the very scripts and styles that are ours run."""
+
+    def hashes(texts: list[str]) -> str:
+        digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in texts]
+        return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+
+    return (
+        f"default-src 'none'; img-src data:; style-src {hashes(styles)}; script-src {hashes(scripts)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
