@@ -35,7 +35,7 @@ class Axis:
     key: str
     """``<condition>/<task>``, unique within a board."""
     title: str
-    """Short heading: "clean", "OOD", "PGD-20", "mCA", "transfer", "ECE", "noisy sym-40", ..."""
+    """Short heading: "clean", "OOD", "PGD-20 ε .031", "mCA", "transfer", "ECE", "noisy sym-40", ..."""
     condition: str
     task: str
     metric: str

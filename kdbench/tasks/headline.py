@@ -11,7 +11,7 @@ class Headline:
     """Which score of a task is a column of a leaderboard, and what is behind it."""
 
     title: str
-    """Short heading: "clean", "PGD-20", ..."""
+    """Short heading: "clean", "PGD-20 ε .031", ..."""
     metric: str
     """Of the task's scores."""
     setting: Mapping[str, str | int | float | bool] = dataclasses.field(default_factory=dict)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, pgd
@@ -31,9 +32,8 @@ from kdbench.tasks.scorecard import (
 )
 from kdbench.training import derive_seed
 
-VARIANTS = {"pgd-std": 2 / 255, "pgd-arani": 0.03}
-"""Step size of each variant. Arani et al. 2021 print .03, almost the whole budget; 2/255 is the usual choice and the
-one that is ranked."""
+RANKED = "pgd-std"
+"""The variant whose accuracy under the most steps is the headline."""
 
 
 class PGD(Task):
@@ -57,6 +57,11 @@ class PGD(Task):
         """Budget of the attack and the images it is run on."""
 
         eps: Annotated[float, Field(ge=0, le=1)] = 0.031
+        step_sizes: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+            default_factory=lambda: {RANKED: 2 / 255, "pgd-arani": 0.03}
+        )
+        """Step size of each variant. Arani et al. 2021 print .03, almost the whole budget; 2/255 is the usual choice
+        and the one that is ranked."""
         steps: tuple[Annotated[int, Field(ge=1)], ...] = (10, 15, 20)
         restarts: Annotated[int, Field(ge=1)] = 5
         subset: Annotated[int, Field(ge=1)] | None = None
@@ -70,13 +75,20 @@ class PGD(Task):
         """Fresh forward passes that such a predictor is judged by."""
         seed: int = 0
 
+        @field_validator("step_sizes")
+        @classmethod
+        def _ranked(cls, found: dict[str, float]) -> dict[str, float]:
+            if RANKED not in found:
+                raise ValueError(f"found {sorted(found)}, expected {RANKED} among them: it is the one that is ranked")
+            return found
+
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings
         images, labels = ctx.part(data.test, settings.subset)
         full = _spread(labels.cpu(), settings.every_restart).to(ctx.device)
         how = draws(predictor, images[:PROBE], settings.gradient_draws, settings.votes, ctx)
         scores = []
-        for number, (variant, step_size) in enumerate(VARIANTS.items()):
+        for number, (variant, step_size) in enumerate(settings.step_sizes.items()):
             result = pgd(
                 predictor,
                 images,
@@ -93,16 +105,16 @@ class PGD(Task):
             scores += list(_scores(result, {"variant": variant, **how}, ctx))
             check_steps(result, variant, ctx)
             check_gradients(result, variant, ctx)
-            ctx.advance((number + 1) / len(VARIANTS))
+            ctx.advance((number + 1) / len(settings.step_sizes))
         few = _spread(labels.cpu(), settings.large_eps_subset).to(ctx.device)
         check_large_eps(predictor, images[few], labels[few], how, ctx)
         return scores
 
     def headline(self, settings: Any) -> Headline:
         return Headline(
-            f"PGD-{max(settings.steps)}",
+            f"PGD-{max(settings.steps)} ε {_budget(settings.eps)}",
             "robust_accuracy",
-            {"variant": "pgd-std", "steps": max(settings.steps), "rule": "worst"},
+            {"variant": RANKED, "steps": max(settings.steps), "rule": "worst"},
         )
 
     def behind(self, score: Score) -> str | None:
@@ -125,6 +137,12 @@ class PGD(Task):
             for check in card.checks:
                 if check.name == "more_steps" and check.setting.get("variant") == variant:
                     yield from same_check(check, *excess(many, few))
+
+
+def _budget(eps: float) -> str:
+    """A budget as the field writes it: "2/255" or ".031"."""
+    levels = round(255 * eps)
+    return f"{levels}/255" if math.isclose(255 * eps, levels, abs_tol=1e-4) else f"{eps:.3g}".removeprefix("0")
 
 
 def _impossible(card: Scorecard, variant: str, k: int) -> Iterator[Objection]:

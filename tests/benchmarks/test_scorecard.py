@@ -23,7 +23,7 @@ from kdbench.data import ImageSet, make_image_set
 from kdbench.evaluation import prepared, run_task
 from kdbench.plugins import load_plugins
 from kdbench.tasks import EvaluationContext, TestData
-from kdbench.tasks.pgd import VARIANTS
+from kdbench.tasks.pgd import PGD
 from tests.benchmarks.conftest import machine, timed
 from tests.benchmarks.networks import cifar10, trained
 from tests.corruptions import oracle
@@ -34,7 +34,7 @@ TASKS: Mapping[str, Mapping[str, Any]] = {
     "clean": {}, "ood": {}, "noisy_label": {}, "calibration": {}, "corruption": {}, "transfer": {"subset": 1000},
     "pgd": {"every_restart": 200, "large_eps_subset": 100},
 }  # fmt: skip
-"""Settings of cifar10-lite beside the number of images."""
+"""Settings of cifar10-lite beside the number of images, with the usual budgets of PGD."""
 
 
 SAME = {
@@ -110,7 +110,7 @@ def theirs(model: nn.Module, networks: Mapping[str, nn.Module], data: TestData) 
     found = {"clean": (rows.argmax(1) == truths).double().mean().item(), "ece": calibration_error(rows, truths)}
     found["noisy_label"] = accuracy(networks["reference"], test.images, test.labels)
     found["ood"] = accuracy(model, away.images, away.labels)
-    for variant, step_size in VARIANTS.items():
+    for variant, step_size in PGD.Settings().step_sizes.items():
         for k in KS:
             budget = {"eps": EPS, "alpha": step_size, "steps": k, "random_start": True}
             runs = [attacked(model, model, test.images, test.labels, **budget) for _ in range(RESTARTS)]

@@ -27,8 +27,8 @@ def by_title(suite: Suite, runs: list[Evidence]) -> dict[str, Column]:
 
 def test_the_axes_of_a_suite_are_its_tasks_headlines(tmp_path: Path) -> None:
     found = by_title(digits(), read(tmp_path, make()))
-    assert list(found) == ["clean", "OOD", "ECE", "PGD-20", "mCA", "transfer", "noisy sym-40", "ECE sym-40"]
-    assert found["PGD-20"].axis.setting == {"variant": "pgd-std", "steps": 20, "rule": "worst"}
+    assert list(found) == ["clean", "OOD", "ECE", "PGD-20 ε .031", "mCA", "transfer", "noisy sym-40", "ECE sym-40"]
+    assert found["PGD-20 ε .031"].axis.setting == {"variant": "pgd-std", "steps": 20, "rule": "worst"}
     assert found["OOD"].axis.setting == {"dataset": "digits-fonts"}
     assert found["transfer"].axis.setting == {"source": "teacher"}
     assert [title for title, column in found.items() if not column.axis.higher_is_better] == ["ECE", "ECE sym-40"]
@@ -44,7 +44,7 @@ def test_every_suite_has_axes_with_titles_of_their_own(path: Path) -> None:
 
 def test_a_planned_task_that_nobody_measured_is_an_axis_all_the_same(tmp_path: Path) -> None:
     found = by_title(digits(), read(tmp_path, make(tasks=["clean"])))
-    assert "PGD-20" in found
+    assert "PGD-20 ε .031" in found
 
 
 def test_a_task_that_is_not_installed_is_its_first_score_and_unpaired(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_results_that_do_not_give_the_score_do_not_count(tmp_path: Path) -> None
 
 def test_seeds_on_other_images_are_not_averaged_image_by_image(tmp_path: Path) -> None:
     runs = read(tmp_path, make(seed=0), make(seed=1))
-    column = by_title(digits(), runs)["PGD-20"]
+    column = by_title(digits(), runs)["PGD-20 ε .031"]
     behind = [results([column], run)["clean/pgd"] for run in runs]
     behind[1] = dataclasses.replace(behind[1], examples="others")
     scores = [score for run in runs if (score := column.score(run)) is not None]

@@ -69,7 +69,7 @@ def test_lower_is_better_where_a_task_says_so(tmp_path: Path) -> None:
 
 def test_an_axis_that_decides_nothing_is_named(tmp_path: Path) -> None:
     found = board(tmp_path, make("a", skill=0, tasks=FEW), make("b", skill=0, tasks=FEW), make("c", tasks=["clean"]))
-    assert "PGD-20: no two methods differ significantly, so that its first place says nothing." in found.notes
+    assert "PGD-20 ε .031: no two methods differ significantly, so that its first place says nothing." in found.notes
     assert not any(note.startswith("clean:") for note in found.notes)
 
 

@@ -78,6 +78,23 @@ def test_one_step_of_each_variant_goes_as_far_as_its_step_size() -> None:
         assert np.array_equal(outcome.correct[f"{variant}-1/correct"].numpy()[clear], away[clear] > reach)
 
 
+def test_step_sizes_are_a_setting() -> None:
+    """As above: 4.3 levels for 0.02."""
+    data = margins()
+    away = distances(data)
+    clear = away != 4  # too near
+    outcome = measure(PGD(), Nearest(TWO), data, steps=[1], restarts=1, step_sizes={"pgd-std": 0.02})
+    assert {score.setting["variant"] for score in outcome.scores} == {"pgd-std"}
+    assert np.array_equal(outcome.correct["pgd-std-1/correct"].numpy()[clear], away[clear] > 4.3)
+
+
+@pytest.mark.parametrize(("eps", "title"), [(0.031, ".031"), (2 / 255, "2/255"), (0.00784313725490196, "2/255")])
+def test_the_headline_names_the_budget(eps: float, title: str) -> None:
+    headline = PGD().headline(PGD().resolve({"eps": eps}))
+    assert headline.title == f"PGD-20 ε {title}"
+    assert headline.setting == {"variant": "pgd-std", "steps": 20, "rule": "worst"}
+
+
 def test_every_score_is_there_once_with_all_that_tells_it_apart(mixed: Outcome) -> None:
     accuracies = itertools.product(
         ("robust_accuracy", "conditional_accuracy"),
@@ -313,8 +330,17 @@ def test_a_random_network_is_attacked_through_averages_and_judged_by_votes() -> 
 
 
 @pytest.mark.parametrize(
-    "setting", [{"gradient_draws": 4}, {"votes": 0}, {"steps": [0]}, {"eps": 1.2}, {"restarts": 0}]
+    "setting",
+    [
+        {"gradient_draws": 4},
+        {"votes": 0},
+        {"steps": [0]},
+        {"eps": 1.2},
+        {"restarts": 0},
+        {"step_sizes": {"own": 0.1}},
+        {"step_sizes": {"pgd-std": 0}},
+    ],
 )
-def test_impossible_settings_are_refused(setting: dict[str, int]) -> None:
+def test_impossible_settings_are_refused(setting: dict[str, object]) -> None:
     with pytest.raises(KdbenchError, match=next(iter(setting))):
         PGD().resolve(setting)
