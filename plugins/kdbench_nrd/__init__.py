@@ -5,12 +5,11 @@ from __future__ import annotations
 import kdbench
 from kdbench_nrd.claims import CLAIMS
 from kdbench_nrd.nrd import nrd
-from kdbench_nrd.photographs import nrd_photographs
 
 
 @kdbench.hookimpl
 def kdbench_register_methods() -> list[kdbench.MethodSpec]:
-    return [nrd, nrd_photographs]
+    return [nrd]
 
 
 @kdbench.hookimpl

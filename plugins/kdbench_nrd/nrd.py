@@ -44,6 +44,9 @@ class NRD(kdbench.Method):
     pixels (the paper says 5). The teacher's batch norm isn't specified: batch statistics as in other mean-teacher code,
     its buffers copied from the student. ``variant`` takes parts away: ``ner`` gives the teacher a view without
     vicinity, cropped and flipped alone; ``nvr`` has no moving average, the teacher has the student's present weights.
+    On photographs, where shifts by four pixels mean nothing, the views are those of the paper's WebVision experiments:
+    the suite's own augmentation for the student, weak as with GJS there; AugMix, then a crop magnified to the whole and
+    a flip for the teacher. ``cutout`` and ``randaugment_magnitude`` belong to the strong view and do nothing there.
     """
 
     def __init__(
@@ -61,6 +64,10 @@ class NRD(kdbench.Method):
             Literal["nrd", "ner", "nvr"],
             Field(description="nrd: all of it; ner: no vicinal view for the teacher; nvr: no moving average"),
         ] = "nrd",
+        images: Annotated[
+            Literal["small", "photographs"],
+            Field(description="small: the views for CIFAR; photographs: those for WebVision, as its recipe says"),
+        ] = "small",
         scale: Annotated[
             Literal["gjs", "none"],
             Field(description="gjs: multiply by -1/((1-pi1) ln(1-pi1)), as its CIFAR learning rates assume"),
@@ -77,6 +84,7 @@ class NRD(kdbench.Method):
         self.weights = ((1 - pi2) / 2, pi2, (1 - pi2) / 2) if pi is None else _checked(tuple(pi), self.scaled)
         self.decay, self.vicinal = 0.0 if variant == "nvr" else decay, variant != "ner"
         self.magnitude, self.severity = randaugment_magnitude, augmix_severity
+        self.photographs = images == "photographs"
         self.batch_statistics, self.evaluate_ema = teacher_bn == "batch", evaluated == "ema"
 
     def setup(self, ctx: kdbench.Context) -> None:
@@ -89,14 +97,22 @@ class NRD(kdbench.Method):
         self.ema.train(self.batch_statistics)
 
     def views(self, images: Tensor, ctx: kdbench.Context) -> dict[str, Tensor]:
-        strong = kdbench.augment.strong_view(
+        return {"images": self._student_view(images, ctx), "teacher": self._teacher_view(images, ctx)}
+
+    def _student_view(self, images: Tensor, ctx: kdbench.Context) -> Tensor:
+        if self.photographs:
+            return ctx.augment(images)
+        return kdbench.augment.strong_view(
             images, ctx.generator, m=self.magnitude, cutout_length=self.cutout, fill=ctx.mean, flip=ctx.flip
         )
+
+    def _teacher_view(self, images: Tensor, ctx: kdbench.Context) -> Tensor:
+        if self.photographs:
+            mixed = kdbench.augment.augmix(images, ctx.generator, severity=self.severity) if self.vicinal else images
+            return kdbench.augment.photograph_view(mixed, ctx.generator, flip=ctx.flip)
         if self.vicinal:
-            teacher = kdbench.augment.teacher_view(images, ctx.generator, severity=self.severity, flip=ctx.flip)
-        else:
-            teacher = kdbench.augment.crop_flip(images, ctx.generator, padding=4, mode="zeros", flip=ctx.flip)
-        return {"images": strong, "teacher": teacher}
+            return kdbench.augment.teacher_view(images, ctx.generator, severity=self.severity, flip=ctx.flip)
+        return kdbench.augment.crop_flip(images, ctx.generator, padding=4, mode="zeros", flip=ctx.flip)
 
     def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
         labels = nn.functional.one_hot(batch.labels, ctx.num_classes).float()

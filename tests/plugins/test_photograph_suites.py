@@ -37,10 +37,16 @@ def node(suite: str, method: str, **params: object) -> object:
         ("webvision-mini", "ce", {0: 0.1, 1: 0.097, 299: 0.1 * 0.97**299}, {}),
         ("webvision-mini", "js", {0: 0.2, 2: 0.2 * 0.97**2}, {"pi1": 0.1, "scale": "none"}),
         ("webvision-mini", "gjs", {0: 0.1, 2: 0.1 * 0.97**2}, {"pi1": 0.1, "scale": "none"}),
-        ("webvision-mini", "nrd-photographs", {99: 0.1, 100: 0.01, 200: 0.001}, {"pi2": 0.8, "scale": "none"}),
+        (
+            "webvision-mini",
+            "nrd",
+            {99: 0.1, 100: 0.01, 200: 0.001},
+            {"pi2": 0.8, "scale": "none", "images": "photographs"},
+        ),
         ("webvision-mini-irv2", "elr-plus", {49: 0.02, 50: 0.002}, {"weight": 3.0, "beta": 0.7, "alpha": 1.5}),
         ("webvision-mini-irv2", "dividemix", {0: 0.01, 50: 0.001}, {"lambda_u": 0.0, "alpha": 0.5}),
         ("webvision-mini-irv2", "smkd-p", {49: 0.02, 50: 0.002}, {"eta": 4.0}),
+        ("food101", "nrd", {14: 0.01}, {"images": "photographs", "scale": "gjs"}),
         ("food101", "smkd-s", {14: 0.01, 15: 0.001}, {"eta": 4.0}),
     ],
 )
@@ -54,7 +60,9 @@ def test_published_settings(suite: str, method: str, rates: dict[int, float], pa
 
 @pytest.mark.parametrize("variant", ["nrd", "ner"])
 def test_nrd_on_photographs_conforms(variant: str) -> None:
-    check_method(load_plugins().methods.get("nrd-photographs"), params={"variant": variant}, num_classes=(10,))
+    check_method(
+        load_plugins().methods.get("nrd"), params={"variant": variant, "images": "photographs"}, num_classes=(10,)
+    )
 
 
 class Small(nn.Module):
@@ -100,7 +108,7 @@ def test_a_run_on_webvision_measures_both_test_sets_top1_and_top5(plugins: Plugi
     write_imagenet(tmp_path / "data")
     suite = short_suite(tmp_path, "webvision-mini")
     record = kdbench.run(
-        suite, "nrd-photographs", tasks=["clean", "ood"], data_dir=tmp_path / "data", out=tmp_path / "runs",
+        suite, "nrd", tasks=["clean", "ood"], data_dir=tmp_path / "data", out=tmp_path / "runs",
         download=False,
     )  # fmt: skip
     found = {(score.task, score.metric): score for score in record.scores}
