@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from methods_page import table
 
 from kdbench.claims.claim import Claim
-from kdbench.claims.findings import Finding, Outcome, Report, Side, read_report
+from kdbench.claims.findings import Finding, Outcome, Side, read_report
 from kdbench.console import FLAG
 from kdbench.plugins import load_plugins
 
@@ -26,8 +27,7 @@ ORDER = ("holds", "fails", "not shown", "not measured")
 def claims_page() -> str:
     """The whole page: the installed claims that come with kdbench, each with what was found of it."""
     plugins = load_plugins()
-    report = read_report(FOUND)
-    found = {finding.claim: finding for finding in report.findings}
+    found = {finding.claim: finding for finding in read_report(FOUND).findings}
     names = [name for name in plugins.claims.names() if plugins.claims.origin(name).startswith("kdbench ")]
     states = {name: found[name].verdict if name in found else "not measured" for name in names}
     counts = Counter(states.values())
@@ -41,24 +41,25 @@ Of {len(names)}: {", ".join(f"{counts[state]} {state}" for state in ORDER if cou
 
 {table(["claim", "verdict", "suite"], rows)}
 
-{provenance(report)}
+{provenance(list(found.values()))}
 
 {chr(10).join(sections)}
 Written by `python docs/update.py` from docs/claims.json, which `kdbench reproduce --claims` writes; it names the runs.
 """
 
 
-def provenance(report: Report) -> str:
+def provenance(findings: Sequence[Finding]) -> str:
     """With what, and how far to trust it."""
-    made = report.provenance
-    seeds = sorted({seed for finding in report.findings for one in finding.outcomes for seed in one.seeds})
-    machines = sorted({machine for finding in report.findings for machine in finding.hardware})
+    seeds = sorted({seed for finding in findings for one in finding.outcomes for seed in one.seeds})
+    machines = sorted({machine for finding in findings for machine in finding.hardware})
+    made = [finding.provenance for finding in findings]
+    builds = sorted({(one.kdbench_commit or one.kdbench_version)[:12] for one in made})
     alone = "One seed: intervals are over test images alone and say nothing of other seeds. " * (len(seeds) == 1)
     named = f"Seed{'s' * (len(seeds) != 1)} {', '.join(map(str, seeds))}"
     words = f"""{named}. {alone}Differences are in percentage points, first minus second,
 paired over test images; {FLAG} marks scores that a reliability check makes doubtful. Measured on
-{"; ".join(machines)}, torch {made.torch}, kdbench {(made.kdbench_commit or made.kdbench_version)[:12]},
-{made.finished[:10]}."""
+{"; ".join(machines)}, torch {", ".join(sorted({one.torch for one in made}))}, kdbench {", ".join(builds)},
+{max(one.finished for one in made)[:10]}."""
     return textwrap.fill(" ".join(words.split()), 120)
 
 

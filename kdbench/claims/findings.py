@@ -92,14 +92,15 @@ class Finding(Strict):
     hardware: list[str]
     """Where its runs were measured."""
     outcomes: list[Outcome]
+    provenance: Provenance
+    """What checked it, and when."""
 
 
 class Report(Strict):
-    """Everything that was checked together: the content of ``claims.json``."""
+    """What was found of the claims, by their names: the content of ``claims.json``."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     findings: list[Finding]
-    provenance: Provenance
 
     def write(self, path: Path) -> None:
         """Write it in one piece."""
@@ -108,4 +109,4 @@ class Report(Strict):
 
 def read_report(path: Path) -> Report:
     """Read and validate a ``claims.json``."""
-    return read_strict(Report, path, "claims", mend="run kdbench reproduce --claims again", name="a claims.json")
+    return read_strict(Report, path, "claims", mend="move it away and check its claims again", name="a claims.json")

@@ -11,8 +11,8 @@ import numpy as np
 
 from kdbench import provenance
 from kdbench.checkpoint import file_sha256
-from kdbench.claims.claim import Claim, Entrant, Measure, combined
-from kdbench.claims.findings import Finding, Report
+from kdbench.claims.claim import Claim, Entrant, Measure, Verdict, combined
+from kdbench.claims.findings import Finding, Outcome, Report, read_report
 from kdbench.claims.judgement import Judged, Results, outcome
 from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
@@ -94,7 +94,9 @@ def reproduce(
     on_finding: Callable[[Finding], None] = lambda finding: None,
     **options: Any,
 ) -> Report:
-    """Check claims and write ``<out>/claims.json``, anew after each of them.
+    """Check claims, and file each finding in ``<out>/claims.json`` as it comes, in place of an earlier one.
+
+    What the file holds of other claims stays there; the returned report has the claims that were checked.
 
     A claim that cannot be measured here is an error where it was asked for by name, before anything is trained; among
     all claims it is found ``not measured``, with the reason.
@@ -108,7 +110,8 @@ def reproduce(
         on_finding: called with each finding as it comes.
         options: more of ``kdbench.run``'s.
     """
-    started, plugins = provenance.utc_now(), load_plugins()
+    plugins, file = load_plugins(), Path(out) / FILE
+    filed = {finding.claim: finding for finding in read_report(file).findings} if file.exists() else {}
     where = resolve_device(device)
     chosen = [plugins.claims.get(name) for name in dict.fromkeys(names) or plugins.claims]
     if not chosen:
@@ -120,13 +123,15 @@ def reproduce(
     runs = Runs(tuple(dict.fromkeys(seeds)), Path(out), {"device": device, **options})
     findings: list[Finding] = []
     for claim in chosen:
-        error = problems[claim.name]
-        findings.append(_unmeasured(claim, suite, str(error)) if error else check(claim, runs, plugins, suite))
+        started, error = provenance.utc_now(), problems[claim.name]
+        found = _Checked(suite or claim.suite, reason=str(error)) if error else check(claim, runs, plugins, suite)
         made = provenance.collect(plugins=plugins.loaded, device=where, started=started, seconds={})
-        report = Report(findings=findings, provenance=made)
-        report.write(Path(out) / FILE)
-        on_finding(findings[-1])
-    return report
+        finding = Finding(claim=claim.name, paper=claim.paper, sentence=claim.sentence, provenance=made, **vars(found))
+        findings.append(finding)
+        filed[claim.name] = finding
+        Report(findings=[filed[name] for name in sorted(filed)]).write(file)
+        on_finding(finding)
+    return Report(findings=findings)
 
 
 def problem(claim: Claim, plugins: Plugins, suite: str | None = None) -> KdbenchError | None:
@@ -138,7 +143,18 @@ def problem(claim: Claim, plugins: Plugins, suite: str | None = None) -> Kdbench
     return None
 
 
-def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) -> Finding:
+@dataclasses.dataclass(frozen=True)
+class _Checked:
+    """Of a finding, what checking makes."""
+
+    suite: str
+    verdict: Verdict = "not measured"
+    reason: str | None = None
+    hardware: list[str] = dataclasses.field(default_factory=list)
+    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+
+
+def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) -> _Checked:
     """Run what a claim compares and judge it."""
     setting = suite_of(claim, suite)
     measured: list[tuple[Entrant, list[Record]]] = []
@@ -147,7 +163,7 @@ def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) 
         for record in records:
             if record.status == "failed":
                 where = f"{entrant}, seed {record.spec.seed}, run {record.run_id}"
-                return _unmeasured(claim, suite, f"{where}: {record.error}")
+                return _Checked(setting.name, reason=f"{where}: {record.error}")
         measured.append((entrant, records))
 
     def judged(entrant: Entrant, measure: Measure) -> Judged:
@@ -157,22 +173,12 @@ def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) 
     outcomes = [
         outcome(comparison, *(judged(*side) for side in comparison.sides())) for comparison in claim.comparisons
     ]
-    return Finding(
-        claim=claim.name,
-        paper=claim.paper,
-        sentence=claim.sentence,
-        suite=setting.name,
+    return _Checked(
+        setting.name,
         verdict=combined([one.verdict for one in outcomes]),
         hardware=sorted({_machine(record.provenance) for _, records in measured for record in records}),
         outcomes=outcomes,
     )
-
-
-def _unmeasured(claim: Claim, suite: str | None, reason: str) -> Finding:
-    return Finding(
-        claim=claim.name, paper=claim.paper, sentence=claim.sentence, suite=suite or claim.suite,
-        verdict="not measured", reason=reason, hardware=[], outcomes=[],
-    )  # fmt: skip
 
 
 def _machine(made: Provenance) -> str:

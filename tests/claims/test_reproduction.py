@@ -153,6 +153,23 @@ def test_a_claim_that_cannot_be_measured_is_told_before_anything_is_trained(
     assert found["better"].verdict == "holds"
 
 
+def test_what_was_found_of_other_claims_stays(state: Plugins, asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    first = reproduce(["noise", "better"], out=tmp_path, device="cpu")
+    second = reproduce(["better", "close"], seeds=(0, 1), out=tmp_path, device="cpu")
+    assert [finding.claim for finding in second.findings] == ["better", "close"]
+    assert read_report(tmp_path / FILE).findings == [*second.findings, first.findings[0]]
+
+
+def test_a_file_that_cannot_be_added_to_is_told_before_anything_is_trained(
+    state: Plugins, asked: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / FILE).write_text('{"schema_version": 1}')
+    with pytest.raises(kdbench.KdbenchError, match="schema_version"):
+        reproduce(["better"], out=tmp_path)
+    assert not asked
+    assert (tmp_path / FILE).read_text() == '{"schema_version": 1}'
+
+
 def test_an_unknown_claim_is_told_with_the_nearest_right_name(state: Plugins, tmp_path: Path) -> None:
     with pytest.raises(kdbench.KdbenchError, match="no claim named 'beter' .did you mean 'better'"):
         reproduce(["beter"], out=tmp_path)
@@ -164,7 +181,7 @@ def test_no_claim_at_all_is_told(state: Plugins, monkeypatch: pytest.MonkeyPatch
         reproduce(out=tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"schema_version": 2}', "\xff"])
+@pytest.mark.parametrize("text", ["", "[]", '{"schema_version": 1}', "\xff"])
 def test_a_file_that_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "claims.json"
     path.write_bytes(text.encode("latin-1"))
@@ -224,7 +241,8 @@ def test_the_command_line_checks_a_strangers_claim(tmp_path: Path, tiny_suite: P
     assert "tiny-claim: holds" in again.stdout
     assert "[bold]It[/bold] is so." in again.stdout
     assert again.stdout.splitlines()[-1] == str(Path("runs") / FILE)
-    assert json.loads((tmp_path / "runs" / FILE).read_text())["findings"] == [finding]
+    [filed] = json.loads((tmp_path / "runs" / FILE).read_text())["findings"]
+    assert {**filed, "provenance": None} == {**finding, "provenance": None}
 
     for arguments, message in [
         (["--claims", "tiny-unknown"], "claim 'tiny-unknown': no method named 'nobody'"),
