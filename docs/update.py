@@ -133,7 +133,7 @@ def durations() -> str:
     if not records:
         return f"## A run, part by part\n\nNo records of `{SUITE}` yet."
     if not any(map(undisturbed, records)):
-        return processor_time(records)
+        return f"## A run, part by part\n\nEvery run of `{SUITE}` shared its machine: its times tell nothing."
     by_method: dict[str, list[Record]] = {}
     for record in filter(undisturbed, records):
         by_method.setdefault(record.spec.method, []).append(record)
@@ -146,35 +146,18 @@ def durations() -> str:
     return f"""## A run, part by part
 
 Seconds of wall time from the records of suite `{SUITE}`, the mean over the runs of a method, on
-{machine(records[0])}. The suite's own networks are not counted: they are trained once for all that need them.
+{machine(records[0])}.
+Networks that are trained once for several runs are not counted: the suite's, and teachers of a method's own. Left out
+are runs beside other work on the same processor, and those that found their students trained.
 
 {table(["part", *(f"`{method}`" for method in by_method)], rows)}"""
 
 
 def undisturbed(record: Record) -> bool:
-    """Whether the processors worked for the run nearly all the time, so that its wall times tell what it costs."""
+    """Whether the run trained its students itself, on a processor that did nothing else: its times are its cost."""
     facts = record.provenance
-    wall = datetime.fromisoformat(facts.finished) - datetime.fromisoformat(facts.started)
-    return facts.cpu_seconds >= UNDISTURBED * wall.total_seconds() * facts.threads
-
-
-def processor_time(records: Sequence[Record]) -> str:
-    """What is left to say of the cost of runs that shared their machine with other work."""
-    spent: dict[str, list[float]] = {}
-    for record in records:
-        spent.setdefault(record.spec.method, []).append(record.provenance.cpu_seconds)
-    rows = [
-        [f"`{method}`", f"{statistics.fmean(seconds):.0f}", f"{min(seconds):.0f}-{max(seconds):.0f}", str(len(seconds))]
-        for method, seconds in spent.items()
-    ]
-    return f"""## A run
-
-Processor seconds of a whole run of suite `{SUITE}`, on
-{machine(records[0])}.
-The machine had other work beside these runs, so that their wall times tell nothing. The run that comes first also
-trains the suite's own networks.
-
-{table(["method", "mean", "range", "runs"], rows)}"""
+    wall = (datetime.fromisoformat(facts.finished) - datetime.fromisoformat(facts.started)).total_seconds()
+    return facts.cpu_seconds >= UNDISTURBED * wall * facts.threads and sum(spent_alone(record).values()) <= wall
 
 
 def machine(record: Record) -> str:

@@ -29,7 +29,7 @@ def reproduce(
     download: Download = True,
     as_json: Json = False,
 ) -> None:
-    """Check claims of papers: train what they compare, and compare it with intervals. Files findings in OUT/claims.json.
+    """Check claims of papers: train what they compare, and compare it with intervals. Adds to OUT/claims.json.
 
     A claim holds, fails (its opposite is significant), or is not shown (the interval leaves it open).
     """
