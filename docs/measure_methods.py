@@ -22,17 +22,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from kdbench import KdbenchError, provenance, run
-from kdbench.checkpoint import write_atomically
+from kdbench import KdbenchError, run
 from kdbench.data import Dataset, make_image_set
 from kdbench.devices import resolve_device
-from kdbench.graph import RunGraph, read_log
+from kdbench.files import write_atomically
 from kdbench.plugins import load_plugins
 from kdbench.records import Record
-from kdbench.runner import record_path
+from kdbench.running import provenance
+from kdbench.running.graph import RunGraph
+from kdbench.running.runner import record_path
 from kdbench.specs import Condition, LabelNoise, Recipe, Suite
 from kdbench.suites import load_suite
-from kdbench.training import TrainingDivergedError
+from kdbench.training.log import read_log
+from kdbench.training.loop import TrainingDivergedError
 
 RESULTS = Path(__file__).parent / "methods.json"
 SUITE, CONDITION, TASK = "digits", "sym-40", "noisy_label"

@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from kdbench.context import Batch, Context, Network, TrainSet
     from kdbench.data import Dataset, DatasetSpec, ImageSet
     from kdbench.errors import KdbenchError
-    from kdbench.evaluation import Evaluation, evaluate
     from kdbench.hookspecs import hookimpl
-    from kdbench.loading import load_predictor
     from kdbench.methods import Method, MethodSpec, method
     from kdbench.models import ModelSpec
     from kdbench.noise import LabelNoiseSpec
     from kdbench.records import Record, Score, read_record
-    from kdbench.runner import run
+    from kdbench.running.evaluation import Evaluation, evaluate
+    from kdbench.running.loading import load_predictor
+    from kdbench.running.runner import run
     from kdbench.tasks import EvaluationContext, Headline, Task, TestData
 
 _HOMES = {
@@ -52,7 +52,7 @@ _HOMES = {
     "Dataset": "data",
     "DatasetSpec": "data",
     "Entrant": "claims",
-    "Evaluation": "evaluation",
+    "Evaluation": "running.evaluation",
     "EvaluationContext": "tasks",
     "Headline": "tasks",
     "ImageSet": "data",
@@ -68,12 +68,12 @@ _HOMES = {
     "Task": "tasks",
     "TestData": "tasks",
     "TrainSet": "context",
-    "evaluate": "evaluation",
+    "evaluate": "running.evaluation",
     "hookimpl": "hookspecs",
-    "load_predictor": "loading",
+    "load_predictor": "running.loading",
     "method": "methods",
     "read_record": "records",
-    "run": "runner",
+    "run": "running.runner",
 }
 _MODULES = (
     "attacks",

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kdbench.checkpoint import write_atomically
 from kdbench.errors import KdbenchError
+from kdbench.files import write_atomically
 from kdbench.specs import RunSpec, first_problem
 
 SCHEMA_VERSION: Final = 2

@@ -22,17 +22,17 @@ import pluggy
 import torch
 from torch import Tensor, nn
 
-from kdbench.checkpoint import load_checkpoint
 from kdbench.context import Batch, Context, TrainSet
 from kdbench.errors import KdbenchError
-from kdbench.inference import frozen, predict
-from kdbench.loading import build_network, load_predictor, network_builder
+from kdbench.inference.prediction import frozen, predict
 from kdbench.methods import Method, MethodSpec
 from kdbench.methods import method as as_method
 from kdbench.models import ModelSpec, build, builtin_specs
 from kdbench.plugins import Plugins
+from kdbench.running.loading import build_network, load_predictor, network_builder
 from kdbench.specs import LabelNoise, Recipe, Training
-from kdbench.training import TrainingDivergedError, TrainingRun, fit
+from kdbench.training.checkpoint import load_checkpoint
+from kdbench.training.loop import TrainingDivergedError, TrainingRun, fit
 
 CPU = torch.device("cpu")
 TINY = ModelSpec("tiny", lambda *, num_classes, dropout=0.0: _TinyNetwork(num_classes, dropout), "a network for tests")

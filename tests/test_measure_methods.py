@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from kdbench import KdbenchError
-from kdbench.graph import read_log
+from kdbench.training.log import read_log
 from tests.leaderboard.evidence import make
 
 

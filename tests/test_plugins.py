@@ -10,7 +10,7 @@ import kdbench
 from kdbench import hookspecs
 from kdbench.errors import KdbenchError
 from kdbench.plugins import load_plugins
-from kdbench.runner import run
+from kdbench.running.runner import run
 
 Install = Callable[[str, str], None]
 

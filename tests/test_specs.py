@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.optimisers import learning_rate
 from kdbench.specs import Condition, LabelNoise, Recipe, Training, read_suite
 from kdbench.suites import builtin_suites, load_suite
+from kdbench.training.optimisers import learning_rate
 
 
 @pytest.mark.parametrize("path", builtin_suites(), ids=lambda path: path.stem)

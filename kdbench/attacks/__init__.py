@@ -7,7 +7,7 @@ from kdbench.attacks.third_party import LibraryResult, check_attack, library_att
 from kdbench.attacks.third_party_auto import auto_attack
 from kdbench.attacks.third_party_torchattacks import torchattacks_examples
 from kdbench.attacks.transfer import TransferResult, judge_transfer, transfer
-from kdbench.inference import Model, frozen, is_random
+from kdbench.inference.prediction import Model, frozen, is_random
 
 __all__ = [
     "LibraryResult",

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.attacks._inputs import Probe
-from kdbench.batching import in_batches
 from kdbench.errors import KdbenchError
-from kdbench.inference import Model, as_float
+from kdbench.inference.batching import in_batches
+from kdbench.inference.prediction import Model, as_float
 
 
 def projected_step(images: Tensor, origin: Tensor, gradient: Tensor, *, eps: float, step_size: float) -> Tensor:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdbench.batching import backward_batch
 from kdbench.errors import KdbenchError
-from kdbench.inference import PROBE, Model, answers_otherwise, as_float, check_logits, refuse_probabilities
+from kdbench.inference.batching import backward_batch
+from kdbench.inference.prediction import PROBE, Model, answers_otherwise, as_float, check_logits, refuse_probabilities
 
 PART = 1000
 """Images that are compared at once."""

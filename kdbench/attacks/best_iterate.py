@@ -8,8 +8,8 @@ from torch import Tensor
 
 from kdbench.attacks._engine import Trajectory
 from kdbench.attacks._inputs import as_labels, check_budget, check_count, check_pixels, probe
-from kdbench.batching import in_batches
-from kdbench.inference import Model, as_float, measured
+from kdbench.inference.batching import in_batches
+from kdbench.inference.prediction import Model, as_float, measured
 
 
 def pgd_best_iterate(

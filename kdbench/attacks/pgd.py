@@ -13,9 +13,9 @@ from kdbench.attacks._inputs import as_labels, check_budget, check_count, check_
 from kdbench.attacks._result import PGDResult
 from kdbench.attacks._starts import RandomStarts
 from kdbench.attacks._tally import Part, Tally, read_off
-from kdbench.batching import in_batches
 from kdbench.errors import KdbenchError
-from kdbench.inference import Model, as_float, measured
+from kdbench.inference.batching import in_batches
+from kdbench.inference.prediction import Model, as_float, measured
 
 
 def pgd(

@@ -15,7 +15,7 @@ from kdbench.attacks.third_party_auto import auto_attack
 from kdbench.attacks.third_party_guard import BATCH_SIZE, as_pixels, own_random_numbers
 from kdbench.attacks.third_party_torchattacks import torchattacks_class, torchattacks_examples
 from kdbench.errors import KdbenchError, unknown_name
-from kdbench.inference import Model, measured
+from kdbench.inference.prediction import Model, measured
 
 TIER_OF = {"apgd": "apgd", "autoattack": "standard"}
 """Attacks of pyautoattack to the tier that a model gets that is not random at test time."""

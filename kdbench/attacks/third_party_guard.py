@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from kdbench import thirdparty
-from kdbench.batching import is_out_of_memory
 from kdbench.errors import KdbenchError
-from kdbench.inference import Model
+from kdbench.inference.batching import is_out_of_memory
+from kdbench.inference.prediction import Model
 
 BATCH_SIZE = 250
 """AutoAttack's own. Random starts depend on it, so it is the same on every machine."""

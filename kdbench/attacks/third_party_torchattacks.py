@@ -20,9 +20,9 @@ from kdbench.attacks.third_party_guard import (
     inside_library,
     own_random_numbers,
 )
-from kdbench.batching import in_batches
 from kdbench.errors import KdbenchError
-from kdbench.inference import Model, measured
+from kdbench.inference.batching import in_batches
+from kdbench.inference.prediction import Model, measured
 
 RADIUS = ("eps", "max_epsilon")
 """What torchattacks calls the radius of the ball in its constructors."""

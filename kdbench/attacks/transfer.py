@@ -11,7 +11,7 @@ from kdbench.attacks._engine import correct_predictions
 from kdbench.attacks._inputs import PART, as_labels, check_pixels, probe
 from kdbench.attacks.best_iterate import pgd_best_iterate
 from kdbench.errors import KdbenchError
-from kdbench.inference import Model, measured
+from kdbench.inference.prediction import Model, measured
 
 
 @dataclass(frozen=True, eq=False)

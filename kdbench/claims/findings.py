@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from kdbench.checkpoint import write_atomically
 from kdbench.claims.claim import WORDS, Entrant, Relation, Verdict
 from kdbench.console import FLAG, describe_setting
+from kdbench.files import write_atomically
 from kdbench.records import Provenance, Strict, read_strict
 
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from kdbench import provenance
-from kdbench.checkpoint import file_sha256
 from kdbench.claims.claim import Claim, Entrant, Measure, Verdict, combined
 from kdbench.claims.findings import Finding, Outcome, Report, read_report
 from kdbench.claims.judgement import Judged, Results, outcome
 from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
-from kdbench.plan import Plan
+from kdbench.files import file_sha256
 from kdbench.plugins import Plugins, load_plugins
 from kdbench.records import Provenance, Record
-from kdbench.runner import record_path, run
+from kdbench.running import provenance
+from kdbench.running.plan import Plan
+from kdbench.running.runner import record_path, run
 from kdbench.specs import Suite, TaskPlan
 from kdbench.suites import load_suite
 from kdbench.tasks.scorecard import UNATTACKED

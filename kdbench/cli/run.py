@@ -37,8 +37,8 @@ def run(
 ) -> None:
     """Train a method under a suite's conditions and measure it on every axis."""
     parameters = parse_parameters(set_ or [])
-    from kdbench.runner import record_path
-    from kdbench.runner import run as run_one
+    from kdbench.running.runner import record_path
+    from kdbench.running.runner import run as run_one
 
     records = [
         run_one(
@@ -101,8 +101,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a network that is trained already."""
-    from kdbench.evaluation import evaluate as measure
-    from kdbench.evaluation import open_checkpoint
+    from kdbench.running.evaluation import evaluate as measure
+    from kdbench.running.evaluation import open_checkpoint
 
     network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model)
     result = measure(

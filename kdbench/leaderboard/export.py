@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdbench.checkpoint import write_atomically
 from kdbench.errors import KdbenchError
+from kdbench.files import write_atomically
 from kdbench.leaderboard.board import Evidence
 from kdbench.leaderboard.grouping import group
 from kdbench.leaderboard.rows import entries

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kdbench.checkpoint import write_atomically
+from kdbench.files import write_atomically
 from kdbench.leaderboard.board import Apart, Axis, Board, Boards, Cell, Row
 from kdbench.leaderboard.ranking import rank
 

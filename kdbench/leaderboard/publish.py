@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from kdbench.checkpoint import write_atomically
 from kdbench.errors import KdbenchError
+from kdbench.files import write_atomically
 
 MANIFEST: Final = ".kdbench-site.json"
 """Lists the files of a published site, so that the next publication removes its own old files and no others."""

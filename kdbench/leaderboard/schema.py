@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from kdbench.checkpoint import write_atomically
+from kdbench.files import write_atomically
 from kdbench.records import Record
 
 

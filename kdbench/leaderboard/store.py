@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any, Final
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from kdbench.checkpoint import file_sha256
 from kdbench.errors import KdbenchError
+from kdbench.files import file_sha256
 from kdbench.leaderboard.board import Apart, Evidence
 from kdbench.leaderboard.strict import Unreadable, plain, read_arrays, read_bytes, read_json
 from kdbench.records import SCHEMA_VERSION, Record
 from kdbench.specs import first_problem
+from kdbench.training.log import LOG, parse_log
 
 LOG_LIMIT: Final = 16 * 2**20
 """Bytes of a training log."""
@@ -143,11 +143,11 @@ def _with_files(path: Path, record: Record) -> Evidence:
     """Log and predictions, if they are those that the record hashed."""
     notes: list[str] = []
     log = predictions = None
-    if (beside := _beside(path, record, "log.jsonl", notes)) is not None:
+    if (beside := _beside(path, record, LOG, notes)) is not None:
         try:
             log = _log(beside)
         except Unreadable as error:
-            notes.append(f"log.jsonl {error.message}")
+            notes.append(f"{LOG} {error.message}")
     if (beside := _beside(path, record, "predictions.npz", notes)) is not None:
         try:
             predictions = Predictions(beside, record.hashes.evidence["predictions.npz"])
@@ -173,14 +173,10 @@ def _beside(path: Path, record: Record, name: str, notes: list[str]) -> Path | N
 
 
 def _log(path: Path) -> tuple[Mapping[str, Any], ...]:
-    """A JSON object a line. A training that diverged has losses that are NaN, so that this is not strict JSON."""
     try:
-        entries = tuple(json.loads(line) for line in read_bytes(path, LOG_LIMIT).decode("utf-8").split("\n") if line)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"is no log: {type(error).__name__}") from None
-    if not all(isinstance(entry, dict) for entry in entries):
-        raise Unreadable("is no log: a line is no object")
-    return entries
+        return tuple(parse_log(read_bytes(path, LOG_LIMIT).decode("utf-8")))
+    except ValueError as error:
+        raise Unreadable(f"is no log: {error}") from None
 
 
 def _once(found: Sequence[Evidence]) -> tuple[list[Evidence], list[Apart]]:

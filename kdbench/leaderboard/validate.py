@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,15 +11,16 @@ from typing import Any, Final, Literal
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from kdbench.checkpoint import file_sha256
 from kdbench.errors import KdbenchError
+from kdbench.files import file_sha256
 from kdbench.leaderboard import strict
 from kdbench.leaderboard.rules import Case, Finding, judge
 from kdbench.leaderboard.strict import Unreadable, Where
 from kdbench.plugins import load_plugins
 from kdbench.records import SCHEMA_VERSION, Record
+from kdbench.training.log import LOG, LogError, parse_log
 
-PUBLISHED: Final = ("predictions.npz", "log.jsonl")
+PUBLISHED: Final = ("predictions.npz", LOG)
 """Evidence that is published with a record; what else its hashes name may stay with whoever made it."""
 
 
@@ -179,25 +179,15 @@ class _Evidence:
     def _read(self, name: str, file: Path) -> None:
         if name == "predictions.npz":
             self.predictions = strict.read_arrays(file)
-        elif name == "log.jsonl":
+        elif name == LOG:
             self.log = read_log(file)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The entries of a training log, one JSON object a line."""
-    entries = []
+    """The entries of a training log that somebody sent."""
     try:
-        text = strict.read_bytes(path, strict.EVIDENCE_LIMIT).decode("utf-8")
+        return parse_log(strict.read_bytes(path, strict.EVIDENCE_LIMIT).decode("utf-8"))
     except UnicodeDecodeError:
         raise Unreadable("is not UTF-8") from None
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line:
-            continue
-        try:
-            entry = json.loads(line)  # a training that diverged has losses that are NaN: no strict JSON
-        except (ValueError, RecursionError):
-            raise Unreadable("is not JSON", number) from None
-        if not isinstance(entry, dict):
-            raise Unreadable("is no object", number)
-        entries.append(entry)
-    return entries
+    except LogError as error:
+        raise Unreadable(error.message, error.line) from None

@@ -16,23 +16,23 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kdbench.checkpoint import file_sha256
 from kdbench.data import DataPlace, ImageSet
 from kdbench.data.base import content_hash
 from kdbench.data.download import fetch
 from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError, unknown_name
-from kdbench.evaluation import prepared, run_task, trainings_folder
-from kdbench.graph import RunGraph
+from kdbench.files import file_sha256
 from kdbench.leaderboard.agreement import Agreement, Examples, compare
 from kdbench.leaderboard.rules import Case
 from kdbench.leaderboard.strict import read_arrays
 from kdbench.leaderboard.validate import beside, validate
-from kdbench.loading import load_predictor
-from kdbench.materials import Materials, load_materials
 from kdbench.plugins import load_plugins
-from kdbench.progress import bar
 from kdbench.records import Record, Score, read_record
+from kdbench.running.evaluation import prepared, run_task, trainings_folder
+from kdbench.running.graph import RunGraph
+from kdbench.running.loading import load_predictor
+from kdbench.running.materials import Materials, load_materials
+from kdbench.running.progress import bar
 from kdbench.tasks import EvaluationContext, Task, TestData
 
 

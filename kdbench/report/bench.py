@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from kdbench.data import DataPlace, Dataset, load_dataset
 from kdbench.errors import KdbenchError
-from kdbench.evaluation import prepared
-from kdbench.graph import RunGraph
-from kdbench.inference import predict
-from kdbench.loading import load_predictor
+from kdbench.inference.prediction import predict
 from kdbench.noise import label_hash
 from kdbench.plugins import load_plugins
 from kdbench.report.runs import Run
+from kdbench.running.evaluation import prepared
+from kdbench.running.graph import RunGraph
+from kdbench.running.loading import load_predictor
 from kdbench.tasks import TestData
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdbench.augment import auto_augment, random_erasing
 from kdbench.errors import KdbenchError
-from kdbench.inference import as_float, predict
+from kdbench.inference.prediction import as_float, predict
 from kdbench.metrics import wilson_interval
 from kdbench.report.bench import Bench
 from kdbench.report.parts import Part, Picture, Table, Value, missing

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.checkpoint import file_sha256
 from kdbench.errors import KdbenchError
+from kdbench.files import file_sha256
 from kdbench.pictures import Curves, curves
 from kdbench.records import Record, read_record
 from kdbench.report.style import MOST_RUNS, plain
+from kdbench.training.log import LOG, parse_log
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +46,11 @@ class Run:
 
     def curves(self) -> dict[str, Curves]:
         """Its training log, as curves by condition; raises ``KdbenchError`` without the log."""
-        path = self.evidence("log.jsonl")
+        path = self.evidence(LOG)
         try:
-            entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        except (ValueError, RecursionError) as error:
+            return curves(parse_log(path.read_text(encoding="utf-8")))
+        except ValueError as error:
             raise KdbenchError(f"{path.name} of {self.label} cannot be read: {error}") from None
-        return curves([entry for entry in entries if isinstance(entry, dict)])
 
     def predictions(self) -> Mapping[str, NDArray[Any]]:
         """Per-example results, ``<condition>/<task>/<name>``; raises ``KdbenchError`` without them."""

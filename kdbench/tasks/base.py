@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kdbench.data import ImageSet, stratified_subset
 from kdbench.errors import KdbenchError, unknown_name
-from kdbench.inference import predict
+from kdbench.inference.prediction import predict
 from kdbench.metrics import wilson_interval
 from kdbench.records import Check, Score
 from kdbench.specs import Condition, first_problem

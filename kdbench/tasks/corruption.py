@@ -12,14 +12,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdbench import corruptions
-from kdbench.inference import PROBE, Model, measured, predict
+from kdbench.inference.prediction import PROBE, Model, measured, predict
 from kdbench.metrics import wilson_interval
 from kdbench.records import Score
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
 from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional
-from kdbench.training import derive_seed
+from kdbench.training.seeds import derive_seed
 
 PART = 1024
 """Images that are corrupted at once; a whole number of the generator's own steps, so that it changes no draw."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, pgd
 from kdbench.data import stratified_subset
-from kdbench.inference import PROBE
+from kdbench.inference.prediction import PROBE
 from kdbench.metrics import wilson_interval
 from kdbench.records import Score
 from kdbench.tasks import base
@@ -30,7 +30,7 @@ from kdbench.tasks.scorecard import (
     not_above_unattacked,
     same_check,
 )
-from kdbench.training import derive_seed
+from kdbench.training.seeds import derive_seed
 
 RANKED = "pgd-std"
 """The variant whose accuracy under the most steps is the headline."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from kdbench.attacks import is_random, transfer
-from kdbench.inference import PROBE
+from kdbench.inference.prediction import PROBE
 from kdbench.records import Score
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_transfer, draws

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.attacks import frozen, pgd, pgd_best_iterate
-from kdbench.batching import in_batches
 from kdbench.errors import KdbenchError
-from kdbench.precision import full_precision
+from kdbench.inference.batching import in_batches
+from kdbench.inference.precision import full_precision
 
 
 def run(model: Any, problem: Any, **changes: Any) -> Tensor:

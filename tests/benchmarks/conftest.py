@@ -18,7 +18,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from kdbench.provenance import device_name
+from kdbench.running.provenance import device_name
 
 RESULTS = Path(__file__).parents[2] / "docs/benchmarks.json"
 THREADS = torch.get_num_threads()  # before the tests' own conftest sets one

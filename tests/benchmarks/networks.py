@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench.data import DataPlace, ImageSet
-from kdbench.materials import Materials, load_materials
 from kdbench.models import PixelModel
 from kdbench.models.wide_resnet import wide_resnet
 from kdbench.plugins import load_plugins
+from kdbench.running.materials import Materials, load_materials
 from kdbench.suites import load_suite
 
 STATISTICS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kdbench.corruptions import DETERMINISTIC, NAMES, SEVERITIES, corrupt
-from kdbench.inference import predict
+from kdbench.inference.prediction import predict
 from tests.corruptions import oracle
 from tests.corruptions.conftest import channels_first, channels_last, fixed_model, read_photographs
 

@@ -20,8 +20,8 @@ from torchvision.transforms import ToTensor
 from kdbench import thirdparty
 from kdbench.corruptions import NAMES, SEVERITIES
 from kdbench.data import ImageSet, make_image_set
-from kdbench.evaluation import prepared, run_task
 from kdbench.plugins import load_plugins
+from kdbench.running.evaluation import prepared, run_task
 from kdbench.tasks import EvaluationContext, TestData
 from kdbench.tasks.pgd import PGD
 from tests.benchmarks.conftest import machine, timed

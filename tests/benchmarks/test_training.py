@@ -21,7 +21,7 @@ from kdbench.models import build
 from kdbench.plugins import load_plugins
 from kdbench.specs import Recipe, Training
 from kdbench.suites import load_suite
-from kdbench.training import fit
+from kdbench.training.loop import fit
 from tests.benchmarks.networks import cifar10
 
 IMAGES = {"cpu": 5_000, "cuda": 50_000}

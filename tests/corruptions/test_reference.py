@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.corruptions import DETERMINISTIC, NAMES, SEVERITIES, corrupt
-from kdbench.inference import predict
+from kdbench.inference.prediction import predict
 
 from . import oracle
 from .conftest import channels_first, channels_last

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import kdbench
-from kdbench.checkpoint import file_sha256
 from kdbench.errors import KdbenchError
+from kdbench.files import file_sha256
 from kdbench.leaderboard import verify as module
 from kdbench.leaderboard.agreement import Examples, compare
 from kdbench.leaderboard.verify import Verification, verify
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error, wilson_interval
 from kdbench.records import Record, Score
-from kdbench.runner import record_path
+from kdbench.running.runner import record_path
 from kdbench.tasks.calibration import _two_sided
 from tests.conftest import TINY_SUITE
 from tests.leaderboard.evidence import npz

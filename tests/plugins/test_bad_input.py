@@ -13,12 +13,12 @@ from torch import Tensor, nn
 import kdbench
 from kdbench.context import TrainSet
 from kdbench.errors import KdbenchError
-from kdbench.loading import network_builder
-from kdbench.plan import Plan
 from kdbench.plugins import load_plugins
+from kdbench.running.loading import network_builder
+from kdbench.running.plan import Plan
 from kdbench.suites import load_suite
 from kdbench.testing import RECIPE, TINY, _Trial
-from kdbench.training import TrainingRun
+from kdbench.training.loop import TrainingRun
 
 ABOVE_0, FROM_0, TO_1, BELOW_1 = (
     "greater than 0",

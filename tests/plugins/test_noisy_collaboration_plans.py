@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 import kdbench
 from kdbench.data import DataPlace
-from kdbench.graph import RunGraph
-from kdbench.materials import load_materials
 from kdbench.models import build
-from kdbench.needs import Needs, Node, is_extended
 from kdbench.noise import label_hash
 from kdbench.plugins import load_plugins
+from kdbench.running.graph import RunGraph
+from kdbench.running.materials import load_materials
+from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.suites import load_suite
 from kdbench.testing import TINY
 from tests.plugins.helpers import Legible, make, make_batch, softmax

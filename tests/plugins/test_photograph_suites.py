@@ -16,14 +16,14 @@ from kdbench.data import make_image_set
 from kdbench.data.food101 import CLASS_NAMES as DISHES
 from kdbench.errors import KdbenchError
 from kdbench.models import ModelSpec
-from kdbench.needs import Needs
-from kdbench.optimisers import learning_rate
-from kdbench.plan import Plan
 from kdbench.plugins import Plugins, load_plugins
+from kdbench.running.needs import Needs
+from kdbench.running.plan import Plan
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, TestData
 from kdbench.tasks.clean import Clean
 from kdbench.testing import check_method
+from kdbench.training.optimisers import learning_rate
 from tests.data.photographs import write_food101, write_imagenet, write_webvision
 
 
@@ -88,7 +88,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
     """The installed plugins, and a small network that has pretrained weights."""
     found: Plugins = load_plugins.__wrapped__()
     found.models.add("small", ModelSpec("small", small, "for tests", image_size=224), "tests")
-    for module in ("runner", "plugins", "suites"):
+    for module in ("running.runner", "plugins", "suites"):
         monkeypatch.setattr(f"kdbench.{module}.load_plugins", lambda: found)
     return found
 

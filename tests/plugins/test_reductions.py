@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import kdbench
-from kdbench.inference import is_random, predict
+from kdbench.inference.prediction import is_random, predict
 from kdbench.models import build
 from kdbench.testing import TINY
 from tests.plugins.helpers import draw_pixels

@@ -22,7 +22,7 @@ from kdbench.plugins import load_plugins
 from kdbench.specs import LabelNoise, Recipe, Training, read_suite
 from kdbench.suites import FOLDER
 from kdbench.testing import TINY
-from kdbench.training import fit
+from kdbench.training.loop import fit
 from tests.plugins.helpers import Legible, make, softmax
 from tests.plugins.smkd_by_hand import (
     ALONE,

@@ -17,8 +17,8 @@ from torch import Tensor, fx, nn
 
 import kdbench
 from kdbench.models import build
-from kdbench.needs import Needs
 from kdbench.plugins import load_plugins
+from kdbench.running.needs import Needs
 from kdbench.specs import read_suite
 from kdbench.suites import builtin_suites
 from kdbench.testing import TINY

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 import kdbench
 from kdbench.data import make_image_set
-from kdbench.evaluation import Outcome, run_task
-from kdbench.inference import frozen
+from kdbench.inference.prediction import frozen
 from kdbench.plugins import load_plugins
+from kdbench.running.evaluation import Outcome, run_task
 from kdbench.tasks import EvaluationContext, TestData
 
 TASK = load_plugins().tasks.get("teacher_transfer")

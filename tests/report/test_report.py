@@ -20,7 +20,7 @@ from kdbench.records import Record
 from kdbench.report import Report, write_report
 from kdbench.report.bench import Bench
 from kdbench.report.runs import open_runs
-from kdbench.runner import record_path, run
+from kdbench.running.runner import record_path, run
 from tests.conftest import TINY_SUITE
 from tests.leaderboard.evidence import make
 

@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from kdbench.data import ImageSet, make_image_set
-from kdbench.evaluation import Outcome, run_task
 from kdbench.records import Score
+from kdbench.running.evaluation import Outcome, run_task
 from kdbench.specs import Condition, LabelNoise, Recipe
 from kdbench.tasks import EvaluationContext, Task, TestData
 

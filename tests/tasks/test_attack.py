@@ -12,8 +12,8 @@ from torch import Tensor
 import kdbench
 from kdbench.builtin import kdbench_register_tasks
 from kdbench.errors import KdbenchError
-from kdbench.plan import Plan
 from kdbench.plugins import load_plugins
+from kdbench.running.plan import Plan
 from kdbench.specs import Suite, TaskPlan, read_suite
 from kdbench.suites import builtin_suites
 from kdbench.tasks import Attack, builtin_tasks

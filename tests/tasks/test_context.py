@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from kdbench.errors import KdbenchError
-from kdbench.evaluation import run_task
 from kdbench.records import Score
+from kdbench.running.evaluation import run_task
 from kdbench.tasks import EvaluationContext, Task, TestData
 from kdbench.tasks.base import Settings
 from kdbench.tasks.calibration import Calibration

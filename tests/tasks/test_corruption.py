@@ -12,7 +12,7 @@ from torch import Tensor
 from kdbench.corruptions import NAMES, corrupt
 from kdbench.data import make_image_set
 from kdbench.errors import KdbenchError
-from kdbench.evaluation import Outcome
+from kdbench.running.evaluation import Outcome
 from kdbench.tasks import TestData
 from kdbench.tasks.corruption import Corruption
 from tests.tasks.helpers import Nearest, assert_share, flat, image_set, measure, one, select

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult
 from kdbench.errors import KdbenchError
-from kdbench.evaluation import Outcome
+from kdbench.running.evaluation import Outcome
 from kdbench.tasks import EvaluationContext, TestData
 from kdbench.tasks._reliability import check_steps
 from kdbench.tasks.pgd import PGD

@@ -13,8 +13,8 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from kdbench.checkpoint import write_atomically
 from kdbench.errors import KdbenchError
+from kdbench.files import write_atomically
 from kdbench.leaderboard.board import Board, Boards
 from kdbench.leaderboard.site import text
 from kdbench.leaderboard.site.comparing import comparison_data

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import re
 import time
 import warnings
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kdbench.console import describe_setting
 from kdbench.errors import KdbenchError, unknown_name
+from kdbench.training.log import read_log
 
 if TYPE_CHECKING:
     from kdbench.records import Record, Score
@@ -172,10 +172,8 @@ class Tracking:
 
     def run(self, record: Record, path: Path) -> None:
         """Send a run that is on disk at ``path``, log and scores, without the epochs that were sent already."""
-        log = path.with_name("log.jsonl")
-        if self.trackers and log.exists():
-            for line in log.read_text(encoding="utf-8").splitlines():
-                entry = json.loads(line)
+        if self.trackers:
+            for entry in read_log(path.parent):
                 self.log(entry.pop("condition"), [entry])
         self._each(lambda tracker: tracker.record(record, path))
 

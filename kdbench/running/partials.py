@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdbench.checkpoint import save_arrays, write_atomically
-from kdbench.evaluation import Outcome
+from kdbench.files import save_arrays, write_atomically
 from kdbench.records import Check, Score
+from kdbench.running.evaluation import Outcome
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,22 +14,23 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from kdbench import models
-from kdbench.checkpoint import check_writable, load_checkpoint
 from kdbench.data import DataPlace, Dataset
 from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
-from kdbench.graph import RunGraph
-from kdbench.inference import PROBE, as_float, frozen, measured, refuse_probabilities
-from kdbench.loading import load_predictor, load_weights, ready, training_of
-from kdbench.materials import load_materials
+from kdbench.files import check_writable
+from kdbench.inference.prediction import PROBE, as_float, frozen, measured, refuse_probabilities
 from kdbench.plugins import Plugins, load_plugins
-from kdbench.progress import bar
 from kdbench.records import Check, Score
+from kdbench.running.graph import RunGraph
+from kdbench.running.loading import load_predictor, load_weights, ready, training_of
+from kdbench.running.materials import load_materials
+from kdbench.running.progress import bar
 from kdbench.specs import Suite, Training, first_problem
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, Task, TestData
 from kdbench.tasks.attack import with_attacks
-from kdbench.training import derive_seed
+from kdbench.training.checkpoint import load_checkpoint
+from kdbench.training.seeds import derive_seed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,16 +16,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import kdbench
-from kdbench import graph, models
-from kdbench.checkpoint import load_checkpoint, save_checkpoint
+from kdbench import models
 from kdbench.corruptions import NAMES
 from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, digit_fonts, digits, load_dataset
 from kdbench.errors import KdbenchError
-from kdbench.evaluation import Evaluation, evaluate, open_checkpoint
-from kdbench.materials import load_materials
 from kdbench.plugins import load_plugins
+from kdbench.running import graph
+from kdbench.running.evaluation import Evaluation, evaluate, open_checkpoint
+from kdbench.running.materials import load_materials
 from kdbench.suites import load_suite
-from kdbench.training import derive_seed
+from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
+from kdbench.training.seeds import derive_seed
 from tests.conftest import TINY_SUITE
 from tests.tasks.test_transfer import attacked
 
@@ -416,7 +417,7 @@ def test_published_corruptions_are_for_the_official_order_alone(
         found = load_dataset(spec, place)
         return dataclasses.replace(found, test=dataclasses.replace(found.test, source=source))
 
-    monkeypatch.setattr("kdbench.materials.load_dataset", load)
+    monkeypatch.setattr("kdbench.running.materials.load_dataset", load)
     ignored = pytest.warns(UserWarning, match="keyed to the order of the official archive")
     with ignored if source == "class folders" else contextlib.nullcontext():
         suite, place = load_suite("cifar10-lite"), DataPlace.default(photographs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -14,20 +13,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdbench.checkpoint import file_sha256, load_checkpoint, locked
 from kdbench.context import TrainSet
 from kdbench.data import Dataset, ImageSet, stratified_subset, take
 from kdbench.devices import resolve_precision
 from kdbench.errors import KdbenchError
-from kdbench.loading import build_network, load_predictor, network_builder
-from kdbench.needs import Needs, Node, is_extended
+from kdbench.files import file_sha256, locked
 from kdbench.noise import apply, label_hash
 from kdbench.plugins import Plugins
-from kdbench.progress import bar
 from kdbench.records import NoiseFacts, TrainedNetwork
+from kdbench.running.loading import build_network, load_predictor, network_builder
+from kdbench.running.needs import Needs, Node, is_extended
+from kdbench.running.progress import bar
 from kdbench.sources import source_hash
 from kdbench.specs import Suite, Training
-from kdbench.training import Monitor, derive_seed, fit
+from kdbench.training.checkpoint import load_checkpoint
+from kdbench.training.log import read_log
+from kdbench.training.loop import fit
+from kdbench.training.monitor import Monitor
+from kdbench.training.seeds import derive_seed
 
 MONITOR_SIZE = 2000
 """Test images whose accuracy is logged after each epoch."""
@@ -54,12 +57,6 @@ class Trained:
             seconds=round(sum(entry["seconds"] for entry in read_log(self.folder)), 3),
             reused=self.reused,
         )
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The log of a training, one entry an epoch; [] for one that has not begun."""
-    path = folder / "log.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @dataclasses.dataclass(frozen=True)

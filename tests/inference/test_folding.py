@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdbench import models
-from kdbench.folding import folded
-from kdbench.inference import measured
+from kdbench.inference.folding import folded
+from kdbench.inference.prediction import measured
 
 
 class Block(nn.Module):

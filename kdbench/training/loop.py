@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,23 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench import augment
-from kdbench.batching import check_statistics, forward_batch, held, in_batches, rows
-from kdbench.checkpoint import load_resume, save_arrays, save_checkpoint, save_resume, write_atomically
-from kdbench.context import Batch, Context, NetworkMaker, TrainSet
+from kdbench.context import Batch, TrainSet
 from kdbench.errors import KdbenchError
-from kdbench.inference import NotFiniteError, as_float, frozen, predict
+from kdbench.files import save_arrays
+from kdbench.inference.batching import check_statistics, forward_batch, held, in_batches, rows
+from kdbench.inference.prediction import NotFiniteError, as_float, frozen, predict
 from kdbench.methods import Method
-from kdbench.optimisers import learning_rate, make_optimizer
-from kdbench.ownership import check_owned, check_predictor, is_trained
-from kdbench.specs import Recipe, Training
+from kdbench.specs import Training
+from kdbench.training.checkpoint import load_resume, save_checkpoint, save_resume
+from kdbench.training.lending import Build, context, on_device
+from kdbench.training.log import write_log
+from kdbench.training.monitor import SOFTMAX, Monitor
+from kdbench.training.optimisers import learning_rate, make_optimizer
+from kdbench.training.ownership import check_owned, check_predictor, is_trained
+from kdbench.training.seeds import derive_seed
 
 CHECKPOINT_VERSION = 2
 """Of a checkpoint's metadata. 1 had neither the needs nor the realised noise, and named one network as predictor."""
-SOFTMAX = "softmax.npz"
-"""File of a training with softmax vectors of watched test images, epoch by epoch."""
-Build = Callable[[str | None, float, int], nn.Module]
-"""Makes an untrained network from the name of its architecture (None: the student's), dropout rate and seed."""
 
 
 class TrainingDivergedError(Exception):
@@ -40,39 +38,6 @@ class TrainingDivergedError(Exception):
     def __init__(self, epoch: int, what: str) -> None:
         super().__init__(f"{what} in epoch {epoch}")
         self.epoch, self.what = epoch, what
-
-
-WATCHED = 100
-"""Monitored test images whose softmax vectors are kept from each epoch."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Monitor:
-    """Test images watched after each epoch. Their accuracy is logged and decides nothing."""
-
-    images: Tensor
-    labels: Tensor
-
-    def watched(self) -> Tensor:
-        """Indices of at most ``WATCHED`` of them, evenly spread, as the classes lie one after the other."""
-        return torch.arange(0, len(self.labels), max(1, -(-len(self.labels) // WATCHED)))
-
-
-def derive_seed(seed: int, *purpose: str | int) -> int:
-    """A seed for one purpose: independent streams from one number."""
-    text = ":".join(str(part) for part in (seed, *purpose))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
-
-
-def augmentation(recipe: Recipe, *, flip: bool, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-    """The recipe's augmentation of a batch, one draw per image."""
-    if recipe.augmentation == "none":
-        return lambda images: images
-    if recipe.augmentation.startswith("resized-crop"):
-        jitter = recipe.augmentation.endswith("jitter")
-        return lambda images: augment.photograph_view(images, generator, jitter=jitter, flip=flip)
-    flips = flip and recipe.augmentation == "crop-flip"
-    return lambda images: augment.crop_flip(images, generator, padding=4, mode=recipe.padding_mode, flip=flips)
 
 
 def fit(
@@ -121,57 +86,6 @@ def fit(
     return history
 
 
-def context(
-    spec: Training,
-    student: nn.Module,
-    networks: Mapping[str, nn.Module],
-    num_classes: int,
-    *,
-    train_size: int,
-    mean: tuple[float, float, float],
-    device: torch.device,
-    noise_realised: float = 0.0,
-    build: Build | None = None,
-) -> Context:
-    """What the harness lends a method in ``setup``."""
-    recipe = spec.recipe
-    batch = min(recipe.batch_size, train_size)
-    per_epoch = train_size // batch if recipe.drop_last else -(-train_size // batch)
-    generator = torch.Generator(device).manual_seed(derive_seed(spec.seed, "setup"))
-    return Context(
-        student=student,
-        networks=networks,
-        num_classes=num_classes,
-        train_size=train_size,
-        device=device,
-        generator=generator,
-        augment=augmentation(recipe, flip=spec.flip, generator=generator),
-        mean=mean,
-        flip=spec.flip,
-        noise_kind=spec.noise.kind if spec.noise else None,
-        noise_rate=spec.noise.rate if spec.noise else 0.0,
-        noise_realised=noise_realised,
-        epochs=recipe.epochs,
-        steps=per_epoch * recipe.epochs,
-        _make=_maker(spec, device, build),
-    )
-
-
-def _maker(spec: Training, device: torch.device, build: Build | None) -> NetworkMaker:
-    """Peers on the device, each with a seed of its own."""
-    made: set[str] = set()
-
-    def make(name: str, *, model: str | None, dropout: float) -> nn.Module:
-        if build is None:
-            raise KdbenchError(f"ctx.new_network('{name}') has nothing to build with", "give fit() a build function")
-        if name in made:
-            raise KdbenchError(f"ctx.new_network('{name}') was called twice", "give each network a name of its own")
-        made.add(name)
-        return _on(build(model, dropout, derive_seed(spec.seed, "network", name)), device)
-
-    return make
-
-
 class TrainingRun:
     """The moving parts of one training."""
 
@@ -187,7 +101,7 @@ class TrainingRun:
     ) -> None:
         self.spec, self.method, self.recipe = spec, method, spec.recipe
         self.data = dataclasses.replace(train, images=held(train.images, device), labels=train.labels.to(device))
-        self.student = _on(student, device)
+        self.student = on_device(student, device)
         check_statistics(student, min(spec.recipe.batch_size, len(train.labels)))
         for role, network in {"student": self.student, **networks}.items():
             self._check_classes(role, network, device)
@@ -209,7 +123,7 @@ class TrainingRun:
         self.owned = dict(method.networks())
         check_owned(self.student, self.owned)
         for network in self.owned.values():
-            _on(network, device)
+            on_device(network, device)
         self.trained = [self.student, *(network for network in self.owned.values() if is_trained(network))]
         parameters = [p for network in self.trained for p in network.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(self.recipe, parameters, device)
@@ -355,8 +269,7 @@ class TrainingRun:
                 "softmax": self.softmax,
             },
         )
-        lines = "".join(json.dumps(entry) + "\n" for entry in history)
-        write_atomically(folder / "log.jsonl", lines.encode())
+        write_log(folder, history)
 
     def finish(self, folder: Path, lineage: Mapping[str, Any]) -> None:
         """Write the checkpoint; only then is the resume state dropped."""
@@ -379,10 +292,6 @@ class TrainingRun:
         }
         save_checkpoint(folder / "checkpoint.safetensors", tensors, metadata)
         (folder / "resume.pt").unlink(missing_ok=True)
-
-
-def _on(network: nn.Module, device: torch.device) -> nn.Module:
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # stubs lack it
 
 
 def _check_scalar(loss: object) -> None:

@@ -16,7 +16,7 @@ import torch
 import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.records import Record, read_record
-from kdbench.runner import record_path, run
+from kdbench.running.runner import record_path, run
 
 
 @pytest.fixture(scope="module")
@@ -228,9 +228,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_scores(
 
 def test_an_examples_index_says_nothing_of_its_clean_label(tiny_suite: Path, tmp_path: Path) -> None:
     from kdbench.data import DataPlace
-    from kdbench.graph import RunGraph
-    from kdbench.materials import load_materials
     from kdbench.plugins import load_plugins
+    from kdbench.running.graph import RunGraph
+    from kdbench.running.materials import load_materials
     from kdbench.suites import load_suite
 
     suite, plugins = load_suite(str(tiny_suite)), load_plugins()
@@ -263,7 +263,7 @@ def test_an_interrupted_fresh_run_goes_on(tiny_suite: Path, tmp_path: Path, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("kdbench.runner.run_task", interrupted)
+        patch.setattr("kdbench.running.runner.run_task", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(str(tiny_suite), "ce", fresh=True, **options)  # type: ignore[arg-type]  # mixed options
     assert not record_path(record, tmp_path).exists()

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from kdbench.errors import KdbenchError
-from kdbench.evaluation import chosen_tasks
-from kdbench.graph import RunGraph
-from kdbench.materials import Materials
-from kdbench.needs import Needs
 from kdbench.plugins import Plugins
+from kdbench.running.evaluation import chosen_tasks
+from kdbench.running.graph import RunGraph
+from kdbench.running.materials import Materials
+from kdbench.running.needs import Needs
 from kdbench.specs import RunSpec, Suite
 from kdbench.tasks import Attack, Task
 from kdbench.tasks.attack import with_attacks

@@ -11,12 +11,14 @@ from pydantic import ValidationError
 from torch import nn
 
 from kdbench import models
-from kdbench.checkpoint import load_checkpoint
 from kdbench.errors import KdbenchError
-from kdbench.ownership import check_owned
 from kdbench.plugins import Plugins
 from kdbench.specs import Training, first_problem
-from kdbench.training import CHECKPOINT_VERSION, Build, context, derive_seed
+from kdbench.training.checkpoint import load_checkpoint
+from kdbench.training.lending import Build, context
+from kdbench.training.loop import CHECKPOINT_VERSION
+from kdbench.training.ownership import check_owned
+from kdbench.training.seeds import derive_seed
 
 
 def build_network(plugins: Plugins, spec: Training, num_classes: int, *, pretrained: bool = False) -> nn.Module:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from kdbench import tracking
 from kdbench.errors import KdbenchError
 from kdbench.records import Record, read_record
-from kdbench.runner import record_path, run
+from kdbench.running import tracking
+from kdbench.running.runner import record_path, run
 from kdbench.specs import RunSpec
 
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from kdbench.batching import forward_batch, in_batches
 from kdbench.errors import KdbenchError
-from kdbench.folding import folded
-from kdbench.precision import full_precision
+from kdbench.inference.batching import forward_batch, in_batches
+from kdbench.inference.folding import folded
+from kdbench.inference.precision import full_precision
 
 Model = Callable[[Tensor], Tensor]
 """Pixels, float32 (n, 3, H, W) in [0, 1], to logits (n, C); usually an ``nn.Module``."""

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 import kdbench
 import kdbench.data
-from kdbench.checkpoint import load_checkpoint, save_checkpoint
 from kdbench.describe import describe_entry
 from kdbench.errors import KdbenchError
-from kdbench.loading import load_predictor
 from kdbench.models import builtin_specs
-from kdbench.needs import Needs, is_extended, tuned_recipe
 from kdbench.plugins import Plugins, load_plugins
-from kdbench.runner import record_path, run
+from kdbench.running.loading import load_predictor
+from kdbench.running.needs import Needs, is_extended, tuned_recipe
+from kdbench.running.runner import record_path, run
 from kdbench.specs import Recipe, Suite, read_suite
-from kdbench.training import derive_seed
+from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
+from kdbench.training.seeds import derive_seed
 
 
 def loss(batch: kdbench.Batch, ctx: kdbench.Context, *, p: float = 0.0) -> Tensor:
@@ -216,7 +216,7 @@ def staged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Plugins:
     plugins.methods.add("peers", peers(Peers), "test")
     needs = {"peers": kdbench.Network("student", "peers"), "guide": "teacher"}
     plugins.methods.add("follow", kdbench.method("follow", needs=needs)(follow), "test")
-    monkeypatch.setattr("kdbench.runner.load_plugins", lambda: plugins)
+    monkeypatch.setattr("kdbench.running.runner.load_plugins", lambda: plugins)
     return plugins
 
 

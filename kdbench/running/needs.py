@@ -14,7 +14,7 @@ from kdbench.methods import MethodSpec, Needed
 from kdbench.models import ModelSpec, check_dropout, check_image_size, check_pretrained
 from kdbench.plugins import Plugins
 from kdbench.specs import Condition, Recipe, Suite, first_problem
-from kdbench.training import derive_seed
+from kdbench.training.seeds import derive_seed
 
 STUDENT = "student"
 DEEPEST = 8

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdbench.batching import in_batches
 from kdbench.errors import KdbenchError
-from kdbench.inference import frozen, predict
+from kdbench.inference.batching import in_batches
+from kdbench.inference.prediction import frozen, predict
 
 CPU = torch.device("cpu")
 

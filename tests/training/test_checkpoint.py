@@ -13,15 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kdbench.checkpoint import (
-    file_sha256,
-    load_checkpoint,
-    load_resume,
-    save_checkpoint,
-    save_resume,
-    write_atomically,
-)
 from kdbench.errors import KdbenchError
+from kdbench.files import file_sha256, write_atomically
+from kdbench.training.checkpoint import load_checkpoint, load_resume, save_checkpoint, save_resume
 
 TENSORS = {
     "weight": torch.arange(24.0).view(2, 3, 4),

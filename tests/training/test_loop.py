@@ -15,15 +15,17 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import kdbench
-from kdbench.checkpoint import load_checkpoint
 from kdbench.context import TrainSet
 from kdbench.errors import KdbenchError
-from kdbench.inference import frozen, predict
+from kdbench.inference.prediction import frozen, predict
 from kdbench.methods import Method
 from kdbench.models import build
 from kdbench.specs import LabelNoise, Recipe, Training
 from kdbench.testing import TINY
-from kdbench.training import Monitor, TrainingDivergedError, derive_seed, fit
+from kdbench.training.checkpoint import load_checkpoint
+from kdbench.training.loop import TrainingDivergedError, fit
+from kdbench.training.monitor import Monitor
+from kdbench.training.seeds import derive_seed
 
 CPU = torch.device("cpu")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import shutil
 import time
@@ -14,24 +13,26 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kdbench import provenance
-from kdbench.checkpoint import check_writable, file_sha256, save_arrays, write_atomically
 from kdbench.data import DataPlace
 from kdbench.devices import resolve_device
-from kdbench.evaluation import Outcome, prepared, run_task, trainings_folder
-from kdbench.graph import RunGraph, Trained, read_log
-from kdbench.inference import NotFiniteError
-from kdbench.materials import Materials, load_materials
-from kdbench.partials import Partial
-from kdbench.plan import Plan
+from kdbench.files import check_writable, file_sha256, save_arrays, write_atomically
+from kdbench.inference.prediction import NotFiniteError
 from kdbench.plugins import load_plugins
-from kdbench.progress import bar
 from kdbench.records import Hashes, Record, Score, TrainedNetwork, read_record
+from kdbench.running import provenance
+from kdbench.running.evaluation import Outcome, prepared, run_task, trainings_folder
+from kdbench.running.graph import RunGraph, Trained
+from kdbench.running.materials import Materials, load_materials
+from kdbench.running.partials import Partial
+from kdbench.running.plan import Plan
+from kdbench.running.progress import bar
+from kdbench.running.tracking import Tracking, check_trackers
 from kdbench.specs import RunSpec, Suite, Training
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext
-from kdbench.tracking import Tracking, check_trackers
-from kdbench.training import SOFTMAX, TrainingDivergedError
+from kdbench.training.log import LOG, read_log, write_log
+from kdbench.training.loop import TrainingDivergedError
+from kdbench.training.monitor import SOFTMAX
 
 
 def run(
@@ -207,9 +208,9 @@ class _Job:
             for (condition, task), outcome in self.outcomes.items()
             for name, values in outcome.correct.items()
         }
-        write_atomically(self.folder / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.log).encode())
+        write_log(self.folder, self.log)
         save_arrays(self.folder / "predictions.npz", correct)
-        evidence = ("log.jsonl", "predictions.npz", *(f"softmax-{condition}.npz" for condition in self.students))
+        evidence = (LOG, "predictions.npz", *(f"softmax-{condition}.npz" for condition in self.students))
         scores: list[Score] = [score for outcome in self.outcomes.values() for score in outcome.scores]
         noises = {name: self.graph.train_set(name)[1] for name in self.spec.params}
         plugins = self.plan.plugins

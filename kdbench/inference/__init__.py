@@ -1,0 +1,1 @@
+"""Logits of many images, fast: batches, precision, folded networks."""

@@ -1,0 +1,1 @@
+"""What a run does: plan, data, trainings that are shared, measurements, a record."""

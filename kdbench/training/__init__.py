@@ -1,0 +1,1 @@
+"""How networks are trained: one loop for every method, and what belongs to it."""
