@@ -7,19 +7,18 @@ share of labels ends up wrong is said for each.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kdbench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from kdbench.errors import KdbenchError
+from kdbench.hashes import integers_sha256
 
 Definition = Literal["exclusive", "inclusive"]
 Count = Literal["exact", "bernoulli"]
@@ -229,16 +228,7 @@ def apply(spec: LabelNoiseSpec, labels: Tensor, rate: float, num_classes: int, s
     if len(noisy) and not (int(noisy.min()) >= 0 and int(noisy.max()) < num_classes):
         raise KdbenchError(f"label noise '{spec.name}' returned labels outside [0, {num_classes - 1}]")
     realised = float((noisy != labels.to(noisy.device)).double().mean()) if len(labels) else 0.0
-    return NoisyLabels(noisy, realised, label_hash(noisy))
-
-
-def label_hash(labels: Tensor) -> str:
-    """SHA-256 of int64 labels (N,) as little-endian bytes.
-
-    >>> label_hash(torch.tensor([], dtype=torch.int64))[:8]
-    'e3b0c442'
-    """
-    return hashlib.sha256(np.ascontiguousarray(labels.cpu().numpy(), dtype="<i8").tobytes()).hexdigest()
+    return NoisyLabels(noisy, realised, integers_sha256(noisy))
 
 
 def builtin_specs() -> list[LabelNoiseSpec]:

@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from kdbench.data.base import ImageSet, content_hash
+from kdbench.hashes import integers_sha256
 
 FORMAT = "1"
 """Changed whenever decoding or the file layout changes, so that old files are not found any more."""
@@ -98,7 +98,7 @@ class ImageCache:
         metadata = {
             "format": FORMAT,
             "sha256": images.sha256,
-            "source_index_sha256": _index_hash(images),
+            "source_index_sha256": integers_sha256(images.source_index),
             "class_names": json.dumps(images.class_names),
             "source": images.source,
         }
@@ -126,10 +126,6 @@ class ImageCache:
         )
 
 
-def _index_hash(images: ImageSet) -> str:
-    return hashlib.sha256(np.ascontiguousarray(images.source_index.numpy(), dtype="<i8").data).hexdigest()
-
-
 def _read(path: Path, name: str, class_names: tuple[str, ...]) -> ImageSet:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
@@ -142,6 +138,6 @@ def _read(path: Path, name: str, class_names: tuple[str, ...]) -> ImageSet:
         raise ValueError("class names differ")
     if content_hash(images, labels, class_names) != found.sha256:
         raise ValueError("SHA-256 of the images differs from the one it was stored with")
-    if _index_hash(found) != metadata["source_index_sha256"]:
+    if integers_sha256(found.source_index) != metadata["source_index_sha256"]:
         raise ValueError("SHA-256 of the source order differs from the one it was stored with")
     return found

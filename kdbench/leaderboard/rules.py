@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
+from kdbench.hashes import integers_sha256
 from kdbench.leaderboard.strict import Where
 from kdbench.metrics import wilson_interval
 from kdbench.plugins import Plugins
@@ -226,7 +226,7 @@ def tasks(case: Case) -> Iterator[Finding]:
                 else:
                     yield (*places[id(objection.subject)], objection.field), objection.message, "error"
             index = results.get(f"{name}/index")
-            digest = None if index is None else hashlib.sha256(index.astype("<i8").tobytes()).hexdigest()
+            digest = None if index is None else integers_sha256(index)
             if digest is not None and digest != record.hashes.subsets.get(name):
                 yield ("hashes", "subsets", name), f"{condition}: the images are not those of this hash", "error"
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from kdbench.data import DataPlace, Dataset, load_dataset
 from kdbench.errors import KdbenchError
+from kdbench.hashes import integers_sha256
 from kdbench.inference.prediction import predict
-from kdbench.noise import label_hash
 from kdbench.plugins import load_plugins
 from kdbench.report.runs import Run
 from kdbench.running.evaluation import prepared
@@ -94,6 +94,6 @@ class Bench:
         plugins, clean = load_plugins(), suite.model_copy(update={"conditions": conditions})
         noisy, _ = RunGraph(suite, self.dataset, plugins, Path(), self.device).train_set(condition)
         true, _ = RunGraph(clean, self.dataset, plugins, Path(), self.device).train_set(condition)
-        if label_hash(noisy.labels) != facts.sha256:
+        if integers_sha256(noisy.labels) != facts.sha256:
             raise KdbenchError(f"the noisy labels of {condition} are not those that {run.label} was trained on")
         return TrainingLabels(noisy.images, noisy.labels, true.labels)

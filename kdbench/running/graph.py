@@ -18,7 +18,8 @@ from kdbench.data import Dataset, ImageSet, stratified_subset, take
 from kdbench.devices import resolve_precision
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256, locked
-from kdbench.noise import apply, label_hash
+from kdbench.hashes import integers_sha256
+from kdbench.noise import apply
 from kdbench.plugins import Plugins
 from kdbench.records import NoiseFacts, TrainedNetwork
 from kdbench.running.loading import build_network, load_predictor, network_builder
@@ -135,7 +136,7 @@ class RunGraph:
             train_size=setting.train_size,
             subset_seed=setting.subset_seed,
             noise=setting.noise,
-            labels_sha256=facts.sha256 if facts else label_hash(train.labels),
+            labels_sha256=facts.sha256 if facts else integers_sha256(train.labels),
             model=node.model,
             model_source=source_hash(self.plugins.models.get(node.model).build),
             dropout=node.dropout,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from kdbench.data import ImageSet, stratified_subset
 from kdbench.errors import KdbenchError, unknown_name
+from kdbench.hashes import integers_sha256
 from kdbench.inference.prediction import predict
 from kdbench.metrics import wilson_interval
 from kdbench.records import Check, Score
@@ -113,7 +113,7 @@ class EvaluationContext:
         else:
             index = stratified_subset(images.labels, size, SUBSET_SEED)
         self.correct["index"] = index
-        self.subsets[self.task] = hashlib.sha256(index.numpy().astype("<i8").tobytes()).hexdigest()
+        self.subsets[self.task] = integers_sha256(index)
         return index
 
     def part(self, images: ImageSet, size: int | None) -> tuple[Tensor, Tensor]:

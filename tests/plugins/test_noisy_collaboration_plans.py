@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import kdbench
 from kdbench.data import DataPlace
+from kdbench.hashes import integers_sha256
 from kdbench.models import build
-from kdbench.noise import label_hash
 from kdbench.plugins import load_plugins
 from kdbench.running.graph import RunGraph
 from kdbench.running.materials import load_materials
@@ -166,7 +166,7 @@ def test_every_teacher_learns_from_the_noisy_labels_of_its_student(tiny_suite: P
     suite, plugins = load_suite(str(tiny_suite)), load_plugins()
     dataset = load_materials(suite, plugins, DataPlace.default(), ood=False).dataset
     graph = RunGraph(suite, dataset, plugins, tmp_path, torch.device("cpu"))
-    labels = {name: label_hash(graph.train_set(name)[0].labels) for name in ("clean", "sym-40")}
+    labels = {name: integers_sha256(graph.train_set(name)[0].labels) for name in ("clean", "sym-40")}
     assert labels["clean"] != labels["sym-40"]
     changed = [
         (name, {"variant": v}) for name in ("messy-collaboration", "fixed-label-corruption") for v in ("T", "TS")
