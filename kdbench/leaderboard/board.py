@@ -62,10 +62,18 @@ class Cell:
     """Seed and its score."""
     rank: int
     """1 + the number of methods that are significantly better; those with a flag come after those without."""
+    last_rank: int
+    """The number of methods less those that are significantly worse: no less than ``rank``. What cannot be told apart
+    shares the ranks between."""
     best: bool
     """Whether it is unflagged and no other unflagged method is significantly better."""
     flags: tuple[str, ...]
     """Why the score is doubtful, a sentence each; () for a score without doubt."""
+
+    @property
+    def ranks(self) -> str:
+        """ "2", or "2-5" where tests leave more than one open."""
+        return str(self.rank) if self.rank == self.last_rank else f"{self.rank}-{self.last_rank}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +101,7 @@ class Row:
     cells: Mapping[str, Cell]
     """Axis key to cell; an axis that was not measured has none."""
     mean_rank: float | None
-    """Mean of its ranks; None where an axis is missing or a run failed."""
+    """Mean over axes of the middle of its ranks there; None where an axis is missing or a run failed."""
 
 
 @dataclasses.dataclass(frozen=True)

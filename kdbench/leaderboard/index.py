@@ -77,6 +77,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "n": cell.n,
         "seeds": [seed for seed, _ in cell.per_seed],
         "rank": cell.rank,
+        "last_rank": cell.last_rank,
         "flags": list(cell.flags),
     }
 

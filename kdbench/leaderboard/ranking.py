@@ -1,7 +1,9 @@
 """Records to boards: one a suite, each with its axes, its rows, all pairs of rows compared, and ranks.
 
-A method's rank on an axis is 1 + the number of methods that are significantly better: paired tests, 5 % over all pairs
-of the axis after Holm's correction. What cannot be told apart shares a rank. A doubtful score comes after all others.
+A method's first rank on an axis is 1 + the number of methods that are significantly better, its last one the number of
+methods less those that are significantly worse: paired tests, 5 % over all pairs of the axis after Holm's correction.
+What cannot be told apart shares ranks. The middle counts for the mean rank, so that scatter, with which no test finds
+anything, moves a method to the middle and not to the front. A doubtful score comes after all others.
 """
 
 from __future__ import annotations
@@ -134,22 +136,23 @@ def _doubts(record: Record, score: Score) -> Iterable[str]:
 
 def _ranks(
     compared: Differences, significant: Bools, flags: Sequence[tuple[str, ...]], higher_is_better: bool
-) -> list[tuple[int, bool]]:
-    """Rank of each row, and whether it is among the best; (0, False) where it has no score."""
+) -> list[tuple[int, int]]:
+    """First and last rank of each row; (0, 0) where it has no score."""
     scored = ~np.isnan(np.diag(compared.value))
     doubtful = np.array([bool(reasons) for reasons in flags], dtype=bool)
     with np.errstate(invalid="ignore"):
         better = significant & ((compared.value > 0) == higher_is_better)
     # Among those of the same kind; what is doubtful comes after all that is not.
-    beaten = (better & (doubtful[:, None] == doubtful)).sum(0)
-    ranks = 1 + beaten + np.where(doubtful, (scored & ~doubtful).sum(), 0)
+    better &= doubtful[:, None] == doubtful
+    first = 1 + better.sum(0) + np.where(doubtful, (scored & ~doubtful).sum(), 0)
+    last = np.where(doubtful, scored.sum(), (scored & ~doubtful).sum()) - better.sum(1)
     return [
-        (int(place), bool(place == 1 and not doubt)) if there else (0, False)
-        for place, doubt, there in zip(ranks, doubtful, scored, strict=True)
+        (int(lowest), int(highest)) if there else (0, 0)
+        for lowest, highest, there in zip(first, last, scored, strict=True)
     ]
 
 
-def _cell(one: Sample, scores: tuple[tuple[int, Score], ...], flags: tuple[str, ...], rank: tuple[int, bool]) -> Cell:
+def _cell(one: Sample, scores: tuple[tuple[int, Score], ...], flags: tuple[str, ...], ranks: tuple[int, int]) -> Cell:
     estimate = comparison.estimate(one)
     return Cell(
         value=statistics.fmean(score.value for _, score in scores),
@@ -158,8 +161,9 @@ def _cell(one: Sample, scores: tuple[tuple[int, Score], ...], flags: tuple[str, 
         basis=estimate.basis,
         n=one.n,
         per_seed=scores,
-        rank=rank[0],
-        best=rank[1],
+        rank=ranks[0],
+        last_rank=ranks[1],
+        best=ranks[0] == 1 and not flags,
         flags=flags,
     )
 
@@ -169,7 +173,7 @@ def _order(
 ) -> tuple[list[int], list[float | None]]:
     """Rows by mean rank, which only those have that were measured on every axis with every seed."""
     mean_ranks: list[float | None] = [
-        statistics.fmean(own[axis].rank for axis in axes)
+        statistics.fmean((own[axis].rank + own[axis].last_rank) / 2 for axis in axes)
         if axes
         and not entry.failed
         and all(axis in own and len(own[axis].per_seed) == len(entry.runs) for axis in axes)

@@ -116,8 +116,8 @@ def row(title: str, key: str, levels: Sequence[float], seeds: int = 3, *, bare: 
         value = float(np.mean(values))
         flags = ("images survive an eps of 0.5",) if changes.get("doubt") and axis.task == "pgd" else ()
         per_seed = tuple(enumerate(found[number] for found in by_seed))
-        cells[axis.key] = Cell(value, max(0, value - 0.02), min(1, value + 0.02), "seeds and examples", N, per_seed, 1,
-                               False, flags)  # fmt: skip
+        cells[axis.key] = Cell(value, max(0, value - 0.02), min(1, value + 0.02), "seeds and examples", N, per_seed,
+                               1, 1, False, flags)  # fmt: skip
     return Row(
         key, title, title, changes.get("passed", {}), changes.get("family", "baselines"),
         changes.get("paper", "https://arxiv.org/abs/1503.02531"), changes.get("summary", "A method of tests."),
@@ -128,7 +128,7 @@ def row(title: str, key: str, levels: Sequence[float], seeds: int = 3, *, bare: 
 def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-lite", **changes: Any) -> Board:
     """Rows ranked by their estimates: what is 0.03 better counts as significantly better."""
     pairs: dict[str, Pairs] = {}
-    ranks: dict[tuple[str, str], tuple[int, bool]] = {}
+    ranks: dict[tuple[str, str], tuple[int, int, bool]] = {}
     for axis in AXES:
         sign = 1 if axis.higher_is_better else -1
         value = np.array([r.cells[axis.key].value if axis.key in r.cells else np.nan for r in rows])
@@ -141,14 +141,21 @@ def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-
         for number, r in enumerate(rows):
             beaten = int(better[:, number].sum())
             flagged = axis.key in r.cells and bool(r.cells[axis.key].flags)
-            ranks[r.key, axis.key] = (1 + (int(clear.sum()) if flagged else beaten), beaten == 0 and not flagged)
+            first = 1 + (int(clear.sum()) if flagged else beaten)
+            last = len(rows) if flagged else int(clear.sum() - better[number].sum())
+            ranks[r.key, axis.key] = (first, last, beaten == 0 and not flagged)
     ranked = []
     for r in rows:
         cells = {
-            key: dataclasses.replace(cell, rank=ranks[r.key, key][0], best=ranks[r.key, key][1])
+            key: dataclasses.replace(cell, rank=first, last_rank=last, best=best)
             for key, cell in r.cells.items()
+            for first, last, best in [ranks[r.key, key]]
         }
-        whole = float(np.mean([cell.rank for cell in cells.values()])) if len(cells) == len(AXES) else None
+        whole = (
+            float(np.mean([(cell.rank + cell.last_rank) / 2 for cell in cells.values()]))
+            if len(cells) == len(AXES)
+            else None
+        )
         ranked.append(dataclasses.replace(r, cells=cells, mean_rank=whole))
     order = sorted(
         range(len(rows)), key=lambda i: (ranked[i].mean_rank is None, ranked[i].mean_rank or 0, rows[i].title)

@@ -42,8 +42,8 @@ def test_better_methods_rank_higher_and_equal_ones_share(tmp_path: Path) -> None
         *(make("good-too", seed=seed, skill=1.2, tasks=FEW) for seed in range(3)),
         *(make("bad", seed=seed, skill=-0.5, tasks=FEW) for seed in range(3)),
     )
-    ranks = {one.method: one.cells["clean/clean"].rank for one in found.rows}
-    assert ranks == {"best": 1, "good": 2, "good-too": 2, "bad": 4}
+    ranks = {one.method: one.cells["clean/clean"].ranks for one in found.rows}
+    assert ranks == {"best": "1", "good": "2-3", "good-too": "2-3", "bad": "4"}
     assert [one.method for one in found.rows if one.cells["clean/clean"].best] == ["best"]
     cell = row(found, "best").cells["clean/clean"]
     assert [seed for seed, _ in cell.per_seed] == [0, 1, 2]
@@ -67,6 +67,21 @@ def test_lower_is_better_where_a_task_says_so(tmp_path: Path) -> None:
     assert (cells["calibrated"].rank, cells["not"].rank) == (1, 2)
 
 
+def test_scatter_over_seeds_moves_a_method_to_the_middle_and_not_to_the_front(tmp_path: Path) -> None:
+    steady = {"best": 2.2, "second": 1.4, "third": 1.0, "last": -0.5}
+    found = board(
+        tmp_path,
+        *(make(name, seed=seed, skill=skill, tasks=FEW) for name, skill in steady.items() for seed in range(3)),
+        *(make("scattered", seed=seed, skill=2 * seed - 1.2, tasks=FEW) for seed in range(3)),
+    )
+    cells = {one.method: one.cells["clean/clean"] for one in found.rows}
+    assert cells["scattered"].value < cells["second"].value
+    assert cells["scattered"].ranks == "1-5"  # no test tells it from anybody
+    assert (cells["best"].ranks, cells["second"].ranks, cells["last"].ranks) == ("1-2", "2-3", "4-5")
+    middle = {name: (cell.rank + cell.last_rank) / 2 for name, cell in cells.items()}
+    assert middle["best"] < middle["second"] < middle["scattered"] < middle["last"]
+
+
 def test_an_axis_that_decides_nothing_is_named(tmp_path: Path) -> None:
     found = board(tmp_path, make("a", skill=0, tasks=FEW), make("b", skill=0, tasks=FEW), make("c", tasks=["clean"]))
     assert "PGD-20 ε .031: no two methods differ significantly, so that its first place says nothing." in found.notes
@@ -76,7 +91,9 @@ def test_an_axis_that_decides_nothing_is_named(tmp_path: Path) -> None:
 def test_mean_rank_is_only_for_those_with_every_axis(tmp_path: Path) -> None:
     found = board(tmp_path, make("whole"), make("part", skill=3, tasks=FEW), make("clean-only", conditions=["clean"]))
     assert found.rows[0].method == "whole"
-    assert found.rows[0].mean_rank == np.mean([cell.rank for cell in found.rows[0].cells.values()])
+    assert found.rows[0].mean_rank == np.mean(
+        [(cell.rank + cell.last_rank) / 2 for cell in found.rows[0].cells.values()]
+    )
     assert [one.mean_rank for one in found.rows[1:]] == [None, None]
     assert set(row(found, "part").cells) == {"clean/clean", "clean/pgd"}
 
@@ -98,7 +115,7 @@ def test_flagged_scores_come_last_with_their_reason(tmp_path: Path) -> None:
     found = board(tmp_path, make("honest", skill=0), make("gradient-masking", skill=3, flagged=True))
     cell = row(found, "gradient-masking").cells["clean/pgd"]
     assert cell.value > row(found, "honest").cells["clean/pgd"].value
-    assert (cell.rank, cell.best) == (2, False)
+    assert (cell.ranks, cell.best) == ("2", False)
     assert cell.flags == ("Check large_eps of pgd failed: large_eps of pgd (seed 0).",)
     assert row(found, "honest").cells["clean/pgd"].rank == 1
     assert row(found, "gradient-masking").cells["clean/clean"].rank == 1
