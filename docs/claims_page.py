@@ -54,9 +54,10 @@ def provenance(findings: Sequence[Finding]) -> str:
     machines = sorted({machine for finding in findings for machine in finding.hardware})
     made = [finding.provenance for finding in findings]
     builds = sorted({(one.kdbench_commit or one.kdbench_version)[:12] for one in made})
-    alone = "One seed: intervals are over test images alone and say nothing of other seeds. " * (len(seeds) == 1)
+    alone = any(len(one.seeds) == 1 for finding in findings for one in finding.outcomes)
+    warning = "With one seed an interval is over test images alone and says nothing of other seeds." if alone else ""
     named = f"Seed{'s' * (len(seeds) != 1)} {', '.join(map(str, seeds))}"
-    words = f"""{named}. {alone}Differences are in percentage points, first minus second,
+    words = f"""{named}. {warning} Differences are in percentage points, first minus second,
 paired over test images; {FLAG} marks scores that a reliability check makes doubtful. Measured on
 {"; ".join(machines)}, torch {", ".join(sorted({one.torch for one in made}))}, kdbench {", ".join(builds)},
 {max(one.finished for one in made)[:10]}."""
