@@ -17,7 +17,11 @@ import numpy
 import torch
 import torchvision
 
+import kdbench
 from kdbench.records import Provenance
+
+ROOT = Path(kdbench.__file__).resolve().parent.parent
+"""Where kdbench lies: a checkout, or the place of installed packages."""
 
 
 def utc_now() -> str:
@@ -26,9 +30,8 @@ def utc_now() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    package = Path(__file__).parent
     try:
-        done = subprocess.run(["git", "-C", str(package), *arguments], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -38,7 +41,7 @@ def _git(*arguments: str) -> str | None:
 def commit() -> tuple[str | None, bool | None]:
     """Commit and dirty flag of the checkout kdbench runs from; (None, None) for an installed copy."""
     top = _git("rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != Path(__file__).resolve().parent.parent:
+    if top is None or Path(top).resolve() != ROOT:
         return None, None
     status = _git("status", "--porcelain", "--untracked-files=no")
     return _git("rev-parse", "HEAD"), None if status is None else bool(status)
