@@ -1,4 +1,4 @@
-"""What Arani et al. 2021 claim, as comparisons whose settings were fixed before they were made."""
+"""What Arani et al. 2021 claim, as comparisons. The attack is the suite's; the rest was fixed before they were made."""
 
 from __future__ import annotations
 
