@@ -72,8 +72,13 @@ class Cell:
 
     @property
     def ranks(self) -> str:
-        """ "2", or "2-5" where tests leave more than one open."""
-        return str(self.rank) if self.rank == self.last_rank else f"{self.rank}-{self.last_rank}"
+        """The rank, or the first and the last with a dash between them."""
+        return str(self.rank) if self.rank == self.last_rank else f"{self.rank}\N{EN DASH}{self.last_rank}"
+
+    @property
+    def middle_rank(self) -> float:
+        """What counts for the mean rank."""
+        return (self.rank + self.last_rank) / 2
 
 
 @dataclasses.dataclass(frozen=True)

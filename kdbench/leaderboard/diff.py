@@ -28,6 +28,7 @@ class Entry:
     ci_low: float
     ci_high: float
     rank: int | None = None
+    last_rank: int | None = None
     flagged: bool = False
 
 
@@ -54,7 +55,8 @@ class Change:
 
 
 def _show(entry: Entry) -> str:
-    rank = "" if entry.rank is None else f", rank {entry.rank}"
+    last = "" if entry.last_rank == entry.rank else f"-{entry.last_rank}"
+    rank = "" if entry.rank is None else f", rank {entry.rank}{last}"
     return f"{entry.value:.4f} ({entry.ci_low:.4f} - {entry.ci_high:.4f}{rank}{', flagged' if entry.flagged else ''})"
 
 
@@ -127,7 +129,8 @@ def _of_boards(boards: Boards) -> dict[Key, Entry | None]:
             for axis, cell in row.cells.items():
                 # As an index has them, so that a folder and its own index do not differ.
                 value, low, high = (round(number, DIGITS) for number in (cell.value, cell.ci_low, cell.ci_high))
-                found[board.suite, row.key, axis] = Entry(value, low, high, cell.rank, bool(cell.flags))
+                entry = Entry(value, low, high, cell.rank, cell.last_rank, bool(cell.flags))
+                found[board.suite, row.key, axis] = entry
     return found
 
 
@@ -138,8 +141,8 @@ def _of_index(path: Path, value: Mapping[str, Any]) -> dict[Key, Entry | None]:
             for row in board["rows"]:
                 found[board["suite"], row["key"], ""] = None
                 for axis, cell in row["cells"].items():
-                    entry = Entry(cell["value"], cell["ci_low"], cell["ci_high"], cell["rank"], bool(cell["flags"]))
-                    found[board["suite"], row["key"], axis] = entry
+                    numbers = {name: cell[name] for name in ("value", "ci_low", "ci_high", "rank", "last_rank")}
+                    found[board["suite"], row["key"], axis] = Entry(**numbers, flagged=bool(cell["flags"]))
     except (KeyError, TypeError, AttributeError):
         raise KdbenchError(f"{path} is no index of a leaderboard", "`kdbench leaderboard build` writes one") from None
     return found

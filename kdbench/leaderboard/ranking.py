@@ -173,7 +173,7 @@ def _order(
 ) -> tuple[list[int], list[float | None]]:
     """Rows by mean rank, which only those have that were measured on every axis with every seed."""
     mean_ranks: list[float | None] = [
-        statistics.fmean((own[axis].rank + own[axis].last_rank) / 2 for axis in axes)
+        statistics.fmean(own[axis].middle_rank for axis in axes)
         if axes
         and not entry.failed
         and all(axis in own and len(own[axis].per_seed) == len(entry.runs) for axis in axes)

@@ -151,11 +151,7 @@ def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-
             for key, cell in r.cells.items()
             for first, last, best in [ranks[r.key, key]]
         }
-        whole = (
-            float(np.mean([(cell.rank + cell.last_rank) / 2 for cell in cells.values()]))
-            if len(cells) == len(AXES)
-            else None
-        )
+        whole = float(np.mean([cell.middle_rank for cell in cells.values()])) if len(cells) == len(AXES) else None
         ranked.append(dataclasses.replace(r, cells=cells, mean_rank=whole))
     order = sorted(
         range(len(rows)), key=lambda i: (ranked[i].mean_rank is None, ranked[i].mean_rank or 0, rows[i].title)

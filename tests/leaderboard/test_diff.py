@@ -60,6 +60,19 @@ def test_another_value_is_told_with_whether_intervals_allow_it(tmp_path: Path) -
     assert str(kd).startswith(f"! cell digits kd clean/clean {kd.old.value:.4f} (")
 
 
+def test_a_last_rank_that_moved_is_told(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    write_index(folders[0], tmp_path / "index.json")
+    index = json.loads((tmp_path / "index.json").read_text())
+    cell = index["boards"][0]["rows"][0]["cells"]["clean/clean"]
+    assert (cell["rank"], cell["last_rank"]) == (1, 1)
+    cell["last_rank"] = 2
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    [change] = diff(tmp_path / "index.json", folders[0])
+    assert (change.kind, change.key[2]) == ("moved", "clean/clean")
+    assert ", rank 1-2) -> " in str(change)
+    assert str(change).endswith(", rank 1)")
+
+
 def test_beyond_is_the_interval_of_a_difference() -> None:
     """Sides of .03 and .04 that face each other allow .05."""
     low, high = Entry(0.50, 0.4, 0.53), Entry(0.55, 0.51, 0.7)

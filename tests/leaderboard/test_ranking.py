@@ -42,8 +42,10 @@ def test_better_methods_rank_higher_and_equal_ones_share(tmp_path: Path) -> None
         *(make("good-too", seed=seed, skill=1.2, tasks=FEW) for seed in range(3)),
         *(make("bad", seed=seed, skill=-0.5, tasks=FEW) for seed in range(3)),
     )
-    ranks = {one.method: one.cells["clean/clean"].ranks for one in found.rows}
-    assert ranks == {"best": "1", "good": "2-3", "good-too": "2-3", "bad": "4"}
+    cells = {one.method: one.cells["clean/clean"] for one in found.rows}
+    ranks = {name: (cell.rank, cell.last_rank) for name, cell in cells.items()}
+    assert ranks == {"best": (1, 1), "good": (2, 3), "good-too": (2, 3), "bad": (4, 4)}
+    assert cells["good"].ranks == "2\N{EN DASH}3"
     assert [one.method for one in found.rows if one.cells["clean/clean"].best] == ["best"]
     cell = row(found, "best").cells["clean/clean"]
     assert [seed for seed, _ in cell.per_seed] == [0, 1, 2]
@@ -76,9 +78,10 @@ def test_scatter_over_seeds_moves_a_method_to_the_middle_and_not_to_the_front(tm
     )
     cells = {one.method: one.cells["clean/clean"] for one in found.rows}
     assert cells["scattered"].value < cells["second"].value
-    assert cells["scattered"].ranks == "1-5"  # no test tells it from anybody
-    assert (cells["best"].ranks, cells["second"].ranks, cells["last"].ranks) == ("1-2", "2-3", "4-5")
-    middle = {name: (cell.rank + cell.last_rank) / 2 for name, cell in cells.items()}
+    ranks = {name: (cell.rank, cell.last_rank) for name, cell in cells.items()}
+    assert ranks["scattered"] == (1, 5)  # no test tells it from anybody
+    assert (ranks["best"], ranks["second"], ranks["last"]) == ((1, 2), (2, 3), (4, 5))
+    middle = {name: (first + last) / 2 for name, (first, last) in ranks.items()}
     assert middle["best"] < middle["second"] < middle["scattered"] < middle["last"]
 
 

@@ -84,7 +84,7 @@ def _cell_view(cell: Cell, axis: Axis, scale: tuple[float, float], leader: float
         "value": number(cell.value, axis.unit),
         "interval": interval(cell.ci_low, cell.ci_high, axis.unit).replace(" to ", "\N{EN DASH}"),
         "bar": interval_bar(cell.ci_low, cell.value, cell.ci_high, scale),
-        "rank": cell.ranks.replace("-", "\N{EN DASH}"),
+        "rank": cell.ranks,
         "mark": mark,
         "flags": cell.flags,
     }
