@@ -25,7 +25,7 @@ REGULARISERS = (REFERENCE, "confidence-penalty", "label-smoothing")
 """but for these, which were made for clean labels."""
 
 WHY_NOT = {
-    "cni": "trains against PGD with random weights, which is at chance after the 1,200 steps of this suite",
+    "cni": "has too few steps to shrink its weights' published noise: at chance on clean labels without attack too",
     "corrupted-labels": "corrupts labels on top of those that are wrong already; it is there to train teachers",
     "dividemix": "warms up in one epoch of 30, as published, after which its networks hardly tell labels apart",
     "dmi": "starts where cross-entropy ended, and its learning rate of 1e-6 leaves it there",

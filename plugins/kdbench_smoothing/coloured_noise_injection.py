@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -34,6 +35,10 @@ class CNI(kdbench.Method):
     CNI follows the suite's recipe. The attack starts from the image and keeps each image's worst iterate, in eval
     mode, with new noise in each step and in the training's own precision; the code of the teacher attacked with 7
     steps, the paper says 10.
+
+    The initial noise is the published one and meant for a long training: F shifts all weights of a layer alike, which
+    batch statistics take out in training and running ones do not, so the network answers at random until F has shrunk.
+    A training of a thousand steps wants a smaller ``factor`` and ``diagonal``.
     """
 
     def __init__(
@@ -85,4 +90,6 @@ class CNI(kdbench.Method):
         return Smoothed(noisy, smoothing=self.smoothing, draws=self.draws, input_sigma=self.input_sigma)
 
 
-cni = kdbench.method("cni", paper="https://arxiv.org/abs/2003.02188")(CNI)
+cni = kdbench.method("cni", paper="https://arxiv.org/abs/2003.02188", recipes=Path(__file__).with_name("recipes.toml"))(
+    CNI
+)
