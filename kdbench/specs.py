@@ -208,7 +208,7 @@ class Suite(GrowingSpec):
 class Training(GrowingSpec):
     """One node of the run graph: everything that decides what a trained network is. Its digest names the training."""
 
-    later = ("pretrained",)
+    later = ("pretrained", "other_models")
 
     suite: str
     dataset: str
@@ -221,6 +221,8 @@ class Training(GrowingSpec):
     model: str
     model_source: str
     """SHA-256 of the files that define the network."""
+    other_models: dict[str, str] = {}
+    """Other architectures that the method builds, a peer's for instance: name to SHA-256 like ``model_source``."""
     dropout: float = 0.0
     """Dropout rate of the network."""
     pretrained: bool = False

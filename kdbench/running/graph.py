@@ -138,7 +138,8 @@ class RunGraph:
             noise=setting.noise,
             labels_sha256=facts.sha256 if facts else integers_sha256(train.labels),
             model=node.model,
-            model_source=source_hash(self.plugins.models.get(node.model).build),
+            model_source=self._model_source(node.model),
+            other_models={name: self._model_source(name) for name in node.other_models},
             dropout=node.dropout,
             pretrained=self.suite.pretrained,
             mean=self.suite.mean,
@@ -152,6 +153,9 @@ class RunGraph:
             device=self.device.type,
             needs={role: planned.training.digest() for role, planned in needs.items()},
         )
+
+    def _model_source(self, name: str) -> str:
+        return source_hash(self.plugins.models.get(name).build)
 
     def _train_images(self) -> ImageSet:
         if self.dataset.train is None:

@@ -27,6 +27,8 @@ class Node:
 
     method: MethodSpec
     model: str
+    other_models: tuple[str, ...]
+    """Architectures that the method builds besides."""
     dropout: float
     params: dict[str, Any]
     """Resolved: defaults, recipes, and what was passed."""
@@ -105,7 +107,8 @@ class Needs:
         params, tuned = spec.resolve(
             wish.params, suite=self.suite.name, dataset=self.suite.dataset, condition=self.setting
         )
-        for name in spec.make(params).architectures():  # a method may refuse parameters that do not go together
+        others = tuple(spec.make(params).architectures())  # a method may refuse parameters that do not go together
+        for name in others:
             self._model(name)
         self._check_rate(spec.name, params)
         recipe = tuned_recipe(spec.name, self.setting.recipe, tuned)
@@ -117,7 +120,7 @@ class Needs:
             role: self._node(self._wish(needed, wish.run_seed), (*above, (wish.method, facts)))
             for role, needed in spec.needed(params).items()
         }
-        return Node(spec, wish.model, wish.dropout, params, recipe, wish.seed, needs, wish.suite_role)
+        return Node(spec, wish.model, others, wish.dropout, params, recipe, wish.seed, needs, wish.suite_role)
 
     def _check_rate(self, method: str, params: Mapping[str, Any]) -> None:
         """By convention ``noise_rate = None`` is the condition's own rate, and that must be known."""

@@ -14,9 +14,15 @@ import pytest
 import torch
 
 import kdbench
+from kdbench.data import DataPlace
 from kdbench.errors import KdbenchError
+from kdbench.plugins import load_plugins
 from kdbench.records import Record, read_record
+from kdbench.running.graph import RunGraph
+from kdbench.running.materials import load_materials
 from kdbench.running.runner import record_path, run
+from kdbench.sources import source_hash
+from kdbench.suites import load_suite
 
 
 @pytest.fixture(scope="module")
@@ -226,21 +232,36 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_scores(
     assert parts["hashes"]["students"]["clean"]["sha256"] == whole["hashes"]["students"]["clean"]["sha256"]
 
 
-def test_an_examples_index_says_nothing_of_its_clean_label(tiny_suite: Path, tmp_path: Path) -> None:
-    from kdbench.data import DataPlace
-    from kdbench.plugins import load_plugins
-    from kdbench.running.graph import RunGraph
-    from kdbench.running.materials import load_materials
-    from kdbench.suites import load_suite
-
+def run_graph(tiny_suite: Path, folder: Path) -> RunGraph:
     suite, plugins = load_suite(str(tiny_suite)), load_plugins()
     dataset = load_materials(suite, plugins, DataPlace.default(), ood=False).dataset
-    graph = RunGraph(suite, dataset, plugins, tmp_path, torch.device("cpu"))
+    return RunGraph(suite, dataset, plugins, folder, torch.device("cpu"))
+
+
+def test_an_examples_index_says_nothing_of_its_clean_label(tiny_suite: Path, tmp_path: Path) -> None:
+    graph = run_graph(tiny_suite, tmp_path)
     labels = graph.train_set("clean")[0].labels.double()
     index = torch.arange(len(labels)).double()
     assert abs(torch.corrcoef(torch.stack([index, labels]))[0, 1]) < 0.2
     assert labels.long().bincount(minlength=10).tolist() == [20] * 10
     assert torch.equal(graph.train_set("clean")[0].images, graph.train_set("sym-40")[0].images)
+
+
+def test_the_source_of_a_peers_architecture_decides_what_is_trained(
+    tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = run_graph(tiny_suite, tmp_path)
+
+    def digests() -> tuple[str, str]:
+        return tuple(graph.student("clean", "mkd", {"peer": peer}, 0).digest() for peer in ("shufflenet-v2", ""))  # type: ignore[return-value]  # two
+
+    other, same = digests()
+    own = graph.plugins.models.get("shufflenet-v2").build
+    monkeypatch.setattr(
+        "kdbench.running.graph.source_hash", lambda target: "edited" if target is own else source_hash(target)
+    )
+    assert digests()[0] != other
+    assert digests()[1] == same
 
 
 def test_whatever_decides_a_result_is_in_the_run_id(tiny_suite: Path, tmp_path: Path) -> None:
