@@ -12,8 +12,7 @@ from torch import Tensor
 
 import kdbench
 from kdbench.models import build
-from kdbench.plugins import load_plugins
-from kdbench.specs import Condition, LabelNoise, Recipe
+from kdbench.specs import Recipe
 from kdbench.testing import TINY
 from tests.plugins.helpers import Fixed, Legible, image_of, make, make_batch, make_context, softmax
 
@@ -162,37 +161,6 @@ def test_reduction_2_doubling_the_batch_by_repetition_changes_nothing(name: str)
         method.setup(ctx)
         losses.append(method.loss(make_batch(LABELS * repeat, teacher=torch.zeros(1)), ctx).item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-
-
-def resolved(dataset: str, noise: LabelNoise | None, suite: str = "s") -> tuple[dict[str, Any], dict[str, Any]]:
-    condition = Condition(recipe=RECIPE, noise=noise)
-    return load_plugins().methods.get("nrd").resolve({}, suite=suite, dataset=dataset, condition=condition)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "kind", "rates"),
-    [
-        ("cifar10", "symmetric", {0.2: 0.6, 0.4: 0.6, 0.6: 0.5, 0.8: 0.5}),
-        ("cifar10", "symmetric-inclusive", {0.2: 0.6, 0.4: 0.6, 0.6: 0.5, 0.8: 0.5}),
-        ("cifar10", "asymmetric-cifar10", {0.2: 0.8, 0.4: 0.7}),
-        ("cifar100", "symmetric", {0.2: 0.6, 0.4: 0.6, 0.6: 0.6, 0.8: 0.7}),
-        ("cifar100", "asymmetric-cifar100", {0.2: 0.5, 0.4: 0.2}),
-    ],
-)
-def test_nrd_defaults_are_the_papers_table(dataset: str, kind: str, rates: dict[float, float]) -> None:
-    for rate, pi2 in rates.items():
-        assert resolved(dataset, LabelNoise(kind=kind, rate=rate))[0]["pi2"] == pi2
-    assert resolved(dataset, None)[0]["pi2"] == 0.6
-
-
-def test_nrd_learning_rate_and_decay_only_where_the_papers_recipe_runs() -> None:
-    assert resolved("cifar10", None)[1] == {}
-    assert resolved("cifar10", None, "nrd-cifar10")[1] == {"lr": 0.1, "weight_decay": 5e-4}
-    asymmetric = LabelNoise(kind="asymmetric-cifar10", rate=0.4)
-    assert resolved("cifar10", asymmetric, "nrd-cifar10")[1] == {"lr": 0.1, "weight_decay": 1e-3}
-    assert resolved("cifar100", None, "nrd-cifar100")[1] == {"lr": 0.2, "weight_decay": 2.5e-5}
-    asymmetric = LabelNoise(kind="asymmetric-cifar100", rate=0.2)
-    assert resolved("cifar100", asymmetric, "nrd-cifar100")[1] == {"lr": 0.4, "weight_decay": 1e-4}
 
 
 @pytest.mark.parametrize(
