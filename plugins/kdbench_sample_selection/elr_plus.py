@@ -39,11 +39,12 @@ class EarlyLearning(Pair):
 
     w rises as r(s) = exp(-5 (1 - s)^2), s from 0 to 1 within ``ramp_share`` of training: 40 000 steps of 250 epochs on
     CIFAR-100; 0, the default, is no ramp, as on CIFAR-10. The averages' decay rises likewise, as decay r(s), within
-    ``decay_ramp_share``: 40 000 steps in the authors' configurations. ``reweight`` has the labels multiplied by t and
-    normalised again, as their code does for CIFAR-100. The averages are in train mode, as there; theirs keep
-    batch norm statistics of their own, which train mode does not use. Both networks learn from each batch here; there
-    they take turns by epochs. Each keeps a target for each training image. Defaults are those for CIFAR-10 with
-    symmetric noise; the mean of the two networks' logits is measured, as in the paper.
+    ``decay_ramp_share``: 40 000 steps in the authors' configurations for CIFAR; for WebVision it doesn't rise.
+    ``reweight`` has the labels multiplied by t and normalised again, as their code does for CIFAR-100. The averages are
+    in train mode, as there; theirs keep batch norm statistics of their own, which train mode does not use. Both
+    networks learn from each batch here; there they take turns by epochs. Each keeps a target for each training image.
+    Defaults are those for CIFAR-10 with symmetric noise; the mean of the two networks' logits is measured, as in the
+    paper.
     """
 
     def __init__(

@@ -30,5 +30,4 @@ def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
     >>> sharpen(torch.tensor([[0.8, 0.2]]), 0.5)[0, 0].item()  # doctest: +ELLIPSIS
     0.9411...
     """
-    powers = probabilities ** (1 / temperature)
-    return powers / powers.sum(1, keepdim=True)
+    return (probabilities.log() / temperature).softmax(1)  # powers would underflow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import urllib.error
 from pathlib import Path
@@ -15,19 +16,20 @@ import kdbench.suites
 from kdbench.data import make_image_set
 from kdbench.data.food101 import CLASS_NAMES as DISHES
 from kdbench.errors import KdbenchError
-from kdbench.models import ModelSpec
+from kdbench.models import ModelSpec, build
 from kdbench.plugins import Plugins, load_plugins
-from kdbench.running.needs import Needs
+from kdbench.running.needs import Needs, Node
 from kdbench.running.plan import Plan
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, TestData
 from kdbench.tasks.clean import Clean
-from kdbench.testing import check_method
+from kdbench.testing import TINY, check_method
 from kdbench.training.optimisers import learning_rate
 from tests.data.photographs import write_food101, write_imagenet, write_webvision
+from tests.plugins.helpers import make_context, with_peer
 
 
-def node(suite: str, method: str, **params: object) -> object:
+def node(suite: str, method: str, **params: object) -> Node:
     return Needs(load_suite(suite), load_plugins(), "web").student(method, params, 0)
 
 
@@ -43,7 +45,12 @@ def node(suite: str, method: str, **params: object) -> object:
             {99: 0.1, 100: 0.01, 200: 0.001},
             {"pi2": 0.8, "scale": "none", "images": "photographs"},
         ),
-        ("webvision-mini-irv2", "elr-plus", {49: 0.02, 50: 0.002}, {"weight": 3.0, "beta": 0.7, "alpha": 1.5}),
+        (
+            "webvision-mini-irv2",
+            "elr-plus",
+            {49: 0.02, 50: 0.002},
+            {"weight": 3.0, "alpha": 1.5, "decay_ramp_share": 0.0},
+        ),
         ("webvision-mini-irv2", "dividemix", {0: 0.01, 50: 0.001}, {"lambda_u": 0.0, "alpha": 0.5}),
         ("webvision-mini-irv2", "smkd-p", {49: 0.02, 50: 0.002}, {"eta": 4.0}),
         ("food101", "nrd", {14: 0.01}, {"images": "photographs", "scale": "gjs"}),
@@ -52,10 +59,20 @@ def node(suite: str, method: str, **params: object) -> object:
 )
 def test_published_settings(suite: str, method: str, rates: dict[int, float], params: dict[str, object]) -> None:
     planned = node(suite, method)
-    assert {name: planned.params[name] for name in params} == params  # type: ignore[attr-defined]
-    recipe = planned.recipe  # type: ignore[attr-defined]
+    assert {name: planned.params[name] for name in params} == params
+    recipe = planned.recipe
     for epoch, rate in rates.items():
         assert learning_rate(recipe, 10 * epoch + 9, 10 * recipe.epochs) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("suite", ["webvision-mini", "webvision-mini-irv2"])
+def test_dividemix_warms_up_in_one_epoch_of_web_images(suite: str) -> None:
+    planned = node(suite, "dividemix")
+    ctx = with_peer(make_context(build(TINY, num_classes=50, seed=0), classes=50), build(TINY, num_classes=50, seed=1))
+    ctx = dataclasses.replace(ctx, epochs=planned.recipe.epochs)
+    method = planned.method.make(planned.params)
+    method.setup(ctx)
+    assert method.warmup == 1  # type: ignore[attr-defined]  # of DivideMix
 
 
 @pytest.mark.parametrize("variant", ["nrd", "ner"])

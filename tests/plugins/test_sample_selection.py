@@ -272,6 +272,7 @@ def test_published_values_go_with_data_and_noise() -> None:
         ("cifar10", "symmetric"): {0.2: 0, 0.5: 25, 0.8: 25, 0.9: 50},
         ("cifar10", "asymmetric-cifar10"): {0.4: 0},
         ("cifar100", "symmetric-inclusive"): {0.2: 25, 0.5: 150, 0.8: 150, 0.9: 150},
+        ("cifar100", "pair-flip"): {0.2: 150},
     }
     for (dataset, kind), table in weights.items():
         for rate, weight in table.items():

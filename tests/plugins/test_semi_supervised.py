@@ -53,10 +53,14 @@ def test_mixing_is_a_convex_combination_with_a_permuted_partner() -> None:
     np.testing.assert_allclose(mix(values, partner, torch.tensor(0.7)), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("temperature", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize("temperature", [0.01, 0.25, 0.5, 1.0])
 def test_sharpening_is_a_softmax_of_logarithms(temperature: float) -> None:
     p = draw(11)[0].softmax(1)
     np.testing.assert_allclose(sharpen(p, temperature), softmax(np.log(p.numpy()), temperature))
+    even = torch.full((1, 100), 0.01)  # its 100th powers underflow
+    torch.testing.assert_close(sharpen(even, temperature), even)
+    sure = torch.tensor([[1.0, 0.0]])
+    torch.testing.assert_close(sharpen(sure, temperature), sure)
 
 
 # DivideMix.
