@@ -33,16 +33,16 @@ class DeterminantMutualInformation(LabelLoss):
     fewer than C labels are in the batch, as with 100 classes and batches of 128, and tells little about those that come
     once. So U is a moving average over batches, U <- memory U + (1 - memory) mean_i q_i p_i^T, from identity / C, and
     ``ridge`` of that identity stays in it; the gradient is that through the newest batch, with the weight of a whole
-    one. memory = ridge = 0 is the paper's loss. Published numbers for CIFAR-100 are without such an average and are no
-    test of the idea. Learning rate and weight decay are the authors' 1e-6 and 1e-4, in each suite: this is a second
-    stage, which a suite's learning rate would undo.
+    one. memory = 0 and a ridge near 0 is the paper's loss. Published numbers for CIFAR-100 are without such an average
+    and are no test of the idea. Learning rate and weight decay are the authors' 1e-6 and 1e-4, in each suite: this is a
+    second stage, which a suite's learning rate would undo.
     """
 
     def __init__(
         self,
         *,
         memory: Annotated[float, Field(ge=0, lt=1, description="of the moving average of U, per step")] = 0.9,
-        ridge: Annotated[float, Field(ge=0, lt=1, description="share of identity / C in U")] = 1e-3,
+        ridge: Annotated[float, Field(gt=0, lt=1, description="share of identity / C in U")] = 1e-3,
         start_share: Annotated[
             float, Field(gt=0, le=1, description="share of the suite's epochs for the network that it starts from")
         ] = 1.0,

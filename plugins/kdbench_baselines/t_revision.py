@@ -45,11 +45,13 @@ class TRevision(TransitionLoss):
     softmax(logits). In the last ``revision_share`` of training b has T + D for T, with D learned, 0 at first.
 
     T is estimated as for forward correction (after 20 of 200 epochs of cross-entropy, on CIFAR-100 15), and the student
-    starts from that network. b is a weight, without a gradient, until D is learned: D's gradient comes through b alone.
-    In the authors' code D is added once for each example of a batch; here once. There the last stage has as many epochs
-    as the one before and an optimiser of its own (Adam at 5e-7, which moves no weight by more than .04 in all); here
-    the suite's schedule runs through both, and D learns at ``correction_rate`` times the learning rate, so that it
-    moves as little (the rate is exact for SGD: D is its root times a parameter). Rows of D need not sum to 0.
+    starts from that network. b is a weight: the network gets no gradient through it, and D gets its own through it
+    alone. In the authors' code D is added once for each example of a batch; here once. There the last stage has as many
+    epochs as the one before and an optimiser of its own (Adam at 5e-7, which moves no weight by more than .04 in all);
+    here the suite's schedule runs through both, and D learns at ``correction_rate`` times the learning rate, so that it
+    moves as little (the rate is exact for SGD: D is its root times a parameter). Their last stage has the network's
+    gradient through b too, which at that rate does nothing; at a suite's it would be another loss, one that is lowered
+    by moving away from labels that the network doubts. Rows of D need not sum to 0.
     """
 
     def __init__(
@@ -87,9 +89,9 @@ class TRevision(TransitionLoss):
 
     def per_example(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.revising:
-            weight = importance(logits, labels, self.transition.matrix + self.correction())
+            weight = importance(logits.detach(), labels, self.transition.matrix + self.correction())
         else:
-            weight = importance(logits, labels, self.transition.matrix).detach()
+            weight = importance(logits.detach(), labels, self.transition.matrix)
         return weight * kdbench.losses.cross_entropy(logits, labels)
 
 

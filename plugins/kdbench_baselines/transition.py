@@ -66,13 +66,22 @@ def estimator(params: Mapping[str, Any]) -> dict[str, kdbench.Network]:
 
 
 class TransitionLoss(LabelLoss):
-    """A label loss with a transition matrix that is estimated before the first epoch and kept."""
+    """A label loss with a transition matrix that is estimated before the first epoch and kept.
+
+    Raises ``KdbenchError`` for a percentile that passes over as many images as a class has.
+    """
 
     def __init__(self, *, percentile: Percentile = 97.0, view: View = "suite") -> None:
         super().__init__(view=view)
         self.percentile = percentile
 
     def setup(self, ctx: kdbench.Context) -> None:
+        lowest = 100 - 100 / ctx.num_classes
+        if self.percentile <= lowest:
+            raise kdbench.KdbenchError(
+                f"percentile is {self.percentile}, expected above {lowest:.2f} with {ctx.num_classes} classes",
+                "what it passes over would be all that a class has; 100 passes nothing over",
+            )
         self.transition = Transition(ctx.num_classes).to(ctx.device)
 
     def networks(self) -> Mapping[str, nn.Module]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 import kdbench
-from kdbench_distillation.peers import Evaluated, PeerModel, Peers
+from kdbench_distillation.peers import RECIPES, Evaluated, PeerModel, Peers
 
 HALVINGS = 24
 """Of the interval in which the best weight of two peers lies: to 6e-8, a float32's resolution."""
@@ -103,4 +103,5 @@ kdcl = kdbench.method(
     "kdcl",
     paper="https://openaccess.thecvf.com/content_CVPR_2020/html/"
     "Guo_Online_Knowledge_Distillation_via_Collaborative_Learning_CVPR_2020_paper.html",
+    recipes=RECIPES,
 )(CollaborativeLearning)

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 import kdbench
-from kdbench_distillation.peers import Evaluated, PeerModel, Peers
+from kdbench_distillation.peers import RECIPES, Evaluated, PeerModel, Peers
 
 
 class MutualDistillation(Peers):
@@ -41,4 +41,4 @@ class MutualDistillation(Peers):
         return kdbench.losses.distillation(other.detach(), own, labels, temperature=1.0, alpha=self.epsilon)
 
 
-mkd = kdbench.method("mkd", paper="https://arxiv.org/abs/1706.00384")(MutualDistillation)
+mkd = kdbench.method("mkd", paper="https://arxiv.org/abs/1706.00384", recipes=RECIPES)(MutualDistillation)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import nn
 
 import kdbench
+
+RECIPES = Path(__file__).with_name("recipes.toml")
 
 PeerModel = Annotated[
     str, Field(description="architecture of the second network, such as shufflenet-v2; empty: that of the student")

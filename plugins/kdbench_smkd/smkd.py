@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -18,6 +19,8 @@ from kdbench_smkd.mylc import Slope as ReliabilitySlope
 from kdbench_smkd.proselflc import Offset
 from kdbench_smkd.proselflc import Slope as ProgressSlope
 from kdbench_smkd.self_target import Choice, Epsilon, Penalty, SelfTarget
+
+RECIPES = Path(__file__).with_name("recipes.toml")
 
 
 class SelectiveDistillation(Peers):
@@ -148,5 +151,5 @@ class SMKDP(SelectiveDistillation):
         super().__init__(target, eta=eta, b2=b2, denominator=denominator, peer=peer, evaluate=evaluate)
 
 
-smkd_s = kdbench.method("smkd-s", paper=PAPER)(SMKDS)
-smkd_p = kdbench.method("smkd-p", paper=PAPER)(SMKDP)
+smkd_s = kdbench.method("smkd-s", paper=PAPER, recipes=RECIPES)(SMKDS)
+smkd_p = kdbench.method("smkd-p", paper=PAPER, recipes=RECIPES)(SMKDP)

@@ -19,8 +19,9 @@ from kdbench.context import TrainSet
 from kdbench.methods import Method
 from kdbench.models import build
 from kdbench.plugins import load_plugins
+from kdbench.running.needs import Needs
 from kdbench.specs import LabelNoise, Recipe, Training, read_suite
-from kdbench.suites import FOLDER
+from kdbench.suites import FOLDER, load_suite
 from kdbench.testing import TINY
 from kdbench.training.loop import fit
 from tests.plugins.helpers import Legible, make, softmax
@@ -292,6 +293,37 @@ def test_eta_may_be_infinite_and_is_plain_text_in_a_record(value: Any) -> None:
 def test_bad_parameters_are_named(name: str, params: dict[str, Any], message: str) -> None:
     with pytest.raises(kdbench.KdbenchError, match=message):
         make(name, **params)
+
+
+SUITES = [
+    ("smkd-cifar100", "resnet34", "", 100, (30, 60, 80)),
+    ("smkd-cifar100-resnet18", "resnet18", "shufflenet-v2", 200, (60, 120, 160)),
+]
+
+
+@pytest.mark.parametrize(("name", "student", "peer", "epochs", "milestones"), SUITES)
+def test_peers_and_schedule_are_the_papers(
+    name: str, student: str, peer: str, epochs: int, milestones: tuple[int, ...]
+) -> None:
+    suite = load_suite(name)
+    assert (suite.dataset, suite.student) == ("cifar100", student)
+    for condition in suite.conditions:
+        for method in ("mkd", "kdcl", "smkd-s", "smkd-p"):
+            node = Needs(suite, load_plugins(), condition).student(method, {}, 0)
+            assert node.params["peer"] == peer
+            assert (node.recipe.epochs, node.recipe.milestones) == (epochs, milestones)
+
+
+@pytest.mark.parametrize("suite", [name for name, *_ in SUITES])
+@pytest.mark.parametrize("condition", ["clean", "sym-40"])
+def test_baselines_have_the_papers_values_in_its_suites(suite: str, condition: str) -> None:
+    """Not those of Shon et al. for the same data."""
+    for method, params in {
+        "label-smoothing": {"epsilon": 0.5}, "bootstrap-soft": {"beta": 0.5}, "gce": {"q": 0.7},
+        "nce-rce": {"alpha": 10.0, "beta": 0.1},
+    }.items():  # fmt: skip
+        found = Needs(load_suite(suite), load_plugins(), condition).student(method, {}, 0).params
+        assert {name: found[name] for name in params} == params, method
 
 
 def test_the_suite_is_the_published_setting() -> None:

@@ -11,9 +11,11 @@ from kdbench_baselines.transition import estimate_transition
 from torch import Tensor
 
 import kdbench
+from kdbench.errors import KdbenchError
 from kdbench.models import build
 from kdbench.plugins import load_plugins
-from kdbench.specs import Condition, LabelNoise, Recipe
+from kdbench.specs import Condition, LabelNoise, Recipe, read_suite
+from kdbench.suites import builtin_suites
 from kdbench.testing import TINY
 from tests.plugins.helpers import make, make_context, softmax
 from tests.plugins.staged_by_hand import (
@@ -132,24 +134,25 @@ def test_t_revision_equals_its_formula_in_both_stages(seed: int, progress: float
     assert loss_of(method, ctx, labels)(logits).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_weight_has_a_gradient_only_while_the_correction_learns() -> None:
+def test_the_weight_has_a_gradient_for_the_correction_alone_and_only_while_it_learns() -> None:
     logits, labels = draw(12)
     ctx, transition = legible(0.2), matrix(12)
     method = prepared("t-revision", ctx, transition)
     loss = loss_of(method, ctx, labels)
     p, q = softmax(logits), np.eye(CLASSES)[labels]
     weight = (p * q).sum(1) / (p @ transition.double().numpy() * q).sum(1)
-    np.testing.assert_allclose(gradient_of(loss, logits), weight[:, None] * (p - q) / 12, rtol=1e-5, atol=1e-8)
     loss(logits.requires_grad_()).backward()
     assert method.correction.weight.grad is None
-    at(ctx, 0.5)
+    for progress in (0.2, 0.5):  # the correction is 0 at first
+        at(ctx, progress)
+        np.testing.assert_allclose(gradient_of(loss, logits), weight[:, None] * (p - q) / 12, rtol=1e-5, atol=1e-8)
     method.correction.double()
 
-    def of_both(z: Tensor, change: Tensor) -> Tensor:
+    def of_correction(change: Tensor) -> Tensor:
         method.correction = lambda: change
-        return loss(z)
+        return loss(logits.detach())
 
-    assert torch.autograd.gradcheck(of_both, (logits, torch.zeros(CLASSES, CLASSES).double().requires_grad_()))
+    assert torch.autograd.gradcheck(of_correction, (torch.zeros(CLASSES, CLASSES).double().requires_grad_(),))
 
 
 def test_reduction_11_t_revision_with_the_identity_weighs_nothing() -> None:
@@ -200,6 +203,21 @@ def resolved(name: str, suite: str, dataset: str, kind: str | None = None) -> tu
     return load_plugins().methods.get(name).resolve({}, suite=suite, dataset=dataset, condition=condition)
 
 
+@pytest.mark.parametrize("name", ["forward", "t-revision"])
+def test_no_suite_passes_over_a_whole_class(name: str) -> None:
+    """Else row i of the matrix is another class's: 3 % of Food-101 is three times a class."""
+    for suite in map(read_suite, builtin_suites()):
+        classes = len(load_plugins().datasets.get(suite.dataset).class_names)
+        assert (100 - resolved(name, suite.name, suite.dataset)[0]["percentile"]) * classes < 100, suite.name
+
+
+def test_a_percentile_that_passes_over_a_whole_class_is_refused() -> None:
+    ctx = make_context(build(TINY, num_classes=34, seed=0), classes=34)
+    make("forward", percentile=97.1).setup(ctx)
+    with pytest.raises(KdbenchError, match="percentile is 97.0, expected above 97.06 with 34 classes"):
+        make("forward").setup(ctx)
+
+
 def test_published_values_go_with_the_data() -> None:
     for name, share in (("forward", 0.1), ("t-revision", 0.075)):
         params = resolved(name, "mine", "cifar100")[0]
@@ -228,7 +246,7 @@ def test_only_dmi_brings_an_optimiser_and_all_see_the_strong_view_in_its_suites(
         ("t-revision", {"correction_rate": 0}, "correction_rate: input should be greater than 0"),
         ("t-revision", {"start": "teacher"}, "start: input should be 'estimator' or 'scratch', found 'teacher'"),
         ("dmi", {"memory": 1.0}, "memory: input should be less than 1"),
-        ("dmi", {"ridge": -0.1}, "ridge: input should be greater than or equal to 0"),
+        ("dmi", {"ridge": 0}, "ridge: input should be greater than 0"),
         ("cdr", {"noise_rate": 1.0}, "noise_rate: input should be less than 1"),
         ("joint", {"beta": -1}, "beta: input should be greater than or equal to 0"),
         ("joint-relabelling", {"averaged": 0}, "averaged: input should be greater than or equal to 1"),
