@@ -57,11 +57,13 @@ def matching_recipe(
 ) -> dict[str, Any]:
     """Merge the recipes whose ``suite``, ``dataset`` and ``noise`` lists admit this condition, later ones winning.
 
-    Among those that also state a noise ``rate`` only the nearest rate counts. Recipes with ``when``, which lists values
-    of parameters or their range, are merged only where ``params``, the resolved ones, are given and agree.
+    A condition without label noise has noise "none", one whose labels are wrong as they come "unknown". Among those
+    that also state a noise ``rate`` only the nearest rate counts. Recipes with ``when``, which lists values of
+    parameters or their range, are merged only where ``params``, the resolved ones, are given and agree.
     Returns ``{"params": ..., "optimizer": ..., "extended": ...}``.
     """
-    kind, rate = (condition.noise.kind, condition.noise.rate) if condition.noise else ("none", 0.0)
+    without = "unknown" if condition.noise_unknown else "none"
+    kind, rate = (condition.noise.kind, condition.noise.rate) if condition.noise else (without, 0.0)
     facts = {"suite": suite, "dataset": dataset, "noise": kind}
     admitted = [
         recipe

@@ -23,6 +23,8 @@ RECIPES: list[dict[str, Any]] = [
     {"dataset": ["cifar10"], "params": {"pi2": 0.1}},
     {"dataset": ["cifar10"], "noise": ["symmetric"], "rate": 0.2, "params": {"pi2": 0.2}},
     {"dataset": ["cifar10"], "noise": ["symmetric"], "rate": 0.8, "params": {"pi2": 0.8}},
+    {"dataset": ["web"], "noise": ["none"], "params": {"pi2": 0.6}},
+    {"dataset": ["web"], "noise": ["unknown"], "params": {"pi2": 0.7}},
     {"suite": ["special"], "optimizer": {"lr": 3.0}},
 ]
 
@@ -34,6 +36,8 @@ RECIPES: list[dict[str, Any]] = [
         ("s", "cifar10", noisy("symmetric", 0.2), {"pi2": 0.2}, {}),
         ("s", "cifar10", noisy("symmetric", 0.6), {"pi2": 0.8}, {}),
         ("s", "cifar10", noisy("pair-flip", 0.2), {"pi2": 0.1}, {}),
+        ("s", "web", Condition(recipe=RECIPE, noise_unknown=True), {"pi2": 0.7}, {}),
+        ("s", "web", CLEAN, {"pi2": 0.6}, {}),
         ("special", "digits", CLEAN, {}, {"lr": 3.0}),
     ],
 )

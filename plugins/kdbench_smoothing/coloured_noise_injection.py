@@ -31,10 +31,10 @@ class CNI(kdbench.Method):
     their own besides. With ``input_sigma`` .25 it is what the paper's Table 3 calls Smoothed CNI.
 
     As in the code of the teacher that the paper took, F has an L2 penalty beside the optimiser's weight decay; its name
-    there suggests the default 1e-3. That code's SGD with 400 epochs, and the paper's 100 epochs, are a suite's matter:
-    CNI follows the suite's recipe. The attack starts from the image and keeps each image's worst iterate, in eval
-    mode, with new noise in each step and in the training's own precision; the code of the teacher attacked with 7
-    steps, the paper says 10.
+    there suggests the default 1e-3, times |F|^2 in that code, without the 1/2. That code's SGD with 400 epochs, and the
+    paper's 100 epochs, are a suite's matter: CNI follows the suite's recipe. The attack starts from the image and keeps
+    each image's worst iterate, in eval mode, with new noise in each step and in the training's own precision; the code
+    of the teacher attacked with 7 steps, the paper says 10.
 
     The initial noise is the published one and meant for a long training: F shifts all weights of a layer alike, which
     batch statistics take out in training and running ones do not, so the network answers at random until F has shrunk.

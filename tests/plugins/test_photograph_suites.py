@@ -65,6 +65,13 @@ def test_published_settings(suite: str, method: str, rates: dict[int, float], pa
         assert learning_rate(recipe, 10 * epoch + 9, 10 * recipe.epochs) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize("method", ["messy-collaboration", "fixed-label-corruption"])
+@pytest.mark.parametrize("suite", ["webvision-mini", "webvision-mini-irv2", "food101"])
+def test_on_wrong_labels_the_students_targets_vary(suite: str, method: str) -> None:
+    """Arani et al., section 4.3.1, as where the suite makes the labels wrong."""
+    assert node(suite, method).params["variant"] == "S"
+
+
 @pytest.mark.parametrize("suite", ["webvision-mini", "webvision-mini-irv2"])
 def test_dividemix_warms_up_in_one_epoch_of_web_images(suite: str) -> None:
     planned = node(suite, "dividemix")
