@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,14 @@ from kdbench.hashes import integers_sha256
 from kdbench.noise import apply
 from kdbench.plugins import Plugins
 from kdbench.records import NoiseFacts, TrainedNetwork
-from kdbench.running.loading import build_network, load_predictor, network_builder
+from kdbench.running.loading import build_network, load_predictor, network_builder, ready
 from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.progress import bar
 from kdbench.sources import source_hash
 from kdbench.specs import Suite, Training
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.log import read_log
-from kdbench.training.loop import fit
+from kdbench.training.loop import TrainingRun, fit
 from kdbench.training.monitor import Monitor
 from kdbench.training.seeds import derive_seed
 
@@ -241,6 +242,27 @@ class RunGraph:
                 on_epoch=tell,
             )
 
+    def rehearse(self, spec: Training, condition: str) -> None:
+        """Set a training up, and all that it needs, on the CPU with untrained networks, unless it is finished.
+
+        What only networks show of a mistake is told here, in a moment, before any of them is trained.
+        """
+        if not (self.path(spec) / "checkpoint.safetensors").exists():
+            with torch.random.fork_rng(devices=[]), _told_of(condition):
+                self._rehearsed(self._planned[spec.digest()], condition)
+
+    def _rehearsed(self, planned: Planned, condition: str) -> nn.Module:
+        """What a training would be evaluated by, without the training."""
+        networks = {}
+        for role, needed in planned.needs.items():
+            with _told_of(role):
+                networks[role] = ready(self._rehearsed(needed, condition))
+        spec, (train, _) = planned.training, self.train_set(condition)
+        method = self.plugins.methods.get(spec.method).make(spec.params)
+        student = build_network(self.plugins, spec, train.num_classes)
+        build = network_builder(self.plugins, spec, train.num_classes)
+        return TrainingRun(spec, method, student, train, networks, torch.device("cpu"), build).predictor()
+
     def _intact(self, trained: Trained) -> bool:
         try:
             load_checkpoint(trained.checkpoint)
@@ -262,3 +284,12 @@ class RunGraph:
     def shared(self, condition: str, roles: Iterable[str]) -> dict[str, Trained]:
         """The suite's networks of these roles under a condition, trained."""
         return {role: self.ensure(self.network(condition, role), condition, role) for role in sorted(set(roles))}
+
+
+@contextlib.contextmanager
+def _told_of(name: str) -> Iterator[None]:
+    """Begin the message of a mistake with what it is a mistake in."""
+    try:
+        yield
+    except KdbenchError as error:
+        raise KdbenchError(f"{name}: {error.message}", error.hint) from None

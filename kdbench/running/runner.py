@@ -116,6 +116,8 @@ class _Job:
 
     def work(self) -> Record:
         """Train and measure each condition, then write everything."""
+        for condition in self.spec.params:
+            self.graph.rehearse(self._student(condition), condition)
         self._start_anew()
         error = None
         for condition in self.spec.params:
@@ -139,7 +141,7 @@ class _Job:
 
     def _condition(self, condition: str) -> None:
         """Train and measure one student."""
-        spec = self.graph.student(condition, self.spec.method, self.plan.passed, self.spec.seed)
+        spec = self._student(condition)
         shared = {}
         for role in self.plan.roles(condition):
             shared[role] = self._ensure(self.graph.network(condition, role), condition, role)
@@ -152,6 +154,9 @@ class _Job:
         self.students[condition] = student.describe()
         self._keep_checkpoint(student, condition)
         self._measure(condition, student, shared)
+
+    def _student(self, condition: str) -> Training:
+        return self.graph.student(condition, self.spec.method, self.plan.passed, self.spec.seed)
 
     def _ensure(self, spec: Training, condition: str, network: str) -> Trained:
         """Train a network, or find it; its log becomes part of the run's, also when it diverges."""

@@ -39,8 +39,10 @@ def context(
     device: torch.device,
     noise_realised: float = 0.0,
     build: Build | None = None,
+    check: Callable[[str, str | None, nn.Module], None] = lambda name, model, network: None,
 ) -> Context:
-    """What the harness lends a method in ``setup``."""
+    """What the harness lends a method in ``setup``. ``check`` sees each network that the method has made: its name, its
+    architecture (None: the student's), and itself."""
     recipe = spec.recipe
     batch = min(recipe.batch_size, train_size)
     per_epoch = train_size // batch if recipe.drop_last else -(-train_size // batch)
@@ -60,11 +62,13 @@ def context(
         noise_realised=noise_realised,
         epochs=recipe.epochs,
         steps=per_epoch * recipe.epochs,
-        _make=_maker(spec, device, build),
+        _make=_maker(spec, device, build, check),
     )
 
 
-def _maker(spec: Training, device: torch.device, build: Build | None) -> NetworkMaker:
+def _maker(
+    spec: Training, device: torch.device, build: Build | None, check: Callable[[str, str | None, nn.Module], None]
+) -> NetworkMaker:
     """Peers on the device, each with a seed of its own."""
     made: set[str] = set()
 
@@ -74,7 +78,9 @@ def _maker(spec: Training, device: torch.device, build: Build | None) -> Network
         if name in made:
             raise KdbenchError(f"ctx.new_network('{name}') was called twice", "give each network a name of its own")
         made.add(name)
-        return on_device(build(model, dropout, derive_seed(spec.seed, "network", name)), device)
+        network = on_device(build(model, dropout, derive_seed(spec.seed, "network", name)), device)
+        check(name, model, network)
+        return network
 
     return make
 

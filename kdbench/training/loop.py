@@ -102,9 +102,9 @@ class TrainingRun:
         self.spec, self.method, self.recipe = spec, method, spec.recipe
         self.data = dataclasses.replace(train, images=held(train.images, device), labels=train.labels.to(device))
         self.student = on_device(student, device)
-        check_statistics(student, min(spec.recipe.batch_size, len(train.labels)))
-        for role, network in {"student": self.student, **networks}.items():
-            self._check_classes(role, network, device)
+        self._check_trained(f"'student' ({spec.model})", self.student)
+        for role, network in networks.items():
+            self._check_classes(f"'{role}'", network)
         torch.manual_seed(derive_seed(spec.seed, "setup"))
         self.ctx = context(
             spec,
@@ -116,6 +116,7 @@ class TrainingRun:
             device=device,
             noise_realised=train.noise_realised,
             build=build,
+            check=lambda name, model, network: self._check_trained(f"'{name}' ({model or spec.model})", network),
         )
         self.per_epoch = self.ctx.steps // self.recipe.epochs
         method.setup(self.ctx)
@@ -129,14 +130,18 @@ class TrainingRun:
         self.optimizer = make_optimizer(self.recipe, parameters, device)
         self.softmax: list[Tensor] = []
 
-    def _check_classes(self, role: str, network: nn.Module, device: torch.device) -> None:
-        images, classes = as_float(self.data.images[:2].to(device)), self.data.num_classes
+    def _check_trained(self, name: str, network: nn.Module) -> None:
+        check_statistics(network, min(self.recipe.batch_size, len(self.data.labels)))
+        self._check_classes(name, network)
+
+    def _check_classes(self, name: str, network: nn.Module) -> None:
+        images, classes = as_float(self.data.images[:2].to(self.data.labels.device)), self.data.num_classes
         with torch.no_grad(), frozen(network):
             found = network(images)
         if not isinstance(found, Tensor) or tuple(found.shape) != (len(images), classes):
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise KdbenchError(
-                f"network '{role}' gives {shape} for {len(images)} images, expected ({len(images)}, {classes})",
+                f"network {name} gives {shape} for {len(images)} images, expected ({len(images)}, {classes})",
                 f"it must tell the {classes} classes of the training set apart",
             )
 

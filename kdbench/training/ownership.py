@@ -24,14 +24,16 @@ def is_trained(network: nn.Module) -> bool:
 
 def check_owned(student: nn.Module, owned: Mapping[str, nn.Module]) -> None:
     """Raise unless ``networks()`` are modules under usable names that share nothing with each other or the student."""
-    holders: dict[int, tuple[str, str]] = {}
+    holders: dict[tuple[bool, int], tuple[str, str]] = {}
     for name, network in {"student": student, **owned}.items():
         if not isinstance(network, nn.Module):
             raise KdbenchError(f"networks()['{name}'] is a {type(network).__name__}", "give a torch.nn.Module")
         if not NAME.fullmatch(name) or (name == "student" and network is not student):
             raise KdbenchError(f"networks() names one '{name}'", "use a plain name; 'student' is the harness's")
         for key, tensor in tensors_of(network):
-            other, where = holders.setdefault(id(tensor), (name, key))
+            # By its numbers' place in memory: two parameters may have the same ones.
+            place = (True, tensor.data_ptr()) if tensor.numel() else (False, id(tensor))
+            other, where = holders.setdefault(place, (name, key))
             if other != name:
                 raise KdbenchError(
                     f"networks() '{name}' and '{other}' share a tensor ({key} is {other}'s {where})",

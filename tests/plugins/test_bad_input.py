@@ -160,16 +160,11 @@ def test_a_batch_of_one_has_no_batch_statistics(method: str) -> None:
     assert run_of(method, batch_size=2).per_epoch == 10
 
 
-class Twins(kdbench.Method):
-    """A peer with the student's own weights, all of them or the last layer's."""
-
-    def __init__(self, *, layer: bool = False) -> None:
-        self.layer = layer
+class Other(kdbench.Method):
+    """Cross-entropy beside a peer of its own, from whatever ``build`` gives."""
 
     def setup(self, ctx: kdbench.Context) -> None:
-        self.peer = copy.deepcopy(ctx.student) if self.layer else ctx.student
-        if self.layer:
-            self.peer.network.head = ctx.student.network.head  # type: ignore[union-attr,assignment]  # the kit's network
+        self.peer = ctx.new_network("peer", model="other")
 
     def networks(self) -> Mapping[str, nn.Module]:
         return {"peer": self.peer}
@@ -178,10 +173,49 @@ class Twins(kdbench.Method):
         raise AssertionError("training has begun")
 
 
-@pytest.mark.parametrize("layer", [False, True])
-def test_peers_that_share_weights_are_refused(layer: bool) -> None:
+def with_peer(peer: nn.Module, student: nn.Module, batch_size: int = 10) -> TrainingRun:
+    spec = kdbench.method("other")(Other)
+    trial = _Trial(spec, {}, 10)
+    training = trial._spec(0).model_copy(update={"recipe": RECIPE.model_copy(update={"batch_size": batch_size})})
+    return TrainingRun(training, Other(), student, trial.data, {}, torch.device("cpu"), lambda *_: peer)
+
+
+def test_a_peer_of_another_class_count_is_refused() -> None:
+    with pytest.raises(KdbenchError, match=r"network 'peer' \(other\) gives \(2, 7\) for 2 images, expected \(2, 10\)"):
+        with_peer(kdbench.models.build(TINY, num_classes=7), kdbench.models.build(TINY, num_classes=10))
+
+
+def test_a_batch_of_one_has_no_batch_statistics_for_a_peer_either() -> None:
+    plain = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 10))
+    with pytest.raises(KdbenchError, match="batch_size found 1, expected at least 2"):
+        with_peer(kdbench.models.build(TINY, num_classes=10), plain, batch_size=1)
+    assert with_peer(copy.deepcopy(plain), plain, batch_size=1).per_epoch > 1
+
+
+class Twins(kdbench.Method):
+    """A peer with the student's own weights: all of them, the last layer's, or that layer's numbers in memory."""
+
+    def __init__(self, *, shared: str = "all") -> None:
+        self.shared = shared
+
+    def setup(self, ctx: kdbench.Context) -> None:
+        self.peer = ctx.student if self.shared == "all" else copy.deepcopy(ctx.student)
+        if self.shared == "layer":
+            self.peer.network.head = ctx.student.network.head  # type: ignore[union-attr,assignment]  # the kit's network
+        if self.shared == "numbers":
+            self.peer.network.head.weight.data = ctx.student.network.head.weight.data  # type: ignore[union-attr]  # as above
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        return {"peer": self.peer}
+
+    def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        raise AssertionError("training has begun")
+
+
+@pytest.mark.parametrize("shared", ["all", "layer", "numbers"])
+def test_peers_that_share_weights_are_refused(shared: str) -> None:
     spec = kdbench.method("twins")(Twins)
-    trial = _Trial(spec, {"layer": layer}, 10)
+    trial = _Trial(spec, {"shared": shared}, 10)
     student = kdbench.models.build(TINY, num_classes=10)
     with pytest.raises(KdbenchError, match=r"networks\(\) 'peer' and 'student' share a tensor"):
-        TrainingRun(trial._spec(0), spec.make({"layer": layer}), student, trial.data, {}, torch.device("cpu"), None)
+        TrainingRun(trial._spec(0), spec.make({"shared": shared}), student, trial.data, {}, torch.device("cpu"), None)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from kdbench.data import DataPlace
 from kdbench.errors import KdbenchError
 from kdbench.plugins import load_plugins
 from kdbench.records import Record, read_record
+from kdbench.running import graph as graph_module
 from kdbench.running.graph import RunGraph
 from kdbench.running.materials import load_materials
 from kdbench.running.runner import record_path, run
@@ -262,6 +264,45 @@ def test_the_source_of_a_peers_architecture_decides_what_is_trained(
     )
     assert digests()[0] != other
     assert digests()[1] == same
+
+
+@pytest.mark.parametrize(
+    ("edit", "method", "params", "message"),
+    [
+        (("batch_size = 20", "batch_size = 1"), "kd", {}, "batch_size found 1, expected at least 2"),
+        (
+            ("[conditions.sym-40]", "[conditions.sym-40]\nrecipe = { batch_size = 1 }"),
+            "kd",
+            {},
+            "sym-40: teacher: batch_size",
+        ),
+        (None, "forward", {"percentile": 50}, "percentile is 50.0, expected above 90.00"),
+    ],
+)
+def test_what_only_networks_show_is_told_before_anything_is_trained(
+    tiny_suite: Path, tmp_path: Path, edit: tuple[str, str] | None, method: str, params: dict[str, Any], message: str
+) -> None:
+    if edit:
+        assert edit[0] in tiny_suite.read_text()
+        tiny_suite.write_text(tiny_suite.read_text().replace(*edit))
+    with pytest.raises(KdbenchError, match=message):
+        run(str(tiny_suite), method, params=params, out=tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
+    assert not list(tmp_path.rglob("log.jsonl"))
+
+
+def test_a_need_of_another_class_count_is_named(
+    tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = run_graph(tiny_suite, tmp_path)
+    teacher, build = graph.network("clean", "teacher"), graph_module.build_network
+    monkeypatch.setattr(
+        graph_module,
+        "build_network",
+        lambda plugins, spec, classes: build(plugins, spec, 7 if spec == teacher else classes),
+    )
+    with pytest.raises(KdbenchError, match=r"clean: teacher: network 'student' \(wrn-10-1\) gives \(2, 7\)"):
+        graph.rehearse(graph.student("clean", "kd", {}, 0), "clean")
 
 
 def test_whatever_decides_a_result_is_in_the_run_id(tiny_suite: Path, tmp_path: Path) -> None:
