@@ -46,7 +46,7 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
 
 def describe_needs(method: MethodSpec) -> dict[str, str]:
     """Role to what fills it, in words; where that depends on parameters, for their defaults."""
-    note = ", with default parameters" if callable(method.needs) else ""
+    note = ", by default" if callable(method.needs) else ""
     return {
         role: (f"the suite's {needed}" if isinstance(needed, str) else _network(needed)) + note
         for role, needed in method.needed(method.validate({})).items()
@@ -83,11 +83,13 @@ def describe_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _range(schema: dict[str, Any]) -> str:
+    if "const" in schema:
+        return str(schema["const"])
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
         return " or ".join(_range(part) for part in schema["anyOf"])
-    kind = {"number": "number", "integer": "integer", "boolean": "true | false", "null": "none"}
+    kind = {"number": "number", "integer": "integer", "boolean": "true | false", "null": "none", "array": "[a, b, ...]"}
     text = kind.get(schema.get("type", ""), schema.get("type", "value"))
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]

@@ -57,18 +57,18 @@ def matching_recipe(
 ) -> dict[str, Any]:
     """Merge the recipes whose ``suite``, ``dataset`` and ``noise`` lists admit this condition, later ones winning.
 
-    A condition without label noise has noise "none", one whose labels are wrong as they come "unknown". Among those
-    that also state a noise ``rate`` only the nearest rate counts. Recipes with ``when``, which lists values of
-    parameters or their range, are merged only where ``params``, the resolved ones, are given and agree.
+    A condition without label noise has noise "none", one whose labels are wrong as they come "unknown"; "any" is each
+    but "none". Among those that also state a noise ``rate`` only the nearest rate counts. Recipes with ``when``, which
+    lists values of parameters or their range, are merged only where ``params``, the resolved ones, are given and agree.
     Returns ``{"params": ..., "optimizer": ..., "extended": ...}``.
     """
     without = "unknown" if condition.noise_unknown else "none"
     kind, rate = (condition.noise.kind, condition.noise.rate) if condition.noise else (without, 0.0)
-    facts = {"suite": suite, "dataset": dataset, "noise": kind}
+    facts = {"suite": {suite}, "dataset": {dataset}, "noise": {kind} if kind == "none" else {kind, "any"}}
     admitted = [
         recipe
         for recipe in recipes
-        if all(fact in recipe[key] for key, fact in facts.items() if key in recipe)
+        if all(fact.intersection(recipe[key]) for key, fact in facts.items() if key in recipe)
         and ("when" not in recipe or (params is not None and _agrees(recipe["when"], params)))
     ]
     rates = [recipe["rate"] for recipe in admitted if "rate" in recipe]

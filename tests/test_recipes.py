@@ -25,6 +25,7 @@ RECIPES: list[dict[str, Any]] = [
     {"dataset": ["cifar10"], "noise": ["symmetric"], "rate": 0.8, "params": {"pi2": 0.8}},
     {"dataset": ["web"], "noise": ["none"], "params": {"pi2": 0.6}},
     {"dataset": ["web"], "noise": ["unknown"], "params": {"pi2": 0.7}},
+    {"dataset": ["heat"], "noise": ["any"], "params": {"pi2": 0.9}},
     {"suite": ["special"], "optimizer": {"lr": 3.0}},
 ]
 
@@ -38,6 +39,9 @@ RECIPES: list[dict[str, Any]] = [
         ("s", "cifar10", noisy("pair-flip", 0.2), {"pi2": 0.1}, {}),
         ("s", "web", Condition(recipe=RECIPE, noise_unknown=True), {"pi2": 0.7}, {}),
         ("s", "web", CLEAN, {"pi2": 0.6}, {}),
+        ("s", "heat", noisy("heat", 0.2), {"pi2": 0.9}, {}),
+        ("s", "heat", Condition(recipe=RECIPE, noise_unknown=True), {"pi2": 0.9}, {}),
+        ("s", "heat", CLEAN, {}, {}),
         ("special", "digits", CLEAN, {}, {"lr": 3.0}),
     ],
 )

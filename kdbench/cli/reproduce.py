@@ -34,7 +34,7 @@ def reproduce(
     A claim holds, fails (its opposite is significant), or is not shown (the interval leaves it open).
     """
     if not claims:
-        raise KdbenchError("nothing to reproduce was named", "write kdbench reproduce --claims")
+        raise KdbenchError("nothing says what to reproduce", "write kdbench reproduce --claims")
     if list_:
         _list(name or [], suite, as_json)
         return

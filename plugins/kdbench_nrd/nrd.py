@@ -21,7 +21,9 @@ def _checked(weights: tuple[float, ...], scaled: bool) -> tuple[float, ...]:
     """Weights of labels, student and teacher that can be those of a mixture in which the student learns."""
     total = math.fsum(weights)
     if not math.isclose(total, 1.0, abs_tol=1e-6):
-        raise kdbench.KdbenchError(f"parameter pi: weights {weights} sum to {total:.6g}, expected 1", "e.g. .1,.8,.1")
+        raise kdbench.KdbenchError(
+            f"parameter pi: weights {weights} sum to {total:.6g}, expected 1", "e.g. [0.1,0.8,0.1]"
+        )
     if weights[1] == 0:
         raise kdbench.KdbenchError(f"parameter pi: weights {weights} leave the student out", "give it more than 0")
     if scaled and not 0 < weights[0] < 1:

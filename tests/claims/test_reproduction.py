@@ -247,7 +247,7 @@ def test_the_command_line_checks_a_strangers_claim(tmp_path: Path, tiny_suite: P
     for arguments, message in [
         (["--claims", "tiny-unknown"], "claim 'tiny-unknown': no method named 'nobody'"),
         (["--claims", "tiny-clam"], "no claim named 'tiny-clam' (did you mean 'tiny-claim'?"),
-        ([], "nothing to reproduce was named"),
+        ([], "nothing says what to reproduce"),
     ]:
         refused = kdbench(*arguments)
         assert refused.returncode == 2

@@ -182,7 +182,8 @@ def test_views_have_the_layout_that_convolutions_like(tmp_path: Path) -> None:
 def test_a_network_of_another_class_count_is_refused(tmp_path: Path, role: str, classes: int) -> None:
     student = build(TINY, num_classes=7 if role == "student" else 10, seed=0)
     networks = {"teacher": build(TINY, num_classes=100, seed=0)} if role == "teacher" else {}
-    message = rf"network '{role}'{' .tiny.' if role == 'student' else ''} gives \(2, {classes}\) for 2 images, expected \(2, 10\)"
+    name = "'student' .tiny." if role == "student" else "'teacher'"
+    message = rf"network {name} gives \(2, {classes}\) for 2 images, expected \(2, 10\)"
     with pytest.raises(KdbenchError, match=message):
         fit(training(RECIPE), Spy(), student, train_set(), networks, folder=tmp_path, device=CPU)
 
