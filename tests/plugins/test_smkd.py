@@ -314,7 +314,16 @@ def test_peers_and_schedule_are_the_papers(
             assert (node.recipe.epochs, node.recipe.milestones) == (epochs, milestones)
 
 
-@pytest.mark.parametrize("suite", [name for name, *_ in SUITES])
+def test_the_suite_for_sample_selection_is_that_of_cdr() -> None:
+    suite = load_suite("smkd-cifar100-resnet50")
+    assert (suite.student, suite.conditions.keys()) == ("resnet50", load_suite("smkd-cifar100").conditions.keys())
+    for condition in suite.conditions.values():
+        recipe = condition.recipe
+        assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.weight_decay) == (200, 64, 0.01, 1e-3)
+        assert (recipe.gamma, recipe.milestones, recipe.momentum) == (0.1, (40, 80), 0.9)
+
+
+@pytest.mark.parametrize("suite", ["smkd-cifar100", "smkd-cifar100-resnet18", "smkd-cifar100-resnet50"])
 @pytest.mark.parametrize("condition", ["clean", "sym-40"])
 def test_baselines_have_the_papers_values_in_its_suites(suite: str, condition: str) -> None:
     """Not those of Shon et al. for the same data."""
