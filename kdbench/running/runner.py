@@ -79,6 +79,8 @@ def run(
             tracking.run(record, finished)
         return record
     check_writable(folder, graph.folder)
+    for condition in spec.params:
+        graph.rehearse(graph.student(condition, method, plan.passed, seed), condition)
     with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
         job = _Job(plan, spec, materials, graph, folder, fresh, started, tracking)
         job.seconds["data"] = time.perf_counter() - clock
@@ -116,8 +118,6 @@ class _Job:
 
     def work(self) -> Record:
         """Train and measure each condition, then write everything."""
-        for condition in self.spec.params:
-            self.graph.rehearse(self._student(condition), condition)
         self._start_anew()
         error = None
         for condition in self.spec.params:
@@ -141,7 +141,7 @@ class _Job:
 
     def _condition(self, condition: str) -> None:
         """Train and measure one student."""
-        spec = self._student(condition)
+        spec = self.graph.student(condition, self.spec.method, self.plan.passed, self.spec.seed)
         shared = {}
         for role in self.plan.roles(condition):
             shared[role] = self._ensure(self.graph.network(condition, role), condition, role)
@@ -154,9 +154,6 @@ class _Job:
         self.students[condition] = student.describe()
         self._keep_checkpoint(student, condition)
         self._measure(condition, student, shared)
-
-    def _student(self, condition: str) -> Training:
-        return self.graph.student(condition, self.spec.method, self.plan.passed, self.spec.seed)
 
     def _ensure(self, spec: Training, condition: str, network: str) -> Trained:
         """Train a network, or find it; its log becomes part of the run's, also when it diverges."""
