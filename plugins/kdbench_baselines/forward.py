@@ -21,17 +21,18 @@ class ForwardCorrection(TransitionLoss):
     L = -ln (T^T p)_y, T_ij = P(observed label j | right label i), p = softmax(logits). T = identity is cross-entropy.
 
     T is estimated with a network trained by cross-entropy: row i is its prediction for the training image that it is
-    surest is an i, after the highest 3 % of those predictions (CIFAR-100: none). How long that network is trained is
-    not stated where this method is compared; here it is a tenth of the budget, as in the public code of T-revision (20
-    of 200 epochs), before it learns wrong labels by heart; in a suite of few epochs that is too little for a network to
-    be sure of anything, and T is then nearly even. The student is trained from scratch. No gradient reaches T.
+    surest is an i, after the highest 3 % of those predictions (after none where that is all that a class has, as on
+    CIFAR-100). How long that network is trained is not stated where this method is compared; here it is a tenth of the
+    budget, as in the public code of T-revision (20 of 200 epochs), before it learns wrong labels by heart; in a suite
+    of few epochs that is too little for a network to be sure of anything, and T is then nearly even. The student is
+    trained from scratch. No gradient reaches T.
     """
 
     def __init__(
         self,
         *,
         estimator_share: EstimatorShare = 0.1,
-        percentile: Percentile = 97.0,
+        percentile: Percentile = None,
         view: View = "suite",
     ) -> None:
         super().__init__(percentile=percentile, view=view)

@@ -58,7 +58,7 @@ class TRevision(TransitionLoss):
         self,
         *,
         estimator_share: EstimatorShare = 0.1,
-        percentile: Percentile = 97.0,
+        percentile: Percentile = None,
         revision_share: Annotated[
             float, Field(ge=0, le=1, description="last share of training, in which the correction is learned")
         ] = 0.5,

@@ -15,8 +15,11 @@ import kdbench
 from kdbench_baselines.label_loss import LabelLoss, View
 
 Percentile = Annotated[
-    float, Field(gt=0, le=100, description="predictions at or above it are passed over as outliers; 100: none")
-]
+    Annotated[float, Field(gt=0, le=100)] | None,
+    Field(description="predictions at or above it are passed over as outliers, at 100 nothing is; none: 97, or 100 "
+          "where 3 % are all that a class has"),
+]  # fmt: skip
+PUBLISHED = 97.0
 EstimatorShare = Annotated[
     float, Field(gt=0, le=1, description="share of the suite's epochs for the network that the estimate is made with")
 ]
@@ -71,12 +74,13 @@ class TransitionLoss(LabelLoss):
     Raises ``KdbenchError`` for a percentile that passes over as many images as a class has.
     """
 
-    def __init__(self, *, percentile: Percentile = 97.0, view: View = "suite") -> None:
+    def __init__(self, *, percentile: Percentile = None, view: View = "suite") -> None:
         super().__init__(view=view)
-        self.percentile = percentile
+        self.given = percentile
 
     def setup(self, ctx: kdbench.Context) -> None:
         lowest = 100 - 100 / ctx.num_classes
+        self.percentile = self.given or (PUBLISHED if lowest < PUBLISHED else 100.0)
         if self.percentile <= lowest:
             raise kdbench.KdbenchError(
                 f"percentile is {self.percentile}, expected above {lowest:.2f} with {ctx.num_classes} classes",
