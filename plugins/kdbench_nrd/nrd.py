@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import kdbench
 
 Weight = Annotated[float, Field(ge=0, le=1)]
+DECAY = 0.99
 
 
 def _checked(weights: tuple[float, ...], scaled: bool) -> tuple[float, ...]:
@@ -61,7 +62,7 @@ class NRD(kdbench.Method):
             tuple[Weight, Weight, Weight] | None,
             Field(description="weights of labels, student and teacher in place of pi2, with sum 1"),
         ] = None,
-        decay: Annotated[float, Field(ge=0, lt=1, description="of the teacher's moving average, per step")] = 0.99,
+        decay: Annotated[float, Field(ge=0, lt=1, description="of the teacher's moving average, per step")] = DECAY,
         variant: Annotated[
             Literal["nrd", "ner", "nvr"],
             Field(description="nrd: all of it; ner: no vicinal view for the teacher; nvr: no moving average"),
@@ -82,6 +83,8 @@ class NRD(kdbench.Method):
         ] = "batch",
         evaluated: Annotated[Literal["student", "ema"], Field(description="which network is measured")] = "student",
     ) -> None:
+        if variant == "nvr" and decay != DECAY:
+            raise kdbench.KdbenchError(f"parameter decay: {decay} has no effect with variant='nvr'", "leave one out")
         self.scaled, self.cutout = scale == "gjs", cutout
         self.weights = ((1 - pi2) / 2, pi2, (1 - pi2) / 2) if pi is None else _checked(tuple(pi), self.scaled)
         self.decay, self.vicinal = 0.0 if variant == "nvr" else decay, variant != "ner"

@@ -137,6 +137,7 @@ def test_unscaled_on_webvision_with_the_papers_weights() -> None:
         ({"pi": (0.0, 0.6, 0.4)}, "have no scale"),
         ({"pi": (-0.1, 0.6, 0.5)}, "pi.0: input should be greater than or equal to 0"),
         ({"pi": (0.5, 0.5)}, "pi.2: field required"),
+        ({"variant": "nvr", "decay": 0.5}, "decay: 0.5 has no effect with variant='nvr'"),
         ({"variant": "nmr"}, "variant: input should be 'nrd', 'ner' or 'nvr'"),
     ],
 )
