@@ -30,6 +30,7 @@ WHY_NOT = {
     "dividemix": "warms up in one epoch of 30, as published, after which its networks hardly tell labels apart",
     "dmi": "starts where cross-entropy ended, and its learning rate of 1e-6 leaves it there",
     "forward": "estimates its matrix after a tenth of the epochs, here three, when the network is sure of nothing yet",
+    "katz-as-published": "has the slips of its code; two of its three seeds never leave the plateau they start on",
     "mae": "learns some of the classes only, in a training of this length; its best epoch is no better",
 }
 """What is known of those that end below what is wanted; shown where they do."""
