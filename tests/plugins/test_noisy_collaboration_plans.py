@@ -19,8 +19,9 @@ from kdbench.plugins import load_plugins
 from kdbench.running.graph import RunGraph
 from kdbench.running.materials import load_materials
 from kdbench.running.needs import Needs, Node, is_extended
+from kdbench.specs import Condition, LabelNoise
 from kdbench.suites import load_suite
-from kdbench.testing import TINY
+from kdbench.testing import RECIPE, TINY
 from tests.plugins.helpers import Legible, make, make_batch, softmax
 from tests.plugins.noisy_by_hand import (
     CLASSES,
@@ -158,6 +159,10 @@ def test_on_noisy_labels_the_students_targets_alone_are_changed(name: str) -> No
         node = planned(name, condition=condition)
         assert node.params["variant"] == ("T" if condition == "clean" else "S")
         assert planned(name, condition=condition, variant="TS").params["variant"] == "TS"
+    for noise in kdbench.noise.builtin_specs():
+        condition = Condition(noise=LabelNoise(kind=noise.name, rate=0.2), recipe=RECIPE)
+        resolved, _ = load_plugins().methods.get(name).resolve({}, suite="s", dataset="d", condition=condition)
+        assert resolved["variant"] == "S", noise.name
 
 
 def test_every_teacher_learns_from_the_noisy_labels_of_its_student(tiny_suite: Path, tmp_path: Path) -> None:

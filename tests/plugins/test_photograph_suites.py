@@ -49,7 +49,7 @@ def node(suite: str, method: str, **params: object) -> Node:
             "webvision-mini-irv2",
             "elr-plus",
             {49: 0.02, 50: 0.002},
-            {"weight": 3.0, "alpha": 1.5, "decay_ramp_share": 0.0},
+            {"weight": 3.0, "beta": 0.7, "alpha": 1.5, "decay_ramp_share": 0.0},
         ),
         ("webvision-mini-irv2", "dividemix", {0: 0.01, 50: 0.001}, {"lambda_u": 0.0, "alpha": 0.5}),
         ("webvision-mini-irv2", "smkd-p", {49: 0.02, 50: 0.002}, {"eta": 4.0}),

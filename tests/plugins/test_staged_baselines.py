@@ -244,6 +244,7 @@ def test_only_dmi_brings_an_optimiser_and_all_see_the_strong_view_in_its_suites(
         ("t-revision", {"correction_rate": 0}, "correction_rate: input should be greater than 0"),
         ("t-revision", {"start": "teacher"}, "start: input should be 'estimator' or 'scratch', found 'teacher'"),
         ("dmi", {"memory": 1.0}, "memory: input should be less than 1"),
+        ("dmi", {"ridge": -0.1}, "ridge: input should be greater than 0"),
         ("dmi", {"ridge": 0}, "ridge: input should be greater than 0"),
         ("cdr", {"noise_rate": 1.0}, "noise_rate: input should be less than 1"),
         ("joint", {"beta": -1}, "beta: input should be greater than or equal to 0"),
