@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,16 +158,22 @@ what other seeds would change. Wanted: methods that are made for label noise abo
 `{REFERENCE}` minus {100 * MARGIN:g} points. "Yes" and "no" are of the means; "surely" says that the whole interval, of
 several seeds, is on that side, which one comparison in twenty is by chance. Nothing was tuned to get there. Measured
 on {machines(every)}, at commit {commits}."""
-    below = [name for name, *_, wanted in lines if "no**" in wanted and name.strip("`") in WHY_NOT]
-    reasons = [f"- {name} {WHY_NOT[name.strip('`')]}." for name in below]
-    told = "\n\nWhy not:\n\n" + "\n".join(reasons) if reasons else ""
+    headings = ["method", "for label noise", "n", "accuracy", "best epoch", f"minus `{REFERENCE}`", "as wanted"]
+    below = [name.strip("`") for name, *_, wanted in lines if "no**" in wanted]
+    parts = ["## On digits with 40 % symmetric noise", prose(words), table(headings, lines), *remarks(below, finished)]
+    return "\n\n".join(parts)
+
+
+def remarks(below: Sequence[str], finished: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """What is known of methods that end below what is wanted, and of those that are another here."""
+    reasons = [f"- `{name}` {WHY_NOT[name]}." for name in below if name in WHY_NOT]
+    if reasons:
+        yield "Why not:"
+        yield "\n".join(reasons)
     results = {name: [run["correct"] for run in runs] for name, runs in finished.items()}
     for (one, other), reason in SAME.items():
         if one in results and results[one] == results.get(other):
-            told += f"\n\n`{one}` is `{other}` here, image by image: {reason}."
-    headings = ["method", "for label noise", "n", "accuracy", "best epoch", f"minus `{REFERENCE}`", "as wanted"]
-    shown = f"{prose(words)}\n\n{table(headings, lines)}"
-    return f"## On digits with 40 % symmetric noise\n\n{shown}{told}"
+            yield f"`{one}` is `{other}` here, image by image: {reason}."
 
 
 def finished_runs(seeds: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -16,6 +16,9 @@ from kdbench.training.seeds import derive_seed
 Build = Callable[[str | None, float, int], nn.Module]
 """Makes an untrained network from the name of its architecture (None: the student's), dropout rate and seed."""
 
+Check = Callable[[str, str | None, nn.Module], None]
+"""Sees a network that a method has made: its name, its architecture (None: the student's), and itself."""
+
 
 def augmentation(recipe: Recipe, *, flip: bool, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     """The recipe's augmentation of a batch, one draw per image."""
@@ -39,10 +42,9 @@ def context(
     device: torch.device,
     noise_realised: float = 0.0,
     build: Build | None = None,
-    check: Callable[[str, str | None, nn.Module], None] = lambda name, model, network: None,
+    check: Check = lambda name, model, network: None,
 ) -> Context:
-    """What the harness lends a method in ``setup``. ``check`` sees each network that the method has made: its name, its
-    architecture (None: the student's), and itself."""
+    """What the harness lends a method in ``setup``."""
     recipe = spec.recipe
     batch = min(recipe.batch_size, train_size)
     per_epoch = train_size // batch if recipe.drop_last else -(-train_size // batch)
@@ -66,9 +68,7 @@ def context(
     )
 
 
-def _maker(
-    spec: Training, device: torch.device, build: Build | None, check: Callable[[str, str | None, nn.Module], None]
-) -> NetworkMaker:
+def _maker(spec: Training, device: torch.device, build: Build | None, check: Check) -> NetworkMaker:
     """Peers on the device, each with a seed of its own."""
     made: set[str] = set()
 

@@ -102,7 +102,7 @@ class TrainingRun:
         self.spec, self.method, self.recipe = spec, method, spec.recipe
         self.data = dataclasses.replace(train, images=held(train.images, device), labels=train.labels.to(device))
         self.student = on_device(student, device)
-        self._check_trained(f"'student' ({spec.model})", self.student)
+        self._check_trained("student", None, self.student)
         for role, network in networks.items():
             self._check_classes(f"'{role}'", network)
         torch.manual_seed(derive_seed(spec.seed, "setup"))
@@ -116,7 +116,7 @@ class TrainingRun:
             device=device,
             noise_realised=train.noise_realised,
             build=build,
-            check=lambda name, model, network: self._check_trained(f"'{name}' ({model or spec.model})", network),
+            check=self._check_trained,
         )
         self.per_epoch = self.ctx.steps // self.recipe.epochs
         method.setup(self.ctx)
@@ -130,9 +130,9 @@ class TrainingRun:
         self.optimizer = make_optimizer(self.recipe, parameters, device)
         self.softmax: list[Tensor] = []
 
-    def _check_trained(self, name: str, network: nn.Module) -> None:
+    def _check_trained(self, name: str, model: str | None, network: nn.Module) -> None:
         check_statistics(network, min(self.recipe.batch_size, len(self.data.labels)))
-        self._check_classes(name, network)
+        self._check_classes(f"'{name}' ({model or self.spec.model})", network)
 
     def _check_classes(self, name: str, network: nn.Module) -> None:
         images, classes = as_float(self.data.images[:2].to(self.data.labels.device)), self.data.num_classes

@@ -88,11 +88,10 @@ class TRevision(TransitionLoss):
         return super().loss(batch, ctx)
 
     def per_example(self, logits: Tensor, labels: Tensor) -> Tensor:
+        transition = self.transition.matrix
         if self.revising:
-            weight = importance(logits.detach(), labels, self.transition.matrix + self.correction())
-        else:
-            weight = importance(logits.detach(), labels, self.transition.matrix)
-        return weight * kdbench.losses.cross_entropy(logits, labels)
+            transition = transition + self.correction()
+        return importance(logits.detach(), labels, transition) * kdbench.losses.cross_entropy(logits, labels)
 
 
 t_revision = kdbench.method("t-revision", needs=estimator, paper="https://arxiv.org/abs/1906.00189", recipes=RECIPES)(
