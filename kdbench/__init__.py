@@ -30,28 +30,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdbench import attacks, augment, corruptions, data, leaderboard, losses, metrics, models, noise, testing
-    from kdbench.claims import Claim, Comparison, Entrant, Measure
-    from kdbench.context import Batch, Context, Network, TrainSet
+    from kdbench.claims import Claim, Comparison, Measure, MethodConfig
     from kdbench.data import Dataset, DatasetSpec, ImageSet
     from kdbench.errors import KdbenchError
-    from kdbench.hookspecs import hookimpl
-    from kdbench.methods import Method, MethodSpec, method
+    from kdbench.methods.context import Batch, Context, Network, TrainSet
+    from kdbench.methods.method import Method, MethodSpec, method
     from kdbench.models import ModelSpec
     from kdbench.noise import LabelNoiseSpec
-    from kdbench.records import Record, Score, read_record
+    from kdbench.plugin.hookspecs import hookimpl
+    from kdbench.results.record import Record, Score, read_record
     from kdbench.running.evaluation import Evaluation, evaluate
     from kdbench.running.loading import load_predictor
     from kdbench.running.runner import run
     from kdbench.tasks import EvaluationContext, Headline, Task, TestData
 
 _HOMES = {
-    "Batch": "context",
+    "Batch": "methods",
     "Claim": "claims",
     "Comparison": "claims",
-    "Context": "context",
+    "Context": "methods",
     "Dataset": "data",
     "DatasetSpec": "data",
-    "Entrant": "claims",
+    "MethodConfig": "claims",
     "Evaluation": "running.evaluation",
     "EvaluationContext": "tasks",
     "Headline": "tasks",
@@ -62,17 +62,17 @@ _HOMES = {
     "Method": "methods",
     "MethodSpec": "methods",
     "ModelSpec": "models",
-    "Network": "context",
-    "Record": "records",
-    "Score": "records",
+    "Network": "methods",
+    "Record": "results.record",
+    "Score": "results.record",
     "Task": "tasks",
     "TestData": "tasks",
-    "TrainSet": "context",
+    "TrainSet": "methods",
     "evaluate": "running.evaluation",
-    "hookimpl": "hookspecs",
+    "hookimpl": "plugin.hookspecs",
     "load_predictor": "running.loading",
     "method": "methods",
-    "read_record": "records",
+    "read_record": "results.record",
     "run": "running.runner",
 }
 _MODULES = (
@@ -95,7 +95,6 @@ __all__ = [
     "Context",
     "Dataset",
     "DatasetSpec",
-    "Entrant",
     "Evaluation",
     "EvaluationContext",
     "Headline",
@@ -104,6 +103,7 @@ __all__ = [
     "LabelNoiseSpec",
     "Measure",
     "Method",
+    "MethodConfig",
     "MethodSpec",
     "ModelSpec",
     "Network",

@@ -22,13 +22,13 @@ import pluggy
 import torch
 from torch import Tensor, nn
 
-from kdbench.context import Batch, Context, TrainSet
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import frozen, predict
-from kdbench.methods import Method, MethodSpec
-from kdbench.methods import method as as_method
+from kdbench.methods.context import Batch, Context, TrainSet
+from kdbench.methods.method import Method, MethodSpec
+from kdbench.methods.method import method as as_method
 from kdbench.models import ModelSpec, build, builtin_specs
-from kdbench.plugins import Plugins
+from kdbench.plugin.loader import Plugins
 from kdbench.running.loading import build_network, load_predictor, network_builder
 from kdbench.specs import LabelNoise, Recipe, Training
 from kdbench.training.checkpoint import load_checkpoint

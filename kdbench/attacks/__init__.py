@@ -2,10 +2,10 @@
 
 from kdbench.attacks._result import PGDResult
 from kdbench.attacks.best_iterate import pgd_best_iterate
+from kdbench.attacks.libraries.autoattack import auto_attack
+from kdbench.attacks.libraries.library import LibraryResult, check_attack, library_attack
+from kdbench.attacks.libraries.torchattacks import torchattacks_examples
 from kdbench.attacks.pgd import pgd
-from kdbench.attacks.third_party import LibraryResult, check_attack, library_attack
-from kdbench.attacks.third_party_auto import auto_attack
-from kdbench.attacks.third_party_torchattacks import torchattacks_examples
 from kdbench.attacks.transfer import TransferResult, judge_transfer, transfer
 from kdbench.inference.prediction import Model, frozen, is_random
 

@@ -12,7 +12,16 @@ from torch import Tensor
 from kdbench.augment import _geometry as geometry
 from kdbench.augment import _levels as levels
 from kdbench.augment._crop import check_images
-from kdbench.augment._operations import Draw, Operation, Plan, apply_operations, nothing, parts, plan_operations, scalar
+from kdbench.augment._operations import (
+    Draw,
+    Operation,
+    PolicyPlan,
+    apply_operations,
+    nothing,
+    parts,
+    plan_operations,
+    scalar,
+)
 from kdbench.augment._random import dirichlet, integers, signs, uniform
 from kdbench.errors import KdbenchError
 
@@ -93,7 +102,7 @@ def augmix(
     return mixed
 
 
-def _mixture(images: Tensor, plan: Plan, chain_weights: Tensor, mixing: Tensor) -> Tensor:
+def _mixture(images: Tensor, plan: PolicyPlan, chain_weights: Tensor, mixing: Tensor) -> Tensor:
     """Images (n,3,H,W), the plan of their chains (width*n, chain by chain), weights (n,width) and shares (n)."""
     width = chain_weights.shape[1]
     chained = apply_operations(levels.to_levels(images).repeat(width, 1, 1, 1), plan)

@@ -52,7 +52,7 @@ def nothing(draw: Draw) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PolicyPlan:
     """S steps for N images: what ``apply_operations`` runs on each of them."""
 
     kernels: list[Kernel]
@@ -61,18 +61,18 @@ class Plan:
     parameters: Tensor
     """float32 (S,N,6)."""
 
-    def part(self, images: slice | Tensor) -> Plan:
+    def part(self, images: slice | Tensor) -> PolicyPlan:
         """The plan for some of the images."""
         return replace(self, kernel_ids=self.kernel_ids[:, images], parameters=self.parameters[:, images])
 
 
-def plan_operations(operations: Sequence[Operation], chosen: Tensor, draw: Draw) -> Plan:
+def plan_operations(operations: Sequence[Operation], chosen: Tensor, draw: Draw) -> PolicyPlan:
     """From draws to kernels: ``chosen`` is int64 (S,N), an index into ``operations``, or their number for none."""
     kernels = list(dict.fromkeys(operation.kernel for operation in operations))
     kernel_of = [kernels.index(operation.kernel) for operation in operations] + [len(kernels)]
     candidates = torch.stack([operation.parameters(draw) for operation in operations])
     which = chosen.clamp(max=len(operations) - 1)[None, :, :, None].expand(1, -1, -1, 6)
-    return Plan(
+    return PolicyPlan(
         kernels=kernels,
         kernel_ids=torch.tensor(kernel_of, device=chosen.device)[chosen],
         parameters=candidates.gather(0, which)[0],
@@ -85,7 +85,7 @@ def parts(images: Tensor, *, copies: int = 1) -> list[slice]:
     return [slice(start, start + at_once) for start in range(0, len(images), at_once)]
 
 
-def augment_levels(images: Tensor, plan: Plan) -> Tensor:
+def augment_levels(images: Tensor, plan: PolicyPlan) -> Tensor:
     """``apply_operations`` to float images in [0,1], by way of the nearest 8-bit levels."""
     augmented = torch.empty_like(images, memory_format=torch.contiguous_format)
     for part in parts(images):
@@ -93,7 +93,7 @@ def augment_levels(images: Tensor, plan: Plan) -> Tensor:
     return augmented
 
 
-def apply_operations(levels: Tensor, plan: Plan) -> Tensor:
+def apply_operations(levels: Tensor, plan: PolicyPlan) -> Tensor:
     """Work in ``levels``, float32 (N,3,H,W), and return it.
 
     The images of a step are sorted by kernel, so that each kernel runs once on one slice; the host waits for the

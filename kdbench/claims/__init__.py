@@ -1,5 +1,5 @@
 """What papers claim, and whether it can be shown here: ``kdbench reproduce --claims``."""
 
-from kdbench.claims.claim import Claim, Comparison, Entrant, Measure
+from kdbench.claims.claim import Claim, Comparison, Measure, MethodConfig
 
-__all__ = ["Claim", "Comparison", "Entrant", "Measure"]
+__all__ = ["Claim", "Comparison", "Measure", "MethodConfig"]

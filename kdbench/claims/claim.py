@@ -23,7 +23,7 @@ EXACT, TOLERANT = ("higher", "lower"), ("not lower", "equal")
 
 
 @dataclasses.dataclass(frozen=True)
-class Entrant:
+class MethodConfig:
     """A method with some of its parameters; the others are at the values that a run would give them."""
 
     method: str
@@ -31,7 +31,7 @@ class Entrant:
 
     def __str__(self) -> str:
         """
-        >>> str(Entrant("smkd-s", {"eta": 1}))
+        >>> str(MethodConfig("smkd-s", {"eta": 1}))
         'smkd-s (eta 1)'
         """
         given = ", ".join(f"{name} {value}" for name, value in self.params.items())
@@ -57,8 +57,8 @@ class Comparison:
     ``margin``, in the unit of the score: that nothing was found is no evidence of equality.
     """
 
-    first: Entrant
-    second: Entrant
+    first: MethodConfig
+    second: MethodConfig
     measure: Measure
     relation: Relation
     margin: float = 0.0
@@ -80,7 +80,7 @@ class Comparison:
         other = f" {_values(self.second_setting)}" if self.second_setting else ""
         return f"{what.strip()}: {self.first} {WORDS[self.relation]} {self.second}{other}{within}"
 
-    def sides(self) -> tuple[tuple[Entrant, Measure], tuple[Entrant, Measure]]:
+    def sides(self) -> tuple[tuple[MethodConfig, Measure], tuple[MethodConfig, Measure]]:
         """Each entrant with what is measured of it."""
         other = self.measure
         if self.second_setting is not None:
@@ -91,7 +91,8 @@ class Comparison:
         """From the 95 % interval of first minus second: ``holds`` where all of it agrees with the relation, ``fails``
         where none of it does, ``not shown`` otherwise.
 
-        >>> [Comparison(Entrant("a"), Entrant("b"), Measure("clean", "clean", "accuracy"), "higher").judge(*ends)
+        >>> a, b, clean = MethodConfig("a"), MethodConfig("b"), Measure("clean", "clean", "accuracy")
+        >>> [Comparison(a, b, clean, "higher").judge(*ends)
         ...  for ends in [(0.01, 0.03), (-0.01, 0.03), (-0.03, -0.01)]]
         ['holds', 'not shown', 'fails']
         """
@@ -119,19 +120,19 @@ class Claim:
         if not self.comparisons:
             raise KdbenchError(f"claim '{self.name}' compares nothing", "give it at least one comparison")
 
-    def entrants(self) -> list[Entrant]:
+    def entrants(self) -> list[MethodConfig]:
         """Everybody who is measured, each once."""
-        found: list[Entrant] = []
+        found: list[MethodConfig] = []
         for entrant, _ in self._sides():
             if entrant not in found:
                 found.append(entrant)
         return found
 
-    def measures(self, entrant: Entrant) -> list[Measure]:
+    def measures(self, entrant: MethodConfig) -> list[Measure]:
         """What is measured of one entrant."""
         return [measure for other, measure in self._sides() if other == entrant]
 
-    def _sides(self) -> Iterator[tuple[Entrant, Measure]]:
+    def _sides(self) -> Iterator[tuple[MethodConfig, Measure]]:
         for comparison in self.comparisons:
             yield from comparison.sides()
 

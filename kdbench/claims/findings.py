@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from kdbench.claims.claim import WORDS, Entrant, Relation, Verdict
-from kdbench.console import FLAG, describe_setting
+from kdbench.claims.claim import WORDS, MethodConfig, Relation, Verdict
 from kdbench.files import write_atomically
-from kdbench.records import Provenance, Strict, read_strict
+from kdbench.results.record import Provenance, Strict, read_strict
+from kdbench.results.wording import FLAG, describe_setting
 
 
 class Side(Strict):
@@ -33,10 +33,10 @@ class Side(Strict):
     def name(self, known: Mapping[str, Any]) -> str:
         """Method, parameters, and what of the setting is not ``known`` already."""
         rest = describe_setting({key: value for key, value in self.setting.items() if key not in known})
-        return " ".join(filter(None, (str(Entrant(self.method, self.params)), rest)))
+        return " ".join(filter(None, (str(MethodConfig(self.method, self.params)), rest)))
 
 
-class Outcome(Strict):
+class ComparisonResult(Strict):
     """One comparison, measured."""
 
     first: Side
@@ -91,12 +91,12 @@ class Finding(Strict):
     """Why it was not measured."""
     hardware: list[str]
     """Where its runs were measured."""
-    outcomes: list[Outcome]
+    outcomes: list[ComparisonResult]
     provenance: Provenance
     """What checked it, and when."""
 
 
-class Report(Strict):
+class ClaimsReport(Strict):
     """What was found of the claims, by their names: the content of ``claims.json``."""
 
     schema_version: Literal[2] = 2
@@ -107,6 +107,8 @@ class Report(Strict):
         write_atomically(path, (self.model_dump_json(indent=1) + "\n").encode())
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path) -> ClaimsReport:
     """Read and validate a ``claims.json``."""
-    return read_strict(Report, path, "claims", mend="move it away and check its claims again", name="a claims.json")
+    return read_strict(
+        ClaimsReport, path, "claims", mend="move it away and check its claims again", name="a claims.json"
+    )

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.claims.claim import Comparison, Entrant, Measure
-from kdbench.claims.findings import Outcome, Side
-from kdbench.comparison import Sample, calibration_errors, difference, estimate, from_intervals, shares
+from kdbench.claims.claim import Comparison, Measure, MethodConfig
+from kdbench.claims.findings import ComparisonResult, Side
 from kdbench.errors import KdbenchError
-from kdbench.plugins import Plugins
-from kdbench.records import Record, Score
+from kdbench.plugin.loader import Plugins
+from kdbench.results.comparison import Sample, calibration_errors, difference, estimate, from_intervals, shares
+from kdbench.results.record import Record, Score
 from kdbench.tasks.scorecard import UNATTACKED
 
 ROUNDING = 2e-3
@@ -38,7 +38,7 @@ class Judged:
     @classmethod
     def make(
         cls,
-        entrant: Entrant,
+        entrant: MethodConfig,
         measure: Measure,
         records: Sequence[Record],
         results: Sequence[Results],
@@ -62,10 +62,10 @@ class Judged:
         return cls(side, sample, scores[0], [record.spec.seed for record in records], mean.basis)
 
 
-def outcome(comparison: Comparison, first: Judged, second: Judged) -> Outcome:
+def outcome(comparison: Comparison, first: Judged, second: Judged) -> ComparisonResult:
     """Two sides against what the claim says of them."""
     found = difference(first.sample, second.sample)
-    return Outcome(
+    return ComparisonResult(
         first=first.side,
         second=second.side,
         condition=first.score.condition,
@@ -101,7 +101,7 @@ def one_score(record: Record, measure: Measure) -> Score:
 def sample_of(scores: Sequence[Score], results: Sequence[Results], plugins: Plugins) -> Sample:
     """One method's scores, a seed each, with the per-example results behind them where they are there."""
     first = scores[0]
-    name = plugins.tasks.get(first.task).behind(first) if first.task in plugins.tasks else None
+    name = plugins.tasks.get(first.task).results_key(first) if first.task in plugins.tasks else None
     start = f"{first.condition}/"
     behind = [found.get(f"{start}{first.task}/{name}") for found in results]
     indices = [found.get(f"{start}{first.task}/index") for found in results]

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.claims.claim import Claim, Entrant, Measure, Verdict, combined
-from kdbench.claims.findings import Finding, Outcome, Report, read_report
+from kdbench.claims.claim import Claim, Measure, MethodConfig, Verdict, combined
+from kdbench.claims.findings import ClaimsReport, ComparisonResult, Finding, read_report
 from kdbench.claims.judgement import Judged, Results, outcome
 from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
-from kdbench.plugins import Plugins, load_plugins
-from kdbench.records import Provenance, Record
+from kdbench.plugin.loader import Plugins, load_plugins
+from kdbench.results.record import Provenance, Record
 from kdbench.running import provenance
 from kdbench.running.plan import Plan
 from kdbench.running.runner import record_path, run
@@ -62,7 +62,7 @@ class Runs:
     out: Path
     options: Mapping[str, Any]
 
-    def of(self, claim: Claim, entrant: Entrant, suite: Suite, plugins: Plugins) -> list[Record]:
+    def of(self, claim: Claim, entrant: MethodConfig, suite: Suite, plugins: Plugins) -> list[Record]:
         """One entrant's records, a seed each, with nothing but the conditions and tasks that the claim needs."""
         measures = claim.measures(entrant)
         conditions = sorted({measure.condition for measure in measures})
@@ -93,7 +93,7 @@ def reproduce(
     device: str = "auto",
     on_finding: Callable[[Finding], None] = lambda finding: None,
     **options: Any,
-) -> Report:
+) -> ClaimsReport:
     """Check claims, and file each finding in ``<out>/claims.json`` as it comes, in place of an earlier one.
 
     What the file holds of other claims stays there; the returned report has the claims that were checked.
@@ -129,9 +129,9 @@ def reproduce(
         finding = Finding(claim=claim.name, paper=claim.paper, sentence=claim.sentence, provenance=made, **vars(found))
         findings.append(finding)
         filed[claim.name] = finding
-        Report(findings=[filed[name] for name in sorted(filed)]).write(file)
+        ClaimsReport(findings=[filed[name] for name in sorted(filed)]).write(file)
         on_finding(finding)
-    return Report(findings=findings)
+    return ClaimsReport(findings=findings)
 
 
 def problem(claim: Claim, plugins: Plugins, suite: str | None = None) -> KdbenchError | None:
@@ -151,13 +151,13 @@ class _Checked:
     verdict: Verdict = "not measured"
     reason: str | None = None
     hardware: list[str] = dataclasses.field(default_factory=list)
-    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+    outcomes: list[ComparisonResult] = dataclasses.field(default_factory=list)
 
 
 def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) -> _Checked:
     """Run what a claim compares and judge it."""
     setting = suite_of(claim, suite)
-    measured: list[tuple[Entrant, list[Record]]] = []
+    measured: list[tuple[MethodConfig, list[Record]]] = []
     for entrant in claim.entrants():
         records = runs.of(claim, entrant, setting, plugins)
         for record in records:
@@ -166,7 +166,7 @@ def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) 
                 return _Checked(setting.name, reason=f"{where}: {record.error}")
         measured.append((entrant, records))
 
-    def judged(entrant: Entrant, measure: Measure) -> Judged:
+    def judged(entrant: MethodConfig, measure: Measure) -> Judged:
         records = next(found for other, found in measured if other == entrant)
         return Judged.make(entrant, measure, records, [runs.results(record) for record in records], plugins)
 

@@ -13,8 +13,8 @@ from kdbench.cli.options import DataDir, Json
 from kdbench.errors import unknown_name
 
 if TYPE_CHECKING:
-    from kdbench.plugins import Plugins
-    from kdbench.registry import Registry
+    from kdbench.plugin.loader import Plugins
+    from kdbench.plugin.registry import Registry
 
 KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "claims")
 
@@ -45,14 +45,14 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List what is installed, and who brought it."""
-    from kdbench.plugins import load_plugins
+    from kdbench.plugin.loader import load_plugins
 
     registry = _registry(load_plugins(), kind)
     rows = [(name, _summary(registry.get(name)), registry.origin(name)) for name in registry]
     if as_json:
         print(json.dumps([{"name": name, "summary": text, "from": origin} for name, text, origin in rows]))
         return
-    from kdbench.console import listing, output
+    from kdbench.cli.tables import listing, output
 
     output().print(listing(rows, (registry.kind, "what it is", "from")))
 
@@ -64,8 +64,8 @@ def describe(
     as_json: Json = False,
 ) -> None:
     """Show everything about one method, suite, task, ...: parameters, defaults, ranges."""
-    from kdbench.describe import describe_entry, print_description
-    from kdbench.plugins import load_plugins
+    from kdbench.cli.describe import describe_entry, print_description
+    from kdbench.plugin.loader import load_plugins
 
     registry = _registry(load_plugins(), kind)
     entry = registry.get(name)
@@ -79,7 +79,7 @@ def describe(
 @app.command()
 def plugins(as_json: Json = False) -> None:
     """Show installed plugins, what failed to load and why, and names that two plugins bring."""
-    from kdbench.plugins import load_plugins
+    from kdbench.plugin.loader import load_plugins
 
     found = load_plugins()
     clashes = [
@@ -91,7 +91,7 @@ def plugins(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({"loaded": found.loaded, "failures": failures, "clashes": clashes}))
         return
-    from kdbench.console import listing, output
+    from kdbench.cli.tables import listing, output
 
     rows = [(name, origin, "loaded") for name, origin in found.loaded.items()]
     rows += [(f["plugin"], f["from"], f"left out: {f['error']}") for f in failures]
@@ -105,13 +105,13 @@ def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Say what is installed, what is broken and how to mend it. Exit status 1 when something is broken."""
     import dataclasses
 
-    from kdbench.doctor import examine, exit_status
+    from kdbench.cli.doctor import examine, exit_status
 
     checks = examine(data_dir)
     if as_json:
         print(json.dumps([dataclasses.asdict(check) for check in checks]))
     else:
-        from kdbench.console import listing, output
+        from kdbench.cli.tables import listing, output
 
         rows = [(check.status, check.name, check.found, check.mend) for check in checks]
         output().print(listing(rows, ("state", "what", "found", "how to mend it")))

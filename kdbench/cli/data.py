@@ -19,7 +19,7 @@ app.add_typer(data_app, name="data")
 def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Show which image sets are at hand."""
     from kdbench.data import DataPlace
-    from kdbench.plugins import load_plugins
+    from kdbench.plugin.loader import load_plugins
 
     place = DataPlace.default(data_dir)
     registry = load_plugins().datasets
@@ -31,7 +31,7 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([{"name": name, "state": state, "what": text} for name, state, text in rows]))
         return
-    from kdbench.console import listing, output
+    from kdbench.cli.tables import listing, output
 
     output().print(listing(rows, ("dataset", "state", "what it is")))
     print(f"looked in {place.data_dir or 'no --data-dir'}; cache and downloads in {place.cache_dir}")
@@ -41,7 +41,7 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
 def data_fetch(name: Annotated[str, typer.Argument(help="Dataset to download.")], data_dir: DataDir = None) -> None:
     """Download an image set from its official place (or a mirror), checked against its pinned checksum."""
     from kdbench.data import DataPlace
-    from kdbench.plugins import load_plugins
+    from kdbench.plugin.loader import load_plugins
 
     spec = load_plugins().datasets.get(name)
     if spec.fetch is None:

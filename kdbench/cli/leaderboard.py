@@ -35,22 +35,22 @@ def build(
     from kdbench.leaderboard.index import write_index
     from kdbench.leaderboard.ranking import rank
     from kdbench.leaderboard.site import build as build_site
-    from kdbench.leaderboard.strict import plain
+    from kdbench.results.untrusted import plain
 
     boards = rank(records) if index is None else write_index(records, index)
     files = build_site(boards, out)
-    apart = [*boards.apart, *(one for board in boards.boards for one in board.apart)]
+    excluded = [*boards.excluded, *(one for board in boards.boards for one in board.excluded)]
     if as_json:
         ranked = {board.suite: len(board.rows) for board in boards.boards}
-        unranked = [{"path": str(one.path), "reason": one.reason} for one in apart]
-        print(json.dumps({"out": str(out), "files": len(files), "ranked": ranked, "apart": unranked}))
+        unranked = [{"path": str(one.path), "reason": one.reason} for one in excluded]
+        print(json.dumps({"out": str(out), "files": len(files), "ranked": ranked, "excluded": unranked}))
         return
     if not boards.boards:
         _say(f"nothing to rank in {records}: `kdbench run` makes records")
     for board in boards.boards:
-        _say(f"{plain(board.suite)}: {len(board.rows)} methods ranked, {len(board.apart)} records apart")
-    for one in apart:
-        _say(f"apart: {plain(one.path)}: {plain(one.reason)}")
+        _say(f"{plain(board.suite)}: {len(board.rows)} methods ranked, {len(board.excluded)} records excluded")
+    for one in excluded:
+        _say(f"excluded: {plain(one.path)}: {plain(one.reason)}")
     _say(out / "index.html")
 
 
@@ -116,7 +116,8 @@ def verify(
     if as_json:
         print(json.dumps(found.to_dict()))
     else:
-        from kdbench.console import listing, name, output
+        from kdbench.cli.tables import listing, output
+        from kdbench.results.wording import name
 
         rows = [
             (a.verdict, name(a.score), f"{a.recorded:.4f}", f"{a.measured:.4f}", str(a.n), a.basis)

@@ -57,7 +57,7 @@ def reproduce(
 
 def _list(wanted: list[str], suite: str | None, as_json: bool) -> None:
     from kdbench.claims.reproduction import problem
-    from kdbench.plugins import load_plugins
+    from kdbench.plugin.loader import load_plugins
 
     plugins = load_plugins()
     rows = []
@@ -69,7 +69,7 @@ def _list(wanted: list[str], suite: str | None, as_json: bool) -> None:
         keys = ("name", "sentence", "paper", "suite", "state")
         print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
         return
-    from kdbench.console import listing, output
+    from kdbench.cli.tables import listing, output
 
     output().print(listing(rows, ("claim", "what is claimed", "paper", "suite", "state")))
 
@@ -79,7 +79,8 @@ def _print_finding(finding: Finding) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from kdbench.console import FLAG, output
+    from kdbench.cli.tables import output
+    from kdbench.results.wording import FLAG
 
     console = output()
     console.print(f"{finding.claim}: {finding.verdict}", style="bold", markup=False, highlight=False)

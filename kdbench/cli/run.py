@@ -13,7 +13,7 @@ from kdbench.cli.options import Attacks, DataDir, Device, Download, Json, Out, T
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
-    from kdbench.records import Record
+    from kdbench.results.record import Record
 
 
 @app.command()
@@ -72,7 +72,8 @@ def run(
 
 
 def _print_records(records: list[Record]) -> None:
-    from kdbench.console import failed_checks, output, score_tables, seeds_tables
+    from kdbench.cli.tables import output, score_tables, seeds_tables
+    from kdbench.results.wording import failed_checks
 
     console = output()
     for record in records:
@@ -120,7 +121,8 @@ def evaluate(
     if as_json:
         print(json.dumps(result.to_dict()))
         return
-    from kdbench.console import failed_checks, output, score_tables
+    from kdbench.cli.tables import output, score_tables
+    from kdbench.results.wording import failed_checks
 
     console = output()
     console.print(*score_tables(result.scores, result.checks, f"{checkpoint.name} on {result.suite}"))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kdbench.corruptions._pixels import to_bytes
-from kdbench.corruptions._table import TABLE, Corruption, check_name, check_severity
+from kdbench.corruptions._table import TABLE, CorruptionKind, check_name, check_severity
 from kdbench.errors import KdbenchError
 
 SIZE = 32
@@ -52,7 +52,7 @@ def corrupt(images: Tensor, name: str, severity: int, *, generator: torch.Genera
     return corrupted
 
 
-def _checked_generator(generator: torch.Generator | None, name: str, corruption: Corruption) -> torch.Generator:
+def _checked_generator(generator: torch.Generator | None, name: str, corruption: CorruptionKind) -> torch.Generator:
     if generator is None and corruption.deterministic:
         return torch.Generator()
     if generator is None:

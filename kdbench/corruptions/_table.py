@@ -17,7 +17,7 @@ Constants = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Corruption:
+class CorruptionKind:
     """One corruption.
 
     ``function(pixels, constants, generator)`` takes and returns float32 (N, 3, 32, 32) on the scale 0 ... 255; its
@@ -32,21 +32,21 @@ class Corruption:
 SEVERITIES = (1, 2, 3, 4, 5)
 
 # The order is that of the published benchmark: the 15 main corruptions, then the 4 extra ones.
-TABLE: dict[str, Corruption] = {
-    "gaussian_noise": Corruption(noise.gaussian_noise, ((0.04,), (0.06,), (0.08,), (0.09,), (0.10,))),
-    "shot_noise": Corruption(noise.shot_noise, ((500,), (250,), (100,), (75,), (50,))),
-    "impulse_noise": Corruption(noise.impulse_noise, ((0.01,), (0.02,), (0.03,), (0.05,), (0.07,))),
-    "defocus_blur": Corruption(  # radius, alias
+TABLE: dict[str, CorruptionKind] = {
+    "gaussian_noise": CorruptionKind(noise.gaussian_noise, ((0.04,), (0.06,), (0.08,), (0.09,), (0.10,))),
+    "shot_noise": CorruptionKind(noise.shot_noise, ((500,), (250,), (100,), (75,), (50,))),
+    "impulse_noise": CorruptionKind(noise.impulse_noise, ((0.01,), (0.02,), (0.03,), (0.05,), (0.07,))),
+    "defocus_blur": CorruptionKind(  # radius, alias
         blur.defocus_blur, ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)), deterministic=True
     ),
-    "glass_blur": Corruption(  # sigma, distance, passes
+    "glass_blur": CorruptionKind(  # sigma, distance, passes
         blur.glass_blur, ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2))
     ),
-    "motion_blur": Corruption(blur.motion_blur, ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5))),  # radius, sigma
-    "zoom_blur": Corruption(  # end of numpy.arange(1, end, 0.01)
+    "motion_blur": CorruptionKind(blur.motion_blur, ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5))),  # radius, sigma
+    "zoom_blur": CorruptionKind(  # end of numpy.arange(1, end, 0.01)
         blur.zoom_blur, ((1.06,), (1.11,), (1.16,), (1.21,), (1.26,)), deterministic=True
     ),
-    "snow": Corruption(  # mean, std, zoom, threshold, radius, sigma, blend
+    "snow": CorruptionKind(  # mean, std, zoom, threshold, radius, sigma, blend
         weather.snow,
         (
             (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
@@ -56,19 +56,21 @@ TABLE: dict[str, Corruption] = {
             (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
         ),
     ),
-    "frost": Corruption(weather.frost, ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))),  # kept, added
-    "fog": Corruption(weather.fog, ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))),  # amount, decay
-    "brightness": Corruption(colour.brightness, ((0.05,), (0.1,), (0.15,), (0.2,), (0.3,)), deterministic=True),
-    "contrast": Corruption(colour.contrast, ((0.75,), (0.5,), (0.4,), (0.3,), (0.15,)), deterministic=True),
-    "elastic_transform": Corruption(  # alpha, sigma, affine, in units of the side
+    "frost": CorruptionKind(weather.frost, ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))),  # kept, added
+    "fog": CorruptionKind(weather.fog, ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))),  # amount, decay
+    "brightness": CorruptionKind(colour.brightness, ((0.05,), (0.1,), (0.15,), (0.2,), (0.3,)), deterministic=True),
+    "contrast": CorruptionKind(colour.contrast, ((0.75,), (0.5,), (0.4,), (0.3,), (0.15,)), deterministic=True),
+    "elastic_transform": CorruptionKind(  # alpha, sigma, affine, in units of the side
         digital.elastic_transform,
         ((0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),
     ),
-    "pixelate": Corruption(digital.pixelate, ((0.95,), (0.9,), (0.85,), (0.75,), (0.65,)), deterministic=True),
-    "jpeg_compression": Corruption(digital.jpeg_compression, ((80,), (65,), (58,), (50,), (40,)), deterministic=True),
-    "speckle_noise": Corruption(noise.speckle_noise, ((0.06,), (0.1,), (0.12,), (0.16,), (0.2,))),
-    "gaussian_blur": Corruption(blur.gaussian_blur, ((0.4,), (0.6,), (0.7,), (0.8,), (1,)), deterministic=True),
-    "spatter": Corruption(  # mean, std, sigma, threshold, strength, mud
+    "pixelate": CorruptionKind(digital.pixelate, ((0.95,), (0.9,), (0.85,), (0.75,), (0.65,)), deterministic=True),
+    "jpeg_compression": CorruptionKind(
+        digital.jpeg_compression, ((80,), (65,), (58,), (50,), (40,)), deterministic=True
+    ),
+    "speckle_noise": CorruptionKind(noise.speckle_noise, ((0.06,), (0.1,), (0.12,), (0.16,), (0.2,))),
+    "gaussian_blur": CorruptionKind(blur.gaussian_blur, ((0.4,), (0.6,), (0.7,), (0.8,), (1,)), deterministic=True),
+    "spatter": CorruptionKind(  # mean, std, sigma, threshold, strength, mud
         spatter,
         (
             (0.62, 0.1, 0.7, 0.7, 0.5, 0),
@@ -78,7 +80,9 @@ TABLE: dict[str, Corruption] = {
             (0.65, 0.1, 0.5, 0.68, 0.6, 1),
         ),
     ),
-    "saturate": Corruption(colour.saturate, ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)), deterministic=True),
+    "saturate": CorruptionKind(
+        colour.saturate, ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)), deterministic=True
+    ),
 }
 
 NAMES: tuple[str, ...] = tuple(TABLE)

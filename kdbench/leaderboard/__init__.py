@@ -4,20 +4,21 @@
 >>> frame = leaderboard.load("leaderboards/records")  # doctest: +SKIP
 """
 
-from kdbench.leaderboard.board import Apart, Axis, Board, Boards, Cell, Evidence, Pairs, Row
+from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Pairs, Row
 from kdbench.leaderboard.export import load, save
 from kdbench.leaderboard.index import write_index
 from kdbench.leaderboard.ranking import make_boards, rank
 from kdbench.leaderboard.schema import write_schema
-from kdbench.leaderboard.store import read_evidence, read_records
+from kdbench.results.evidence import Evidence, Excluded
+from kdbench.results.store import read_evidence, read_records
 
 __all__ = [
-    "Apart",
     "Axis",
     "Board",
     "Boards",
     "Cell",
     "Evidence",
+    "Excluded",
     "Pairs",
     "Row",
     "load",

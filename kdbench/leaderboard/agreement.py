@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from kdbench.records import Score
+from kdbench.results.record import Score
 
-Verdict = Literal["same", "within interval", "not"]
+AgreementVerdict = Literal["same", "within interval", "not"]
 
 LEVEL: Final = 0.05
 """Chance that any score of an honest record is called "not", over all that are compared."""
@@ -34,7 +34,7 @@ class Agreement:
     measured: float
     n: int
     """Examples that are compared."""
-    verdict: Verdict
+    verdict: AgreementVerdict
     basis: str
     """What the verdict rests on."""
 
@@ -95,7 +95,7 @@ def _by_example(old: Score, new: Score, both: Examples, *, whole: bool, level: f
     if both.recorded.dtype != np.bool_:
         moved = np.abs(both.measured.astype(np.float64) - both.recorded.astype(np.float64))
         same, near = float(moved.max()) <= ROUNDING, float(moved.mean()) <= CONFIDENCE_DRIFT
-        verdict: Verdict = "same" if same else "within interval" if near else "not"
+        verdict: AgreementVerdict = "same" if same else "within interval" if near else "not"
         basis = f"per-example values move by {float(moved.mean()):.2g} in the mean"
         if whole:
             return Agreement(old, old.value, new.value, n, verdict, basis)
@@ -112,7 +112,7 @@ def _by_example(old: Score, new: Score, both: Examples, *, whole: bool, level: f
 
 def _by_interval(old: Score, new: Score) -> Agreement:
     same, inside = abs(old.value - new.value) <= ROUNDING, old.ci_low <= new.value <= old.ci_high
-    verdict: Verdict = "same" if same and old.n == new.n else "within interval" if inside else "not"
+    verdict: AgreementVerdict = "same" if same and old.n == new.n else "within interval" if inside else "not"
     return Agreement(
         old, old.value, new.value, new.n, verdict, f"recorded interval {old.ci_low:.4g} - {old.ci_high:.4g}"
     )
@@ -125,5 +125,5 @@ def _by_both_intervals(old: Score, new: Score, *, level: float) -> Agreement:
         (new.value - new.ci_low, old.ci_high - old.value) if up else (new.ci_high - new.value, old.value - old.ci_low)
     )
     room = float(stats.norm.isf(level / 2) / stats.norm.isf(0.025)) * math.hypot(ours, theirs)
-    verdict: Verdict = "within interval" if abs(new.value - old.value) <= room + ROUNDING else "not"
+    verdict: AgreementVerdict = "within interval" if abs(new.value - old.value) <= room + ROUNDING else "not"
     return Agreement(old, old.value, new.value, new.n, verdict, f"unpaired, may differ by {room:.4g}")

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.comparison import Sample, calibration_errors, from_intervals, shares
 from kdbench.errors import KdbenchError
-from kdbench.leaderboard.board import Axis, Evidence
-from kdbench.plugins import load_plugins
-from kdbench.records import Score
+from kdbench.leaderboard.board import Axis
+from kdbench.plugin.loader import load_plugins
+from kdbench.results.comparison import Sample, calibration_errors, from_intervals, shares
+from kdbench.results.evidence import Evidence
+from kdbench.results.record import Score
 from kdbench.specs import Suite
 from kdbench.tasks import Headline, Task
 from kdbench.tasks.scorecard import UNATTACKED
@@ -184,7 +185,7 @@ def _results(column: Column, predictions: Mapping[str, NDArray[Any]] | None, sco
         names = [name for name in predictions if name.startswith(folder)]
         names = [name for name in names if fnmatchcase(name.removeprefix(folder), column.headline.results)]
     else:
-        behind = column.task.behind(score) if column.task is not None else None
+        behind = column.task.results_key(score) if column.task is not None else None
         names = [name for name in [f"{folder}{behind}"] if name in predictions]
     arrays = [predictions[name] for name in names]
     if not arrays or not all(array.dtype == np.bool_ and array.shape == (score.n,) for array in arrays):

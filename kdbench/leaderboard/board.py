@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.records import Record, Score
-
-
-@dataclasses.dataclass(frozen=True)
-class Evidence:
-    """A record with the files beside it."""
-
-    record: Record
-    path: Path
-    """Of the record's JSON file."""
-    log: tuple[Mapping[str, Any], ...] | None
-    """Training log, an entry an epoch and condition; None when it is not there or not the one that was hashed."""
-    predictions: Mapping[str, NDArray[Any]] | None
-    """Per-example results: ``<condition>/<task>/<name>`` to an array; None as for ``log``."""
-    notes: tuple[str, ...] = ()
-    """What is wrong with the files: "predictions.npz is not the file that the record hashed"."""
+from kdbench.results.evidence import Evidence, Excluded
+from kdbench.results.record import Score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +61,7 @@ class Cell:
         return str(self.rank) if self.rank == self.last_rank else f"{self.rank}\N{EN DASH}{self.last_rank}"
 
     @property
-    def middle_rank(self) -> float:
+    def midrank(self) -> float:
         """What counts for the mean rank."""
         return (self.rank + self.last_rank) / 2
 
@@ -126,17 +111,6 @@ class Pairs:
 
 
 @dataclasses.dataclass(frozen=True)
-class Apart:
-    """A file that is not ranked, and why."""
-
-    path: Path
-    reason: str
-    run_id: str = ""
-    suite: str = ""
-    method: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
 class Board:
     """One suite's leaderboard."""
 
@@ -156,7 +130,7 @@ class Board:
     """By mean rank; those without one last, by name."""
     pairs: Mapping[str, Pairs]
     """By axis key."""
-    apart: tuple[Apart, ...]
+    excluded: tuple[Excluded, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,5 +138,5 @@ class Boards:
     """All that a folder of records holds."""
 
     boards: tuple[Board, ...]
-    apart: tuple[Apart, ...]
+    excluded: tuple[Excluded, ...]
     """Files that belong to no board: other JSON, broken or newer records, runs of one id that differ."""

@@ -8,20 +8,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from kdbench.console import name as score_name
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.board import Boards
 from kdbench.leaderboard.index import DIGITS
 from kdbench.leaderboard.ranking import rank
-from kdbench.leaderboard.strict import Unreadable, plain, read_json
-from kdbench.records import Record, read_record
+from kdbench.results.record import Record, read_record
+from kdbench.results.untrusted import Unreadable, plain, read_json
+from kdbench.results.wording import name as score_name
 
 Key = tuple[str, str, str]
 """Board, row and axis; of a single record only the last."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class RowState:
     """One number with its interval."""
 
     value: float
@@ -40,8 +40,8 @@ class Change:
     """``moved``: the value is another, by no more than the intervals allow, or only its rank or flag is."""
     what: Literal["board", "row", "cell"]
     key: Key
-    old: Entry | None = None
-    new: Entry | None = None
+    old: RowState | None = None
+    new: RowState | None = None
 
     def __str__(self) -> str:
         place = " ".join(plain(part) for part in self.key if part)
@@ -54,7 +54,7 @@ class Change:
         return dataclasses.asdict(self)
 
 
-def _show(entry: Entry) -> str:
+def _show(entry: RowState) -> str:
     last = "" if entry.last_rank == entry.rank else f"-{entry.last_rank}"
     rank = "" if entry.rank is None else f", rank {entry.rank}{last}"
     return f"{entry.value:.4f} ({entry.ci_low:.4f} - {entry.ci_high:.4f}{rank}{', flagged' if entry.flagged else ''})"
@@ -77,7 +77,7 @@ def diff(old: Path, new: Path) -> list[Change]:
     return list(_differences(before, after))
 
 
-def _differences(before: Mapping[Key, Entry | None], after: Mapping[Key, Entry | None]) -> Iterator[Change]:
+def _differences(before: Mapping[Key, RowState | None], after: Mapping[Key, RowState | None]) -> Iterator[Change]:
     """Whole boards and rows first, and nothing of their cells then; the rest in order."""
     for kind, here, there in (("removed", before, after), ("added", after, before)):
         boards = sorted({key[0] for key in here} - {key[0] for key in there})
@@ -95,17 +95,17 @@ def _differences(before: Mapping[Key, Entry | None], after: Mapping[Key, Entry |
             yield Change("changed" if _beyond(old, new) else "moved", "cell", key, old, new)
 
 
-def _beyond(old: Entry, new: Entry) -> bool:
+def _beyond(old: RowState, new: RowState) -> bool:
     """Whether two values differ by more than the sides of their intervals that face each other allow."""
     low, high = sorted((old, new), key=lambda entry: entry.value)
     return high.value - low.value > math.hypot(low.ci_high - low.value, high.value - high.ci_low)
 
 
-def _is_record(entries: Mapping[Key, Entry | None]) -> bool:
+def _is_record(entries: Mapping[Key, RowState | None]) -> bool:
     return any(not board for board, _, _ in entries)
 
 
-def _read(path: Path) -> dict[Key, Entry | None]:
+def _read(path: Path) -> dict[Key, RowState | None]:
     """Every cell; a row has an entry None under the empty axis, so that one without cells counts."""
     if path.is_dir():
         return _of_boards(rank(path))
@@ -121,36 +121,36 @@ def _read(path: Path) -> dict[Key, Entry | None]:
     return _of_record(read_record(path))
 
 
-def _of_boards(boards: Boards) -> dict[Key, Entry | None]:
-    found: dict[Key, Entry | None] = {}
+def _of_boards(boards: Boards) -> dict[Key, RowState | None]:
+    found: dict[Key, RowState | None] = {}
     for board in boards.boards:
         for row in board.rows:
             found[board.suite, row.key, ""] = None
             for axis, cell in row.cells.items():
                 # As an index has them, so that a folder and its own index do not differ.
                 value, low, high = (round(number, DIGITS) for number in (cell.value, cell.ci_low, cell.ci_high))
-                entry = Entry(value, low, high, cell.rank, cell.last_rank, bool(cell.flags))
+                entry = RowState(value, low, high, cell.rank, cell.last_rank, bool(cell.flags))
                 found[board.suite, row.key, axis] = entry
     return found
 
 
-def _of_index(path: Path, value: Mapping[str, Any]) -> dict[Key, Entry | None]:
-    found: dict[Key, Entry | None] = {}
+def _of_index(path: Path, value: Mapping[str, Any]) -> dict[Key, RowState | None]:
+    found: dict[Key, RowState | None] = {}
     try:
         for board in value["boards"]:
             for row in board["rows"]:
                 found[board["suite"], row["key"], ""] = None
                 for axis, cell in row["cells"].items():
                     numbers = {name: cell[name] for name in ("value", "ci_low", "ci_high", "rank", "last_rank")}
-                    found[board["suite"], row["key"], axis] = Entry(**numbers, flagged=bool(cell["flags"]))
+                    found[board["suite"], row["key"], axis] = RowState(**numbers, flagged=bool(cell["flags"]))
     except (KeyError, TypeError, AttributeError):
         raise KdbenchError(f"{path} is no index of a leaderboard", "`kdbench leaderboard build` writes one") from None
     return found
 
 
-def _of_record(record: Record) -> dict[Key, Entry | None]:
-    found: dict[Key, Entry | None] = {("", "", ""): None}
+def _of_record(record: Record) -> dict[Key, RowState | None]:
+    found: dict[Key, RowState | None] = {("", "", ""): None}
     for score in record.scores:
-        entry = Entry(score.value, score.ci_low, score.ci_high, flagged=bool(record.flags(score)))
+        entry = RowState(score.value, score.ci_low, score.ci_high, flagged=bool(record.flags(score)))
         found["", "", f"{score.condition} {score_name(score)}"] = entry
     return found

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
-from kdbench.leaderboard.board import Evidence
 from kdbench.leaderboard.grouping import group
 from kdbench.leaderboard.rows import entries
-from kdbench.leaderboard.store import read_evidence, read_records
+from kdbench.results.evidence import Evidence
+from kdbench.results.store import read_evidence, read_records
 
 if TYPE_CHECKING:
     import pandas
@@ -36,7 +36,7 @@ COLUMNS: Mapping[str, str] = {
     "unit": "str",
     "higher_is_better": "bool",
     "flagged": "bool",
-    "apart": "str",
+    "excluded": "str",
     "status": "str",
     "budget": "str",
     "checkpoint_rule": "str",
@@ -44,8 +44,8 @@ COLUMNS: Mapping[str, str] = {
     "finished": "str",
     "run_id": "str",
 }
-"""Column to type. ``params`` and ``setting`` are JSON; ``apart`` is why the leaderboard leaves the record out, "" where
-it does not."""
+"""Column to type. ``params`` and ``setting`` are JSON; ``excluded`` is why the leaderboard leaves the record out, ""
+where it does not."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for a formula at the start of a cell."""
 
@@ -54,7 +54,8 @@ def load(path: Path | str = "leaderboards/records") -> pandas.DataFrame:
     """All scores of all readable records under a folder (or of one record file), a row each; see ``COLUMNS``.
 
     Scores of several suites, or of several versions of a task, are in one table: choose before averaging. Records that
-    the leaderboard does not rank are there with the reason in ``apart``: ``frame[frame.apart == ""]`` are the ranked.
+    the leaderboard does not rank are there with the reason in ``excluded``; ``frame[frame.excluded == ""]`` are the
+    ranked ones.
 
     Raises:
         KdbenchError: no such folder, or a file that is no record.
@@ -115,7 +116,7 @@ def _rows(found: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
             "method": spec.method,
             "params": _json(record.params_passed),
             "seed": spec.seed,
-            "apart": reasons.get(record.run_id, ""),
+            "excluded": reasons.get(record.run_id, ""),
             "status": record.status,
             "budget": record.budget,
             "checkpoint_rule": record.checkpoint_rule,
@@ -135,10 +136,10 @@ def _rows(found: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
 
 def _reasons(found: Sequence[Evidence]) -> dict[str, str]:
     """Run id to why the run is not ranked."""
-    apart = []
+    excluded = []
     for one in group(found):
-        apart += [*one.apart, *entries(one.runs)[1]]
-    return {one.run_id: one.reason for one in apart}
+        excluded += [*one.excluded, *entries(one.runs)[1]]
+    return {one.run_id: one.reason for one in excluded}
 
 
 def _place(one: Evidence) -> tuple[str, str, str, int, str]:

@@ -1,4 +1,4 @@
-"""Which records may stand in one table: the same suite, versions of tasks, images and methods; the rest apart, and why.
+"""Which records may stand in one table: the same suite, versions of tasks, images and methods; why others are excluded.
 
 What is installed here decides which of several versions is ranked, if a record has it; otherwise the newest does. So a
 stranger's record of a version yet unheard of cannot push everybody else's aside.
@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kdbench.errors import KdbenchError
-from kdbench.leaderboard.board import Apart, Evidence
-from kdbench.leaderboard.store import set_apart
-from kdbench.leaderboard.strict import plain
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
+from kdbench.results.evidence import Evidence, Excluded, exclude
+from kdbench.results.untrusted import plain
 from kdbench.specs import Suite, read_suite
 
 
@@ -27,7 +26,7 @@ class Group:
     suite: Suite
     tasks: Mapping[str, int]
     runs: list[Evidence]
-    apart: list[Apart]
+    excluded: list[Excluded]
     installed: bool
     """Whether the suite is, as these records have it, installed here."""
 
@@ -43,13 +42,13 @@ def group(found: Sequence[Evidence]) -> list[Group]:
 def _comparable(runs: Sequence[Evidence]) -> Group:
     here = _installed_suite(runs[0].record.spec.suite.name)
     wanted = _content(here) if here is not None else ""
-    apart: list[Apart] = []
+    excluded: list[Excluded] = []
 
     def rank(content: str, same: Sequence[Evidence]) -> tuple[Any, ...]:
         versions = sum(_newest(same).values())
         return content == wanted, same[0].record.spec.suite.version, versions, len(same), content
 
-    left = _split(runs, lambda one: _content(one.record.spec.suite), rank, _other_suite, apart)
+    left = _split(runs, lambda one: _content(one.record.spec.suite), rank, _other_suite, excluded)
     left = _split(
         left,
         lambda one: one.record.spec.corruption_images,
@@ -58,12 +57,12 @@ def _comparable(runs: Sequence[Evidence]) -> Group:
             f"{one.record.spec.corruption_images} corruption images; here they are "
             f"{ranked.record.spec.corruption_images}"
         ),
-        apart,
+        excluded,
     )
-    left, tasks = _of_versions(left, apart)
-    left = _of_images(left, apart)
+    left, tasks = _of_versions(left, excluded)
+    left = _of_images(left, excluded)
     suite = here if here is not None and _content(left[0].record.spec.suite) == wanted else left[0].record.spec.suite
-    return Group(suite, tasks, left, apart, suite is here)
+    return Group(suite, tasks, left, excluded, suite is here)
 
 
 def _split(
@@ -71,7 +70,7 @@ def _split(
     key: Callable[[Evidence], str],
     rank: Callable[[str, Sequence[Evidence]], tuple[Any, ...]],
     reason: Callable[[Evidence, Evidence], str],
-    apart: list[Apart],
+    excluded: list[Excluded],
 ) -> list[Evidence]:
     """The runs of the key that ranks first; to the others, the reason, from one of them and one of those."""
     by_key: dict[str, list[Evidence]] = {}
@@ -79,11 +78,11 @@ def _split(
         by_key.setdefault(key(one), []).append(one)
     best = max(by_key, key=lambda name: rank(name, by_key[name]))
     kept = by_key[best]
-    apart += [set_apart(one, reason(one, kept[0])) for one in runs if key(one) != best]
+    excluded += [exclude(one, reason(one, kept[0])) for one in runs if key(one) != best]
     return kept
 
 
-def _of_versions(runs: list[Evidence], apart: list[Apart]) -> tuple[list[Evidence], dict[str, int]]:
+def _of_versions(runs: list[Evidence], excluded: list[Excluded]) -> tuple[list[Evidence], dict[str, int]]:
     """The runs whose tasks all have the ranked versions, and these."""
     tasks = load_plugins().tasks
     here = {name: tasks.get(name).version for name in tasks.names() if name not in tasks.clashes()}
@@ -94,21 +93,21 @@ def _of_versions(runs: list[Evidence], apart: list[Apart]) -> tuple[list[Evidenc
         other = [name for name, version in one.record.spec.tasks.items() if version != ranked[name]]
         if other:
             version = one.record.spec.tasks[other[0]]
-            apart.append(set_apart(one, f"version {version} of task {plain(other[0])}; here it is {ranked[other[0]]}"))
+            excluded.append(exclude(one, f"version {version} of task {plain(other[0])}; here it is {ranked[other[0]]}"))
         else:
             kept.append(one)
-    return (kept, ranked) if kept else _fallback(runs, apart)
+    return (kept, ranked) if kept else _fallback(runs, excluded)
 
 
-def _fallback(runs: list[Evidence], apart: list[Apart]) -> tuple[list[Evidence], dict[str, int]]:
+def _fallback(runs: list[Evidence], excluded: list[Excluded]) -> tuple[list[Evidence], dict[str, int]]:
     """No run has all ranked versions: those with the same as most."""
-    del apart[-len(runs) :]
+    del excluded[-len(runs) :]
 
     def versions(one: Evidence) -> str:
         return json.dumps(one.record.spec.tasks, sort_keys=True)
 
     kept = _split(
-        runs, versions, lambda text, same: (len(same), text), lambda *_: "other versions of tasks than most", apart
+        runs, versions, lambda text, same: (len(same), text), lambda *_: "other versions of tasks than most", excluded
     )
     return kept, dict(kept[0].record.spec.tasks)
 
@@ -121,7 +120,7 @@ def _newest(runs: Iterable[Evidence]) -> dict[str, int]:
     return dict(sorted(newest.items()))
 
 
-def _of_images(runs: list[Evidence], apart: list[Apart]) -> list[Evidence]:
+def _of_images(runs: list[Evidence], excluded: list[Excluded]) -> list[Evidence]:
     """The runs on the data sets that most have; one that needed fewer of them is still comparable."""
     counted = Counter(json.dumps(one.record.spec.datasets, sort_keys=True) for one in runs)
     ranked = json.loads(max(counted, key=lambda text: (counted[text], len(text), text)))
@@ -131,9 +130,9 @@ def _of_images(runs: list[Evidence], apart: list[Apart]) -> list[Evidence]:
         if not other:
             kept.append(one)
         elif other[0] in ranked:
-            apart.append(set_apart(one, f"other images of data set {plain(other[0])} than most records here"))
+            excluded.append(exclude(one, f"other images of data set {plain(other[0])} than most records here"))
         else:
-            apart.append(set_apart(one, f"data set {plain(other[0])}; here it is {', '.join(map(plain, ranked))}"))
+            excluded.append(exclude(one, f"data set {plain(other[0])}; here it is {', '.join(map(plain, ranked))}"))
     return kept
 
 

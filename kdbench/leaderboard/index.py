@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.files import write_atomically
-from kdbench.leaderboard.board import Apart, Axis, Board, Boards, Cell, Row
+from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Row
 from kdbench.leaderboard.ranking import rank
+from kdbench.results.evidence import Excluded
 
 INDEX_VERSION = 1
 """Of this file's form."""
@@ -22,7 +23,7 @@ def make_index(boards: Boards, records: Path) -> dict[str, Any]:
     return {
         "index_version": INDEX_VERSION,
         "boards": [_board(board, records) for board in boards.boards],
-        "apart": _apart(boards.apart, records),
+        "excluded": _apart(boards.excluded, records),
     }
 
 
@@ -47,7 +48,7 @@ def _board(board: Board, records: Path) -> dict[str, Any]:
         "notes": list(board.notes),
         "axes": [_axis(axis) for axis in board.axes],
         "rows": [_row(row) for row in board.rows],
-        "apart": _apart(board.apart, records),
+        "excluded": _apart(board.excluded, records),
     }
 
 
@@ -82,7 +83,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _apart(files: tuple[Apart, ...], records: Path) -> list[dict[str, str]]:
+def _apart(files: tuple[Excluded, ...], records: Path) -> list[dict[str, str]]:
     named = [{**dataclasses.asdict(one), "path": _place(one.path, records)} for one in files]
     return sorted(named, key=lambda one: (one["path"], one["reason"]))
 

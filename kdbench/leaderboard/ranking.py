@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import comparison
-from kdbench.comparison import Differences, Sample
 from kdbench.leaderboard.axes import Column, Results, columns, results, sample
-from kdbench.leaderboard.board import Apart, Board, Boards, Cell, Evidence, Pairs
+from kdbench.leaderboard.board import Board, Boards, Cell, Pairs
 from kdbench.leaderboard.grouping import Group, group
 from kdbench.leaderboard.rows import Entry, entries, file_key, row, twins
-from kdbench.leaderboard.store import read_records
-from kdbench.leaderboard.strict import plain
-from kdbench.records import Record, Score
+from kdbench.results import comparison
+from kdbench.results.comparison import Differences, Sample
+from kdbench.results.evidence import Evidence, Excluded
+from kdbench.results.record import Record, Score
+from kdbench.results.store import read_records
+from kdbench.results.untrusted import plain
 
 Bools = NDArray[np.bool_]
 
@@ -36,15 +37,15 @@ def rank(folder: Path | str) -> Boards:
     return make_boards(*read_records(folder))
 
 
-def make_boards(found: Sequence[Evidence], apart: Sequence[Apart] = ()) -> Boards:
-    """The same from what is read already; files apart go to the board of the suite that they name."""
+def make_boards(found: Sequence[Evidence], excluded: Sequence[Excluded] = ()) -> Boards:
+    """The same from what is read already; files excluded go to the board of the suite that they name."""
     groups = group(found)
     names = {one.suite.name for one in groups}
-    boards = tuple(_board(one, [a for a in apart if a.suite == one.suite.name]) for one in groups)
-    return Boards(boards, tuple(one for one in apart if one.suite not in names))
+    boards = tuple(_board(one, [a for a in excluded if a.suite == one.suite.name]) for one in groups)
+    return Boards(boards, tuple(one for one in excluded if one.suite not in names))
 
 
-def _board(group: Group, apart: Sequence[Apart]) -> Board:
+def _board(group: Group, excluded: Sequence[Excluded]) -> Board:
     made, others = entries(group.runs)
     finished = [run for entry in made for run in entry.runs]
     axes = columns(group.suite, finished)
@@ -79,7 +80,7 @@ def _board(group: Group, apart: Sequence[Apart]) -> Board:
         axes=tuple(column.axis for column in axes),
         rows=tuple(row(made[place], cells[place], mean_ranks[place]) for place in order),
         pairs={key: _ordered(one, order) for key, one in pairs.items()},
-        apart=(*group.apart, *others, *apart),
+        excluded=(*group.excluded, *others, *excluded),
     )
 
 
@@ -173,7 +174,7 @@ def _order(
 ) -> tuple[list[int], list[float | None]]:
     """Rows by mean rank, which only those have that were measured on every axis with every seed."""
     mean_ranks: list[float | None] = [
-        statistics.fmean(own[axis].middle_rank for axis in axes)
+        statistics.fmean(own[axis].midrank for axis in axes)
         if axes
         and not entry.failed
         and all(axis in own and len(own[axis].per_seed) == len(entry.runs) for axis in axes)

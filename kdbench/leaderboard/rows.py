@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kdbench.errors import KdbenchError
-from kdbench.leaderboard.board import Apart, Cell, Evidence, Row
-from kdbench.leaderboard.store import set_apart
-from kdbench.leaderboard.strict import plain
-from kdbench.methods import MethodSpec
-from kdbench.plugins import load_plugins
+from kdbench.leaderboard.board import Cell, Row
+from kdbench.methods.method import MethodSpec
+from kdbench.plugin.loader import load_plugins
+from kdbench.results.evidence import Evidence, Excluded, exclude
+from kdbench.results.untrusted import plain
 
 KEY_LENGTH = 48
 """Longest readable part of a key."""
@@ -41,22 +41,22 @@ class Entry:
         return f"{self.method} ({given})" if given else self.method
 
 
-def entries(runs: Sequence[Evidence]) -> tuple[list[Entry], list[Apart]]:
-    """Runs by method and parameters as given; those of another source of the method, or of a seed once more, apart."""
+def entries(runs: Sequence[Evidence]) -> tuple[list[Entry], list[Excluded]]:
+    """Runs by method and parameters as given; excluded are those of another source of the method, or a seed again."""
     by_row: dict[tuple[str, str], list[Evidence]] = {}
     for one in runs:
         by_row.setdefault((one.record.spec.method, _canonical(one.record.params_passed)), []).append(one)
     made: list[Entry] = []
-    apart: list[Apart] = []
+    excluded: list[Excluded] = []
     for (method, _), same in sorted(by_row.items()):
-        kept = _one_a_seed(_of_one_source(same, apart), apart)
+        kept = _one_a_seed(_of_one_source(same, excluded), excluded)
         finished = tuple(one for one in kept if one.record.status == "finished")
         failed = tuple(one for one in kept if one.record.status == "failed")
         made.append(Entry(method, same[0].record.params_passed, finished, failed))
-    return made, apart
+    return made, excluded
 
 
-def _of_one_source(runs: Sequence[Evidence], apart: list[Apart]) -> list[Evidence]:
+def _of_one_source(runs: Sequence[Evidence], excluded: list[Excluded]) -> list[Evidence]:
     """The runs of the method as it is installed here, else as it was last run."""
     spec = _installed(runs[0].record.spec.method)
     here = spec.source if spec is not None else ""
@@ -65,7 +65,7 @@ def _of_one_source(runs: Sequence[Evidence], apart: list[Apart]) -> list[Evidenc
     for one in runs:
         reason = _otherwise_made(one, latest)
         if reason:
-            apart.append(set_apart(one, reason))
+            excluded.append(exclude(one, reason))
         else:
             kept.append(one)
     return kept
@@ -86,7 +86,7 @@ def _otherwise_made(one: Evidence, latest: Evidence) -> str:
     return ""
 
 
-def _one_a_seed(runs: Sequence[Evidence], apart: list[Apart]) -> list[Evidence]:
+def _one_a_seed(runs: Sequence[Evidence], excluded: list[Excluded]) -> list[Evidence]:
     """By seed; of two with the same one, the finished one, with more scores, that is newer."""
 
     def value(one: Evidence) -> tuple[bool, int, str, str]:
@@ -100,8 +100,8 @@ def _one_a_seed(runs: Sequence[Evidence], apart: list[Apart]) -> list[Evidence]:
     for seed, same in sorted(by_seed.items()):
         best = max(same, key=value)
         kept.append(best)
-        apart += [
-            set_apart(o, f"seed {seed} once more: run {best.record.run_id} counts") for o in same if o is not best
+        excluded += [
+            exclude(o, f"seed {seed} once more: run {best.record.run_id} counts") for o in same if o is not best
         ]
     return kept
 

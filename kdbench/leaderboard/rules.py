@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
 from kdbench.hashes import integers_sha256
-from kdbench.leaderboard.strict import Where
 from kdbench.metrics import wilson_interval
-from kdbench.plugins import Plugins
-from kdbench.records import Check, Record, Score
+from kdbench.plugin.loader import Plugins
+from kdbench.results.record import Check, Record, Score
+from kdbench.results.untrusted import Where
 from kdbench.specs import Suite, read_suite
 from kdbench.tasks import Task
 from kdbench.tasks.scorecard import Scorecard
@@ -184,7 +184,7 @@ def _score(case: Case, score: Score) -> Iterator[Finding]:
         for field, ours, theirs in (("ci_low", low, score.ci_low), ("ci_high", high, score.ci_high)):
             if abs(ours - theirs) > 1e-6:
                 yield (field,), f"{theirs:.6g}, but {score.value:.6g} of n = {score.n} gives {ours:.6g}", "error"
-    name = task.behind(score)
+    name = task.results_key(score)
     if name is None or case.predictions is None:
         return
     array = case.predictions.get(f"{score.condition}/{score.task}/{name}")

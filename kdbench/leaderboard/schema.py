@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from kdbench.files import write_atomically
-from kdbench.records import Record
+from kdbench.results.record import Record
 
 
 def schema_text() -> str:

@@ -8,12 +8,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from kdbench.console import FLAG, describe_setting, failed_checks, headline, percent
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
-from kdbench.leaderboard.strict import EVIDENCE_LIMIT, RECORD_LIMIT, plain, read_bytes
 from kdbench.leaderboard.validate import PUBLISHED, beside, validate
-from kdbench.records import Record, Score, read_record
+from kdbench.results.headline import headline
+from kdbench.results.record import Record, Score, read_record
+from kdbench.results.untrusted import EVIDENCE_LIMIT, RECORD_LIMIT, plain, read_bytes
+from kdbench.results.wording import FLAG, describe_setting, failed_checks, percent
 
 DEFAULT = Path("leaderboards/records")
 """Where records are published, in a checkout."""

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
-from kdbench.leaderboard import strict
 from kdbench.leaderboard.rules import Case, Finding, judge
-from kdbench.leaderboard.strict import Unreadable, Where
-from kdbench.plugins import load_plugins
-from kdbench.records import SCHEMA_VERSION, Record
+from kdbench.plugin.loader import load_plugins
+from kdbench.results import untrusted
+from kdbench.results.record import SCHEMA_VERSION, Record
+from kdbench.results.untrusted import Unreadable, Where
 from kdbench.training.log import LOG, LogError, parse_log
 
 PUBLISHED: Final = ("predictions.npz", LOG)
@@ -37,10 +37,10 @@ class Problem:
     severity: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
-        place = strict.plain(self.path) if self.line is None else f"{strict.plain(self.path)}:{self.line}"
+        place = untrusted.plain(self.path) if self.line is None else f"{untrusted.plain(self.path)}:{self.line}"
         kind = "" if self.severity == "error" else "warning: "
         field = f"{self.field}: " if self.field else ""
-        return f"{place}: {kind}{field}{strict.plain(self.message, 400)}"
+        return f"{place}: {kind}{field}{untrusted.plain(self.message, 400)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -84,19 +84,19 @@ def validate(path: Path) -> list[Problem]:
     are of; intervals that agree with n; scores that agree with the per-example results and with each other.
     """
     try:
-        value, text = strict.read_json(path)
+        value, text = untrusted.read_json(path)
         record = Record.model_validate_json(text)
     except Unreadable as error:
         return [Problem(path, error.line, "", error.message)]
     except ValidationError as error:
         return _schema_problems(path, value, text, error)
-    positions = strict.lines(text)
+    positions = untrusted.lines(text)
     evidence = _Evidence(path, record)
     findings: list[Finding] = [*_place(path, record), *evidence.findings()]
     case = Case(record, load_plugins(), evidence.predictions, evidence.log)
     findings += judge(case)
     problems = [
-        Problem(path, strict.line_of(positions, where), strict.show_path(where), message, severity)
+        Problem(path, untrusted.line_of(positions, where), untrusted.show_path(where), message, severity)
         for where, message, severity in findings
     ]
     return sorted(problems, key=lambda problem: problem.line or 0)
@@ -105,7 +105,7 @@ def validate(path: Path) -> list[Problem]:
 def _schema_problems(path: Path, value: Any, text: str, error: ValidationError) -> list[Problem]:
     """What the record's model objects to, once a field."""
     version = value.get("schema_version") if isinstance(value, dict) else None
-    positions = strict.lines(text)
+    positions = untrusted.lines(text)
     if version is None:
         return [Problem(path, None, "", "is no record: it has no schema_version")]
     if isinstance(version, int) and version != SCHEMA_VERSION:
@@ -118,10 +118,10 @@ def _schema_problems(path: Path, value: Any, text: str, error: ValidationError) 
         where = _where(positions, item["loc"], missing=item["type"] == "missing")
         if not where and isinstance(value, dict) and message.partition(" ")[0] in value:
             where = (message.partition(" ")[0],)  # what the whole record objects to begins with the field's name
-        shown = "" if isinstance(item["input"], (dict, list)) else f", found {strict.plain(repr(item['input']), 80)}"
+        shown = "" if isinstance(item["input"], (dict, list)) else f", found {untrusted.plain(repr(item['input']), 80)}"
         found.setdefault(where, message[:1].lower() + message[1:] + shown)
     problems = [
-        Problem(path, strict.line_of(positions, where), strict.show_path(where), message)
+        Problem(path, untrusted.line_of(positions, where), untrusted.show_path(where), message)
         for where, message in found.items()
     ]
     return sorted(problems, key=lambda problem: problem.line or 0)
@@ -129,7 +129,7 @@ def _schema_problems(path: Path, value: Any, text: str, error: ValidationError) 
 
 def _where(positions: dict[Where, int], location: Where, *, missing: bool) -> Where:
     """A validation error's place in the text: it also names members of unions, which are no places."""
-    place = strict.nearest(positions, location)
+    place = untrusted.nearest(positions, location)
     return (*place, location[-1]) if missing and place == location[:-1] else place
 
 
@@ -165,8 +165,8 @@ class _Evidence:
             elif not file.is_file():
                 if name in PUBLISHED:
                     yield where, f"{file.name} is not beside the record", "error"
-            elif file.stat().st_size > strict.EVIDENCE_LIMIT:
-                yield where, f"{file.name} is larger than {strict.EVIDENCE_LIMIT // 2**20} MiB", "error"
+            elif file.stat().st_size > untrusted.EVIDENCE_LIMIT:
+                yield where, f"{file.name} is larger than {untrusted.EVIDENCE_LIMIT // 2**20} MiB", "error"
             elif file_sha256(file) != self._hashes[name]:
                 yield where, f"{file.name} is another file: its SHA-256 is {file_sha256(file)}", "error"
             else:
@@ -178,7 +178,7 @@ class _Evidence:
 
     def _read(self, name: str, file: Path) -> None:
         if name == "predictions.npz":
-            self.predictions = strict.read_arrays(file)
+            self.predictions = untrusted.read_arrays(file)
         elif name == LOG:
             self.log = read_log(file)
 
@@ -186,7 +186,7 @@ class _Evidence:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The entries of a training log that somebody sent."""
     try:
-        return parse_log(strict.read_bytes(path, strict.EVIDENCE_LIMIT).decode("utf-8"))
+        return parse_log(untrusted.read_bytes(path, untrusted.EVIDENCE_LIMIT).decode("utf-8"))
     except UnicodeDecodeError:
         raise Unreadable("is not UTF-8") from None
     except LogError as error:

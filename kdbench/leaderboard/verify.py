@@ -24,15 +24,15 @@ from kdbench.errors import KdbenchError, unknown_name
 from kdbench.files import file_sha256
 from kdbench.leaderboard.agreement import Agreement, Examples, compare
 from kdbench.leaderboard.rules import Case
-from kdbench.leaderboard.strict import read_arrays
 from kdbench.leaderboard.validate import beside, validate
-from kdbench.plugins import load_plugins
-from kdbench.records import Record, Score, read_record
+from kdbench.plugin.loader import load_plugins
+from kdbench.results.record import Record, Score, read_record
+from kdbench.results.untrusted import read_arrays
 from kdbench.running.evaluation import prepared, run_task, trainings_folder
 from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor
-from kdbench.running.materials import Materials, load_materials
 from kdbench.running.progress import bar
+from kdbench.running.suite_data import SuiteData, load_suite_data
 from kdbench.tasks import EvaluationContext, Task, TestData
 
 
@@ -106,20 +106,20 @@ def verify(
         condition = _same_checkpoint(record, file, condition)
         case = Case(record, load_plugins(), read_arrays(beside(path, "predictions.npz")), None)
         chosen, skipped = _tasks(case, condition, tasks)
-        materials = load_materials(
+        suite_data = load_suite_data(
             record.spec.suite, case.plugins, place, ood=any(t.needs_ood for t, _ in chosen.values())
         )
-        _same_data(record, materials, chosen)
+        _same_data(record, suite_data, chosen)
         graph = RunGraph(
             record.spec.suite,
-            materials.dataset,
+            suite_data.dataset,
             case.plugins,
             trainings_folder(Path(out), record.spec.suite),
             where,
             progress,
         )
-        student = prepared(load_predictor(file, device=where, plugins=case.plugins), materials.test, where)
-        job = _Job(case, condition, materials, graph, student, examples, seed, train)
+        student = prepared(load_predictor(file, device=where, plugins=case.plugins), suite_data.test, where)
+        job = _Job(case, condition, suite_data, graph, student, examples, seed, train)
         agreements = []
         for name, (task, settings) in chosen.items():
             networks, reason = job.sources(task, settings)
@@ -193,8 +193,8 @@ def _tasks(
     return chosen, skipped
 
 
-def _same_data(record: Record, materials: Materials, chosen: Mapping[str, object]) -> None:
-    here = materials.hashes()
+def _same_data(record: Record, suite_data: SuiteData, chosen: Mapping[str, object]) -> None:
+    here = suite_data.hashes()
     differing = [name for name, digest in here.items() if record.hashes.datasets.get(name) != digest]
     if differing:
         raise KdbenchError(
@@ -202,7 +202,7 @@ def _same_data(record: Record, materials: Materials, chosen: Mapping[str, object
             f"{record.hashes.datasets.get(differing[0])}",
             "give the same data with --data-dir",
         )
-    origin = "generated" if materials.test.published_corruptions is None else "published"
+    origin = "generated" if suite_data.test.published_corruptions is None else "published"
     if "corruption" in chosen and origin != record.spec.corruption_images:
         raise KdbenchError(
             f"corrupted images here are {origin}, the record's are {record.spec.corruption_images}",
@@ -216,7 +216,7 @@ class _Job:
 
     case: Case
     condition: str
-    materials: Materials
+    suite_data: SuiteData
     graph: RunGraph
     student: nn.Module
     examples: int | None
@@ -240,14 +240,14 @@ class _Job:
             if file_sha256(file) != recorded.sha256:
                 return {}, f"'{role}' in {file.parent} is another network than the record's"
             network = load_predictor(file, device=self.graph.device, plugins=self.graph.plugins)
-            networks[role] = prepared(network, self.materials.test, self.graph.device)
+            networks[role] = prepared(network, self.suite_data.test, self.graph.device)
         return networks, ""
 
     def measure(self, task: Task, settings: Any, networks: Mapping[str, nn.Module]) -> list[Agreement]:
         """One task on the same examples as the record's, or on a sample of them."""
         results = self.case.results(self.condition)
         index = results.get(f"{task.name}/index")
-        data = self.materials.test
+        data = self.suite_data.test
         universe = np.arange(len(data.test)) if index is None else index
         sampled = self.examples is not None and self.examples < len(universe)
         if sampled:
@@ -263,7 +263,7 @@ class _Job:
             )
 
         def examples(score: Score) -> Examples | None:
-            name = task.behind(score)
+            name = task.results_key(score)
             old, new = results.get(f"{task.name}/{name}"), outcome.correct.get(str(name))
             if old is None or new is None:
                 return None

@@ -16,7 +16,7 @@ from kdbench.data import DataPlace, Dataset, load_dataset
 from kdbench.errors import KdbenchError
 from kdbench.hashes import integers_sha256
 from kdbench.inference.prediction import predict
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.report.runs import Run
 from kdbench.running.evaluation import prepared
 from kdbench.running.graph import RunGraph

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from kdbench.leaderboard import Apart, Board, Evidence, make_boards, read_evidence
+from kdbench.leaderboard import Board, Evidence, Excluded, make_boards, read_evidence
 from kdbench.report.parts import Part, Picture, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.scores import DOWN
@@ -20,10 +20,10 @@ def differences(runs: Sequence[Run]) -> Iterator[Part]:
     title = "Differences"
     read = [read_evidence(run.path) for run in runs]
     found = [one for one in read if isinstance(one, Evidence)]
-    reasons = [f"{one.path.name}: {one.reason}" for one in read if isinstance(one, Apart)]
+    reasons = [f"{one.path.name}: {one.reason}" for one in read if isinstance(one, Excluded)]
     boards = make_boards(found).boards
     board = boards[0] if boards else None
-    reasons += [f"{plain(one.method)} {one.run_id}: {one.reason}" for b in boards for one in b.apart]
+    reasons += [f"{plain(one.method)} {one.run_id}: {one.reason}" for b in boards for one in b.excluded]
     if board is None or len(board.rows) < 2:
         yield missing(title, reasons or ["the runs are of one method: with several seeds they are one row"])
         return

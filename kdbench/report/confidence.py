@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
-from kdbench.pictures import Reliability, reliability_of
 from kdbench.report.bench import Bench
 from kdbench.report.parts import Part, Picture, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.scores import conditions_of
 from kdbench.report.style import COLOURS, FAINT, LINES, MARKERS, in_percent, make_figure, percent, plain
+from kdbench.results.figures import Reliability, reliability_of
 
 BINS = 15
 MAGNITUDES = 50

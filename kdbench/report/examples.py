@@ -28,7 +28,7 @@ SEED = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Column:
+class ImageColumn:
     """One variant of the images and what a student answers to it."""
 
     title: str
@@ -56,7 +56,7 @@ def examples(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
         yield missing(title, reasons)
 
 
-def _columns(run: Run, condition: str, bench: Bench) -> tuple[list[Column], Tensor]:
+def _columns(run: Run, condition: str, bench: Bench) -> tuple[list[ImageColumn], Tensor]:
     test, predictor, device = bench.dataset.test, bench.predictor(run, condition), bench.device
     index = stratified_subset(test.labels, min(IMAGES, len(test)), SEED)
     images, labels = test.images[index], test.labels[index]
@@ -73,12 +73,12 @@ def _columns(run: Run, condition: str, bench: Bench) -> tuple[list[Column], Tens
     columns = []
     for title, pixels in variants.items():
         confidence, predicted = predict(predictor, pixels, device=device).softmax(1).max(1)
-        columns.append(Column(title, pixels, predicted, confidence))
+        columns.append(ImageColumn(title, pixels, predicted, confidence))
     return columns, labels
 
 
 def _picture(
-    key: str, title: str, condition: str, shown: Sequence[Column], labels: Tensor, class_names: Sequence[str]
+    key: str, title: str, condition: str, shown: Sequence[ImageColumn], labels: Tensor, class_names: Sequence[str]
 ) -> Picture:
     figure = make_figure(1.13 * len(labels) + 0.5)
     panels = figure.subplots(len(labels), len(shown), squeeze=False)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
 from kdbench.metrics import wilson_interval
-from kdbench.pictures import Curves
 from kdbench.report.parts import Part, Picture, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.style import COLOURS, LINES, MARKERS, in_percent, legend_outside, make_figure, percent, plain
+from kdbench.results.figures import Curves
 
 Found = dict[str, dict[Run, Curves]]
 """Condition to each run's curves."""

@@ -12,11 +12,11 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from kdbench.console import failed_checks
 from kdbench.leaderboard.site.text import content_policy
 from kdbench.leaderboard.submit import reproduce
 from kdbench.report.parts import Missing, Picture
 from kdbench.report.runs import Run
+from kdbench.results.wording import failed_checks
 
 MOST_ROWS = 200
 """Of a table on the page; its file has all."""

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
-from kdbench.pictures import Curves, curves
-from kdbench.records import Record, read_record
 from kdbench.report.style import MOST_RUNS, plain
+from kdbench.results.figures import Curves, curves
+from kdbench.results.record import Record, read_record
 from kdbench.training.log import LOG, parse_log
 
 
 @dataclasses.dataclass(frozen=True)
-class Trajectory:
+class TrainingCurve:
     """Softmax vectors of some test images, epoch by epoch."""
 
     softmax: NDArray[np.float64]
@@ -56,7 +56,7 @@ class Run:
         """Per-example results, ``<condition>/<task>/<name>``; raises ``KdbenchError`` without them."""
         return _arrays(self.evidence("predictions.npz"))
 
-    def trajectory(self, condition: str) -> Trajectory:
+    def trajectory(self, condition: str) -> TrainingCurve:
         """Softmax vectors of the watched test images; raises ``KdbenchError`` without them."""
         path = self.evidence(f"softmax-{condition}.npz")
         arrays = _arrays(path)
@@ -64,7 +64,7 @@ class Run:
         fits = softmax is not None and labels is not None and softmax.ndim == 3 and labels.shape == softmax.shape[1:2]
         if not fits or softmax is None or labels is None or not len(softmax) or not np.isfinite(softmax).all():
             raise KdbenchError(f"{path.name} of {self.label} holds no softmax vectors epoch by epoch")
-        return Trajectory(softmax.astype(np.float64), labels.astype(np.int64))
+        return TrainingCurve(softmax.astype(np.float64), labels.astype(np.int64))
 
     def evidence(self, name: str) -> Path:
         """A file beside the record; raises ``KdbenchError`` where it is not there or not the one that was hashed."""

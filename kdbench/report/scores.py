@@ -7,11 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from kdbench.console import FLAG, name
 from kdbench.leaderboard.axes import columns
-from kdbench.leaderboard.board import Axis, Evidence
-from kdbench.pictures import Array, HeatMap, Transfer, corruption_map, step_lines, transfer_table
-from kdbench.records import Score
+from kdbench.leaderboard.board import Axis
 from kdbench.report.parts import Missing, Part, Picture, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.style import (
@@ -25,6 +22,10 @@ from kdbench.report.style import (
     percent,
     plain,
 )
+from kdbench.results.evidence import Evidence
+from kdbench.results.figures import Array, HeatMap, TransferTable, corruption_map, step_lines, transfer_table
+from kdbench.results.record import Score
+from kdbench.results.wording import FLAG, name
 
 DOWN = "\N{DOWNWARDS ARROW}"
 
@@ -228,7 +229,7 @@ def _variant(setting: object) -> str:
 
 def transfer(runs: Sequence[Run]) -> Iterator[Part]:
     """Accuracy on examples made on each source, a column a run; over all images and over those right unattacked."""
-    title = "Transfer of adversarial examples"
+    title = "TransferTable of adversarial examples"
     for condition in conditions_of(runs):
         found = {run: table for run in runs if (table := transfer_table(run.record.scores, condition)) is not None}
         if not found:
@@ -253,7 +254,7 @@ def transfer(runs: Sequence[Run]) -> Iterator[Part]:
 
 
 def _draw_transfer(
-    axes: Axes, found: dict[Run, Transfer], sources: Sequence[str], what: str
+    axes: Axes, found: dict[Run, TransferTable], sources: Sequence[str], what: str
 ) -> list[tuple[Value, ...]]:
     rows: list[tuple[Value, ...]] = []
     value = np.full((len(sources), len(found)), np.nan)

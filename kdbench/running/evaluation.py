@@ -19,12 +19,12 @@ from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable
 from kdbench.inference.prediction import PROBE, as_float, frozen, measured, refuse_probabilities
-from kdbench.plugins import Plugins, load_plugins
-from kdbench.records import Check, Score
+from kdbench.plugin.loader import Plugins, load_plugins
+from kdbench.results.record import Check, Score
 from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor, load_weights, ready, training_of
-from kdbench.running.materials import load_materials
 from kdbench.running.progress import bar
+from kdbench.running.suite_data import load_suite_data
 from kdbench.specs import Suite, Training, first_problem
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, Task, TestData
@@ -34,7 +34,7 @@ from kdbench.training.seeds import derive_seed
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class TaskResult:
     """One task's scores for one student, what was checked of them, and the per-example results behind them."""
 
     scores: list[Score]
@@ -70,7 +70,7 @@ def run_task(
     predictor: nn.Module,
     data: TestData,
     ctx: EvaluationContext,
-) -> Outcome:
+) -> TaskResult:
     """Run one task and check what it returns: its own name, finite numbers, possible shares (``Score`` does)."""
     ctx = dataclasses.replace(ctx, task=task.name, settings=settings, correct={}, subsets={}, checks=[])
     started = time.perf_counter()
@@ -87,7 +87,7 @@ def run_task(
     stray = {score.task for score in scores} - {task.name} | {score.condition for score in scores} - {ctx.condition}
     if stray:
         raise KdbenchError(f"task '{task.name}' returned scores of {sorted(stray)}", "make them with ctx.share")
-    return Outcome(scores, ctx.checks, ctx.correct, ctx.subsets, time.perf_counter() - started)
+    return TaskResult(scores, ctx.checks, ctx.correct, ctx.subsets, time.perf_counter() - started)
 
 
 def prepared(network: nn.Module, data: TestData, device: torch.device) -> nn.Module:
@@ -171,31 +171,31 @@ def evaluate(
             raise KdbenchError(f"task '{name}' does not apply to condition {condition}", "say how it was trained")
     where = resolve_device(device)
     place = DataPlace.default(data_dir, download=download, progress=progress)
-    materials = load_materials(setting, plugins, place, ood=any(task.needs_ood for task, _ in chosen.values()))
-    graph = RunGraph(setting, materials.dataset, plugins, trainings_folder(Path(out), setting), where, progress)
+    suite_data = load_suite_data(setting, plugins, place, ood=any(task.needs_ood for task, _ in chosen.values()))
+    graph = RunGraph(setting, suite_data.dataset, plugins, trainings_folder(Path(out), setting), where, progress)
     if any(tuple(task.sources(settings)) for task, settings in chosen.values()):
         check_writable(graph.folder)
     original = next((parameter.device for parameter in model.parameters()), where)
     try:
         model.to(where)
-        check_model(model, materials.dataset, where)
-        predictor = prepared(model, materials.test, where)
+        check_model(model, suite_data.dataset, where)
+        predictor = prepared(model, suite_data.test, where)
         ctx = EvaluationContext(condition, where, None)
         scores: list[Score] = []
         checks: list[Check] = []
         correct: dict[str, Tensor] = {}
         for name, (task, settings) in chosen.items():
             sources = graph.shared(condition, task.sources(settings))
-            networks = {role: prepared(graph.load(net), materials.test, where) for role, net in sources.items()}
+            networks = {role: prepared(graph.load(net), suite_data.test, where) for role, net in sources.items()}
             with bar(f"measure {name}", shown=progress) as update:
                 step = dataclasses.replace(ctx, networks=networks, advance=functools.partial(update, note=""))
-                outcome = run_task(task, settings, predictor, materials.test, step)
+                outcome = run_task(task, settings, predictor, suite_data.test, step)
             scores += outcome.scores
             checks += outcome.checks
             correct |= {f"{name}/{key}": value for key, value in outcome.correct.items()}
     finally:
         model.to(original)
-    return Evaluation(setting.name, scores, checks, materials.hashes(), correct)
+    return Evaluation(setting.name, scores, checks, suite_data.hashes(), correct)
 
 
 def trainings_folder(out: Path, suite: Suite) -> Path:

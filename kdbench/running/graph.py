@@ -14,19 +14,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdbench.context import TrainSet
 from kdbench.data import Dataset, ImageSet, stratified_subset, take
 from kdbench.devices import resolve_precision
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256, locked
 from kdbench.hashes import integers_sha256
+from kdbench.methods.context import TrainSet
+from kdbench.methods.source import source_hash
 from kdbench.noise import apply
-from kdbench.plugins import Plugins
-from kdbench.records import NoiseFacts, TrainedNetwork
+from kdbench.plugin.loader import Plugins
+from kdbench.results.record import NoiseFacts, TrainedNetwork
 from kdbench.running.loading import build_network, load_predictor, network_builder, ready
 from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.progress import bar
-from kdbench.sources import source_hash
 from kdbench.specs import Suite, Training
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.log import read_log
@@ -242,21 +242,21 @@ class RunGraph:
                 on_epoch=tell,
             )
 
-    def rehearse(self, spec: Training, condition: str) -> None:
+    def dry_run(self, spec: Training, condition: str) -> None:
         """Set a training up, and all that it needs, on the CPU with untrained networks, unless it is finished.
 
         What only networks show of a mistake is told here, in a moment, before any of them is trained.
         """
         if not (self.path(spec) / "checkpoint.safetensors").exists():
             with torch.random.fork_rng(devices=[]), _told_of(condition):
-                self._rehearsed(self._planned[spec.digest()], condition)
+                self._dry_run(self._planned[spec.digest()], condition)
 
-    def _rehearsed(self, planned: Planned, condition: str) -> nn.Module:
+    def _dry_run(self, planned: Planned, condition: str) -> nn.Module:
         """What a training would be evaluated by, without the training."""
         networks = {}
         for role, needed in planned.needs.items():
             with _told_of(role):
-                networks[role] = ready(self._rehearsed(needed, condition))
+                networks[role] = ready(self._dry_run(needed, condition))
         spec, (train, _) = planned.training, self.train_set(condition)
         method = self.plugins.methods.get(spec.method).make(spec.params)
         student = build_network(self.plugins, spec, train.num_classes)

@@ -12,10 +12,10 @@ from torch import nn
 
 from kdbench import models
 from kdbench.errors import KdbenchError
-from kdbench.plugins import Plugins
+from kdbench.plugin.loader import Plugins
 from kdbench.specs import Training, first_problem
 from kdbench.training.checkpoint import load_checkpoint
-from kdbench.training.lending import Build, context
+from kdbench.training.context_factory import Build, context
 from kdbench.training.loop import CHECKPOINT_VERSION
 from kdbench.training.ownership import check_owned
 from kdbench.training.seeds import derive_seed
@@ -50,7 +50,7 @@ def network_builder(plugins: Plugins, spec: Training, num_classes: int, *, pretr
 
 def load_predictor(path: Path, *, device: torch.device | None = None, plugins: Plugins | None = None) -> nn.Module:
     """The network that a checkpoint of ours says is to be evaluated: eval mode, frozen, pixels in [0, 1] to logits."""
-    from kdbench.plugins import load_plugins
+    from kdbench.plugin.loader import load_plugins
 
     plugins = plugins or load_plugins()
     tensors, metadata = load_checkpoint(path)

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
-from kdbench.methods import MethodSpec, Needed
+from kdbench.methods.method import MethodSpec, Needed
 from kdbench.models import ModelSpec, check_dropout, check_image_size, check_pretrained
-from kdbench.plugins import Plugins
+from kdbench.plugin.loader import Plugins
 from kdbench.specs import Condition, Recipe, Suite, first_problem
 from kdbench.training.seeds import derive_seed
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from kdbench.files import save_arrays, write_atomically
-from kdbench.records import Check, Score
-from kdbench.running.evaluation import Outcome
+from kdbench.results.record import Check, Score
+from kdbench.running.evaluation import TaskResult
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Partial:
     task: str
     inputs: Mapping[str, str]
 
-    def load(self) -> Outcome | None:
+    def load(self) -> TaskResult | None:
         text, arrays = self._paths()
         if not text.exists() or not arrays.exists():
             return None
@@ -35,9 +35,9 @@ class Partial:
         checks = [Check.model_validate_json(json.dumps(check)) for check in stored["checks"]]
         with np.load(arrays) as file:
             correct = {name: torch.from_numpy(file[name]) for name in file.files}
-        return Outcome(scores, checks, correct, stored["subsets"], stored["seconds"])
+        return TaskResult(scores, checks, correct, stored["subsets"], stored["seconds"])
 
-    def save(self, outcome: Outcome) -> None:
+    def save(self, outcome: TaskResult) -> None:
         text, arrays = self._paths()
         save_arrays(arrays, outcome.correct)
         stored = {

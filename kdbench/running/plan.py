@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from kdbench.errors import KdbenchError
-from kdbench.plugins import Plugins
+from kdbench.plugin.loader import Plugins
 from kdbench.running.evaluation import chosen_tasks
 from kdbench.running.graph import RunGraph
-from kdbench.running.materials import Materials
 from kdbench.running.needs import Needs
+from kdbench.running.suite_data import SuiteData
 from kdbench.specs import RunSpec, Suite
 from kdbench.tasks import Attack, Task
 from kdbench.tasks.attack import with_attacks
@@ -83,7 +83,7 @@ class Plan:
         sources = {role for task, settings in self.tasks_of(condition).values() for role in task.sources(settings)}
         return sorted(needs | sources)
 
-    def spec(self, materials: Materials, graph: RunGraph, seed: int) -> RunSpec:
+    def spec(self, suite_data: SuiteData, graph: RunGraph, seed: int) -> RunSpec:
         """The run as a value with a hash."""
         students = {name: graph.student(name, self.method, self.passed, seed) for name in self.params}
         trainings = {f"{name}/student": student.digest() for name, student in students.items()}
@@ -100,6 +100,6 @@ class Plan:
             trainings=trainings,
             seed=seed,
             tasks={name: task.version for name, (task, _) in sorted(self.tasks.items())},
-            datasets=materials.hashes(),
-            corruption_images="generated" if materials.test.published_corruptions is None else "published",
+            datasets=suite_data.hashes(),
+            corruption_images="generated" if suite_data.test.published_corruptions is None else "published",
         )

@@ -18,7 +18,7 @@ import torch
 import torchvision
 
 import kdbench
-from kdbench.records import Provenance
+from kdbench.results.record import Provenance
 
 ROOT = Path(kdbench.__file__).resolve().parent.parent
 """Where kdbench lies: a checkout, or the place of installed packages."""

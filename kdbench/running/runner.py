@@ -17,15 +17,15 @@ from kdbench.data import DataPlace
 from kdbench.devices import resolve_device
 from kdbench.files import check_writable, file_sha256, save_arrays, write_atomically
 from kdbench.inference.prediction import NotFiniteError
-from kdbench.plugins import load_plugins
-from kdbench.records import Hashes, Record, Score, TrainedNetwork, read_record
+from kdbench.plugin.loader import load_plugins
+from kdbench.results.record import Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.running import provenance
-from kdbench.running.evaluation import Outcome, prepared, run_task, trainings_folder
+from kdbench.running.evaluation import TaskResult, prepared, run_task, trainings_folder
 from kdbench.running.graph import RunGraph, Trained
-from kdbench.running.materials import Materials, load_materials
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
 from kdbench.running.progress import bar
+from kdbench.running.suite_data import SuiteData, load_suite_data
 from kdbench.running.tracking import Tracking, check_trackers
 from kdbench.specs import RunSpec, Suite, Training
 from kdbench.suites import load_suite
@@ -68,9 +68,9 @@ def run(
     plan = Plan.make(setting, plugins, method, dict(params or {}), conditions, tasks, attacks)
     where = resolve_device(device)
     place = DataPlace.default(data_dir, download=download, progress=progress)
-    materials = load_materials(setting, plugins, place, ood=any(task.needs_ood for task, _ in plan.tasks.values()))
-    graph = RunGraph(setting, materials.dataset, plugins, trainings_folder(Path(out), setting), where, progress)
-    spec = plan.spec(materials, graph, seed)
+    suite_data = load_suite_data(setting, plugins, place, ood=any(task.needs_ood for task, _ in plan.tasks.values()))
+    graph = RunGraph(setting, suite_data.dataset, plugins, trainings_folder(Path(out), setting), where, progress)
+    spec = plan.spec(suite_data, graph, seed)
     folder = Path(out) / setting.name / method / spec.run_id
     finished = folder / "record.json"
     if finished.exists() and not fresh:
@@ -80,9 +80,9 @@ def run(
         return record
     check_writable(folder, graph.folder)
     for condition in spec.params:
-        graph.rehearse(graph.student(condition, method, plan.passed, seed), condition)
+        graph.dry_run(graph.student(condition, method, plan.passed, seed), condition)
     with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
-        job = _Job(plan, spec, materials, graph, folder, fresh, started, tracking)
+        job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
         job.seconds["data"] = time.perf_counter() - clock
         record = job.work()
         tracking.run(record, finished)
@@ -102,7 +102,7 @@ class _Job:
 
     plan: Plan
     spec: RunSpec
-    materials: Materials
+    suite_data: SuiteData
     graph: RunGraph
     folder: Path
     fresh: bool
@@ -111,7 +111,7 @@ class _Job:
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     students: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
     networks: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
-    outcomes: dict[tuple[str, str], Outcome] = dataclasses.field(default_factory=dict)
+    outcomes: dict[tuple[str, str], TaskResult] = dataclasses.field(default_factory=dict)
     log: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     extended: bool = False
     """Whether a student, or a network trained for it, got a longer schedule than the suite grants."""
@@ -183,7 +183,7 @@ class _Job:
         write_atomically(self.folder / f"softmax-{condition}.npz", (student.folder / SOFTMAX).read_bytes())
 
     def _measure(self, condition: str, student: Trained, shared: Mapping[str, Trained]) -> None:
-        test, device = self.materials.test, self.graph.device
+        test, device = self.suite_data.test, self.graph.device
         predictor = prepared(self.graph.load(student), test, device)
         sources = {role: prepared(self.graph.load(trained), test, device) for role, trained in shared.items()}
         ctx = EvaluationContext(condition, self.graph.device, None, networks=sources)
@@ -193,7 +193,7 @@ class _Job:
             if outcome is None:
                 with bar(f"measure {name} ({condition})", shown=self.graph.progress) as update:
                     step = dataclasses.replace(ctx, advance=functools.partial(update, note=""))
-                    outcome = run_task(task, settings, predictor, self.materials.test, step)
+                    outcome = run_task(task, settings, predictor, self.suite_data.test, step)
                 store.save(outcome)
             self.outcomes[condition, name] = outcome
             self.seconds[f"evaluate/{condition}/{name}"] = outcome.seconds
@@ -229,8 +229,8 @@ class _Job:
                 plugins=plugins.loaded, device=self.graph.device, started=self.started, seconds=self.seconds
             ),
             hashes=Hashes(
-                datasets=self.materials.hashes(),
-                sources=self.materials.sources(),
+                datasets=self.suite_data.hashes(),
+                sources=self.suite_data.sources(),
                 label_noise={name: facts for name, facts in noises.items() if facts},
                 students=self.students,
                 networks=self.networks,

@@ -16,12 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kdbench.console import describe_setting
 from kdbench.errors import KdbenchError, unknown_name
+from kdbench.results.wording import describe_setting
 from kdbench.training.log import read_log
 
 if TYPE_CHECKING:
-    from kdbench.records import Record, Score
+    from kdbench.results.record import Record, Score
     from kdbench.specs import RunSpec
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Suite, read_suite
 
 FOLDER = Path(__file__).parent

@@ -10,7 +10,7 @@ from torch import nn
 
 from kdbench.attacks import check_attack, library_attack
 from kdbench.errors import KdbenchError
-from kdbench.records import Score
+from kdbench.results.record import Score
 from kdbench.specs import Suite, TaskPlan
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
@@ -72,7 +72,7 @@ class Attack(Task):
     def headline(self, settings: Any) -> Headline:
         return Headline(settings.attacks[0], "robust_accuracy", {"attack": settings.attacks[0]})
 
-    def behind(self, score: Score) -> str | None:
+    def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('attack')}/correct" if score.metric == "robust_accuracy" else None
 
     def audit(self, card: Scorecard) -> Iterator[Objection]:

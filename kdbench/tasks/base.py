@@ -16,7 +16,7 @@ from kdbench.errors import KdbenchError, unknown_name
 from kdbench.hashes import integers_sha256
 from kdbench.inference.prediction import predict
 from kdbench.metrics import wilson_interval
-from kdbench.records import Check, Score
+from kdbench.results.record import Check, Score
 from kdbench.specs import Condition, first_problem
 from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import Objection, Scorecard
@@ -172,7 +172,7 @@ class Task:
         """
         raise NotImplementedError(f"{type(self).__name__} must define evaluate(predictor, data, ctx)")
 
-    def behind(self, score: Score) -> str | None:
+    def results_key(self, score: Score) -> str | None:
         """Name of the per-example results behind one of its scores, as ``ctx.keep`` got it; None where none is kept.
 
         A score is the mean of bool results.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error
-from kdbench.records import Score
+from kdbench.results.record import Score
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
 from kdbench.tasks.headline import Headline
@@ -53,7 +53,7 @@ class Calibration(Task):
     def headline(self, settings: Any) -> Headline:
         return Headline("ECE", "ece", {"bins": settings.bins[0]}, noisy=True, confidence="confidence")
 
-    def behind(self, score: Score) -> str | None:
+    def results_key(self, score: Score) -> str | None:
         return "confidence"
 
     def audit(self, card: Scorecard) -> Iterator[Objection]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from kdbench.records import Score
+from kdbench.results.record import Score
 from kdbench.specs import Condition
 from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData
 from kdbench.tasks.headline import Headline
@@ -31,5 +31,5 @@ class Clean(Task):
     def headline(self, settings: Any) -> Headline:
         return Headline("clean", "accuracy")
 
-    def behind(self, score: Score) -> str | None:
+    def results_key(self, score: Score) -> str | None:
         return "correct" if score.metric == "accuracy" else "top5"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kdbench import corruptions
 from kdbench.inference.prediction import PROBE, Model, measured, predict
 from kdbench.metrics import wilson_interval
-from kdbench.records import Score
+from kdbench.results.record import Score
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
 from kdbench.tasks.headline import Headline
@@ -90,7 +90,7 @@ class Corruption(Task):
     def headline(self, settings: Any) -> Headline:
         return Headline("mCA", "mca", results="*/correct")
 
-    def behind(self, score: Score) -> str | None:
+    def results_key(self, score: Score) -> str | None:
         cell = f"{score.setting.get('corruption')}-{score.setting.get('severity')}"
         return f"{cell}/correct" if score.metric == "accuracy" else None
 
@@ -108,7 +108,7 @@ class Corruption(Task):
                 yield Objection(
                     score, "value", f"{score.value:.6g}, but the mean of its {len(cells)} cells is {mean:.6g}"
                 )
-        arrays = [card.array(str(self.behind(score))) for score in cells]
+        arrays = [card.array(str(self.results_key(score))) for score in cells]
         same = [array for array in arrays if array is not None and array.shape == (cells[0].n,)]
         if len(same) == len(arrays):
             for score in card.select("conditional_mca"):

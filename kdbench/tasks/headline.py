@@ -19,6 +19,6 @@ class Headline:
     noisy: bool = False
     """Whether students of noisy labels get a column of their own, or are left to other tasks."""
     results: str = ""
-    """Pattern of the kept per-example results whose mean the score is ("*/correct"); "": what ``behind`` says."""
+    """Pattern of the kept per-example results whose mean the score is ("*/correct"); "": what ``results_key`` says."""
     confidence: str = ""
     """Name of kept largest probabilities, for a score that is their expected calibration error in ``bins``."""

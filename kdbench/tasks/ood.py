@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from kdbench.errors import KdbenchError
-from kdbench.records import Score
+from kdbench.results.record import Score
 from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData
 from kdbench.tasks.headline import Headline
 
@@ -33,5 +33,5 @@ class OutOfDistribution(Task):
     def headline(self, settings: Any) -> Headline:
         return Headline("OOD", "accuracy")
 
-    def behind(self, score: Score) -> str | None:
+    def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('dataset')}/{'correct' if score.metric == 'accuracy' else 'top5'}"

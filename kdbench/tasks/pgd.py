@@ -14,7 +14,7 @@ from kdbench.attacks import PGDResult, pgd
 from kdbench.data import stratified_subset
 from kdbench.inference.prediction import PROBE
 from kdbench.metrics import wilson_interval
-from kdbench.records import Score
+from kdbench.results.record import Score
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_gradients, check_large_eps, check_steps, draws
 from kdbench.tasks.base import EvaluationContext, Task, TestData
@@ -117,7 +117,7 @@ class PGD(Task):
             {"variant": RANKED, "steps": max(settings.steps), "rule": "worst"},
         )
 
-    def behind(self, score: Score) -> str | None:
+    def results_key(self, score: Score) -> str | None:
         worst = score.metric == "robust_accuracy" and score.setting.get("rule") == "worst"
         return f"{score.setting.get('variant')}-{score.setting.get('steps')}/correct" if worst else None
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.records import Check, Score
+from kdbench.results.record import Check, Score
 
 UNATTACKED = ("clean/correct", "noisy_label/correct")
 """Per-example results on all test images as they are: of a student of clean labels, of noisy ones."""

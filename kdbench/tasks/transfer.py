@@ -10,7 +10,7 @@ from torch import nn
 
 from kdbench.attacks import is_random, transfer
 from kdbench.inference.prediction import PROBE
-from kdbench.records import Score
+from kdbench.results.record import Score
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_transfer, draws
 from kdbench.tasks.base import EvaluationContext, Task, TestData
@@ -81,7 +81,7 @@ class Transfer(Task):
     def headline(self, settings: Any) -> Headline:
         return Headline("transfer", "accuracy", {"source": settings.sources[0] if settings.sources else "self"})
 
-    def behind(self, score: Score) -> str | None:
+    def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('source')}/correct" if score.metric == "accuracy" else None
 
     def audit(self, card: Scorecard) -> Iterator[Objection]:

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.context import Batch, TrainSet
 from kdbench.errors import KdbenchError
 from kdbench.files import save_arrays
 from kdbench.inference.batching import check_statistics, forward_batch, held, in_batches, rows
 from kdbench.inference.prediction import NotFiniteError, as_float, frozen, predict
-from kdbench.methods import Method
+from kdbench.methods.context import Batch, TrainSet
+from kdbench.methods.method import Method
 from kdbench.specs import Training
 from kdbench.training.checkpoint import load_resume, save_checkpoint, save_resume
-from kdbench.training.lending import Build, context, on_device
+from kdbench.training.context_factory import Build, context, on_device
 from kdbench.training.log import write_log
 from kdbench.training.monitor import SOFTMAX, Monitor
 from kdbench.training.optimisers import learning_rate, make_optimizer

@@ -12,10 +12,10 @@ CLEAN = kdbench.Measure("clean", "clean", "accuracy")
 UNDER_PGD = kdbench.Measure("clean", "pgd", "robust_accuracy", {"variant": "pgd-std", "steps": 20, "rule": "worst"})
 UNDER_AUTOATTACK = kdbench.Measure("clean", "attack", "robust_accuracy", {"attack": "autoattack"})
 
-DISTILLED = kdbench.Entrant("kd")
-SOFT_RANDOMIZATION = kdbench.Entrant("soft-randomization")
-GAUSSIAN = kdbench.Entrant("gaussian-augmentation")
-CORRUPTED = [kdbench.Entrant("messy-collaboration", {"variant": variant}) for variant in ("T", "TS")]
+DISTILLED = kdbench.MethodConfig("kd")
+SOFT_RANDOMIZATION = kdbench.MethodConfig("soft-randomization")
+GAUSSIAN = kdbench.MethodConfig("gaussian-augmentation")
+CORRUPTED = [kdbench.MethodConfig("messy-collaboration", {"variant": variant}) for variant in ("T", "TS")]
 
 CLAIMS = [
     kdbench.Claim(
@@ -50,7 +50,7 @@ CLAIMS = [
         "wrong labels (Fig. 10). Here at 40 % symmetric noise.",
         [
             kdbench.Comparison(
-                DISTILLED, kdbench.Entrant("ce"), kdbench.Measure("sym-40", "noisy_label", "accuracy"), "higher"
+                DISTILLED, kdbench.MethodConfig("ce"), kdbench.Measure("sym-40", "noisy_label", "accuracy"), "higher"
             )
         ],
     ),

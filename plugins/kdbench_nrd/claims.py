@@ -5,7 +5,7 @@ from __future__ import annotations
 import kdbench
 
 PAPER = "Shon et al. 2024, Neural Vicinal Risk Minimization"
-NRD, RIVALS = kdbench.Entrant("nrd"), [kdbench.Entrant("ce"), kdbench.Entrant("gjs")]
+NRD, RIVALS = kdbench.MethodConfig("nrd"), [kdbench.MethodConfig("ce"), kdbench.MethodConfig("gjs")]
 
 
 def comparisons(condition: str) -> list[kdbench.Comparison]:

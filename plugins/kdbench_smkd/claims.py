@@ -7,8 +7,8 @@ from kdbench_smkd.correction import PAPER
 
 MARGIN = 0.01
 ACCURACY = kdbench.Measure("sym-40", "noisy_label", "accuracy")
-PROGRESSIVE, STATIC = kdbench.Entrant("smkd-p"), kdbench.Entrant("smkd-s")
-ALL, ZERO = kdbench.Entrant("smkd-s", {"eta": 1}), kdbench.Entrant("smkd-s", {"eta": "inf"})
+PROGRESSIVE, STATIC = kdbench.MethodConfig("smkd-p"), kdbench.MethodConfig("smkd-s")
+ALL, ZERO = kdbench.MethodConfig("smkd-s", {"eta": 1}), kdbench.MethodConfig("smkd-s", {"eta": "inf"})
 
 CLAIMS = [
     kdbench.Claim(

@@ -6,7 +6,7 @@ import kdbench
 from kdbench_smoothing.distilled import PAPER
 from kdbench_smoothing.teacher_transfer import TeacherTransfer
 
-STUDENT = kdbench.Entrant("kd-smoothed-adversarial", {"draws": 8})
+STUDENT = kdbench.MethodConfig("kd-smoothed-adversarial", {"draws": 8})
 ON_STUDENT = kdbench.Measure("clean", TeacherTransfer.name, "accuracy", {"source": "student"})
 
 CLAIMS = [

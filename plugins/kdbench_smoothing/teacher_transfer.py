@@ -67,5 +67,5 @@ class TeacherTransfer(kdbench.Task):
             ctx.advance((number + 1) / 2)
         return scores
 
-    def behind(self, score: kdbench.Score) -> str | None:
+    def results_key(self, score: kdbench.Score) -> str | None:
         return f"{score.setting.get('source')}/correct"

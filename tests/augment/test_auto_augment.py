@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
 from kdbench.augment import _auto_augment, _operations, _random, auto_augment
-from kdbench.augment._operations import Draw, Operation, Plan
+from kdbench.augment._operations import Draw, Operation, PolicyPlan
 from kdbench.errors import KdbenchError
 
 Pixels = NDArray[np.uint8]
@@ -83,7 +83,7 @@ def test_a_batch_is_torchvisions_given_the_same_choices(monkeypatch: pytest.Monk
     drawn: list[tuple[Tensor, Draw]] = []
     original = _operations.plan_operations
 
-    def keep(operations: tuple[Operation, ...], chosen: Tensor, draw: Draw) -> Plan:
+    def keep(operations: tuple[Operation, ...], chosen: Tensor, draw: Draw) -> PolicyPlan:
         drawn.append((chosen, draw))
         return original(operations, chosen, draw)
 
@@ -111,7 +111,7 @@ def test_draws_have_the_probabilities_of_the_policy(monkeypatch: pytest.MonkeyPa
     drawn: list[tuple[Tensor, Draw]] = []
     original = _operations.plan_operations
 
-    def keep(operations: tuple[Operation, ...], chosen: Tensor, draw: Draw) -> Plan:
+    def keep(operations: tuple[Operation, ...], chosen: Tensor, draw: Draw) -> PolicyPlan:
         drawn.append((chosen, draw))
         return original(operations, chosen, draw)
 

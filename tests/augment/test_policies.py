@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kdbench.augment import _augmix, _rand_augment, augmix, rand_augment
 from kdbench.augment import _levels as levels
-from kdbench.augment._operations import Draw, Operation, Plan
+from kdbench.augment._operations import Draw, Operation, PolicyPlan
 from kdbench.augment._random import dirichlet
 from kdbench.errors import KdbenchError
 
@@ -288,10 +288,10 @@ def record(monkeypatch: pytest.MonkeyPatch, module: object) -> tuple[list[Tensor
     draws: list[Draw] = []
     original = module.plan_operations  # type: ignore[attr-defined] # both policy modules import it
 
-    def keep(operations: tuple[Operation, ...], choice: Tensor, draw: Draw) -> Plan:
+    def keep(operations: tuple[Operation, ...], choice: Tensor, draw: Draw) -> PolicyPlan:
         chosen.append(choice)
         draws.append(draw)
-        result: Plan = original(operations, choice, draw)
+        result: PolicyPlan = original(operations, choice, draw)
         return result
 
     monkeypatch.setattr(module, "plan_operations", keep)

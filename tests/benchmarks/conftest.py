@@ -1,6 +1,6 @@
 """Side-by-side timing: one fixture measures ours against a peer in one process and files the ratio.
 
-`tox -e bench` runs everything here, adds the results to docs/benchmarks.json and rewrites docs/benchmarks.md from it.
+`tox -e bench` runs everything here, adds the results to tools/data/benchmarks.json, and rewrites docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from kdbench.running.provenance import device_name
 
-RESULTS = Path(__file__).parents[2] / "docs/benchmarks.json"
+RESULTS = Path(__file__).parents[2] / "tools/data/benchmarks.json"
 THREADS = torch.get_num_threads()  # before the tests' own conftest sets one
 DEVICES = [
     "cpu",

@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from kdbench.data import DataPlace, ImageSet
 from kdbench.models import PixelModel
 from kdbench.models.wide_resnet import wide_resnet
-from kdbench.plugins import load_plugins
-from kdbench.running.materials import Materials, load_materials
+from kdbench.plugin.loader import load_plugins
+from kdbench.running.suite_data import SuiteData, load_suite_data
 from kdbench.suites import load_suite
 
 STATISTICS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
 
 @functools.cache
-def cifar10(data_dir: Path) -> Materials:
+def cifar10(data_dir: Path) -> SuiteData:
     """The images of the suite cifar10-lite."""
-    return load_materials(load_suite("cifar10-lite"), load_plugins(), DataPlace.default(data_dir), ood=True)
+    return load_suite_data(load_suite("cifar10-lite"), load_plugins(), DataPlace.default(data_dir), ood=True)
 
 
 @functools.cache

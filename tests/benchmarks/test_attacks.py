@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdbench import thirdparty
 from kdbench.attacks import PGDResult, pgd
+from kdbench.attacks.libraries import installation
 from tests.benchmarks.networks import cifar10, some, trained
 
 KS, RESTARTS, BATCH = (10, 15, 20), 5, 100
@@ -30,7 +30,7 @@ def theirs(model: nn.Module, images: Tensor, labels: Tensor, eps: float) -> dict
     """Bool (N,) for each k: right after each of five attacks."""
     found = {}
     for k in KS:
-        attack = thirdparty.torchattacks().PGD(model, eps=eps, alpha=STEP_SIZE, steps=k, random_start=True)
+        attack = installation.torchattacks().PGD(model, eps=eps, alpha=STEP_SIZE, steps=k, random_start=True)
         right = torch.ones(len(images), dtype=torch.bool, device=images.device)
         for _ in range(RESTARTS):
             for part in torch.arange(len(images), device=images.device).split(BATCHES[images.device.type]):

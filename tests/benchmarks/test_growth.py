@@ -32,14 +32,14 @@ from kdbench import models
 from kdbench.data import DataPlace, make_image_set
 from kdbench.evaluation import run_task
 from kdbench.loading import ready
-from kdbench.materials import load_materials
-from kdbench.plugins import load_plugins
+from kdbench.suite_data import load_suite_data
+from kdbench.plugin.loader import load_plugins
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, TestData
 
 name, count, settings, folder = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4]
 plugins = load_plugins()
-everything = load_materials(load_suite("cifar10-lite"), plugins, DataPlace.default(folder), ood=False).dataset.test
+everything = load_suite_data(load_suite("cifar10-lite"), plugins, DataPlace.default(folder), ood=False).dataset.test
 
 def part(size):
     images = everything.images[:: len(everything) // size][:size].clone()

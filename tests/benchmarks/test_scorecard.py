@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import ToTensor
 
-from kdbench import thirdparty
+from kdbench.attacks.libraries import installation
 from kdbench.corruptions import NAMES, SEVERITIES
 from kdbench.data import ImageSet, make_image_set
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.running.evaluation import prepared, run_task
 from kdbench.tasks import EvaluationContext, TestData
 from kdbench.tasks.pgd import PGD
@@ -93,7 +93,7 @@ def calibration_error(rows: Tensor, truths: Tensor) -> float:
 
 def attacked(source: nn.Module, target: nn.Module, images: Tensor, labels: Tensor, **budget: Any) -> Tensor:
     """Bool (n,): the target is right on examples that torchattacks makes on the source."""
-    attack = thirdparty.torchattacks().PGD(source, **budget)
+    attack = installation.torchattacks().PGD(source, **budget)
     pixels, right = images.float() / 255, []
     for part in torch.arange(len(images)).split(BATCH):
         examples = attack(pixels[part], labels[part])

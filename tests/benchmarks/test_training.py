@@ -16,9 +16,9 @@ from torch.nn import functional as F
 import kdbench
 from kdbench.augment import crop_flip
 from kdbench.devices import resolve_precision
-from kdbench.methods import MethodSpec
+from kdbench.methods.method import MethodSpec
 from kdbench.models import build
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Recipe, Training
 from kdbench.suites import load_suite
 from kdbench.training.loop import fit

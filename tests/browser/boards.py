@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from kdbench.corruptions import NAMES
-from kdbench.leaderboard.board import Apart, Axis, Board, Boards, Cell, Evidence, Pairs, Row
+from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Pairs, Row
 from kdbench.metrics import wilson_interval
-from kdbench.records import Check, Hashes, Provenance, Record, Score, TrainedNetwork
+from kdbench.results.evidence import Evidence, Excluded
+from kdbench.results.record import Check, Hashes, Provenance, Record, Score, TrainedNetwork
 from kdbench.specs import RunSpec
 from kdbench.suites import load_suite
 
@@ -151,7 +152,7 @@ def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-
             for key, cell in r.cells.items()
             for first, last, best in [ranks[r.key, key]]
         }
-        whole = float(np.mean([cell.middle_rank for cell in cells.values()])) if len(cells) == len(AXES) else None
+        whole = float(np.mean([cell.midrank for cell in cells.values()])) if len(cells) == len(AXES) else None
         ranked.append(dataclasses.replace(r, cells=cells, mean_rank=whole))
     order = sorted(
         range(len(rows)), key=lambda i: (ranked[i].mean_rank is None, ranked[i].mean_rank or 0, rows[i].title)
@@ -162,7 +163,7 @@ def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-
     return Board(
         suite, key, changes.get("title", SUITE.title), changes.get("why", SUITE.why), 2, {"clean": 1, "pgd": 2},
         changes.get("notes", ("Corruptions are generated.",)), AXES, tuple(ranked[i] for i in order), turned,
-        changes.get("apart", ()),
+        changes.get("excluded", ()),
     )  # fmt: skip
 
 
@@ -183,10 +184,10 @@ def small() -> Boards:
         for name, levels in LEVELS.items()
     ]  # fmt: skip
     rows.append(row("half", "half", (0.7, 0.5), seeds=1))
-    apart = Apart(Path("old/record.json"), "schema 1 is older than 2", "0123456789abcdef", "cifar10-lite", "ce")
+    excluded = Excluded(Path("old/record.json"), "schema 1 is older than 2", "0123456789abcdef", "cifar10-lite", "ce")
     other = board([row("ce", "ce", LEVELS["ce"], seeds=1)], "digits", "digits")
-    stray = Apart(Path("stray.json"), "no record: it has no schema_version")
-    return Boards((board(rows, apart=(apart,)), other), (stray,))
+    stray = Excluded(Path("stray.json"), "no record: it has no schema_version")
+    return Boards((board(rows, excluded=(excluded,)), other), (stray,))
 
 
 def large(count: int) -> Boards:
@@ -228,7 +229,7 @@ def hostile() -> Boards:
             )
         )  # fmt: skip
     bad = HOSTILE["image"] + HOSTILE["turned"] + HOSTILE["broken"]
-    apart = tuple(
-        Apart(Path(f"{text[:100]}.json".replace("/", "")), text, text, text, text) for text in HOSTILE.values()
+    excluded = tuple(
+        Excluded(Path(f"{text[:100]}.json".replace("/", "")), text, text, text, text) for text in HOSTILE.values()
     )
-    return Boards((board(rows, suite=bad, title=bad, why=bad, notes=(bad,), apart=apart),), apart)
+    return Boards((board(rows, suite=bad, title=bad, why=bad, notes=(bad,), excluded=excluded),), excluded)

@@ -9,7 +9,7 @@ import pytest
 import kdbench
 from kdbench.claims.claim import combined
 
-ONE, OTHER = kdbench.Entrant("one"), kdbench.Entrant("other", {"rate": 0.5})
+ONE, OTHER = kdbench.MethodConfig("one"), kdbench.MethodConfig("other", {"rate": 0.5})
 ACCURACY = kdbench.Measure("clean", "clean", "accuracy")
 
 

@@ -11,13 +11,13 @@ from scipy import stats
 
 import kdbench
 from kdbench.claims.judgement import Judged, one_score, outcome, sample_of
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from tests.leaderboard.evidence import Made, N, make
 
 ACCURACY = kdbench.Measure("clean", "clean", "accuracy")
 PGD = kdbench.Measure("clean", "pgd", "robust_accuracy", {"variant": "pgd-std", "steps": 20, "rule": "worst"})
 ECE = kdbench.Measure("clean", "calibration", "ece", {"bins": 15})
-ONE, OTHER = kdbench.Entrant("one"), kdbench.Entrant("other")
+ONE, OTHER = kdbench.MethodConfig("one"), kdbench.MethodConfig("other")
 
 
 def judged(made: list[Made], measure: kdbench.Measure, **changed: Any) -> Judged:

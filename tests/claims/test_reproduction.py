@@ -16,9 +16,9 @@ import kdbench
 from kdbench.claims import reproduction
 from kdbench.claims.findings import Finding, read_report
 from kdbench.claims.reproduction import FILE, problem, reproduce
-from kdbench.plugins import Plugins, load_plugins
-from kdbench.records import Record
-from kdbench.registry import Registry
+from kdbench.plugin.loader import Plugins, load_plugins
+from kdbench.plugin.registry import Registry
+from kdbench.results.record import Record
 from kdbench.specs import Suite
 from kdbench.suites import load_suite
 from tests.leaderboard.evidence import make
@@ -32,7 +32,9 @@ SKILL = {"ce": 0.5, "kd": 1.5, "gce": 0.5, "nrd": 0.5}
 def claim(
     name: str, first: str, second: str, measure: kdbench.Measure, relation: Any, margin: float = 0.0, **rest: Any
 ) -> kdbench.Claim:
-    comparison = kdbench.Comparison(kdbench.Entrant(first), kdbench.Entrant(second), measure, relation, margin)
+    comparison = kdbench.Comparison(
+        kdbench.MethodConfig(first), kdbench.MethodConfig(second), measure, relation, margin
+    )
     return kdbench.Claim(name, "A paper", f"Claim {name}.", [comparison], **{"suite": "digits", **rest})
 
 
@@ -192,14 +194,14 @@ def test_a_file_that_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
 PLUGIN = """
 import kdbench
 
-MINE, OTHER = kdbench.Entrant("ce"), kdbench.Entrant("label-smoothing", {"epsilon": 0.2})
+MINE, OTHER = kdbench.MethodConfig("ce"), kdbench.MethodConfig("label-smoothing", {"epsilon": 0.2})
 ACCURACY = kdbench.Measure("clean", "clean", "accuracy")
 
 
 @kdbench.hookimpl
 def kdbench_register_claims():
     same = kdbench.Comparison(MINE, OTHER, ACCURACY, "equal", margin=0.9)
-    unknown = kdbench.Comparison(MINE, kdbench.Entrant("nobody"), ACCURACY, "higher")
+    unknown = kdbench.Comparison(MINE, kdbench.MethodConfig("nobody"), ACCURACY, "higher")
     return [
         kdbench.Claim("tiny-claim", "A paper", "[bold]It[/bold] is so.", [same], suite="SUITE"),
         kdbench.Claim("tiny-unknown", "A paper", "Nobody wins.", [unknown], suite="SUITE"),

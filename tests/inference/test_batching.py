@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from kdbench.context import TrainSet
 from kdbench.errors import KdbenchError
 from kdbench.inference import batching
 from kdbench.inference.batching import check_statistics, held, rows
+from kdbench.methods.context import TrainSet
 
 
 def test_images_that_would_fill_the_device_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import corruptions, metrics
-from kdbench.plugins import load_plugins
-from kdbench.records import Check, Hashes, NoiseFacts, Provenance, Record, Score, TrainedNetwork
+from kdbench.plugin.loader import load_plugins
+from kdbench.results.record import Check, Hashes, NoiseFacts, Provenance, Record, Score, TrainedNetwork
 from kdbench.specs import RunSpec, Suite
 from kdbench.suites import load_suite
 from kdbench.tasks.calibration import _two_sided

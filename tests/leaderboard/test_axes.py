@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdbench import comparison
 from kdbench.leaderboard import read_records
 from kdbench.leaderboard.axes import Column, columns, results, sample
-from kdbench.leaderboard.board import Evidence
+from kdbench.results import comparison
+from kdbench.results.evidence import Evidence
 from kdbench.specs import Suite, TaskPlan
 from kdbench.suites import builtin_suites, load_suite
 from tests.leaderboard.evidence import Made, digits, make

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.leaderboard.diff import Change, Entry, _beyond, diff
+from kdbench.leaderboard.diff import Change, RowState, _beyond, diff
 from kdbench.leaderboard.index import write_index
 from tests.leaderboard.evidence import make
 
@@ -75,9 +75,9 @@ def test_a_last_rank_that_moved_is_told(folders: tuple[Path, Path], tmp_path: Pa
 
 def test_beyond_is_the_interval_of_a_difference() -> None:
     """Sides of .03 and .04 that face each other allow .05."""
-    low, high = Entry(0.50, 0.4, 0.53), Entry(0.55, 0.51, 0.7)
-    assert not _beyond(low, Entry(0.5499, 0.5099, 0.7))
-    assert _beyond(low, Entry(0.5501, 0.5101, 0.7))
+    low, high = RowState(0.50, 0.4, 0.53), RowState(0.55, 0.51, 0.7)
+    assert not _beyond(low, RowState(0.5499, 0.5099, 0.7))
+    assert _beyond(low, RowState(0.5501, 0.5101, 0.7))
     assert _beyond(high, low) == _beyond(low, high)
 
 

@@ -46,8 +46,8 @@ def test_every_score_is_a_row(tmp_path: Path) -> None:
 
 def test_what_is_not_ranked_says_why(tmp_path: Path) -> None:
     frame = table(tmp_path, make("a", tasks=["pgd"]), make("b", tasks=["pgd"], versions={"pgd": 1}))
-    assert set(frame[frame.apart == ""].method) == {"a"}
-    assert set(frame[frame.method == "b"].apart) == {"version 1 of task pgd; here it is 2"}
+    assert set(frame[frame.excluded == ""].method) == {"a"}
+    assert set(frame[frame.method == "b"].excluded) == {"version 1 of task pgd; here it is 2"}
 
 
 def test_one_file_and_none(tmp_path: Path) -> None:

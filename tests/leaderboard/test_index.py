@@ -31,8 +31,8 @@ def test_an_index_says_what_is_ranked_and_what_is_not(tmp_path: Path) -> None:
     assert cell["ci_low"] <= cell["value"] <= cell["ci_high"]
     assert cell["flags"]
     assert {axis["key"] for axis in board["axes"]} == set(row["cells"])
-    assert [one["method"] for one in board["apart"]] == ["b"]
-    assert [one["path"] for one in index["apart"]] == ["other.json"]
+    assert [one["method"] for one in board["excluded"]] == ["b"]
+    assert [one["path"] for one in index["excluded"]] == ["other.json"]
 
 
 def test_it_does_not_depend_on_where_the_records_lie(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def row(found: Board, title: str) -> Row:
 
 
 def reasons(found: Board) -> list[str]:
-    return sorted(one.reason for one in found.apart)
+    return sorted(one.reason for one in found.excluded)
 
 
 def test_better_methods_rank_higher_and_equal_ones_share(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_extended_budgets_are_marked(tmp_path: Path) -> None:
 def test_other_json_is_listed_apart_of_all_boards(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{"name": "x"}')
     found = boards(tmp_path, make("a", tasks=FEW))
-    assert [one.path.name for one in found.apart] == ["package.json"]
+    assert [one.path.name for one in found.excluded] == ["package.json"]
     assert len(found.boards) == 1
 
 

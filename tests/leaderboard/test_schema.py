@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from kdbench.leaderboard.schema import schema_text
-from kdbench.records import SCHEMA_VERSION, Record
+from kdbench.results.record import SCHEMA_VERSION, Record
 from tests.leaderboard.evidence import make
 
 COMMITTED = Path(__file__).parents[2] / "leaderboards/schema.json"

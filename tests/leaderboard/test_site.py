@@ -132,7 +132,7 @@ def test_building_again_gives_the_same_bytes_and_takes_away_what_is_gone(tmp_pat
 
 
 def test_nothing_to_rank_is_a_page_that_says_why(tmp_path: Path) -> None:
-    build(Boards((), boards.small().apart), tmp_path)
+    build(Boards((), boards.small().excluded), tmp_path)
     content = (tmp_path / "index.html").read_text()
     assert "Nothing to rank" in content and "it has no schema_version" in content
 

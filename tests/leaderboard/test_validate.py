@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.leaderboard import strict
 from kdbench.leaderboard.validate import Problem, record_files, validate
 from kdbench.metrics import wilson_interval
+from kdbench.results import untrusted
 from tests.leaderboard.evidence import Made, make, npz
 
 Values = dict[str, Any]
@@ -336,7 +336,7 @@ def test_a_record_lies_where_its_name_says(made: Made, tmp_path: Path) -> None:
         (b'{"a": NaN}', None, "NaN is no number"),
         (b'{"a": 1e999}', None, "1e999 is too large a number"),
         (b"[" * 100_000, None, "is nested too deeply"),
-        (b" " * (strict.RECORD_LIMIT + 1), None, "is larger than 4 MiB"),
+        (b" " * (untrusted.RECORD_LIMIT + 1), None, "is larger than 4 MiB"),
         (b"", 1, "is not JSON"),
         (b"[]", None, "is no record: it has no schema_version"),
         (b'{"run_id": "x"}', None, "is no record: it has no schema_version"),
@@ -354,21 +354,21 @@ def test_a_file_that_is_no_record_is_told(tmp_path: Path, content: bytes, line: 
 def test_arrays_hold_no_code_and_no_bomb(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, x=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(strict.Unreadable, match="holds no arrays"):
-        strict.read_arrays(path)
+    with pytest.raises(untrusted.Unreadable, match="holds no arrays"):
+        untrusted.read_arrays(path)
     np.savez(path, x=np.array(["text"]))
-    with pytest.raises(strict.Unreadable, match="holds x, which is no array of numbers"):
-        strict.read_arrays(path)
+    with pytest.raises(untrusted.Unreadable, match="holds x, which is no array of numbers"):
+        untrusted.read_arrays(path)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as member:
-        for _ in range(strict.EVIDENCE_LIMIT // 2**24 + 1):
+        for _ in range(untrusted.EVIDENCE_LIMIT // 2**24 + 1):
             member.write(bytes(2**24))
     path.write_bytes(buffer.getvalue())
-    with pytest.raises(strict.Unreadable, match="unpacks to more than"):
-        strict.read_arrays(path)
+    with pytest.raises(untrusted.Unreadable, match="unpacks to more than"):
+        untrusted.read_arrays(path)
     path.write_bytes(b"PK\x03\x04 torn")
-    with pytest.raises(strict.Unreadable, match="holds no arrays"):
-        strict.read_arrays(path)
+    with pytest.raises(untrusted.Unreadable, match="holds no arrays"):
+        untrusted.read_arrays(path)
 
 
 def test_a_strangers_text_does_not_reach_the_terminal(made: Made, tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_a_strangers_text_does_not_reach_the_terminal(made: Made, tmp_path: Path
 
 def test_lines_of_values_are_those_of_the_text() -> None:
     text = '{"a": [1,\n{"b": "x\\"}",\n "c": null}],\n "d": {}}'
-    assert strict.lines(text) == {
+    assert untrusted.lines(text) == {
         (): 1, ("a",): 1, ("a", 0): 1, ("a", 1): 2, ("a", 1, "b"): 2, ("a", 1, "c"): 3, ("d",): 4,
     }  # fmt: skip
 

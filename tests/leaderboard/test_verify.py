@@ -17,7 +17,7 @@ from kdbench.leaderboard import verify as module
 from kdbench.leaderboard.agreement import Examples, compare
 from kdbench.leaderboard.verify import Verification, verify
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error, wilson_interval
-from kdbench.records import Record, Score
+from kdbench.results.record import Record, Score
 from kdbench.running.runner import record_path
 from kdbench.tasks.calibration import _two_sided
 from tests.conftest import TINY_SUITE

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import kdbench
-from kdbench.methods import Method
-from kdbench.plugins import load_plugins
+from kdbench.methods.method import Method
+from kdbench.plugin.loader import load_plugins
 
 
 class Fixed(nn.Module):

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import kdbench
-from kdbench.context import TrainSet
 from kdbench.errors import KdbenchError
-from kdbench.plugins import load_plugins
+from kdbench.methods.context import TrainSet
+from kdbench.plugin.loader import load_plugins
 from kdbench.running.loading import network_builder
 from kdbench.running.plan import Plan
 from kdbench.suites import load_suite

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Condition, LabelNoise, Recipe
 
 RECIPE = Recipe(epochs=1, batch_size=1, lr=0.1)

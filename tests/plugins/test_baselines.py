@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import kdbench
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from tests.plugins.helpers import Legible, image_of, make, make_batch, make_context, softmax
 
 Array = np.ndarray[Any, Any]

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from kdbench import thirdparty
+from kdbench.attacks.libraries import installation
 from kdbench.claims.reproduction import problem, suite_of
-from kdbench.describe import describe_entry
+from kdbench.cli.describe import describe_entry
 from kdbench.errors import KdbenchError
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.suites import load_suite
 
 PLUGINS = load_plugins()
@@ -35,7 +35,7 @@ def test_every_claim_can_be_measured(name: str) -> None:
     claim = PLUGINS.claims.get(name)
     if "attack" in claim.settings:
         try:
-            thirdparty.autoattack()
+            installation.autoattack()
         except KdbenchError as error:
             pytest.skip(str(error))
     assert problem(claim, PLUGINS) is None

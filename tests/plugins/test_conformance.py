@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import kdbench
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.testing import check_method
 
 CASES: list[tuple[str, dict[str, Any]]] = [

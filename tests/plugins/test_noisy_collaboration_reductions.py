@@ -13,7 +13,7 @@ from kdbench_noisy_collaboration.signal_noise import scaled_at_random
 from kdbench_noisy_collaboration.target_variability import redrawn
 from torch import Tensor
 
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.testing import _Trial
 from tests.plugins.helpers import image_of, make, make_batch
 from tests.plugins.noisy_by_hand import (

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import kdbench
 from kdbench.models import build
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Condition, Recipe
 from kdbench.testing import TINY
 from tests.plugins.helpers import Legible, image_of, make, make_batch, make_context

@@ -17,7 +17,7 @@ from kdbench.data import make_image_set
 from kdbench.data.food101 import CLASS_NAMES as DISHES
 from kdbench.errors import KdbenchError
 from kdbench.models import ModelSpec, build
-from kdbench.plugins import Plugins, load_plugins
+from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.running.needs import Needs, Node
 from kdbench.running.plan import Plan
 from kdbench.suites import load_suite
@@ -247,5 +247,5 @@ def test_top5_counts_labels_among_the_five_largest_logits() -> None:
     assert top1.value == pytest.approx(sum(place < 1 for place in places) / 40)
     assert top5.value == pytest.approx(sum(place < 5 for place in places) / 40)
     for score in (top1, top5):
-        name = Clean().behind(score)
+        name = Clean().results_key(score)
         assert name is not None and ctx.correct[name].float().mean().item() == pytest.approx(score.value)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import kdbench
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Condition, LabelNoise, Recipe
 from tests.plugins.helpers import make
 from tests.plugins.two_networks import (

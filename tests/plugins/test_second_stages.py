@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import kdbench
 from kdbench.models import build
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.testing import TINY
 from tests.plugins.helpers import Legible, image_of, make, make_batch, make_context, softmax
 from tests.plugins.staged_by_hand import (

@@ -15,10 +15,10 @@ from kdbench_smkd.exchange import passed_on, threshold
 from torch import Tensor
 
 import kdbench
-from kdbench.context import TrainSet
-from kdbench.methods import Method
+from kdbench.methods.context import TrainSet
+from kdbench.methods.method import Method
 from kdbench.models import build
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.running.needs import Needs
 from kdbench.specs import LabelNoise, Recipe, Training, read_suite
 from kdbench.suites import FOLDER, load_suite

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 
 import kdbench
 from kdbench.models import build
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.running.needs import Needs
 from kdbench.specs import read_suite
 from kdbench.suites import builtin_suites

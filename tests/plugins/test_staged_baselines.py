@@ -13,7 +13,7 @@ from torch import Tensor
 import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.models import build
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Condition, LabelNoise, Recipe
 from kdbench.testing import TINY
 from tests.plugins.helpers import make, make_context, softmax

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 import kdbench
 from kdbench.data import make_image_set
 from kdbench.inference.prediction import frozen
-from kdbench.plugins import load_plugins
-from kdbench.running.evaluation import Outcome, run_task
+from kdbench.plugin.loader import load_plugins
+from kdbench.running.evaluation import TaskResult, run_task
 from kdbench.tasks import EvaluationContext, TestData
 
 TASK = load_plugins().tasks.get("teacher_transfer")
@@ -45,12 +45,12 @@ def data(teacher: Linear) -> TestData:
     return TestData(make_image_set("lines", images, labels, ("down", "up"), "generated"))
 
 
-def measure(student: nn.Module, teacher: nn.Module, test: TestData, **settings: float) -> Outcome:
+def measure(student: nn.Module, teacher: nn.Module, test: TestData, **settings: float) -> TaskResult:
     ctx = EvaluationContext("clean", torch.device("cpu"), None, networks={"teacher": teacher})
     return run_task(TASK, TASK.resolve({"eps": 0.02, "step_size": 0.01, "steps": 3, **settings}), student, test, ctx)
 
 
-def accuracies(outcome: Outcome) -> dict[str, float]:
+def accuracies(outcome: TaskResult) -> dict[str, float]:
     return {str(score.setting["source"]): score.value for score in outcome.scores}
 
 
@@ -82,7 +82,7 @@ def test_the_numbers_are_those_of_an_attack_written_out() -> None:
 def test_every_score_names_the_results_behind_it() -> None:
     outcome = measure(Linear(direction(1)), Linear(direction(0)), data(Linear(direction(0))), subset=40)
     for score in outcome.scores:
-        behind = TASK.behind(score)
+        behind = TASK.results_key(score)
         assert behind is not None
         assert float(outcome.correct[behind].double().mean()) == pytest.approx(score.value)
         assert score.n == len(outcome.correct["index"]) == 40

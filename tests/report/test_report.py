@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import kdbench
-from kdbench import comparison
 from kdbench.errors import KdbenchError
-from kdbench.records import Record
 from kdbench.report import Report, write_report
 from kdbench.report.bench import Bench
 from kdbench.report.runs import open_runs
+from kdbench.results import comparison
+from kdbench.results.record import Record
 from kdbench.running.runner import record_path, run
 from tests.conftest import TINY_SUITE
 from tests.leaderboard.evidence import make

@@ -17,10 +17,10 @@ import kdbench
 from kdbench.corruptions import NAMES
 from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, digit_fonts, digits, load_dataset
 from kdbench.errors import KdbenchError
-from kdbench.plugins import load_plugins
+from kdbench.plugin.loader import load_plugins
 from kdbench.running import graph
 from kdbench.running.evaluation import Evaluation, evaluate, open_checkpoint
-from kdbench.running.materials import load_materials
+from kdbench.running.suite_data import load_suite_data
 from kdbench.suites import load_suite
 from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
 from kdbench.training.seeds import derive_seed
@@ -306,16 +306,16 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_first_out_of_distribution_set_at_hand_is_read_under_its_own_name(photographs: Path) -> None:
     suite = load_suite("cifar10-lite")
     assert suite.ood == ("cinic-in-test", "ood-imagenet")
-    materials = load_materials(suite, load_plugins(), DataPlace.default(photographs), ood=True)
-    away = materials.test.ood
+    suite_data = load_suite_data(suite, load_plugins(), DataPlace.default(photographs), ood=True)
+    away = suite_data.test.ood
     assert away is not None
     assert (away.name, len(away)) == ("ood-imagenet", 14)
     assert torch.equal(away.images[:, 0, 0, 0].long(), away.labels), "labels must index the data set's own classes"
     assert sorted(set(away.labels.tolist())) == [0, 2, 3, 5, 6, 7, 8]
-    assert materials.hashes().keys() == {"cifar10", "ood-imagenet"}
-    assert materials.hashes()["cifar10"] == materials.dataset.sha256
-    assert materials.sources() == {"cifar10": "class folders", "ood-imagenet": "class folders"}
-    assert load_materials(suite, load_plugins(), DataPlace.default(photographs), ood=False).test.ood is None
+    assert suite_data.hashes().keys() == {"cifar10", "ood-imagenet"}
+    assert suite_data.hashes()["cifar10"] == suite_data.dataset.sha256
+    assert suite_data.sources() == {"cifar10": "class folders", "ood-imagenet": "class folders"}
+    assert load_suite_data(suite, load_plugins(), DataPlace.default(photographs), ood=False).test.ood is None
 
 
 @pytest.mark.parametrize("source", ["class folders", "official archive"])
@@ -331,9 +331,9 @@ def test_published_corruptions_are_for_the_official_order_alone(
         found = load_dataset(spec, place)
         return dataclasses.replace(found, test=dataclasses.replace(found.test, source=source))
 
-    monkeypatch.setattr("kdbench.running.materials.load_dataset", load)
+    monkeypatch.setattr("kdbench.running.suite_data.load_dataset", load)
     ignored = pytest.warns(UserWarning, match="keyed to the order of the official archive")
     with ignored if source == "class folders" else contextlib.nullcontext():
         suite, place = load_suite("cifar10-lite"), DataPlace.default(photographs)
-        materials = load_materials(suite, load_plugins(), place, ood=False)
-    assert materials.test.published_corruptions == (published if source == "official archive" else None)
+        suite_data = load_suite_data(suite, load_plugins(), place, ood=False)
+    assert suite_data.test.published_corruptions == (published if source == "official archive" else None)

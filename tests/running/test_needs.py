@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 import kdbench
 import kdbench.data
-from kdbench.describe import describe_entry
+from kdbench.cli.describe import describe_entry
 from kdbench.errors import KdbenchError
 from kdbench.models import builtin_specs
-from kdbench.plugins import Plugins, load_plugins
+from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.running.loading import load_predictor
 from kdbench.running.needs import Needs, is_extended, tuned_recipe
 from kdbench.running.runner import record_path, run

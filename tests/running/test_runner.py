@@ -17,13 +17,13 @@ import torch
 import kdbench
 from kdbench.data import DataPlace
 from kdbench.errors import KdbenchError
-from kdbench.plugins import load_plugins
-from kdbench.records import Record, read_record
+from kdbench.methods.source import source_hash
+from kdbench.plugin.loader import load_plugins
+from kdbench.results.record import Record, read_record
 from kdbench.running import graph as graph_module
 from kdbench.running.graph import RunGraph
-from kdbench.running.materials import load_materials
 from kdbench.running.runner import record_path, run
-from kdbench.sources import source_hash
+from kdbench.running.suite_data import load_suite_data
 from kdbench.suites import load_suite
 
 
@@ -236,7 +236,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_scores(
 
 def run_graph(tiny_suite: Path, folder: Path) -> RunGraph:
     suite, plugins = load_suite(str(tiny_suite)), load_plugins()
-    dataset = load_materials(suite, plugins, DataPlace.default(), ood=False).dataset
+    dataset = load_suite_data(suite, plugins, DataPlace.default(), ood=False).dataset
     return RunGraph(suite, dataset, plugins, folder, torch.device("cpu"))
 
 
@@ -302,7 +302,7 @@ def test_a_need_of_another_class_count_is_named(
         lambda plugins, spec, classes: build(plugins, spec, 7 if spec == teacher else classes),
     )
     with pytest.raises(KdbenchError, match=r"clean: teacher: network 'student' \(wrn-10-1\) gives \(2, 7\)"):
-        graph.rehearse(graph.student("clean", "kd", {}, 0), "clean")
+        graph.dry_run(graph.student("clean", "kd", {}, 0), "clean")
 
 
 def test_whatever_decides_a_result_is_in_the_run_id(tiny_suite: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.records import Record, read_record
+from kdbench.results.record import Record, read_record
 from kdbench.running import tracking
 from kdbench.running.runner import record_path, run
 from kdbench.specs import RunSpec

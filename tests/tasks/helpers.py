@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from kdbench.data import ImageSet, make_image_set
-from kdbench.records import Score
-from kdbench.running.evaluation import Outcome, run_task
+from kdbench.results.record import Score
+from kdbench.running.evaluation import TaskResult, run_task
 from kdbench.specs import Condition, LabelNoise, Recipe
 from kdbench.tasks import EvaluationContext, Task, TestData
 
@@ -89,12 +89,12 @@ def measure(
     networks: Mapping[str, nn.Module] | None = None,
     condition: str = "clean",
     **settings: Any,
-) -> Outcome:
+) -> TaskResult:
     ctx = EvaluationContext(condition, CPU, None, networks=networks or {})
     return run_task(task, task.resolve(settings), predictor, data, ctx)
 
 
-def select(outcome: Outcome, metric: str, **setting: Any) -> list[Score]:
+def select(outcome: TaskResult, metric: str, **setting: Any) -> list[Score]:
     return [
         score
         for score in outcome.scores
@@ -102,7 +102,7 @@ def select(outcome: Outcome, metric: str, **setting: Any) -> list[Score]:
     ]
 
 
-def one(outcome: Outcome, metric: str, **setting: Any) -> Score:
+def one(outcome: TaskResult, metric: str, **setting: Any) -> Score:
     [score] = select(outcome, metric, **setting)
     return score
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError
-from kdbench.records import Score
+from kdbench.results.record import Score
 from kdbench.tasks import EvaluationContext, Task, TestData, builtin_tasks
 from kdbench.tasks.calibration import Calibration
 from kdbench.tasks.clean import Clean

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 import kdbench
-from kdbench.builtin import kdbench_register_tasks
 from kdbench.errors import KdbenchError
-from kdbench.plugins import load_plugins
+from kdbench.plugin.builtin import kdbench_register_tasks
+from kdbench.plugin.loader import load_plugins
 from kdbench.running.plan import Plan
 from kdbench.specs import Suite, TaskPlan, read_suite
 from kdbench.suites import builtin_suites
 from kdbench.tasks import Attack, builtin_tasks
 from kdbench.tasks.attack import with_attacks
+from tests.cli.test_cli import kdbench as command
 from tests.tasks.helpers import (
     LEVELS,
     Nearest,
@@ -28,7 +29,6 @@ from tests.tasks.helpers import (
     select,
     ten_classes,
 )
-from tests.test_cli import kdbench as command
 
 pytest.importorskip("pyautoattack")
 pytest.importorskip("torchattacks")

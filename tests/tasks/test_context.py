@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kdbench.errors import KdbenchError
-from kdbench.records import Score
+from kdbench.results.record import Score
 from kdbench.running.evaluation import run_task
 from kdbench.tasks import EvaluationContext, Task, TestData
 from kdbench.tasks.base import Settings

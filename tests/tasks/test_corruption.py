@@ -12,7 +12,7 @@ from torch import Tensor
 from kdbench.corruptions import NAMES, corrupt
 from kdbench.data import make_image_set
 from kdbench.errors import KdbenchError
-from kdbench.running.evaluation import Outcome
+from kdbench.running.evaluation import TaskResult
 from kdbench.tasks import TestData
 from kdbench.tasks.corruption import Corruption
 from tests.tasks.helpers import Nearest, assert_share, flat, image_set, measure, one, select
@@ -45,12 +45,12 @@ def pictures(count: int = 16) -> TestData:
 
 
 @pytest.fixture(scope="module")
-def generated() -> tuple[Outcome, Seeing]:
+def generated() -> tuple[TaskResult, Seeing]:
     model = Seeing()
     return measure(Corruption(), model, pictures(), subset=12), model
 
 
-def test_ninety_five_cells_and_their_means(generated: tuple[Outcome, Seeing]) -> None:
+def test_ninety_five_cells_and_their_means(generated: tuple[TaskResult, Seeing]) -> None:
     outcome, _ = generated
     data = pictures()
     index = outcome.correct["index"]
@@ -77,7 +77,7 @@ def test_ninety_five_cells_and_their_means(generated: tuple[Outcome, Seeing]) ->
     assert len({score.value for score in cells}) > 2, "the cells must differ to tell the means apart"
 
 
-def test_the_interval_of_a_mean_is_that_of_as_many_images_as_a_cell_shows(generated: tuple[Outcome, Seeing]) -> None:
+def test_the_interval_of_a_mean_is_that_of_as_many_images_as_a_cell_shows(generated: tuple[TaskResult, Seeing]) -> None:
     mca = one(generated[0], "mca")
     low, high = (binomtest(k, 12).proportion_ci(0.95, "wilson") for k in (int(mca.value * 12), int(mca.value * 12) + 1))
     assert low.low <= mca.ci_low <= high.low
@@ -85,7 +85,7 @@ def test_the_interval_of_a_mean_is_that_of_as_many_images_as_a_cell_shows(genera
     assert mca.ci_low < mca.value < mca.ci_high
 
 
-def test_the_images_are_those_of_the_subset_corrupted(generated: tuple[Outcome, Seeing]) -> None:
+def test_the_images_are_those_of_the_subset_corrupted(generated: tuple[TaskResult, Seeing]) -> None:
     outcome, model = generated
     images = pictures().test.images[outcome.correct["index"]]
     corrupted = model.seen[1:]  # the first batch is the clean test set
@@ -97,7 +97,7 @@ def test_the_images_are_those_of_the_subset_corrupted(generated: tuple[Outcome, 
         assert not torch.equal(corrupted[number], images), (name, severity)
 
 
-def test_one_seed_one_set_of_images(generated: tuple[Outcome, Seeing]) -> None:
+def test_one_seed_one_set_of_images(generated: tuple[TaskResult, Seeing]) -> None:
     outcome, model = generated
     again, other = Seeing(), Seeing()
     assert measure(Corruption(), again, pictures(), subset=12).scores == outcome.scores
@@ -108,7 +108,7 @@ def test_one_seed_one_set_of_images(generated: tuple[Outcome, Seeing]) -> None:
     assert not {name for name, _ in same} & {"gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "fog"}
 
 
-def test_noise_of_two_severities_is_drawn_apart(generated: tuple[Outcome, Seeing]) -> None:
+def test_noise_of_two_severities_is_drawn_apart(generated: tuple[TaskResult, Seeing]) -> None:
     """Were one stream used for all severities, the noise would be the same up to its strength."""
     outcome, model = generated
     images = pictures().test.images[outcome.correct["index"]].int()

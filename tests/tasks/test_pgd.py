@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult
 from kdbench.errors import KdbenchError
-from kdbench.running.evaluation import Outcome
+from kdbench.running.evaluation import TaskResult
 from kdbench.tasks import EvaluationContext, TestData
 from kdbench.tasks._reliability import check_steps
 from kdbench.tasks.pgd import PGD
@@ -48,7 +48,7 @@ def random_net(count: int = 100) -> tuple[TinyNet, TestData]:
 
 
 @pytest.fixture(scope="module")
-def mixed() -> Outcome:
+def mixed() -> TaskResult:
     model, data = random_net()
     return measure(PGD(), model, data, eps=EPS, steps=[1, 3], restarts=3)
 
@@ -95,7 +95,7 @@ def test_the_headline_names_the_budget(eps: float, title: str) -> None:
     assert headline.setting == {"variant": "pgd-std", "steps": 20, "rule": "worst"}
 
 
-def test_every_score_is_there_once_with_all_that_tells_it_apart(mixed: Outcome) -> None:
+def test_every_score_is_there_once_with_all_that_tells_it_apart(mixed: TaskResult) -> None:
     accuracies = itertools.product(
         ("robust_accuracy", "conditional_accuracy"),
         ("pgd-std", "pgd-arani"),
@@ -114,7 +114,7 @@ def test_every_score_is_there_once_with_all_that_tells_it_apart(mixed: Outcome) 
     assert {score.task for score in mixed.scores} == {"pgd"}
 
 
-def test_rules_are_ordered_and_the_attack_was_neither_void_nor_total(mixed: Outcome) -> None:
+def test_rules_are_ordered_and_the_attack_was_neither_void_nor_total(mixed: TaskResult) -> None:
     for metric, variant, k in itertools.product(
         ("robust_accuracy", "conditional_accuracy"), ("pgd-std", "pgd-arani"), (1, 3)
     ):
@@ -130,7 +130,7 @@ def test_rules_are_ordered_and_the_attack_was_neither_void_nor_total(mixed: Outc
         assert values[lower] != values[upper], "the rules must differ to tell them apart"
 
 
-def test_worst_and_conditional_follow_from_what_is_kept(mixed: Outcome) -> None:
+def test_worst_and_conditional_follow_from_what_is_kept(mixed: TaskResult) -> None:
     model, data = random_net()
     with torch.no_grad():
         right = model(data.test.images.float() / 255).argmax(1).eq(data.test.labels).numpy()
@@ -152,7 +152,7 @@ def test_with_one_restart_all_rules_on_the_last_iterate_agree() -> None:
         assert len(values) == 1
 
 
-def test_more_restarts_never_raise_the_worst_case_and_keep_the_first_draws(mixed: Outcome) -> None:
+def test_more_restarts_never_raise_the_worst_case_and_keep_the_first_draws(mixed: TaskResult) -> None:
     model, data = random_net()
     fewer = measure(PGD(), model, data, eps=EPS, steps=[1, 3], restarts=1)
     for name, kept in mixed.correct.items():
@@ -161,7 +161,7 @@ def test_more_restarts_never_raise_the_worst_case_and_keep_the_first_draws(mixed
     assert any(not torch.equal(kept, fewer.correct[name]) for name, kept in mixed.correct.items())
 
 
-def test_the_attack_is_the_same_every_time_and_depends_on_its_seed(mixed: Outcome) -> None:
+def test_the_attack_is_the_same_every_time_and_depends_on_its_seed(mixed: TaskResult) -> None:
     model, data = random_net()
     again = measure(PGD(), model, data, eps=EPS, steps=[1, 3], restarts=3)
     assert again.scores == mixed.scores
@@ -178,7 +178,7 @@ def test_radius_zero_is_clean_accuracy_whatever_the_rule() -> None:
         assert_share(score, 80, 80)
 
 
-def test_runs_over_a_part_count_that_part_and_the_worst_case_counts_all(mixed: Outcome) -> None:
+def test_runs_over_a_part_count_that_part_and_the_worst_case_counts_all(mixed: TaskResult) -> None:
     model, data = random_net()
     outcome = measure(PGD(), model, data, eps=EPS, steps=[1, 3], restarts=3, every_restart=12)
     for rule, n in (("worst", 100), ("any", 100), ("min-run", 12), ("mean", 12)):
@@ -261,7 +261,7 @@ def test_repeated_step_counts_are_reported_once() -> None:
     assert len(settings) == len(set(settings))
 
 
-def test_curves_begin_at_the_start_and_end_at_the_last_step(mixed: Outcome) -> None:
+def test_curves_begin_at_the_start_and_end_at_the_last_step(mixed: TaskResult) -> None:
     model, data = random_net()
     single = measure(PGD(), model, data, eps=EPS, steps=[1, 3], restarts=1)
     for variant in ("pgd-std", "pgd-arani"):
@@ -274,7 +274,7 @@ def test_curves_begin_at_the_start_and_end_at_the_last_step(mixed: Outcome) -> N
         assert curve == sorted(curve, reverse=True)
 
 
-def test_an_honest_network_passes_every_check(mixed: Outcome) -> None:
+def test_an_honest_network_passes_every_check(mixed: TaskResult) -> None:
     assert {(check.name, check.setting.get("variant")) for check in mixed.checks} == {
         ("random_model", None), ("large_eps", None),
         ("more_steps", "pgd-std"), ("more_steps", "pgd-arani"),

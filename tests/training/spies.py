@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import kdbench
-from kdbench.context import TrainSet
-from kdbench.methods import Method
+from kdbench.methods.context import TrainSet
+from kdbench.methods.method import Method
 from kdbench.models import build
 from kdbench.specs import LabelNoise, Recipe, Training
 from kdbench.testing import TINY

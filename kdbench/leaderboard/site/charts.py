@@ -11,7 +11,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from kdbench.leaderboard.site.svg import SERIES, Frame, legend, ticks
-from kdbench.pictures import Curves, Line, Reliability
+from kdbench.results.figures import Curves, Line, Reliability
 
 MOST_POINTS: Final = 1000
 """Of a curve: more than a picture has pixels."""

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from kdbench.leaderboard.board import Board, Evidence, Row
+from kdbench.leaderboard.board import Board, Row
 from kdbench.leaderboard.site import charts
 from kdbench.leaderboard.site.table import axis_view
 from kdbench.leaderboard.site.text import interval, number, words
 from kdbench.leaderboard.submit import reproduce
-from kdbench.pictures import corruption_map, curves, reliability_of, step_lines, transfer_table
-from kdbench.records import Record, Score
+from kdbench.results.evidence import Evidence
+from kdbench.results.figures import corruption_map, curves, reliability_of, step_lines, transfer_table
+from kdbench.results.record import Record, Score
 
 MOST_SCORES: Final = 3000
 """Lines of a page's table of scores; a record of kdbench's own suites has about 300."""

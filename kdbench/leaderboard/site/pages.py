@@ -64,7 +64,7 @@ def pages(boards: Boards) -> Iterator[tuple[str, str]]:
                 raise ValueError(f"key {key!r} is no file name")
     site = _Site(boards, _environment())
     if not boards.boards:
-        yield "index.html", site.page("empty", "", None, title="Nothing to rank", apart=boards.apart)
+        yield "index.html", site.page("empty", "", None, title="Nothing to rank", excluded=boards.excluded)
     for number, board in enumerate(boards.boards):
         view, data = board_view(board), table_data(board)
         if number == 0:
@@ -98,7 +98,7 @@ class _Site:
     def table(self, root: str, board: Board, view: Mapping[str, Any], data: Any, here: str) -> str:
         """A suite's page; ``here`` leads to the suite's folder."""
         title = f"{text.shorten(board.suite)} leaderboard"
-        return self.page("table", root, board, title=title, view=view, data=data, here=here, stray=self.boards.apart)
+        return self.page("table", root, board, title=title, view=view, data=data, here=here, stray=self.boards.excluded)
 
     def page(self, kind: str, root: str, board: Board | None, **values: Any) -> str:
         """A page of one kind; ``root`` leads to the site's folder."""

@@ -1,0 +1,78 @@
+"""How results look on a terminal."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kdbench.results.headline import headline
+from kdbench.results.wording import flagged, name, percent
+
+if TYPE_CHECKING:
+    from kdbench.results.record import Check, Record, Score
+
+
+def score_tables(scores: Iterable[Score], checks: Sequence[Check], title: str) -> list[Table]:
+    """One seed's headline scores with intervals and n, a table a condition."""
+    tables = []
+    for condition, tasks in _grouped(scores).items():
+        table = _table(f"{title}, condition {condition}", "measured", "value", "95 % interval", "n")
+        for group in tasks.values():
+            for score in headline(group):
+                table.add_row(escape(flagged(score, checks)), *percent(score), str(score.n))
+        tables.append(table)
+    return tables
+
+
+def seeds_tables(records: Sequence[Record], title: str) -> list[Table]:
+    """Mean and standard deviation over seeds, a table a condition."""
+    by_name = [{(score.condition, name(score)): score.value for score in record.scores} for record in records]
+    checks = [check for record in records for check in record.checks]
+    tables = []
+    for condition, tasks in _grouped(records[0].scores).items():
+        columns = ("measured", f"mean of {len(records)} seeds", "sd over seeds")
+        table = _table(f"{title}, condition {condition}", *columns)
+        for group in tasks.values():
+            for score in headline(group):
+                values = [scores[condition, name(score)] for scores in by_name if (condition, name(score)) in scores]
+                scale, unit = (100, "%") if score.unit == "fraction" else (1, score.unit)
+                spread = f"{scale * statistics.stdev(values):.2f}" if len(values) > 1 else "-"
+                table.add_row(escape(flagged(score, checks)), f"{scale * statistics.mean(values):.2f} {unit}", spread)
+        tables.append(table)
+    return tables
+
+
+def _table(title: str, first: str, *numbers: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first)
+    for column in numbers:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _grouped(scores: Iterable[Score]) -> dict[str, dict[str, list[Score]]]:
+    """Scores by condition, then by task."""
+    groups: dict[str, dict[str, list[Score]]] = {}
+    for score in scores:
+        groups.setdefault(score.condition, {}).setdefault(score.task, []).append(score)
+    return groups
+
+
+def listing(rows: Iterable[Sequence[str]], columns: Sequence[str]) -> Table:
+    """A plain table of text."""
+    table = Table(*columns, show_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def output() -> Console:
+    """Standard output; wide enough not to cut tables when it is not a terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=150)

@@ -1,0 +1,221 @@
+"""What a method author implements: a loss function, or a ``Method`` class where a function is not enough."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from kdbench.errors import KdbenchError, unknown_name
+from kdbench.methods.context import Batch, Context, Network
+from kdbench.methods.recipes import matching_recipe, read_recipes
+from kdbench.methods.source import source_hash
+from kdbench.specs import Condition, first_problem
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Needed = str | Network
+"""A role of the suite, or a network that is trained for the method."""
+NeedsDeclaration = Iterable[str] | Mapping[str, Needed] | Callable[[Mapping[str, Any]], Mapping[str, Needed]]
+
+
+class Method:
+    """A training method with state. Keyword-only parameters of ``__init__`` are its configuration.
+
+    The harness calls ``setup`` once; then per epoch ``on_epoch_start``, per step ``views``, ``loss``, backward,
+    ``before_step``, the optimiser, ``after_step``, and ``epoch_log`` after the last step; and at the end ``predictor``.
+    When a checkpoint is loaded it calls ``setup``, fills student and networks with their trained weights, and calls
+    ``predictor``. ``__init__`` also runs when a run is planned: it may raise ``kdbench.KdbenchError`` for parameters
+    that do not go together.
+    """
+
+    def architectures(self) -> Iterable[str]:
+        """Names of other architectures than the student's that ``setup`` makes with ``ctx.new_network(model=...)``.
+
+        They are looked up when a run is planned, so that a wrong name is told before anything is trained.
+        """
+        return ()
+
+    def setup(self, ctx: Context) -> None:
+        """Build what the method owns: an EMA copy, a peer (``ctx.new_network``), a memory of predictions.
+
+        Not from ``ctx.train``, nor from what ``ctx.networks`` predict: neither is there when a checkpoint is loaded.
+        """
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Modules that the method owns beside the student, by name: peers, averages, a learned matrix.
+
+        They are saved and resumed with it. Parameters that require gradients are trained by the same optimiser as the
+        student's, and a module with such parameters is put in train mode before each epoch; the mode of one without is
+        the method's. None may share a tensor with the student or with another.
+        """
+        return {}
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Tensors beside networks that a resumed training needs, by name. They are not in the checkpoint."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what ``state`` gave, on ``ctx.device``."""
+
+    def views(self, images: Tensor, ctx: Context) -> Tensor | Mapping[str, Tensor]:
+        """Augment a batch (B, 3, H, W) float32 in [0, 1]: one view, or several by name, one of them "images"."""
+        return ctx.augment(images)
+
+    def loss(self, batch: Batch, ctx: Context) -> Tensor:
+        """The scalar to minimise."""
+        raise NotImplementedError(f"{type(self).__name__} must define loss(batch, ctx)")
+
+    def before_step(self, ctx: Context) -> None:
+        """Between backward and the optimiser's step: gradients are there and may be changed in place."""
+
+    def after_step(self, ctx: Context) -> None:
+        """After the optimiser's step."""
+
+    def on_epoch_start(self, ctx: Context) -> None:
+        """Before the first step of each epoch; ``ctx.train`` and ``ctx.predict`` are there."""
+
+    def epoch_log(self, ctx: Context) -> Mapping[str, float]:
+        """Numbers of the method's own for the training log, by name, after each epoch: samples kept, a learned rate."""
+        return {}
+
+    def predictor(self, ctx: Context) -> nn.Module:
+        """What is evaluated: the student, one of ``networks()``, or a module that holds some of them as submodules.
+
+        A module of its own may draw random numbers from torch's global generator, which every task seeds.
+        """
+        return ctx.student
+
+
+class _FunctionMethod(Method):
+    """The short form: a loss function and its parameters."""
+
+    def __init__(self, function: Callable[..., Tensor], params: Mapping[str, Any]) -> None:
+        self._function, self._params = function, dict(params)
+
+    def loss(self, batch: Batch, ctx: Context) -> Tensor:
+        return self._function(batch, ctx, **self._params)
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodSpec:
+    """A registered method: its name, parameters and needs, and how to make it. Made by ``kdbench.method``."""
+
+    name: str
+    target: Callable[..., Any]
+    needs: Mapping[str, Needed] | Callable[[Mapping[str, Any]], Mapping[str, Needed]]
+    parameters: type[BaseModel]
+    summary: str
+    paper: str
+    recipes: tuple[Mapping[str, Any], ...]
+    source: str
+    """``kdbench.methods.source.source_hash`` of it: a changed method is never answered with an old result."""
+
+    def validate(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """``params`` with defaults filled in; an unknown one or a value out of range is an error that names it."""
+        for key in params:
+            if key not in self.parameters.model_fields:
+                raise unknown_name(
+                    "parameter", key, self.parameters.model_fields, f"`kdbench describe method {self.name}` lists them"
+                )
+        try:
+            return self.parameters.model_validate(dict(params)).model_dump(mode="json")
+        except ValidationError as error:
+            hint = f"`kdbench describe method {self.name}` shows ranges"
+            raise KdbenchError(f"method '{self.name}', parameter {first_problem(error)}", hint) from None
+
+    def resolve(
+        self, params: Mapping[str, Any], *, suite: str, dataset: str, condition: Condition
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Parameters and recipe values for one condition: declared defaults, then recipes, then ``params``.
+
+        Recipe values are what the method tunes of the optimiser, and the longer schedule of an extended budget.
+        """
+        self.validate(params)
+        where: dict[str, Any] = {"suite": suite, "dataset": dataset, "condition": condition}
+        resolved = self.validate({**matching_recipe(self.recipes, **where)["params"], **params})
+        recipe = matching_recipe(self.recipes, **where, params=resolved)
+        return resolved, recipe["optimizer"] | recipe["extended"]
+
+    def needed(self, params: Mapping[str, Any]) -> dict[str, Needed]:
+        """What must be trained first, by role, for resolved parameters."""
+        if not callable(self.needs):
+            return dict(self.needs)
+        found = self.needs(dict(params))
+        if not isinstance(found, Mapping):
+            raise KdbenchError(
+                f"method '{self.name}': needs returned {type(found).__name__}",
+                "return a mapping from role to kdbench.Network or to the name of a suite's network",
+            )
+        return _named(self.name, found)
+
+    def make(self, params: Mapping[str, Any]) -> Method:
+        """A fresh instance; nothing is shared between two of them."""
+        if inspect.isclass(self.target):
+            made = self.target(**params)
+            if not isinstance(made, Method):
+                raise KdbenchError(f"method '{self.name}' is not a kdbench.Method", "derive its class from it")
+            return made
+        return _FunctionMethod(self.target, params)
+
+
+def _parameters(name: str, target: Callable[..., Any]) -> type[BaseModel]:
+    """A pydantic model of the keyword-only parameters of ``target``, with its annotations as their ranges."""
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError as error:
+        raise KdbenchError(f"method '{name}': annotation of a parameter: {error}", "import it at run time") from None
+    fields: dict[str, Any] = {}
+    for parameter in signature.parameters.values():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if parameter.annotation is inspect.Parameter.empty or parameter.default is inspect.Parameter.empty:
+            raise KdbenchError(
+                f"method '{name}': parameter '{parameter.name}' has no type or no default",
+                "write it as `name: float = 0.5`",
+            )
+        fields[parameter.name] = (parameter.annotation, parameter.default)
+    config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+    return create_model(f"{name} parameters", __config__=config, **fields)
+
+
+def _named(name: str, needs: Iterable[str] | Mapping[str, Needed]) -> dict[str, Needed]:
+    """Role to what fills it, sorted by role."""
+    if isinstance(needs, str):
+        raise KdbenchError(f"method '{name}': needs found '{needs}', expected a set", f"write needs={{'{needs}'}}")
+    named: Mapping[str, Needed] = needs if isinstance(needs, Mapping) else {role: role for role in needs}
+    for role, needed in named.items():
+        if not isinstance(needed, str | Network):
+            raise KdbenchError(
+                f"method '{name}': needs['{role}'] is a {type(needed).__name__}",
+                "write a kdbench.Network or the name of a suite's network",
+            )
+    return dict(sorted(named.items()))
+
+
+def method(
+    name: str, *, needs: NeedsDeclaration = (), paper: str = "", recipes: Path | None = None
+) -> Callable[[Callable[..., Any]], MethodSpec]:
+    """Decorate a loss function ``f(batch, ctx, *, parameters) -> scalar`` or a ``Method`` class.
+
+    ``needs`` says what must be trained first: a set of roles that the suite fills ("teacher"); or a mapping from role
+    to ``kdbench.Network`` or to the name of a suite's network; or a function that returns such a mapping for the
+    resolved parameters. ``recipes`` is a TOML file of tuned values per suite, data set and noise. The first line of the
+    docstring is the method's summary.
+    """
+
+    needed = needs if callable(needs) else _named(name, needs)
+
+    def decorate(target: Callable[..., Any]) -> MethodSpec:
+        summary = (inspect.getdoc(target) or "").partition("\n")[0]
+        parameters = _parameters(name, target)
+        tuned = read_recipes(name, recipes)
+        return MethodSpec(name, target, needed, parameters, summary, paper, tuned, source_hash(target))
+
+    return decorate

@@ -1,0 +1,1 @@
+"""How plugins come in: the hooks, their loading, and registries of what they bring."""

@@ -1,0 +1,36 @@
+"""kdbench's own tasks, datasets, models, label noises and suites, registered like anybody's plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from kdbench import data, models, noise
+from kdbench.plugin.hookspecs import hookimpl
+from kdbench.suites import builtin_suites
+from kdbench.tasks import Attack, Task, builtin_tasks
+
+
+@hookimpl
+def kdbench_register_tasks() -> Iterable[Task]:
+    return [*builtin_tasks(), Attack()]
+
+
+@hookimpl
+def kdbench_register_datasets() -> Iterable[data.DatasetSpec]:
+    return data.builtin_specs()
+
+
+@hookimpl
+def kdbench_register_models() -> Iterable[models.ModelSpec]:
+    return models.builtin_specs()
+
+
+@hookimpl
+def kdbench_register_label_noises() -> Iterable[noise.LabelNoiseSpec]:
+    return noise.builtin_specs()
+
+
+@hookimpl
+def kdbench_register_suites() -> Iterable[Path]:
+    return builtin_suites()

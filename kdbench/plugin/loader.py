@@ -1,0 +1,162 @@
+"""Find plugins by entry point, load each in isolation, and sort what they bring into registries."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from kdbench.errors import KdbenchError
+from kdbench.plugin import hookspecs
+from kdbench.plugin.registry import Registry
+
+if TYPE_CHECKING:
+    from kdbench.claims import Claim
+    from kdbench.data import DatasetSpec
+    from kdbench.methods.method import MethodSpec
+    from kdbench.models import ModelSpec
+    from kdbench.noise import LabelNoiseSpec
+    from kdbench.results.record import Record
+    from kdbench.tasks import Task
+
+GROUP = "kdbench"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Names become folders."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A plugin, or one hook of it, that was left out: whose it is and what went wrong."""
+
+    plugin: str
+    origin: str
+    error: str
+
+
+@dataclasses.dataclass
+class Plugins:
+    """Everything that the installed plugins brought, and those that failed."""
+
+    manager: pluggy.PluginManager
+    methods: Registry[MethodSpec] = dataclasses.field(default_factory=lambda: Registry("method"))
+    tasks: Registry[Task] = dataclasses.field(default_factory=lambda: Registry("task"))
+    datasets: Registry[DatasetSpec] = dataclasses.field(default_factory=lambda: Registry("dataset"))
+    models: Registry[ModelSpec] = dataclasses.field(default_factory=lambda: Registry("model"))
+    label_noises: Registry[LabelNoiseSpec] = dataclasses.field(default_factory=lambda: Registry("label noise"))
+    suites: Registry[Path] = dataclasses.field(default_factory=lambda: Registry("suite"))
+    claims: Registry[Claim] = dataclasses.field(default_factory=lambda: Registry("claim"))
+    loaded: dict[str, str] = dataclasses.field(default_factory=dict)
+    failures: list[Failure] = dataclasses.field(default_factory=list)
+
+    def registries(self) -> list[Registry[Any]]:
+        found: tuple[Registry[Any], ...] = (self.methods, self.tasks, self.datasets, self.models, self.label_noises)
+        return [*found, self.suites, self.claims]
+
+    def record_written(self, record: Record, path: Path) -> list[Failure]:
+        """Tell every observer that ``record`` is on disk; returns the observers that raised."""
+        failures = []
+        for implementation in self.manager.hook.kdbench_record_written.get_hookimpls():
+            try:
+                arguments = {"record": record, "path": path}
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception as error:  # an observer's fault must not cost anyone their record
+                origin = self.loaded.get(implementation.plugin_name, implementation.plugin_name)
+                failures.append(Failure(implementation.plugin_name, origin, _describe(error)))
+        return failures
+
+
+def _describe(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, KdbenchError) else f"{type(error).__name__}: {text}"
+
+
+def _contracts() -> dict[str, tuple[str, type]]:
+    """Hook name to the registry it fills and the type its entries must have."""
+    from kdbench.claims import Claim
+    from kdbench.data import DatasetSpec
+    from kdbench.methods.method import MethodSpec
+    from kdbench.models import ModelSpec
+    from kdbench.noise import LabelNoiseSpec
+    from kdbench.tasks import Task
+
+    return {
+        "kdbench_register_methods": ("methods", MethodSpec),
+        "kdbench_register_tasks": ("tasks", Task),
+        "kdbench_register_datasets": ("datasets", DatasetSpec),
+        "kdbench_register_models": ("models", ModelSpec),
+        "kdbench_register_label_noises": ("label_noises", LabelNoiseSpec),
+        "kdbench_register_suites": ("suites", Path),
+        "kdbench_register_claims": ("claims", Claim),
+    }
+
+
+def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
+    found = importlib.metadata.entry_points(group=GROUP)
+    # A distribution seen twice on sys.path (an editable install next to a wheel) is still one plugin.
+    unique = {(point.name, point.value, _origin(point)): point for point in found}
+    return sorted(unique.values(), key=lambda point: (_origin(point), point.name))
+
+
+def _origin(point: importlib.metadata.EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
+
+
+@functools.cache
+def load_plugins() -> Plugins:
+    """Load every installed plugin once; one that fails is noted in ``failures`` and takes nobody down.
+
+    A plugin that raises at import, misspells a hook, takes arguments a hook has not, or returns something other than
+    what the hook asks for is left out whole, so that nothing half-registered can be used.
+    """
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    plugins = Plugins(manager)
+    for point in _entry_points():
+        origin = _origin(point)
+        name = f"{origin.partition(' ')[0]}:{point.name}"
+        try:
+            module = point.load()
+            manager.register(module, name=name)
+            manager.check_pending()
+            brought = _collect(manager, name)
+        except (Exception, SystemExit) as error:  # a stranger's import may raise anything
+            if manager.has_plugin(name):
+                manager.unregister(name=name)
+            plugins.failures.append(Failure(point.name, origin, _describe(error)))
+            continue
+        plugins.loaded[name] = origin
+        for kind, key, entry in brought:
+            getattr(plugins, kind).add(key, entry, origin)
+    if plugins.failures:
+        broken = "; ".join(f"{failure.origin}: {failure.error}" for failure in plugins.failures)
+        for registry in plugins.registries():
+            registry.notes = f"; left out because they failed to load: {broken}"
+    return plugins
+
+
+def _collect(manager: pluggy.PluginManager, plugin: str) -> list[tuple[str, str, Any]]:
+    """Everything one plugin registers, checked against the types its hooks promise."""
+    brought: list[tuple[str, str, Any]] = []
+    for hook, (kind, expected) in _contracts().items():
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
+            if implementation.plugin_name != plugin:
+                continue
+            entries = implementation.function()
+            if isinstance(entries, (str, bytes)) or not isinstance(entries, Iterable):
+                raise KdbenchError(f"{hook} returned {type(entries).__name__}", f"return a list of {expected.__name__}")
+            for entry in entries:
+                if not isinstance(entry, expected):
+                    raise KdbenchError(
+                        f"{hook} returned a {type(entry).__name__}", f"each item must be a {expected.__name__}"
+                    )
+                key = entry.stem if isinstance(entry, Path) else str(getattr(entry, "name", ""))
+                if not NAME.fullmatch(key):
+                    raise KdbenchError(f"{hook} brought the name '{key}'", "letters, digits, '.', '_' and '-' only")
+                brought.append((kind, key, entry))
+    return brought

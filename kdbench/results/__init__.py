@@ -1,0 +1,1 @@
+"""Everything between a record on disk and whoever reads it: leaderboard, claims, report."""

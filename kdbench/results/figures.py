@@ -1,0 +1,270 @@
+"""The numbers behind the pictures of a run: from a record, its predictions and its log to plain arrays.
+
+The report draws them with matplotlib and the leaderboard's pages as SVG, so both show the same. Scores are found by
+what their setting says (``corruption`` and ``severity``, ``source``), not by the name of a task. What a file does not
+hold is None or empty here, never an error: records, logs and predictions may be anybody's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.metrics import wilson_interval
+from kdbench.results.record import Score
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeatMap:
+    """Accuracy in [0, 1] by corruption and severity; NaN where it was not measured."""
+
+    corruptions: tuple[str, ...]
+    severities: tuple[int, ...]
+    value: Array
+    """(corruptions, severities), as are the ends of the 95 % intervals."""
+    ci_low: Array
+    ci_high: Array
+    n: int
+    """Images behind each cell, the smallest number where they differ."""
+
+    @property
+    def by_corruption(self) -> Array:
+        """Mean over severities, (corruptions,)."""
+        means: Array = self.value.mean(1)
+        return means
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Accuracy in [0, 1] against a number, with 95 % intervals."""
+
+    label: str
+    setting: Mapping[str, Any]
+    """What its scores have in common."""
+    x: Array
+    value: Array
+    ci_low: Array
+    ci_high: Array
+    n: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Reliability:
+    """A reliability diagram: M bins of equal width over (0, 1], upper edges closed; NaN in empty bins."""
+
+    lower: Array
+    upper: Array
+    count: NDArray[np.int64]
+    confidence: Array
+    """Mean confidence of the bin's examples."""
+    accuracy: Array
+    """Share of them that is right."""
+    ci_low: Array
+    """Wilson's 95 % interval of that share, for the bin's own number of examples."""
+    ci_high: Array
+    n: int
+    ece: float
+    """Mean gap between accuracy and confidence over examples, in [0, 1]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """What one condition's training log says, epoch by epoch."""
+
+    condition: str
+    epoch: NDArray[np.int64]
+    """From 1."""
+    series: Mapping[str, Array]
+    """Name of a number of the log to its value after each epoch, NaN where an entry has none: ``loss``, ``lr``,
+    ``seconds``, ``test_accuracy`` and whatever the method adds."""
+    test_n: int | None
+    """Test images behind ``test_accuracy``."""
+
+    @property
+    def own(self) -> dict[str, Array]:
+        """The numbers that the method added."""
+        return {name: values for name, values in self.series.items() if name not in HARNESS}
+
+    def overfitting(self) -> Overfitting | None:
+        """Peak and end of the test accuracy, None where the log has no accuracy at the end."""
+        accuracy = self.series.get("test_accuracy", np.full(len(self.epoch), np.nan))
+        if not len(accuracy) or math.isnan(accuracy[-1]):
+            return None
+        peak = int(np.nanargmax(accuracy))
+        return Overfitting(int(self.epoch[peak]), float(accuracy[peak]), int(self.epoch[-1]), float(accuracy[-1]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Overfitting:
+    """How far test accuracy, in [0, 1], fell from its best epoch to the last."""
+
+    peak_epoch: int
+    peak: float
+    last_epoch: int
+    last: float
+
+    @property
+    def drop(self) -> float:
+        """max_t accuracy - accuracy at the end (Shon et al. 2024, Fig. 4); the maximum itself is a lucky draw."""
+        return self.peak - self.last
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferTable:
+    """Accuracy in [0, 1] on examples made on each source network."""
+
+    sources: tuple[str, ...]
+    accuracy: tuple[Score, ...]
+    """Over all images, a source each."""
+    conditional: tuple[Score | None, ...]
+    """Over images that are right without an attack."""
+
+
+HARNESS = ("epoch", "lr", "loss", "seconds", "test_accuracy", "test_n")
+"""Numbers of a log entry that the training loop writes for every method."""
+
+
+def corruption_map(scores: Iterable[Score], condition: str) -> HeatMap | None:
+    """The accuracies of one condition's student that have a corruption and a severity, in the order of the scores."""
+    cells: dict[tuple[str, int], Score] = {}
+    for score in scores:
+        name, severity = score.setting.get("corruption"), score.setting.get("severity")
+        if score.condition == condition and score.metric == "accuracy" and isinstance(severity, int):
+            cells.setdefault((str(name), severity), score)
+    if not cells:
+        return None
+    names = tuple(dict.fromkeys(name for name, _ in cells))
+    severities = tuple(sorted({severity for _, severity in cells}))
+
+    def table(field: str) -> Array:
+        found = [[getattr(cells.get((name, severity)), field, np.nan) for severity in severities] for name in names]
+        return np.array(found, dtype=np.float64)
+
+    n = min(score.n for score in cells.values())
+    return HeatMap(names, severities, table("value"), table("ci_low"), table("ci_high"), n)
+
+
+def step_lines(scores: Iterable[Score], condition: str) -> list[Line]:
+    """Accuracy against the number of attack steps k, a line for each setting that differs in more than k."""
+    groups: dict[tuple[tuple[str, Any], ...], list[Score]] = {}
+    for score in scores:
+        if (score.condition, score.metric) == (condition, "accuracy_at_step") and "steps" in score.setting:
+            rest = tuple((key, value) for key, value in score.setting.items() if key != "steps")
+            groups.setdefault(rest, []).append(score)
+    return [_line(dict(rest), group, "steps") for rest, group in groups.items()]
+
+
+def _line(setting: dict[str, Any], scores: list[Score], along: str) -> Line:
+    ordered = sorted(scores, key=lambda score: float(score.setting[along]))
+    columns = [[float(score.setting[along]), score.value, score.ci_low, score.ci_high] for score in ordered]
+    x, value, low, high = np.array(columns, dtype=np.float64).T
+    label = ", ".join(value if isinstance(value, str) else f"{key} {value}" for key, value in setting.items())
+    return Line(label, setting, x, value, low, high, min(score.n for score in scores))
+
+
+def transfer_table(scores: Iterable[Score], condition: str) -> TransferTable | None:
+    """The accuracies of one condition's student that name a source network."""
+    found: dict[str, dict[str, Score]] = {}
+    for score in scores:
+        if score.condition == condition and "source" in score.setting:
+            found.setdefault(str(score.setting["source"]), {}).setdefault(score.metric, score)
+    whole = {source: by_metric for source, by_metric in found.items() if "accuracy" in by_metric}
+    if not whole:
+        return None
+    conditional = tuple(by_metric.get("conditional_accuracy") for by_metric in whole.values())
+    return TransferTable(tuple(whole), tuple(by_metric["accuracy"] for by_metric in whole.values()), conditional)
+
+
+def reliability(confidence: NDArray[Any], correct: NDArray[Any], bins: int = 15) -> Reliability:
+    """Sort examples by confidence into bins (m/M, (m+1)/M] (Guo et al. 2017); sums are float64.
+
+    ``confidence``: floating (n,) in (0, 1]; ``correct``: bool (n,). An edge belongs to the bin below it, compared in
+    the precision of the confidences, as in ``kdbench.metrics.reliability_bins``.
+
+    >>> reliability(np.array([0.75, 1.0]), np.array([False, True]), bins=4).count.tolist()
+    [0, 0, 1, 1]
+    """
+    edges = np.arange(bins + 1) / bins
+    where = np.searchsorted(edges[1:-1].astype(confidence.dtype), confidence, side="left")
+    count = np.bincount(where, minlength=bins)
+    hits = np.bincount(where, weights=correct.astype(np.float64), minlength=bins)
+    mass = np.bincount(where, weights=confidence.astype(np.float64), minlength=bins)
+    intervals = [wilson_interval(hit, int(n)) if n else (np.nan, np.nan) for hit, n in zip(hits, count, strict=True)]
+    low, high = np.array(intervals, dtype=np.float64).T
+    filled = np.where(count, count, np.nan)
+    return Reliability(
+        lower=edges[:-1],
+        upper=edges[1:],
+        count=count,
+        confidence=mass / filled,
+        accuracy=hits / filled,
+        ci_low=low,
+        ci_high=high,
+        n=len(confidence),
+        ece=float(np.abs(hits - mass).sum() / len(confidence)),
+    )
+
+
+def reliability_of(
+    predictions: Mapping[str, NDArray[Any]], condition: str, *, task: str = "calibration", bins: int = 15
+) -> Reliability | None:
+    """The diagram of one condition's student from a run's predictions; None where they do not hold what it needs.
+
+    The confidence is ``<condition>/<task>/confidence``; what is right is the array ``<condition>/<any task>/correct``
+    of that length, which the accuracy on the same test images left.
+    """
+    confidence = predictions.get(f"{condition}/{task}/confidence")
+    if confidence is None or confidence.ndim != 1 or not np.issubdtype(confidence.dtype, np.floating):
+        return None
+    if not len(confidence) or not ((confidence > 0) & (confidence <= 1)).all():
+        return None
+    for name in predictions:
+        parts = name.removeprefix(f"{condition}/").split("/")
+        if name.startswith(f"{condition}/") and len(parts) == 2 and parts[1] == "correct":
+            correct = predictions[name]
+            if correct.dtype == np.bool_ and correct.shape == confidence.shape:
+                return reliability(confidence, correct, bins)
+    return None
+
+
+def curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Curves]:
+    """Training curves by condition, from a run's log; entries without an epoch or a condition are left out."""
+    by_condition: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for entry in log:
+        condition, epoch = entry.get("condition"), entry.get("epoch")
+        if isinstance(condition, str) and type(epoch) is int and 0 < epoch < 2**31:
+            by_condition.setdefault(condition, {})[epoch] = entry
+    return {condition: _curves(condition, entries) for condition, entries in by_condition.items()}
+
+
+def _curves(condition: str, entries: Mapping[int, Mapping[str, Any]]) -> Curves:
+    epochs = sorted(entries)
+    names = dict.fromkeys(name for epoch in epochs for name, value in entries[epoch].items() if _is_number(value))
+    series = {
+        name: np.array([_number(entries[epoch].get(name)) for epoch in epochs], dtype=np.float64)
+        for name in names
+        if name not in ("epoch", "test_n")
+    }
+    sizes = [entries[epoch].get("test_n") for epoch in epochs]
+    test_n = min((size for size in sizes if type(size) is int and size > 0), default=None)
+    return Curves(condition, np.array(epochs, dtype=np.int64), series, test_n)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> float:
+    """As float64; NaN for what is none, or none that is finite."""
+    try:
+        number = float(value) if _is_number(value) else math.nan
+    except OverflowError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan

@@ -1,0 +1,201 @@
+"""A folder of records, as published or as ``kdbench run`` leaves it: what can be read, and why the rest cannot."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from kdbench.errors import KdbenchError
+from kdbench.files import file_sha256
+from kdbench.results.evidence import Evidence, Excluded, exclude
+from kdbench.results.record import SCHEMA_VERSION, Record
+from kdbench.results.untrusted import Unreadable, plain, read_arrays, read_bytes, read_json
+from kdbench.specs import first_problem
+from kdbench.training.log import LOG, parse_log
+
+LOG_LIMIT: Final = 16 * 2**20
+"""Bytes of a training log."""
+SKIPPED: Final = ("partial", "trainings")
+"""Folders of ``kdbench run`` that hold no records."""
+LARGEST: Final = 2**53
+"""Numbers of examples and seeds beyond it are not exact in a float."""
+
+
+class Predictions(Mapping[str, NDArray[Any]]):
+    """Per-example results of a run by ``<condition>/<task>/<name>``; read when they are asked for, as thousands of runs
+    are too much to hold."""
+
+    def __init__(self, path: Path, sha256: str) -> None:
+        self._key = (path, sha256)
+        self._names = tuple(_arrays(*self._key))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return _arrays(*self._key)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@functools.lru_cache(maxsize=4)
+def _arrays(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a file of that content; whoever asks for one soon asks for another."""
+    if file_sha256(path) != sha256:
+        raise Unreadable("is not the file that the record hashed")
+    return read_arrays(path)
+
+
+def read_records(folder: Path | str) -> tuple[tuple[Evidence, ...], tuple[Excluded, ...]]:
+    """All records under a folder with the evidence beside them, and the files that are none, each with its reason.
+
+    Either layout: ``<run_id>.json`` with ``<run_id>.predictions.npz`` and ``<run_id>.log.jsonl``, or run folders. Two
+    files of one run id are both left out when their results differ, as nobody can tell which is right.
+
+    Raises:
+        KdbenchError: there is no such folder.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise KdbenchError(f"no folder {place}", "give a folder of records, such as runs or leaderboards/records")
+    found: list[Evidence] = []
+    excluded: list[Excluded] = []
+    for path in _candidates(place):
+        one = read_evidence(path)
+        (found if isinstance(one, Evidence) else excluded).append(one)  # type: ignore[arg-type]  # by its own class
+    unique, doubles = _once(found)
+    return tuple(unique), tuple(excluded + doubles)
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    """JSON files in a stable order; of a run folder its record alone."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith("."))
+        names = ["record.json"] if "record.json" in files else sorted(n for n in files if n.endswith(".json"))
+        yield from (Path(root) / name for name in names)
+
+
+def read_evidence(path: Path) -> Evidence | Excluded:
+    """One record file and what lies beside it, or why it is not read. Never raises for what is in the file."""
+    try:
+        value, text = read_json(path)
+    except Unreadable as error:
+        return Excluded(path, f"{error.message}{f' (line {error.line})' if error.line else ''}")
+    named = _named(value)
+    reason = _other_schema(value)
+    if reason:
+        return Excluded(path, reason, **named)
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError as error:
+        return Excluded(path, f"broken record: {plain(first_problem(error), 300)}", **named)
+    reason = _unusable(record)
+    if reason:
+        return Excluded(path, reason, **named)
+    return _with_files(path, record)
+
+
+def _named(value: Any) -> dict[str, str]:
+    """What a JSON value says of itself, as far as it is text: only to name it in a list."""
+    record = _object(value)
+    spec = _object(record.get("spec"))
+    suite = _object(spec.get("suite"))
+    said = {"run_id": record.get("run_id"), "suite": suite.get("name"), "method": spec.get("method")}
+    return {name: plain(text) for name, text in said.items() if isinstance(text, str)}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _other_schema(value: Any) -> str:
+    """Why it cannot be a record of this schema, "" if it can."""
+    if not isinstance(value, dict) or not {"schema_version", "run_id"} <= value.keys():
+        return "is no record of a run"
+    version = value["schema_version"]
+    if not isinstance(version, int) or isinstance(version, bool) or version == SCHEMA_VERSION:
+        return ""
+    if version > SCHEMA_VERSION:
+        return f"schema {version} is newer than the one that is read here ({SCHEMA_VERSION}): update kdbench"
+    return f"schema {version} is older than the one that is read here ({SCHEMA_VERSION}): run it again"
+
+
+def _unusable(record: Record) -> str:
+    """What is valid JSON of a record, and yet no number that anything can be computed with."""
+    if abs(record.spec.seed) > LARGEST:
+        return "spec.seed is beyond 2^53"
+    if any(score.n > LARGEST for score in record.scores):
+        return "a score counts more than 2^53 examples"
+    if any(max(map(abs, (score.value, score.ci_low, score.ci_high))) > LARGEST for score in record.scores):
+        return "a score is beyond 2^53"
+    seen = [(score.condition, score.task, score.metric, repr(sorted(score.setting.items()))) for score in record.scores]
+    return "" if len(seen) == len(set(seen)) else "it has one score twice"
+
+
+def _with_files(path: Path, record: Record) -> Evidence:
+    """Log and predictions, if they are those that the record hashed."""
+    notes: list[str] = []
+    log = predictions = None
+    if (beside := _beside(path, record, LOG, notes)) is not None:
+        try:
+            log = _log(beside)
+        except Unreadable as error:
+            notes.append(f"{LOG} {error.message}")
+    if (beside := _beside(path, record, "predictions.npz", notes)) is not None:
+        try:
+            predictions = Predictions(beside, record.hashes.evidence["predictions.npz"])
+        except Unreadable as error:
+            notes.append(f"predictions.npz {error.message}")
+    return Evidence(record, path, log, predictions, tuple(notes))
+
+
+def _beside(path: Path, record: Record, name: str, notes: list[str]) -> Path | None:
+    """A file of evidence that is there and is the one that was hashed."""
+    file = path.with_name(name if path.name == "record.json" else f"{path.stem}.{name}")
+    known = record.hashes.evidence.get(name)
+    try:
+        if known is None or not file.is_file():
+            notes.append(f"{name} is not there")
+        elif file_sha256(file) != known:
+            notes.append(f"{name} is not the file that the record hashed")
+        else:
+            return file
+    except OSError as error:
+        notes.append(f"{name} cannot be read: {error.strerror}")
+    return None
+
+
+def _log(path: Path) -> tuple[Mapping[str, Any], ...]:
+    try:
+        return tuple(parse_log(read_bytes(path, LOG_LIMIT).decode("utf-8")))
+    except ValueError as error:
+        raise Unreadable(f"is no log: {error}") from None
+
+
+def _once(found: Sequence[Evidence]) -> tuple[list[Evidence], list[Excluded]]:
+    """One file a run id; the same run once more, or others that claim its id, excluded."""
+    by_id: dict[str, list[Evidence]] = {}
+    for one in found:
+        by_id.setdefault(one.record.run_id, []).append(one)
+    unique: list[Evidence] = []
+    excluded: list[Excluded] = []
+    for same in by_id.values():
+        # A repetition has other times, and maybe another machine, but no other results.
+        if len({_results(one.record) for one in same}) == 1:
+            best = min(same, key=lambda one: len(one.notes))
+            unique.append(best)
+            excluded += [exclude(one, f"the same run as {best.path.name}") for one in same if one is not best]
+        else:
+            excluded += [exclude(one, f"{len(same)} files of this run id have different results") for one in same]
+    return unique, excluded
+
+
+def _results(record: Record) -> str:
+    return record.model_dump_json(include={"status", "error", "budget", "checkpoint_rule", "scores", "checks"})

@@ -1,0 +1,66 @@
+"""The data of a suite: its training and test images, its out-of-distribution set, published corruptions."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+from kdbench import corruptions
+from kdbench.data import DataPlace, Dataset, DatasetSpec, load_dataset
+from kdbench.errors import KdbenchError
+from kdbench.plugin.loader import Plugins
+from kdbench.specs import Suite
+from kdbench.tasks import TestData
+
+
+@dataclasses.dataclass(frozen=True)
+class SuiteData:
+    """The data of a suite, loaded."""
+
+    dataset: Dataset
+    test: TestData
+    ood: Dataset | None = None
+
+    def hashes(self) -> dict[str, str]:
+        """Data set to SHA-256."""
+        return {dataset.name: dataset.sha256 for dataset in (self.dataset, self.ood) if dataset}
+
+    def sources(self) -> dict[str, str]:
+        """Data set to the packaging it was read from."""
+        return {dataset.name: dataset.test.source for dataset in (self.dataset, self.ood) if dataset}
+
+
+def load_suite_data(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bool) -> SuiteData:
+    """Load a suite's data; with ``ood`` the first of its out-of-distribution sets that is at hand, else the first
+    that can be downloaded."""
+    dataset = _load(plugins.datasets.get(suite.dataset), place)
+    away = None
+    if ood:
+        if not suite.ood:
+            raise KdbenchError(f"suite '{suite.name}' has no out-of-distribution set", "name one in it, or other tasks")
+        candidates = [plugins.datasets.get(name) for name in suite.ood]
+        chosen = next((spec for spec in candidates if spec.available(place)), candidates[0])
+        away = _load(chosen, place)
+        if away.class_names != dataset.class_names:
+            raise KdbenchError(
+                f"out-of-distribution set '{chosen.name}' has other classes than '{dataset.name}'",
+                "its class_names must be the data set's own",
+            )
+    published = corruptions.published_folder(place.data_dir, suite.dataset) if place.data_dir else None
+    if published is not None and dataset.test.source != "official archive":
+        warnings.warn(
+            f"{published} is keyed to the order of the official archive and '{dataset.name}' came from class folders: "
+            "corruptions are generated",
+            stacklevel=2,
+        )
+        published = None
+    outside = dataclasses.replace(away.test, name=away.name) if away else None
+    return SuiteData(dataset, TestData(dataset.test, outside, published), away)
+
+
+def _load(spec: DatasetSpec, place: DataPlace) -> Dataset:
+    if place.data_dir is not None and not place.data_dir.is_dir():
+        raise KdbenchError(
+            f"data folder {place.data_dir} is not a folder", "mend --data-dir or KDBENCH_DATA_DIR, or leave it out"
+        )
+    return load_dataset(spec, place)

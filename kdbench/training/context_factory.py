@@ -1,0 +1,90 @@
+"""What the harness lends a method: its context, with the recipe's augmentation and a maker of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from kdbench import augment
+from kdbench.errors import KdbenchError
+from kdbench.methods.context import Context, NetworkMaker
+from kdbench.specs import Recipe, Training
+from kdbench.training.seeds import derive_seed
+
+Build = Callable[[str | None, float, int], nn.Module]
+"""Makes an untrained network from the name of its architecture (None: the student's), dropout rate and seed."""
+
+NetworkCheck = Callable[[str, str | None, nn.Module], None]
+"""Sees a network that a method has made: its name, its architecture (None: the student's), and itself."""
+
+
+def augmentation(recipe: Recipe, *, flip: bool, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """The recipe's augmentation of a batch, one draw per image."""
+    if recipe.augmentation == "none":
+        return lambda images: images
+    if recipe.augmentation.startswith("resized-crop"):
+        jitter = recipe.augmentation.endswith("jitter")
+        return lambda images: augment.photograph_view(images, generator, jitter=jitter, flip=flip)
+    flips = flip and recipe.augmentation == "crop-flip"
+    return lambda images: augment.crop_flip(images, generator, padding=4, mode=recipe.padding_mode, flip=flips)
+
+
+def context(
+    spec: Training,
+    student: nn.Module,
+    networks: Mapping[str, nn.Module],
+    num_classes: int,
+    *,
+    train_size: int,
+    mean: tuple[float, float, float],
+    device: torch.device,
+    noise_realised: float = 0.0,
+    build: Build | None = None,
+    check: NetworkCheck = lambda name, model, network: None,
+) -> Context:
+    """What the harness lends a method in ``setup``."""
+    recipe = spec.recipe
+    batch = min(recipe.batch_size, train_size)
+    per_epoch = train_size // batch if recipe.drop_last else -(-train_size // batch)
+    generator = torch.Generator(device).manual_seed(derive_seed(spec.seed, "setup"))
+    return Context(
+        student=student,
+        networks=networks,
+        num_classes=num_classes,
+        train_size=train_size,
+        device=device,
+        generator=generator,
+        augment=augmentation(recipe, flip=spec.flip, generator=generator),
+        mean=mean,
+        flip=spec.flip,
+        noise_kind=spec.noise.kind if spec.noise else None,
+        noise_rate=spec.noise.rate if spec.noise else 0.0,
+        noise_realised=noise_realised,
+        epochs=recipe.epochs,
+        steps=per_epoch * recipe.epochs,
+        _make=_maker(spec, device, build, check),
+    )
+
+
+def _maker(spec: Training, device: torch.device, build: Build | None, check: NetworkCheck) -> NetworkMaker:
+    """Peers on the device, each with a seed of its own."""
+    made: set[str] = set()
+
+    def make(name: str, *, model: str | None, dropout: float) -> nn.Module:
+        if build is None:
+            raise KdbenchError(f"ctx.new_network('{name}') has nothing to build with", "give fit() a build function")
+        if name in made:
+            raise KdbenchError(f"ctx.new_network('{name}') was called twice", "give each network a name of its own")
+        made.add(name)
+        network = on_device(build(model, dropout, derive_seed(spec.seed, "network", name)), device)
+        check(name, model, network)
+        return network
+
+    return make
+
+
+def on_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network on the device, in the layout that convolutions are fast in."""
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # stubs lack it

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdbench.models import create
+
+
+def kdbench(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kdbench", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A suite file and the folder of a finished run of it."""
+    from tests.conftest import TINY_SUITE
+
+    folder = tmp_path_factory.mktemp("cli")
+    suite = folder / "tiny.toml"
+    suite.write_text(TINY_SUITE)
+    done = kdbench("run", "--method", "ce", "--suite", suite, "--out", folder / "runs", "--tasks", "clean,noisy_label")
+    assert done.returncode == 0, done.stderr
+    return suite, Path(done.stdout.splitlines()[-1])
+
+
+def test_help_needs_neither_torch_nor_plugins() -> None:
+    done = kdbench("--help")
+    assert done.returncode == 0
+    for command in ("run", "evaluate", "list", "describe", "plugins", "data", "doctor"):
+        assert f"  {command} " in done.stdout
+    code = "import sys; sys.argv = ['kdbench', '--help']\nimport kdbench.cli\n"
+    code += "try: kdbench.cli.main()\nexcept SystemExit: pass\n"
+    code += "assert not {'torch', 'pluggy', 'numpy', 'pydantic'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_run_prints_a_table_and_last_the_path_of_the_record(finished: tuple[Path, Path]) -> None:
+    suite, path = finished
+    assert json.loads(path.read_text())["status"] == "finished"
+    again = kdbench("run", "--method", "ce", "--suite", suite, "--out", path.parents[3], "--tasks", "clean,noisy_label")
+    assert "ce on tiny, seed 0" in again.stdout
+    assert "noisy_label" in again.stdout
+    assert again.stdout.splitlines()[-1] == str(path)
+
+
+def test_json_is_the_record_and_nothing_else(finished: tuple[Path, Path]) -> None:
+    suite, path = finished
+    common = ["run", "--method", "ce", "--suite", suite, "--out", path.parents[3], "--tasks", "clean,noisy_label"]
+    done = kdbench(*common, "--json")
+    assert json.loads(done.stdout) == json.loads(path.read_text())
+
+
+def test_several_seeds_give_several_records_and_a_summary(finished: tuple[Path, Path]) -> None:
+    suite, path = finished
+    common = ["run", "--method", "ce", "--suite", suite, "--out", path.parents[3], "--tasks", "clean"]
+    done = kdbench(*common, "--condition", "clean", "--seed", "0", "--seed", "1")
+    assert done.returncode == 0, done.stderr
+    assert "mean of 2 seeds" in done.stdout
+    paths = done.stdout.splitlines()[-2:]
+    assert [json.loads(Path(line).read_text())["spec"]["seed"] for line in paths] == [0, 1]
+
+
+@pytest.mark.parametrize(("condition", "task"), [("clean", "clean"), ("sym-40", "noisy_label")])
+def test_evaluate_measures_a_checkpoint_as_the_run_did(finished: tuple[Path, Path], condition: str, task: str) -> None:
+    suite, path = finished
+    checkpoint = path.parent / f"checkpoint-{condition}.safetensors"
+    done = kdbench("evaluate", checkpoint, "--suite", suite, "--tasks", task, "--json")
+    assert done.returncode == 0, done.stderr
+    recorded = [score for score in json.loads(path.read_text())["scores"] if score["task"] == task]
+    assert json.loads(done.stdout)["scores"] == recorded
+
+
+def test_evaluate_refuses_a_task_that_means_nothing_there(finished: tuple[Path, Path]) -> None:
+    suite, path = finished
+    checkpoint = path.parent / "checkpoint-clean.safetensors"
+    done = kdbench("evaluate", checkpoint, "--suite", suite, "--tasks", "noisy_label")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "task 'noisy_label' does not apply to condition clean" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--method", "ndr"], "error: no method named 'ndr' (did you mean 'nrd'?"),
+        (["run", "--method", "ce", "--suite", "digitz"], "no suite named 'digitz' (did you mean 'digits'?"),
+        (["run", "--method", "ce", "--tasks", "clena"], "no task named 'clena' (did you mean 'clean'?"),
+        (["run", "--method", "kd", "--set", "alfa=1"], "no parameter named 'alfa' (did you mean 'alpha'?"),
+        (["run", "--method", "kd", "--set", "alpha=7"], "parameter alpha: input should be less than or equal to 1"),
+        (["run", "--method", "kd", "--set", "alpha"], "--set got 'alpha' (write it as --set name=value)"),
+        (["run", "--method", "ce", "--condition", "claen"], "no condition named 'claen' (did you mean 'clean'?"),
+        (["run", "--method", "ce", "--device", "tpu"], "no device named 'tpu' (one of: auto, cpu, cuda)"),
+        (["run", "--method", "ce", "--data-dir", "/nowhere"], "data folder /nowhere is not a folder"),
+        (["evaluate", "/nowhere.safetensors"], "no checkpoint at /nowhere.safetensors"),
+        (["run", "--method", "ce", "--tasks", ""], "no task was named"),
+        (["run", "--method", "ce", "--seed", "abc"], "Invalid value for '--seed'"),
+        (["run"], "Missing option '--method'"),
+        (["rum"], "No such command 'rum'"),
+        (["list", "methodz"], "no kind named 'methodz' (did you mean 'methods'?"),
+        (["describe", "method", "nrdd"], "no method named 'nrdd' (did you mean 'nrd'?"),
+        (["data", "fetch", "cifar1"], "no dataset named 'cifar1' (did you mean 'cifar10'?"),
+        (["data", "fetch", "digits"], "dataset 'digits' is not for download"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "runs")] if arguments[0] == "run" else []
+    done = kdbench(*arguments, *out)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert message in done.stderr
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_bad_checkpoints_are_one_line(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    good = finished[1].parent / "checkpoint-clean.safetensors"
+    truncated = tmp_path / "truncated.safetensors"
+    truncated.write_bytes(good.read_bytes()[:5000])
+    assert "is damaged" in kdbench("evaluate", truncated).stderr
+    plain = tmp_path / "plain.pt"
+    torch.save(create("wrn-10-1", num_classes=10).state_dict(), plain)
+    assert "is a plain state dict (name its architecture with --model)" in kdbench("evaluate", plain).stderr
+    other = kdbench("evaluate", plain, "--model", "wrn-16-1")
+    assert (other.returncode, len(other.stderr.splitlines())) == (2, 1)
+    assert "of another architecture" in other.stderr
+    right = kdbench("evaluate", plain, "--model", "wrn-10-1", "--tasks", "clean", "--json")
+    assert json.loads(right.stdout)["scores"][0]["n"] == 500
+    evil = tmp_path / "evil.pt"
+    torch.save({"x": subprocess.Popen}, evil)
+    assert "reading it could run code" in kdbench("evaluate", evil).stderr
+
+
+def test_an_unwritable_out_is_one_line(tiny_suite: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    done = kdbench("run", "--method", "ce", "--suite", tiny_suite, "--out", tmp_path / "file")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_run_that_turns_nan_is_told_and_recorded(tiny_suite: Path, tmp_path: Path) -> None:
+    tiny_suite.write_text(tiny_suite.read_text().replace("lr = 0.03", "lr = 1e30"))
+    done = kdbench("run", "--method", "ce", "--suite", tiny_suite, "--tasks", "clean", "--out", tmp_path / "runs")
+    assert done.returncode == 2
+    assert "failed: condition clean: the training loss became" in done.stderr
+    [path] = (tmp_path / "runs").rglob("record.json")
+    assert json.loads(path.read_text())["status"] == "failed"
+
+
+def test_ctrl_c_says_how_to_go_on(tiny_suite: Path, tmp_path: Path) -> None:
+    tiny_suite.write_text(tiny_suite.read_text().replace("epochs = 3", "epochs = 500"))
+    command = [sys.executable, "-m", "kdbench", "run", "--method", "ce", "--suite", str(tiny_suite), "--tasks", "clean"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("resume.pt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.splitlines() == ["interrupted: run the same command again to go on from the last whole epoch"]
+
+
+def test_list_describe_plugins_and_data_status() -> None:
+    methods = {row["name"]: row for row in json.loads(kdbench("list", "methods", "--json").stdout)}
+    assert methods["nrd"]["from"].startswith("kdbench ")
+    assert {row["name"] for row in json.loads(kdbench("list", "suites", "--json").stdout)} >= {"digits", "cifar10"}
+    described = json.loads(kdbench("describe", "method", "nrd", "--json").stdout)
+    parameters = {parameter["name"]: parameter for parameter in described["parameters"]}
+    assert parameters["pi2"]["default"] == 0.6
+    assert parameters["pi2"]["range"] == "number > 0 < 1"
+    for kind, name in (("suite", "digits"), ("task", "pgd"), ("dataset", "cifar10"), ("model", "wrn-16-2")):
+        text = kdbench("describe", kind, name)
+        assert text.returncode == 0, text.stderr
+        assert f"name: {name}" in text.stdout
+    assert json.loads(kdbench("plugins", "--json").stdout)["failures"] == []
+    states = {row["name"]: row["state"] for row in json.loads(kdbench("data", "status", "--json").stdout)}
+    assert states["digits"] == "at hand"
+
+
+def test_doctor_reports_and_sets_its_exit_status() -> None:
+    done = kdbench("doctor", "--json")
+    checks = json.loads(done.stdout)
+    assert done.returncode == int(any(check["status"] == "broken" for check in checks))
+    assert {"ok", "warn"} >= {check["status"] for check in checks if check["name"] in ("Python", "torch")}
+    assert all(check["mend"] for check in checks if check["status"] == "broken")
+
+
+def test_a_corrupt_cache_is_rebuilt_with_a_word(tmp_path: Path) -> None:
+    pictures = os.environ.get("KDBENCH_DATA_DIR")
+    if not pictures or not (Path(pictures) / "ood_imagenet").is_dir():
+        pytest.skip("needs the real image set ood_imagenet under KDBENCH_DATA_DIR")
+    from kdbench.data import DataPlace
+    from kdbench.plugin.loader import load_plugins
+
+    place = DataPlace(Path(pictures), tmp_path)
+    spec = load_plugins().datasets.get("ood-imagenet")
+    first = spec.load(place)
+    [cached] = tmp_path.rglob("*.safetensors")
+    shutil.copy(cached, tmp_path / "copy")
+    cached.write_bytes(cached.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="cache"):
+        second = spec.load(place)
+    assert first.sha256 == second.sha256
+    assert cached.stat().st_size == (tmp_path / "copy").stat().st_size

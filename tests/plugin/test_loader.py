@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import kdbench
+from kdbench.errors import KdbenchError
+from kdbench.plugin import hookspecs
+from kdbench.plugin.loader import load_plugins
+from kdbench.running.runner import run
+
+Install = Callable[[str, str], None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Put a distribution with one plugin module on the path, as pip would leave it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    modules: list[str] = []
+
+    def put(name: str, source: str) -> None:
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[kdbench]\n{name} = {name}_module\n")
+        (tmp_path / f"{name}_module.py").write_text(source)
+        modules.append(f"{name}_module")
+        load_plugins.cache_clear()
+
+    yield put
+    load_plugins.cache_clear()
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+METHOD = """
+import kdbench
+
+@kdbench.method("{name}")
+def m(batch, ctx):
+    "A method."
+    return ctx.student(batch.images).square().mean()
+
+@kdbench.hookimpl
+def kdbench_register_methods():
+    return [m]
+"""
+
+
+def test_first_party_methods_come_in_by_entry_points() -> None:
+    plugins = load_plugins()
+    assert not plugins.failures
+    assert {"ce", "kd", "nrd"} <= set(plugins.methods)
+    assert plugins.methods.origin("nrd").startswith("kdbench ")
+
+
+def test_a_strangers_plugin_is_found_and_attributed(install: Install) -> None:
+    install("stranger", METHOD.format(name="mine"))
+    assert load_plugins().methods.origin("mine") == "stranger 1.0"
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("def (", "SyntaxError"),
+        (
+            "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_metods():\n    return []",
+            "unknown hook 'kdbench_register_metods'",
+        ),
+        (
+            "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_methods(extra):\n    return []",
+            "Argument.s. .'extra'. are declared in the hookimpl but can not be found in the hookspec",
+        ),
+        (
+            "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_methods():\n    return [1]",
+            "kdbench_register_methods returned a int",
+        ),
+        (
+            "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_tasks():\n    return None",
+            "kdbench_register_tasks returned NoneType",
+        ),
+    ],
+)
+def test_a_broken_plugin_is_left_out_and_takes_nobody_down(install: Install, source: str, error: str) -> None:
+    install("broken", source)
+    install("stranger", METHOD.format(name="mine"))
+    plugins = load_plugins()
+    assert [failure.origin for failure in plugins.failures] == ["broken 1.0"]
+    assert pytest.importorskip("re").search(error, plugins.failures[0].error)
+    assert plugins.methods.get("mine").name == "mine"
+    assert plugins.methods.get("ce").name == "ce"
+
+
+def test_a_broken_plugin_is_named_when_what_was_asked_for_is_missing(install: Install) -> None:
+    install("broken", "raise RuntimeError('no luck')")
+    with pytest.raises(KdbenchError, match="no method named 'theirs'.*broken 1.0: RuntimeError: no luck"):
+        load_plugins().methods.get("theirs")
+
+
+def test_two_plugins_with_one_name_are_both_named(install: Install) -> None:
+    install("first", METHOD.format(name="twin"))
+    install("second", METHOD.format(name="twin"))
+    with pytest.raises(KdbenchError, match="two plugins bring a method named 'twin': 'first 1.0' and 'second 1.0'"):
+        load_plugins().methods.get("twin")
+
+
+def test_an_observer_sees_the_record_and_its_failure_costs_nothing(
+    install: Install, tiny_suite: Path, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen.txt"
+    observer = f"""
+from pathlib import Path
+
+import kdbench
+
+@kdbench.hookimpl
+def kdbench_record_written(record, path):
+    Path({str(seen)!r}).write_text(f"{{record.run_id}} {{path.exists()}}")
+"""
+    install("watcher", observer)
+    install("clumsy", "import kdbench\n@kdbench.hookimpl\ndef kdbench_record_written(path):\n    raise OSError('full')")
+    with pytest.warns(UserWarning, match="observer clumsy:clumsy of clumsy 1.0 failed: OSError: full"):
+        record = run(str(tiny_suite), "ce", tasks=["clean"], out=tmp_path / "runs")
+    assert seen.read_text() == f"{record.run_id} True"
+
+
+EVERYTHING = """
+from pathlib import Path
+
+import kdbench
+import torch
+
+
+class Majority(kdbench.Task):
+    "How often the commonest predicted class is predicted."
+
+    name = "majority"
+
+    def evaluate(self, predictor, data, ctx):
+        predicted = ctx.logits(predictor, data.test).argmax(1)
+        return [ctx.share("share", predicted == predicted.mode().values, higher_is_better=False)]
+
+
+def load_stripes(place):
+    generator = torch.Generator().manual_seed(0)
+    def part(n):
+        labels = torch.arange(n) % 2
+        images = torch.randint(0, 100, (n, 3, 32, 32), generator=generator)
+        images[labels == 1, :, ::2] += 150
+        return kdbench.data.make_image_set("stripes", images.to(torch.uint8), labels, ("plain", "striped"), "generated")
+    return kdbench.Dataset("stripes", ("plain", "striped"), 32, part(60), part(40))
+
+
+def tiny_net(*, num_classes):
+    pool = torch.nn.AdaptiveAvgPool2d(8)
+    return torch.nn.Sequential(pool, torch.nn.Flatten(), torch.nn.Linear(3 * 64, num_classes))
+
+
+def to_zero(labels, rate, num_classes, generator):
+    chosen = torch.rand(len(labels), generator=generator) < rate
+    return torch.where(chosen, torch.zeros_like(labels), labels)
+
+
+@kdbench.hookimpl
+def kdbench_register_tasks():
+    return [Majority()]
+
+
+@kdbench.hookimpl
+def kdbench_register_datasets():
+    return [kdbench.DatasetSpec("stripes", ("plain", "striped"), 32, load_stripes)]
+
+
+@kdbench.hookimpl
+def kdbench_register_models():
+    return [kdbench.ModelSpec("tiny-net", tiny_net, "one linear layer")]
+
+
+@kdbench.hookimpl
+def kdbench_register_label_noises():
+    return [kdbench.LabelNoiseSpec("to-zero", to_zero, "all to the first class")]
+
+
+@kdbench.hookimpl
+def kdbench_register_suites():
+    return [Path(__file__).with_name("stripes-suite.toml")]
+
+
+@kdbench.hookimpl
+def kdbench_register_claims():
+    share = kdbench.Measure("clean", "majority", "share")
+    comparison = kdbench.Comparison(kdbench.MethodConfig("ce"), kdbench.MethodConfig("label-smoothing"), share, "lower")
+    return [kdbench.Claim("stripes-claim", "A paper", "It is so.", [comparison], suite="stripes-suite")]
+"""
+
+STRIPES_SUITE = """
+name = "stripes-suite"
+version = 1
+title = "Stripes"
+why = "A test."
+dataset = "stripes"
+student = "tiny-net"
+[recipe]
+epochs = 2
+batch_size = 10
+lr = 0.1
+[conditions.clean]
+[conditions.zeroed]
+noise = { kind = "to-zero", rate = 0.5, seed = 0 }
+[tasks.clean]
+[tasks.majority]
+"""
+
+
+def test_a_task_a_dataset_a_model_a_noise_and_a_suite_are_added_the_same_way(install: Install, tmp_path: Path) -> None:
+    install("everything", EVERYTHING)
+    (tmp_path / "stripes-suite.toml").write_text(STRIPES_SUITE)
+    record = run("stripes-suite", "ce", out=tmp_path / "runs")
+    assert record.status == "finished"
+    assert {(score.task, score.condition) for score in record.scores} == {
+        ("clean", "clean"), ("majority", "clean"), ("majority", "zeroed"),
+    }  # fmt: skip
+    assert record.hashes.label_noise["zeroed"].kind == "to-zero"
+    assert 0.1 < record.hashes.label_noise["zeroed"].realised < 0.4
+    assert record.select("clean", "accuracy")[0].n == 40
+    assert load_plugins().claims.origin("stripes-claim") == "everything 1.0"
+    assert load_plugins().claims.get("stripes-claim").suite == "stripes-suite"
+
+
+def test_every_hook_is_implemented_by_a_test_or_by_kdbench() -> None:
+    declared = {name for name in vars(hookspecs) if name.startswith("kdbench_")}
+    text = Path(__file__).read_text() + Path(kdbench.__file__).with_name("builtin.py").read_text()
+    assert {name for name in declared if f"def {name}(" in text} == declared

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kdbench import corruptions, metrics
+from kdbench.results import figures as pictures
+from kdbench.results.record import Score
+
+
+def score(value: float, metric: str = "accuracy", condition: str = "clean", n: int = 50, **setting: Any) -> Score:
+    low, high = metrics.wilson_interval(value * n, n)
+    return Score(
+        task="any", metric=metric, condition=condition, setting=setting, value=value, n=n, ci_low=low, ci_high=high
+    )
+
+
+def test_corruption_map_is_corruptions_by_severities_with_gaps_as_nan() -> None:
+    scores = [
+        score(0.01 * row + 0.1 * severity, corruption=name, severity=severity, images="generated")
+        for row, name in enumerate(corruptions.NAMES)
+        for severity in corruptions.SEVERITIES
+        if (name, severity) != ("fog", 3)
+    ]
+    others = [score(0.9), score(0.8, corruption="fog", severity=3, condition="sym-40"), score(0.5, "mca", images="x")]
+    found = pictures.corruption_map([*others, *scores], "clean")
+    assert found is not None
+    assert found.corruptions == corruptions.NAMES
+    assert found.severities == (1, 2, 3, 4, 5)
+    assert found.value.shape == (19, 5)
+    assert found.value[2, 4] == pytest.approx(0.52)
+    assert np.argwhere(np.isnan(found.value)).tolist() == [[corruptions.NAMES.index("fog"), 2]]
+    assert found.by_corruption[1] == pytest.approx(0.01 + 0.3)
+    assert (found.ci_low <= found.value)[~np.isnan(found.value)].all()
+    assert found.n == 50
+    assert pictures.corruption_map(others[:1], "clean") is None
+
+
+def test_step_lines_are_sorted_by_k_and_split_by_everything_else() -> None:
+    scores = [
+        score(0.8 - 0.1 * k - (0.05 if rule == "any" else 0), "accuracy_at_step", variant="std", steps=k, rule=rule)
+        for k in (2, 0, 1)
+        for rule in ("last", "any")
+    ]
+    lines = pictures.step_lines([*scores, score(0.1, "robust_accuracy", steps=2)], "clean")
+    assert [line.label for line in lines] == ["std, last", "std, any"]
+    assert lines[0].x.tolist() == [0, 1, 2]
+    assert lines[0].value == pytest.approx([0.8, 0.7, 0.6])
+    assert (lines[1].ci_low < lines[1].value).all()
+    assert lines[1].setting == {"variant": "std", "rule": "any"}
+
+
+def test_transfer_table_has_both_accuracies_of_each_source() -> None:
+    scores = [score(0.2, source="teacher"), score(0.1, source="self")]
+    scores.append(score(0.3, "conditional_accuracy", n=40, source="teacher"))
+    found = pictures.transfer_table(scores, "clean")
+    assert found is not None
+    assert found.sources == ("teacher", "self")
+    assert [one.value for one in found.accuracy] == [0.2, 0.1]
+    assert [one and one.n for one in found.conditional] == [40, None]
+    assert pictures.transfer_table(scores, "sym-40") is None
+
+
+def test_reliability_equals_the_metric_that_sees_all_probabilities() -> None:
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.randn(400, 10, generator=generator).mul(3).softmax(1)
+    probabilities[0] = torch.tensor([0.2, *[0.8 / 9] * 9])  # confidence on an edge
+    labels = torch.randint(10, (400,), generator=generator)
+    expected = metrics.reliability_bins(probabilities, labels, bins=15)
+    found = pictures.reliability(probabilities.amax(1).numpy(), probabilities.argmax(1).eq(labels).numpy(), bins=15)
+    filled = found.count > 0
+    assert found.count.tolist() == expected.count.tolist()
+    assert found.accuracy[filled] == pytest.approx(expected.accuracy.numpy()[filled])
+    assert found.confidence[filled] == pytest.approx(expected.confidence.numpy()[filled])
+    assert np.isnan(found.accuracy[~filled]).all()
+    assert found.ece == pytest.approx(metrics.expected_calibration_error(probabilities, labels, bins=15))
+    largest = int(found.count.argmax())
+    n = int(found.count[largest])
+    interval = metrics.wilson_interval(round(found.accuracy[largest] * n), n)
+    assert (found.ci_low[largest], found.ci_high[largest]) == pytest.approx(interval)
+
+
+def test_reliability_of_a_run_finds_the_accuracy_on_the_same_images() -> None:
+    predictions = {
+        "clean/calibration/confidence": np.array([0.9, 0.6], dtype=np.float32),
+        "clean/ood/some/correct": np.array([False, False]),
+        "clean/fewer/correct": np.array([True]),
+        "clean/clean/correct": np.array([True, False]),
+        "sym-40/calibration/confidence": np.array([0.9, 0.6], dtype=np.float32),
+    }
+    found = pictures.reliability_of(predictions, "clean", bins=2)
+    assert found is not None
+    assert found.accuracy[1] == 0.5
+    assert pictures.reliability_of(predictions, "sym-40") is None
+    for hostile in (np.array([np.nan, 0.5]), np.array([0.5, 7.0]), np.array(["a", "b"]), np.zeros((2, 2))):
+        assert pictures.reliability_of({**predictions, "clean/calibration/confidence": hostile}, "clean") is None
+
+
+def test_curves_keep_every_number_and_say_where_the_peak_was() -> None:
+    accuracies = [0.3, 0.7, 0.5]
+    log = [
+        {
+            "condition": "clean",
+            "epoch": epoch,
+            "loss": 1 / epoch,
+            "test_accuracy": accuracy,
+            "test_n": 200,
+            "swaps": 7.0,
+        }
+        for epoch, accuracy in enumerate(accuracies, 1)
+    ]
+    found = pictures.curves([*reversed(log), {"condition": "other", "epoch": 1, "loss": 2.0}])
+    assert list(found) == ["clean", "other"]
+    clean = found["clean"]
+    assert clean.epoch.tolist() == [1, 2, 3]
+    assert clean.series["test_accuracy"].tolist() == accuracies
+    assert list(clean.own) == ["swaps"]
+    assert clean.test_n == 200
+    overfitting = clean.overfitting()
+    assert overfitting is not None
+    assert (overfitting.peak_epoch, overfitting.last_epoch) == (2, 3)
+    assert overfitting.drop == pytest.approx(0.2)
+    assert found["other"].overfitting() is None
+
+
+def test_curves_of_anybodys_log() -> None:
+    log: list[dict[str, Any]] = [
+        {"condition": "clean", "epoch": 1, "loss": 10**400, "test_accuracy": "<script>", "test_n": -3},
+        {"condition": "clean", "epoch": 2, "loss": float("nan"), "seconds": True, "lr": 0.1},
+        {"condition": ["clean"], "epoch": 1}, {"epoch": 1}, {"condition": "clean", "epoch": "2"}, {},
+    ]  # fmt: skip
+    found = pictures.curves(log)["clean"]
+    assert found.epoch.tolist() == [1, 2]
+    assert np.isnan(found.series["loss"]).all()
+    assert set(found.series) == {"loss", "lr"}
+    assert found.test_n is None
+    assert found.overfitting() is None

@@ -1,0 +1,216 @@
+"""docs/methods.md: what every installed first-party method says about itself, and what was measured of it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdbench.cli.describe import describe_entry
+from kdbench.plugin.loader import load_plugins
+from kdbench.results.comparison import Difference, Sample, difference, shares
+
+MEASURED = Path(__file__).parent / "data/methods.json"
+REFERENCE = "ce"
+MARGIN = 0.02
+"""What a method that is not made for label noise may lose against cross-entropy."""
+AGAINST_LABEL_NOISE = ("kdbench_baselines", "kdbench_nrd", "kdbench_sample_selection", "kdbench_smkd")
+"""Packages of methods that are made for label noise,"""
+REGULARISERS = (REFERENCE, "confidence-penalty", "label-smoothing")
+"""but for these, which were made for clean labels."""
+
+WHY_NOT = {
+    "cni": "has too few steps to shrink its weights' published noise: at chance on clean labels without attack too",
+    "corrupted-labels": "corrupts labels on top of those that are wrong already; it is there to train teachers",
+    "dividemix": "warms up in one epoch of 30, as published, after which its networks hardly tell labels apart",
+    "dmi": "starts where cross-entropy ended, and its learning rate of 1e-6 leaves it there",
+    "forward": "estimates its matrix after a tenth of the epochs, here three, when the network is sure of nothing yet",
+    "katz-as-published": "has the slips of its code; two of its three seeds never leave the plateau they start on",
+    "mae": "learns some of the classes only, in a training of this length; its best epoch is no better",
+}
+"""What is known of those that end below what is wanted; shown where they do."""
+
+SAME = {("swap-top2", "kd"): "the teacher has learnt every training label by heart, so that no two classes are close"}
+"""Why one method is another here; shown where all their results are the same."""
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def prose(text: str) -> str:
+    """A paragraph in lines of 120."""
+    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def first_party() -> dict[str, str]:
+    """Method to package, of this distribution, not of one installed beside it."""
+    methods = load_plugins().methods
+    ours = [name for name in methods.names() if methods.origin(name).startswith("kdbench ")]
+    targets = {name: methods.get(name).target for name in ours}
+    return {
+        name: getattr(target, "func", target).__module__.partition(".")[0] for name, target in sorted(targets.items())
+    }
+
+
+def made_for_label_noise() -> set[str]:
+    """The methods that are to be better than cross-entropy where labels are wrong."""
+    return {n for n, package in first_party().items() if package in AGAINST_LABEL_NOISE and n not in REGULARISERS}
+
+
+def methods_page(measured: Mapping[str, Any] | None = None) -> str:
+    """docs/methods.md."""
+    found = json.loads(MEASURED.read_text()) if measured is None else measured
+    plugins, packages = load_plugins(), first_party()
+    chapters = []
+    for package in sorted(set(packages.values())):
+        told = [describe_entry(name, plugins.methods.get(name), "") for name in packages if packages[name] == package]
+        sections = [method_section(one, found["cost"].get(one["name"])) for one in told]
+        chapters.append(f"## `{package}`\n\n" + "\n\n".join(sections))
+    return f"""# The methods
+
+All {len(packages)} that come with kdbench, from what `kdbench describe method NAME` tells; q is the one-hot label,
+p the student's prediction, H(a, b) = -sum a ln b. Losses are means over the batch.
+
+{learning(found["learning"])}
+
+{costs(found["cost"])}
+
+{(chr(10) * 2).join(chapters)}
+
+Written by `python -m tools.update`; `python -m tools.measure_methods` measures what is missing.
+"""
+
+
+def method_section(told: Mapping[str, Any], cost: Mapping[str, Any] | None) -> str:
+    """One method: idea, formula, what is ambiguous, what it needs, what it costs, parameters."""
+    parts = [f"### {told['name']}", told["what"]]
+    if paper := told["paper"]:
+        parts.append(f"Paper: <{paper}>" if paper.startswith("https://") else f"Paper: {paper}")
+    if told["needs"]:
+        parts.append("Needs: " + "; ".join(f"`{role}`: {what}" for role, what in told["needs"].items()))
+    if cost and told["name"] != REFERENCE:
+        before = ", after the training of what it needs" if told["needs"] else ""
+        parts.append(
+            f"Cost per step: {cost['ratio']:.2f} times that of `{REFERENCE}` "
+            f"({cost['lowest']:.2f}-{cost['highest']:.2f}){before}."
+        )
+    if told["parameters"]:
+        rows = [
+            [f"`{one['name']}`", f"`{one['default']}`", *(one[key].replace("|", "\\|") for key in ("range", "meaning"))]
+            for one in told["parameters"]
+        ]
+        parts.append(table(["parameter", "default", "range", "meaning"], rows))
+    return "\n\n".join(parts)
+
+
+def costs(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the costs in the methods' sections are of."""
+    done = [row for row in rows.values() if row]
+    if not done:
+        return "## What a step costs\n\nNot measured yet."
+    one = done[0]
+    words = f"""Of an optimiser step with all that a method does around it, in a short training after its first
+epoch: wall time over that of `{REFERENCE}`, both timed in turn by one process; median over {one["rounds"]} rounds
+(lowest-highest). Batches of {one["batch_size"]} random images of 32x32, 10 classes, student `{one["student"]}`, the
+suite's teacher `{one["teacher"]}`, {machines(done)}. What a method needs trained before (a teacher,
+candidates) is not in it: each section names that under "Needs"."""
+    return f"## What a step costs\n\n{prose(words)}"
+
+
+def machines(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Devices, threads and versions of torch that numbers were measured with."""
+    return "; ".join(
+        sorted(
+            {
+                f"{row['device_name']}, {row['threads']} thread{'s' * (row['threads'] > 1)}, torch {row['torch']}"
+                for row in rows
+            }
+        )
+    )
+
+
+def learning(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """The table of accuracies after training on noisy labels."""
+    finished = {name: done for name, seeds in rows.items() if (done := finished_runs(seeds))}
+    reference = sample(finished[REFERENCE])
+    lines = []
+    for name in sorted(rows, key=lambda name: (-mean(finished.get(name, [])), name)):
+        differs = difference(sample(finished[name]), reference) if name in finished and name != REFERENCE else None
+        lines.append(learning_line(name, finished.get(name, []), len(rows[name]), differs))
+    every = [run for runs in finished.values() for run in runs]
+    commits = ", ".join(sorted({(run["commit"] or "unknown")[:7] + " (changed)" * bool(run["dirty"]) for run in every}))
+    images = ", ".join(sorted({f"{run['n']:,}" for run in every}))
+    words = f"""Suite `digits`, condition `sym-40`: {every[0]["epochs"]} epochs on 1,297 images, 40 % of them with a
+wrong label, each method with its own defaults; n = seeds, each on the same {images} clean test images, 0 for a method
+that was not run yet. Accuracy in percent: mean over seeds of the last epoch (standard deviation over seeds). "Best
+epoch" is the mean of each run's highest, by which nobody may choose: what is missing from it at the end was learnt and
+lost again, as wrong labels were learnt by heart. Difference to `{REFERENCE}` in points with its 95 % interval, over
+seeds and test images, paired by image (`kdbench.results.comparison`); where a method has one seed, its interval leaves
+out what other seeds would change. Wanted: methods that are made for label noise above `{REFERENCE}`, all others above
+`{REFERENCE}` minus {100 * MARGIN:g} points. "Yes" and "no" are of the means; "surely" says that the whole interval, of
+several seeds, is on that side, which one comparison in twenty is by chance. Nothing was tuned to get there. Measured
+on {machines(every)}, at commit {commits}."""
+    headings = ["method", "for label noise", "n", "accuracy", "best epoch", f"minus `{REFERENCE}`", "as wanted"]
+    below = [name.strip("`") for name, *_, wanted in lines if "no**" in wanted]
+    parts = ["## On digits with 40 % symmetric noise", prose(words), table(headings, lines), *remarks(below, finished)]
+    return "\n\n".join(parts)
+
+
+def remarks(below: Sequence[str], finished: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """What is known of methods that end below what is wanted, and of those that are another here."""
+    reasons = [f"- `{name}` {WHY_NOT[name]}." for name in below if name in WHY_NOT]
+    if reasons:
+        yield "Why not:"
+        yield "\n".join(reasons)
+    results = {name: [run["correct"] for run in runs] for name, runs in finished.items()}
+    for (one, other), reason in SAME.items():
+        if one in results and results[one] == results.get(other):
+            yield f"`{one}` is `{other}` here, image by image: {reason}."
+
+
+def finished_runs(seeds: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those that did not diverge, by seed."""
+    return [run for _, run in sorted(seeds.items(), key=lambda item: int(item[0])) if run["status"] == "finished"]
+
+
+def sample(runs: Sequence[Mapping[str, Any]]) -> Sample:
+    """Per-example results of several seeds, for a comparison."""
+    packed = [np.frombuffer(bytes.fromhex(run["correct"]), dtype=np.uint8) for run in runs]
+    return shares([np.unpackbits(bits, count=run["n"]) for bits, run in zip(packed, runs, strict=True)])
+
+
+def mean(runs: Sequence[Mapping[str, Any]], key: str = "accuracy") -> float:
+    """Over seeds; 0 for a method of which no run is there."""
+    return statistics.fmean(run[key] for run in runs) if runs else 0.0
+
+
+def learning_line(name: str, runs: Sequence[Mapping[str, Any]], tried: int, differs: Difference | None) -> list[str]:
+    """One row of the table."""
+    against = name in made_for_label_noise()
+    spread = f" ({100 * statistics.stdev(run['accuracy'] for run in runs):.1f})" if len(runs) > 1 else ""
+    failed = f", {tried - len(runs)} failed" if tried > len(runs) else ""
+    return [
+        f"`{name}`",
+        "yes" if against else "no",
+        f"{len(runs)}{failed}",
+        f"{100 * mean(runs):.1f}{spread}" if runs else "-",
+        f"{100 * mean(runs, 'peak'):.1f}" if runs else "-",
+        f"{100 * differs.value:+.1f} ({100 * differs.ci_low:+.1f} to {100 * differs.ci_high:+.1f})" if differs else "-",
+        verdict(differs, 0.0 if against else -MARGIN, tried, len(runs)) if name != REFERENCE else "-",
+    ]
+
+
+def verdict(differs: Difference | None, limit: float, tried: int, finished: int) -> str:
+    """Whether a difference is above a limit, and whether its interval leaves a doubt; one seed always does."""
+    if differs is None:
+        return "**no**" if tried else "not run yet"
+    sure = "surely " if finished > 1 and (differs.ci_low > limit or differs.ci_high <= limit) else ""
+    return f"{sure}yes" if differs.value > limit else f"**{sure}no**"
