@@ -1,4 +1,4 @@
-"""What papers claim, as data: two entrants, one score of each, and which way their difference should go.
+"""What papers claim, as data: two methods, one score of each, and which way their difference should go.
 
 A plugin states the claims of its paper (hook ``kdbench_register_claims``) and ``kdbench reproduce --claims`` checks
 them. A claim is a hypothesis, not a wish: it is written down before it is measured, and stays when it fails.
@@ -40,7 +40,7 @@ class MethodConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """The one score of an entrant's record that is compared."""
+    """The one score of a method's record that is compared."""
 
     condition: str
     task: str
@@ -51,7 +51,7 @@ class Measure:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """How the first entrant's score should lie to the second's.
+    """How the first method's score should lie to the second's.
 
     ``higher`` and ``lower`` are of the number itself, also where less is better. ``not lower`` and ``equal`` are within
     ``margin``, in the unit of the score: that nothing was found is no evidence of equality.
@@ -63,7 +63,7 @@ class Comparison:
     relation: Relation
     margin: float = 0.0
     second_setting: Mapping[str, str | int | float | bool] | None = None
-    """Of the second entrant's score, where it is not that of ``measure``."""
+    """Of the second method's score, where it is not that of ``measure``."""
 
     def __post_init__(self) -> None:
         if self.relation not in (*EXACT, *TOLERANT):
@@ -81,7 +81,7 @@ class Comparison:
         return f"{what.strip()}: {self.first} {WORDS[self.relation]} {self.second}{other}{within}"
 
     def sides(self) -> tuple[tuple[MethodConfig, Measure], tuple[MethodConfig, Measure]]:
-        """Each entrant with what is measured of it."""
+        """Each method with what is measured of it."""
         other = self.measure
         if self.second_setting is not None:
             other = dataclasses.replace(other, setting=self.second_setting)
@@ -120,17 +120,17 @@ class Claim:
         if not self.comparisons:
             raise KdbenchError(f"claim '{self.name}' compares nothing", "give it at least one comparison")
 
-    def entrants(self) -> list[MethodConfig]:
+    def configs(self) -> list[MethodConfig]:
         """Everybody who is measured, each once."""
         found: list[MethodConfig] = []
-        for entrant, _ in self._sides():
-            if entrant not in found:
-                found.append(entrant)
+        for config, _ in self._sides():
+            if config not in found:
+                found.append(config)
         return found
 
-    def measures(self, entrant: MethodConfig) -> list[Measure]:
-        """What is measured of one entrant."""
-        return [measure for other, measure in self._sides() if other == entrant]
+    def measures(self, config: MethodConfig) -> list[Measure]:
+        """What is measured of one method."""
+        return [measure for other, measure in self._sides() if other == config]
 
     def _sides(self) -> Iterator[tuple[MethodConfig, Measure]]:
         for comparison in self.comparisons:

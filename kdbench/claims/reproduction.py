@@ -7,22 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kdbench.claims.claim import Claim, Measure, MethodConfig, Verdict, combined
 from kdbench.claims.findings import ClaimsReport, ComparisonResult, Finding, read_report
-from kdbench.claims.judgement import Judged, Results, outcome
+from kdbench.claims.judgement import Judged, outcome
 from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
-from kdbench.files import file_sha256
 from kdbench.plugin.loader import Plugins, load_plugins
+from kdbench.results.evidence import Evidence
+from kdbench.results.headline import unattacked_keys
 from kdbench.results.record import Provenance, Record
 from kdbench.running import provenance
 from kdbench.running.plan import Plan
 from kdbench.running.runner import record_path, run
 from kdbench.specs import Suite, TaskPlan
 from kdbench.suites import load_suite
-from kdbench.tasks.scorecard import UNATTACKED
 
 FILE = "claims.json"
 
@@ -41,17 +39,17 @@ def tasks_of(measure: Measure, suite: Suite, plugins: Plugins) -> list[str]:
     """What is run for a measure: its task, and plain accuracy, without which calibration cannot be compared, nor an
     attack be judged."""
     condition = suite.condition(measure.condition)
-    plain = [name.partition("/")[0] for name in UNATTACKED]
+    plain = [key.partition("/")[0] for key in unattacked_keys()]
     return sorted({measure.task, *(name for name in plain if plugins.tasks.get(name).applies(condition))})
 
 
 def check_claim(claim: Claim, suite: Suite, plugins: Plugins) -> None:
     """Raise for a claim that cannot be measured: an unknown method, parameter, condition, task or setting, a task that
     does not go with its condition, a library that is missing. Nothing is trained for it."""
-    for entrant in claim.entrants():
-        for measure in claim.measures(entrant):
+    for config in claim.configs():
+        for measure in claim.measures(config):
             tasks = tasks_of(measure, suite, plugins)
-            Plan.make(suite, plugins, entrant.method, dict(entrant.params), [measure.condition], tasks)
+            Plan.make(suite, plugins, config.method, dict(config.params), [measure.condition], tasks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,26 +60,18 @@ class Runs:
     out: Path
     options: Mapping[str, Any]
 
-    def of(self, claim: Claim, entrant: MethodConfig, suite: Suite, plugins: Plugins) -> list[Record]:
-        """One entrant's records, a seed each, with nothing but the conditions and tasks that the claim needs."""
-        measures = claim.measures(entrant)
+    def of(self, claim: Claim, config: MethodConfig, suite: Suite, plugins: Plugins) -> list[Record]:
+        """One method's records, one per seed, with nothing but the conditions and tasks that the claim needs."""
+        measures = claim.measures(config)
         conditions = sorted({measure.condition for measure in measures})
         tasks = sorted({task for measure in measures for task in tasks_of(measure, suite, plugins)})
         return [
             run(
-                suite, entrant.method, seed=seed, params=entrant.params, conditions=conditions, tasks=tasks,
+                suite, config.method, seed=seed, params=config.params, conditions=conditions, tasks=tasks,
                 out=self.out, **self.options,
             )
             for seed in self.seeds
         ]  # fmt: skip
-
-    def results(self, record: Record) -> Results:
-        """The per-example results beside a record; {} where they are not those that it was written with."""
-        path = record_path(record, self.out).with_name("predictions.npz")
-        if not path.exists() or file_sha256(path) != record.hashes.evidence.get(path.name):
-            return {}
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
 
 
 def reproduce(
@@ -158,17 +148,17 @@ def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) 
     """Run what a claim compares and judge it."""
     setting = suite_of(claim, suite)
     measured: list[tuple[MethodConfig, list[Record]]] = []
-    for entrant in claim.entrants():
-        records = runs.of(claim, entrant, setting, plugins)
+    for config in claim.configs():
+        records = runs.of(claim, config, setting, plugins)
         for record in records:
             if record.status == "failed":
-                where = f"{entrant}, seed {record.spec.seed}, run {record.run_id}"
+                where = f"{config}, seed {record.spec.seed}, run {record.run_id}"
                 return _Checked(setting.name, reason=f"{where}: {record.error}")
-        measured.append((entrant, records))
+        measured.append((config, records))
 
-    def judged(entrant: MethodConfig, measure: Measure) -> Judged:
-        records = next(found for other, found in measured if other == entrant)
-        return Judged.make(entrant, measure, records, [runs.results(record) for record in records], plugins)
+    def judged(config: MethodConfig, measure: Measure) -> Judged:
+        records = next(found for other, found in measured if other == config)
+        return Judged.make(config, measure, [Evidence.of(record, record_path(record, runs.out)) for record in records])
 
     outcomes = [
         outcome(comparison, *(judged(*side) for side in comparison.sides())) for comparison in claim.comparisons

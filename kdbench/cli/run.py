@@ -79,7 +79,7 @@ def _print_records(records: list[Record]) -> None:
     for record in records:
         spec = record.spec
         title = f"{spec.method} on {spec.suite.name}, seed {spec.seed}, {record.provenance.device_name}"
-        console.print(*score_tables(record.scores, record.checks, title))
+        console.print(*score_tables(record.scores, record.checks, title, spec.suite))
         for line in failed_checks(record.checks):
             console.print(line, markup=False, highlight=False)
     if len(records) > 1:
@@ -123,8 +123,10 @@ def evaluate(
         return
     from kdbench.cli.tables import output, score_tables
     from kdbench.results.wording import failed_checks
+    from kdbench.suites import load_suite
 
     console = output()
-    console.print(*score_tables(result.scores, result.checks, f"{checkpoint.name} on {result.suite}"))
+    title = f"{checkpoint.name} on {result.suite}"
+    console.print(*score_tables(result.scores, result.checks, title, load_suite(result.suite)))
     for line in failed_checks(result.checks):
         console.print(line, markup=False, highlight=False)

@@ -11,39 +11,38 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kdbench.results.headline import headline
+from kdbench.results.headline import shown
 from kdbench.results.wording import flagged, name, percent
 
 if TYPE_CHECKING:
     from kdbench.results.record import Check, Record, Score
+    from kdbench.specs import Suite
 
 
-def score_tables(scores: Iterable[Score], checks: Sequence[Check], title: str) -> list[Table]:
-    """One seed's headline scores with intervals and n, a table a condition."""
+def score_tables(scores: Iterable[Score], checks: Sequence[Check], title: str, suite: Suite) -> list[Table]:
+    """One seed's headline scores with intervals and n, one table per condition."""
     tables = []
-    for condition, tasks in _grouped(scores).items():
+    for condition, own in _by_condition(shown(scores, suite)).items():
         table = _table(f"{title}, condition {condition}", "measured", "value", "95 % interval", "n")
-        for group in tasks.values():
-            for score in headline(group):
-                table.add_row(escape(flagged(score, checks)), *percent(score), str(score.n))
+        for score in own:
+            table.add_row(escape(flagged(score, checks)), *percent(score), str(score.n))
         tables.append(table)
     return tables
 
 
 def seeds_tables(records: Sequence[Record], title: str) -> list[Table]:
-    """Mean and standard deviation over seeds, a table a condition."""
+    """Mean and standard deviation over seeds, one table per condition."""
     by_name = [{(score.condition, name(score)): score.value for score in record.scores} for record in records]
     checks = [check for record in records for check in record.checks]
     tables = []
-    for condition, tasks in _grouped(records[0].scores).items():
+    for condition, own in _by_condition(shown(records[0].scores, records[0].spec.suite)).items():
         columns = ("measured", f"mean of {len(records)} seeds", "sd over seeds")
         table = _table(f"{title}, condition {condition}", *columns)
-        for group in tasks.values():
-            for score in headline(group):
-                values = [scores[condition, name(score)] for scores in by_name if (condition, name(score)) in scores]
-                scale, unit = (100, "%") if score.unit == "fraction" else (1, score.unit)
-                spread = f"{scale * statistics.stdev(values):.2f}" if len(values) > 1 else "-"
-                table.add_row(escape(flagged(score, checks)), f"{scale * statistics.mean(values):.2f} {unit}", spread)
+        for score in own:
+            values = [scores[condition, name(score)] for scores in by_name if (condition, name(score)) in scores]
+            scale, unit = (100, "%") if score.unit == "fraction" else (1, score.unit)
+            spread = f"{scale * statistics.stdev(values):.2f}" if len(values) > 1 else "-"
+            table.add_row(escape(flagged(score, checks)), f"{scale * statistics.mean(values):.2f} {unit}", spread)
         tables.append(table)
     return tables
 
@@ -56,11 +55,10 @@ def _table(title: str, first: str, *numbers: str) -> Table:
     return table
 
 
-def _grouped(scores: Iterable[Score]) -> dict[str, dict[str, list[Score]]]:
-    """Scores by condition, then by task."""
-    groups: dict[str, dict[str, list[Score]]] = {}
+def _by_condition(scores: Iterable[Score]) -> dict[str, list[Score]]:
+    groups: dict[str, list[Score]] = {}
     for score in scores:
-        groups.setdefault(score.condition, {}).setdefault(score.task, []).append(score)
+        groups.setdefault(score.condition, []).append(score)
     return groups
 
 

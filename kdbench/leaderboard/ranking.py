@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.leaderboard.axes import Column, Results, columns, results, sample
+from kdbench.leaderboard.axes import Column, columns, results
 from kdbench.leaderboard.board import Board, Boards, Cell, Pairs
 from kdbench.leaderboard.grouping import Group, group
 from kdbench.leaderboard.rows import Entry, entries, file_key, row, twins
@@ -23,6 +23,7 @@ from kdbench.results import comparison
 from kdbench.results.comparison import Differences, Sample
 from kdbench.results.evidence import Evidence, Excluded
 from kdbench.results.record import Record, Score
+from kdbench.results.samples import PerExample, sample
 from kdbench.results.store import read_records
 from kdbench.results.untrusted import plain
 
@@ -93,7 +94,7 @@ def _silent(axes: Sequence[Column], pairs: Mapping[str, Pairs]) -> Iterable[str]
 
 
 def _samples(
-    column: Column, made: Sequence[Entry], found: Mapping[str, Mapping[str, Results]], doubts: list[str]
+    column: Column, made: Sequence[Entry], found: Mapping[str, Mapping[str, PerExample]], doubts: list[str]
 ) -> tuple[list[Sample | None], list[tuple[tuple[int, Score], ...]]]:
     """What is compared on one axis, row by row, and each row's score for each seed."""
     samples: list[Sample | None] = []
@@ -105,7 +106,7 @@ def _samples(
             samples.append(None)
             continue
         behind = [found[run.record.run_id].get(column.axis.key) for run, _ in scored]
-        one, doubtful = sample(column, [score for _, score in scored], behind)
+        one, doubtful = sample([score for _, score in scored], behind)
         samples.append(one)
         if doubtful:
             doubts.append(

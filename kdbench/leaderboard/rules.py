@@ -13,6 +13,7 @@ from kdbench.errors import KdbenchError
 from kdbench.hashes import integers_sha256
 from kdbench.metrics import wilson_interval
 from kdbench.plugin.loader import Plugins
+from kdbench.results.headline import unattacked_keys
 from kdbench.results.record import Check, Record, Score
 from kdbench.results.untrusted import Where
 from kdbench.specs import Suite, read_suite
@@ -220,7 +221,7 @@ def tasks(case: Case) -> Iterator[Finding]:
             task, settings = known
             results = case.results(condition)
             checked = _of(record.checks, name, condition)
-            for objection in task.audit(Scorecard(name, settings, measured, checked, results)):
+            for objection in task.audit(Scorecard(name, settings, measured, checked, results, unattacked_keys())):
                 if objection.subject is None:
                     yield (objection.field,), f"{condition}: {objection.message}", "error"
                 else:

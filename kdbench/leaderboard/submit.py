@@ -10,9 +10,10 @@ from typing import Any
 
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
-from kdbench.leaderboard.validate import PUBLISHED, beside, validate
-from kdbench.results.headline import headline
-from kdbench.results.record import Record, Score, read_record
+from kdbench.leaderboard.validate import PUBLISHED, validate
+from kdbench.results.evidence import beside
+from kdbench.results.headline import shown
+from kdbench.results.record import Record, read_record
 from kdbench.results.untrusted import EVIDENCE_LIMIT, RECORD_LIMIT, plain, read_bytes
 from kdbench.results.wording import FLAG, describe_setting, failed_checks, percent
 
@@ -115,7 +116,7 @@ def _body(record: Record) -> str:
     if record.error is not None:
         lines += [f"The run failed: {_cell(record.error)}", ""]
     lines += ["| condition | score | value | 95 % interval | n |", "| --- | --- | --- | --- | --- |"]
-    for score in _shown(record):
+    for score in shown(record.scores, spec.suite):
         flag = f" {FLAG}" if record.flags(score) else ""
         what = f"{score.task}/{score.metric} {describe_setting(score.setting)}".strip()
         lines.append(f"| {_cell(score.condition)} | {_cell(what)}{flag} | {' | '.join(percent(score))} | {score.n} |")
@@ -131,14 +132,6 @@ def _body(record: Record) -> str:
     lines[-2] += " beside one, of a file attached to a release, lets the checks measure a sample again:"
     lines += [f"- checkpoint {record.run_id} {name}: `{net.sha256}`" for name, net in record.hashes.students.items()]
     return "\n".join(lines)
-
-
-def _shown(record: Record) -> list[Score]:
-    """The headline scores of each task, by condition."""
-    groups: dict[tuple[str, str], list[Score]] = {}
-    for score in record.scores:
-        groups.setdefault((score.condition, score.task), []).append(score)
-    return [score for group in groups.values() for score in headline(group)]
 
 
 def _cell(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
-from kdbench.files import file_sha256
 from kdbench.leaderboard.rules import Case, Finding, judge
 from kdbench.plugin.loader import load_plugins
 from kdbench.results import untrusted
+from kdbench.results.evidence import PREDICTIONS, Predictions, beside, hashed_file, read_training_log
 from kdbench.results.record import SCHEMA_VERSION, Record
 from kdbench.results.untrusted import Unreadable, Where
-from kdbench.training.log import LOG, LogError, parse_log
+from kdbench.training.log import LOG
 
-PUBLISHED: Final = ("predictions.npz", LOG)
+PUBLISHED: Final = (PREDICTIONS, LOG)
 """Evidence that is published with a record; what else its hashes name may stay with whoever made it."""
 
 
@@ -72,11 +72,6 @@ def _is_published(file: Path) -> bool:
     return _RUN_ID.fullmatch(file.stem) is not None
 
 
-def beside(record: Path, name: str) -> Path:
-    """Where evidence of that name lies: in the run's folder, or with the run id in front where it is published."""
-    return record.with_name(name if record.name == "record.json" else f"{record.stem}.{name}")
-
-
 def validate(path: Path) -> list[Problem]:
     """All problems of one record, in the order of its lines.
 
@@ -91,8 +86,8 @@ def validate(path: Path) -> list[Problem]:
     except ValidationError as error:
         return _schema_problems(path, value, text, error)
     positions = untrusted.lines(text)
-    evidence = _Evidence(path, record)
-    findings: list[Finding] = [*_place(path, record), *evidence.findings()]
+    evidence = _Evidence.read(path, record)
+    findings: list[Finding] = [*_place(path, record), *evidence.findings]
     case = Case(record, load_plugins(), evidence.predictions, evidence.log)
     findings += judge(case)
     problems = [
@@ -144,50 +139,36 @@ def _place(path: Path, record: Record) -> Iterator[Finding]:
         yield (), f"belongs at {'/'.join(wanted)}, lies at {'/'.join(found)}", "error"
 
 
+@dataclasses.dataclass
 class _Evidence:
-    """The files beside a record, read where they are what was hashed."""
+    """The files beside a record, as far as they can be read, and what is wrong with the others."""
 
-    def __init__(self, path: Path, record: Record) -> None:
-        self.predictions: dict[str, NDArray[Any]] | None = None
-        self.log: list[dict[str, Any]] | None = None
-        self._path, self._hashes = path, record.hashes.evidence
+    predictions: Mapping[str, NDArray[Any]] | None = None
+    log: list[dict[str, Any]] | None = None
+    findings: list[Finding] = dataclasses.field(default_factory=list)
 
-    def findings(self) -> Iterator[Finding]:
-        """What is wrong with the files; afterwards the attributes hold what could be read."""
-        for name in dict.fromkeys((*PUBLISHED, *self._hashes)):
+    @classmethod
+    def read(cls, path: Path, record: Record) -> _Evidence:
+        """Every file that is published with a record, and every other one that is there and that the record hashed."""
+        found = cls()
+        for name in dict.fromkeys((*PUBLISHED, *record.hashes.evidence)):
             where: Where = ("hashes", "evidence", name)
             if Path(name).name != name or "\0" in name:
-                yield where, "is no file name", "error"
-                continue
-            file = beside(self._path, name)
-            if name not in self._hashes:
-                yield where[:2], f"the hash of {name} is missing", "error"
-            elif not file.is_file():
-                if name in PUBLISHED:
-                    yield where, f"{file.name} is not beside the record", "error"
-            elif file.stat().st_size > untrusted.EVIDENCE_LIMIT:
-                yield where, f"{file.name} is larger than {untrusted.EVIDENCE_LIMIT // 2**20} MiB", "error"
-            elif file_sha256(file) != self._hashes[name]:
-                yield where, f"{file.name} is another file: its SHA-256 is {file_sha256(file)}", "error"
-            else:
+                found.findings.append((where, "is no file name", "error"))
+            elif name not in record.hashes.evidence:
+                found.findings.append((where[:2], f"the hash of {name} is missing", "error"))
+            elif name in PUBLISHED or beside(path, name).is_file():
                 try:
-                    self._read(name, file)
+                    found._take(path, record, name)
                 except Unreadable as error:
                     line = "" if error.line is None else f", line {error.line},"
-                    yield where, f"{file.name}{line} {error.message}", "error"
+                    found.findings.append((where, f"{beside(path, name).name}{line} {error.message}", "error"))
+        return found
 
-    def _read(self, name: str, file: Path) -> None:
-        if name == "predictions.npz":
-            self.predictions = untrusted.read_arrays(file)
+    def _take(self, path: Path, record: Record, name: str) -> None:
+        if name == PREDICTIONS:
+            self.predictions = Predictions.of(path, record)
         elif name == LOG:
-            self.log = read_log(file)
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The entries of a training log that somebody sent."""
-    try:
-        return parse_log(untrusted.read_bytes(path, untrusted.EVIDENCE_LIMIT).decode("utf-8"))
-    except UnicodeDecodeError:
-        raise Unreadable("is not UTF-8") from None
-    except LogError as error:
-        raise Unreadable(error.message, error.line) from None
+            self.log = read_training_log(path, record)
+        else:
+            hashed_file(path, record, name)

@@ -24,10 +24,10 @@ from kdbench.errors import KdbenchError, unknown_name
 from kdbench.files import file_sha256
 from kdbench.leaderboard.agreement import Agreement, Examples, compare
 from kdbench.leaderboard.rules import Case
-from kdbench.leaderboard.validate import beside, validate
+from kdbench.leaderboard.validate import validate
 from kdbench.plugin.loader import load_plugins
+from kdbench.results.evidence import Predictions
 from kdbench.results.record import Record, Score, read_record
-from kdbench.results.untrusted import read_arrays
 from kdbench.running.evaluation import prepared, run_task, trainings_folder
 from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor
@@ -104,7 +104,7 @@ def verify(
     place = DataPlace.default(data_dir, download=download, progress=progress)
     with _file(checkpoint, record, condition, place) as file:
         condition = _same_checkpoint(record, file, condition)
-        case = Case(record, load_plugins(), read_arrays(beside(path, "predictions.npz")), None)
+        case = Case(record, load_plugins(), Predictions.of(path, record), None)
         chosen, skipped = _tasks(case, condition, tasks)
         suite_data = load_suite_data(
             record.spec.suite, case.plugins, place, ood=any(t.needs_ood for t, _ in chosen.values())

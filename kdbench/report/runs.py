@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
-from kdbench.files import file_sha256
 from kdbench.report.style import MOST_RUNS, plain
+from kdbench.results.evidence import PREDICTIONS, Predictions, hashed_file, read_training_log, same_file
 from kdbench.results.figures import Curves, curves
 from kdbench.results.record import Record, read_record
-from kdbench.training.log import LOG, parse_log
+from kdbench.results.untrusted import Unreadable, read_arrays
+from kdbench.training.log import LOG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,57 +47,46 @@ class Run:
 
     def curves(self) -> dict[str, Curves]:
         """Its training log, as curves by condition; raises ``KdbenchError`` without the log."""
-        path = self.evidence(LOG)
-        try:
-            return curves(parse_log(path.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise KdbenchError(f"{path.name} of {self.label} cannot be read: {error}") from None
+        with self._naming(LOG):
+            return curves(read_training_log(self.path, self.record))
 
     def predictions(self) -> Mapping[str, NDArray[Any]]:
         """Per-example results, ``<condition>/<task>/<name>``; raises ``KdbenchError`` without them."""
-        return _arrays(self.evidence("predictions.npz"))
+        with self._naming(PREDICTIONS):
+            return Predictions.of(self.path, self.record)
 
     def trajectory(self, condition: str) -> TrainingCurve:
         """Softmax vectors of the watched test images; raises ``KdbenchError`` without them."""
-        path = self.evidence(f"softmax-{condition}.npz")
-        arrays = _arrays(path)
+        name = f"softmax-{condition}.npz"
+        with self._naming(name):
+            arrays = read_arrays(hashed_file(self.path, self.record, name))
         softmax, labels = arrays.get("softmax"), arrays.get("labels")
         fits = softmax is not None and labels is not None and softmax.ndim == 3 and labels.shape == softmax.shape[1:2]
         if not fits or softmax is None or labels is None or not len(softmax) or not np.isfinite(softmax).all():
-            raise KdbenchError(f"{path.name} of {self.label} holds no softmax vectors epoch by epoch")
+            raise KdbenchError(f"{name} of {self.label} holds no softmax vectors epoch by epoch")
         return TrainingCurve(softmax.astype(np.float64), labels.astype(np.int64))
 
     def evidence(self, name: str) -> Path:
         """A file beside the record; raises ``KdbenchError`` where it is not there or not the one that was hashed."""
-        path = self.path.with_name(name)
-        if self.path.name != "record.json":  # as published: <run_id>.json and <run_id>.<name>
-            path = self.path.with_name(f"{self.path.stem}.{name}")
-        expected = self.record.hashes.evidence.get(name)
-        if expected is None:
-            raise KdbenchError(f"the record of {self.label} knows no {name}")
-        return self._checked(path, expected)
+        with self._naming(name):
+            return hashed_file(self.path, self.record, name)
 
     def checkpoint(self, condition: str) -> Path:
         """The measured student's; raises ``KdbenchError`` as ``evidence`` does."""
         student = self.record.hashes.students.get(condition)
         if student is None:
             raise KdbenchError(f"{self.label} has no trained student under {condition}")
-        return self._checked(self.path.with_name(f"checkpoint-{condition}.safetensors"), student.sha256)
+        name = f"checkpoint-{condition}.safetensors"
+        with self._naming(name):
+            return same_file(self.path.with_name(name), student.sha256)
 
-    def _checked(self, path: Path, sha256: str) -> Path:
-        if not path.is_file():
-            raise KdbenchError(f"{path.name} of {self.label} is not beside its record")
-        if file_sha256(path) != sha256:
-            raise KdbenchError(f"{path.name} of {self.label} is not the file whose hash the record has")
-        return path
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise KdbenchError(f"{path.name} cannot be read: {error}") from None
+    @contextlib.contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        """Say of a file that cannot be read which file, and whose."""
+        try:
+            yield
+        except Unreadable as error:
+            raise KdbenchError(f"{name} of {self.label} {error.message}") from None
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:

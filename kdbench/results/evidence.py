@@ -1,15 +1,22 @@
-"""A record with the files beside it, and what is not used of a folder of records."""
+"""A record with the files beside it, each read only where it is the one that the record hashed."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from kdbench.files import file_sha256
 from kdbench.results.record import Record
+from kdbench.results.untrusted import EVIDENCE_LIMIT, LOG_LIMIT, Unreadable, read_arrays, read_bytes
+from kdbench.training.log import LOG, LogError, parse_log
+
+PREDICTIONS: Final = "predictions.npz"
+"""File of the per-example results: ``<condition>/<task>/<name>`` to an array."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +27,26 @@ class Evidence:
     path: Path
     """Of the record's JSON file."""
     log: tuple[Mapping[str, Any], ...] | None
-    """Training log, an entry an epoch and condition; None when it is not there or not the one that was hashed."""
+    """Training log, one entry per epoch and condition; None when it is not there or not the one that was hashed."""
     predictions: Mapping[str, NDArray[Any]] | None
     """Per-example results: ``<condition>/<task>/<name>`` to an array; None as for ``log``."""
     notes: tuple[str, ...] = ()
     """What is wrong with the files: "predictions.npz is not the file that the record hashed"."""
+
+    @classmethod
+    def of(cls, record: Record, path: Path) -> Evidence:
+        """The record at ``path`` with its log and predictions, as far as they can be read."""
+        notes: list[str] = []
+        log = predictions = None
+        try:
+            log = tuple(read_training_log(path, record))
+        except Unreadable as error:
+            notes.append(f"{LOG} {error.message}")
+        try:
+            predictions = Predictions.of(path, record)
+        except Unreadable as error:
+            notes.append(f"{PREDICTIONS} {error.message}")
+        return cls(record, path, log, predictions, tuple(notes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +61,89 @@ class Excluded:
 
 
 def exclude(one: Evidence, reason: str) -> Excluded:
-    """A record that is read and not ranked."""
+    """A record that can be read and is not ranked."""
     record = one.record
     return Excluded(one.path, reason, record.run_id, record.spec.suite.name, record.spec.method)
+
+
+def beside(record: Path, name: str) -> Path:
+    """Where evidence of that name lies: in the run's folder, or with the run id in front where it is published."""
+    return record.with_name(name if record.name == "record.json" else f"{record.stem}.{name}")
+
+
+def hashed_file(path: Path, record: Record, name: str) -> Path:
+    """The file ``name`` beside the record at ``path``.
+
+    Raises:
+        Unreadable: the record has no hash of it, it is not there, too large, or another file.
+    """
+    if name not in record.hashes.evidence:
+        raise Unreadable("has no hash in the record")
+    file = beside(path, name)
+    if file.is_file() and file.stat().st_size > EVIDENCE_LIMIT:
+        raise Unreadable(f"is larger than {EVIDENCE_LIMIT // 2**20} MiB")
+    return same_file(file, record.hashes.evidence[name])
+
+
+def same_file(file: Path, sha256: str) -> Path:
+    """A file beside a record, if it has the hash that the record states.
+
+    Raises:
+        Unreadable: it is not there, or another file.
+    """
+    try:
+        if not file.is_file():
+            raise Unreadable("is not beside the record")
+        if file_sha256(file) != sha256:
+            raise Unreadable("is not the file that the record hashed")
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror}") from None
+    return file
+
+
+def read_training_log(path: Path, record: Record) -> list[dict[str, Any]]:
+    """The entries of the training log beside the record at ``path``.
+
+    Raises:
+        Unreadable: as ``hashed_file``, or it is no log.
+    """
+    content = read_bytes(hashed_file(path, record, LOG), LOG_LIMIT)
+    try:
+        return parse_log(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Unreadable("is not UTF-8") from None
+    except LogError as error:
+        raise Unreadable(error.message, error.line) from None
+
+
+class Predictions(Mapping[str, NDArray[Any]]):
+    """Per-example results of a run by ``<condition>/<task>/<name>``; read again when they are asked for, as thousands
+    of runs are too much to hold."""
+
+    def __init__(self, file: Path, sha256: str) -> None:
+        self._key = (file, sha256)
+        self._names = tuple(_arrays(*self._key))
+
+    @classmethod
+    def of(cls, path: Path, record: Record) -> Predictions:
+        """Those beside the record at ``path``.
+
+        Raises:
+            Unreadable: as ``hashed_file``, or the file holds no arrays.
+        """
+        return cls(hashed_file(path, record, PREDICTIONS), record.hashes.evidence[PREDICTIONS])
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return _arrays(*self._key)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@functools.lru_cache(maxsize=4)
+def _arrays(file: Path, sha256: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a file of that content; whoever asks for one soon asks for another."""
+    return read_arrays(same_file(file, sha256))

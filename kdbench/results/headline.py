@@ -1,26 +1,92 @@
-"""Which of many scores stand for a task."""
+"""The one score that stands for a task: as a leaderboard's column, in a table on a terminal, in a pull request."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
+from kdbench.errors import KdbenchError
+from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import Score
+from kdbench.specs import Suite
 
-HEADLINE = 6
-"""A task with more scores than this shows those that its rules below pick."""
+if TYPE_CHECKING:
+    from kdbench.tasks import Task
+
+MOST_SHOWN = 6
+"""A table shows all scores of a task that has no more than these, and of others those that the headline lists."""
 
 
-def headline(scores: Sequence[Score]) -> list[Score]:
-    """The scores to show of one task and condition: all of them, or, of many, the metrics that have few scores."""
-    if len(scores) <= HEADLINE:
-        return list(scores)
-    counts: dict[tuple[str, Any], int] = {}
+@dataclasses.dataclass(frozen=True)
+class Headline:
+    """Which score of a task is a column of a leaderboard, and which per-example results it comes from."""
+
+    title: str
+    """Short heading: "clean", "PGD-20 ε .031", ..."""
+    metric: str
+    """Of the task's scores."""
+    setting: Mapping[str, str | int | float | bool] = dataclasses.field(default_factory=dict)
+    """Picks the one score of that metric."""
+    noisy: bool = False
+    """Whether students of noisy labels get a column of their own, or are left to other tasks."""
+    results: str = ""
+    """Pattern of the kept per-example results whose mean the score is ("*/correct"); "": what ``results_key`` says."""
+    confidence: str = ""
+    """Name of kept largest probabilities, for a score that is their expected calibration error in ``bins``."""
+
+    listed: frozenset[str] = frozenset()
+    """Names of the setting whose other values have a row of their own in a table, such as the attack's."""
+
+    def picks(self, score: Score) -> bool:
+        """Whether it means this score of the task."""
+        return score.metric == self.metric and self.setting.items() <= score.setting.items()
+
+    def lists(self, score: Score) -> bool:
+        """Whether a table shows this score of the task: the one that is meant, and those like it."""
+        fixed = {name: value for name, value in self.setting.items() if name not in self.listed}
+        return score.metric == self.metric and fixed.items() <= score.setting.items()
+
+
+def installed_task(name: str) -> Task | None:
+    """The task of that name, None where it is not installed here."""
+    try:
+        return load_plugins().tasks.get(name)
+    except KdbenchError:
+        return None
+
+
+def headline_of(suite: Suite, name: str) -> Headline | None:
+    """What a task says is its headline in a suite; None where it is not installed, leaves it open, or does not
+    understand the suite's settings."""
+    task = installed_task(name)
+    if task is None:
+        return None
+    try:
+        return task.headline(task.resolve(suite.tasks[name].settings if name in suite.tasks else {}))
+    except Exception:  # the task may be a third party's, and the settings those of an untrusted suite
+        return None
+
+
+def first_headline(name: str, scores: Iterable[Score]) -> Headline:
+    """The headline of a task that states none: its first score."""
+    first = next(iter(scores))
+    return Headline(name, first.metric, first.setting)
+
+
+def shown(scores: Iterable[Score], suite: Suite) -> list[Score]:
+    """The scores for which a table has room, in their order: of a task and condition all, or of many the headline."""
+    by_task: dict[tuple[str, str], list[Score]] = {}
     for score in scores:
-        key = (score.metric, score.setting.get("rule"))
-        counts[key] = counts.get(key, 0) + 1
-    worst = [score for score in scores if score.setting.get("rule") == "worst"]
-    if worst:
-        return [score for score in worst if score.metric == worst[0].metric]
-    few = [score for score in scores if counts[score.metric, score.setting.get("rule")] <= HEADLINE]
-    return few or list(scores)
+        by_task.setdefault((score.condition, score.task), []).append(score)
+    chosen = []
+    for (_, name), own in by_task.items():
+        headline = headline_of(suite, name) or first_headline(name, own)
+        chosen += own if len(own) <= MOST_SHOWN else [score for score in own if headline.lists(score)]
+    return chosen
+
+
+def unattacked_keys() -> tuple[str, ...]:
+    """``<task>/<name>`` of the per-example results on all test images as they are, of every task that keeps them."""
+    tasks = load_plugins().tasks
+    return tuple(f"{name}/{tasks.get(name).unattacked}" for name in tasks if tasks.get(name).unattacked)

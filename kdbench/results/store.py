@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
-from kdbench.files import file_sha256
 from kdbench.results.evidence import Evidence, Excluded, exclude
 from kdbench.results.record import SCHEMA_VERSION, Record
-from kdbench.results.untrusted import Unreadable, plain, read_arrays, read_bytes, read_json
+from kdbench.results.untrusted import Unreadable, plain, read_json
 from kdbench.specs import first_problem
-from kdbench.training.log import LOG, parse_log
 
-LOG_LIMIT: Final = 16 * 2**20
-"""Bytes of a training log."""
 SKIPPED: Final = ("partial", "trainings")
 """Folders of ``kdbench run`` that hold no records."""
 LARGEST: Final = 2**53
 """Numbers of examples and seeds beyond it are not exact in a float."""
-
-
-class Predictions(Mapping[str, NDArray[Any]]):
-    """Per-example results of a run by ``<condition>/<task>/<name>``; read when they are asked for, as thousands of runs
-    are too much to hold."""
-
-    def __init__(self, path: Path, sha256: str) -> None:
-        self._key = (path, sha256)
-        self._names = tuple(_arrays(*self._key))
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        return _arrays(*self._key)[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-@functools.lru_cache(maxsize=4)
-def _arrays(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
-    """The arrays of a file of that content; whoever asks for one soon asks for another."""
-    if file_sha256(path) != sha256:
-        raise Unreadable("is not the file that the record hashed")
-    return read_arrays(path)
 
 
 def read_records(folder: Path | str) -> tuple[tuple[Evidence, ...], tuple[Excluded, ...]]:
@@ -99,7 +67,7 @@ def read_evidence(path: Path) -> Evidence | Excluded:
     reason = _unusable(record)
     if reason:
         return Excluded(path, reason, **named)
-    return _with_files(path, record)
+    return Evidence.of(record, path)
 
 
 def _named(value: Any) -> dict[str, str]:
@@ -137,46 +105,6 @@ def _unusable(record: Record) -> str:
         return "a score is beyond 2^53"
     seen = [(score.condition, score.task, score.metric, repr(sorted(score.setting.items()))) for score in record.scores]
     return "" if len(seen) == len(set(seen)) else "it has one score twice"
-
-
-def _with_files(path: Path, record: Record) -> Evidence:
-    """Log and predictions, if they are those that the record hashed."""
-    notes: list[str] = []
-    log = predictions = None
-    if (beside := _beside(path, record, LOG, notes)) is not None:
-        try:
-            log = _log(beside)
-        except Unreadable as error:
-            notes.append(f"{LOG} {error.message}")
-    if (beside := _beside(path, record, "predictions.npz", notes)) is not None:
-        try:
-            predictions = Predictions(beside, record.hashes.evidence["predictions.npz"])
-        except Unreadable as error:
-            notes.append(f"predictions.npz {error.message}")
-    return Evidence(record, path, log, predictions, tuple(notes))
-
-
-def _beside(path: Path, record: Record, name: str, notes: list[str]) -> Path | None:
-    """A file of evidence that is there and is the one that was hashed."""
-    file = path.with_name(name if path.name == "record.json" else f"{path.stem}.{name}")
-    known = record.hashes.evidence.get(name)
-    try:
-        if known is None or not file.is_file():
-            notes.append(f"{name} is not there")
-        elif file_sha256(file) != known:
-            notes.append(f"{name} is not the file that the record hashed")
-        else:
-            return file
-    except OSError as error:
-        notes.append(f"{name} cannot be read: {error.strerror}")
-    return None
-
-
-def _log(path: Path) -> tuple[Mapping[str, Any], ...]:
-    try:
-        return tuple(parse_log(read_bytes(path, LOG_LIMIT).decode("utf-8")))
-    except ValueError as error:
-        raise Unreadable(f"is no log: {error}") from None
 
 
 def _once(found: Sequence[Evidence]) -> tuple[list[Evidence], list[Excluded]]:

@@ -1,4 +1,4 @@
-"""Reading what a stranger wrote: strict JSON with the line of every value, arrays without pickles, sizes that fit."""
+"""Reading untrusted files: strict JSON with the line of every value, arrays without pickles, sizes that fit."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ RECORD_LIMIT: Final = 4 * 2**20
 """Bytes of a record; a real one has some hundred thousand."""
 EVIDENCE_LIMIT: Final = 256 * 2**20
 """Bytes of a file beside a record, and of its arrays once they are unpacked."""
+
+LOG_LIMIT: Final = 16 * 2**20
+"""Bytes of a training log."""
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
@@ -170,7 +173,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def plain(text: object, limit: int = 200) -> str:
-    """A stranger's text for a terminal or a report: what is not printable is escaped, and it ends.
+    """Untrusted text for a terminal or a report: what is not printable is escaped, and it ends.
 
     >>> plain("a\\x1b[2J\\u202eb")
     'a\\\\x1b[2J\\\\u202eb'

@@ -1,11 +1,11 @@
 """The standard measurements, one file a task, and what a task author implements."""
 
+from kdbench.results.headline import Headline
 from kdbench.tasks.attack import Attack
 from kdbench.tasks.base import EvaluationContext, Task, TestData
 from kdbench.tasks.calibration import Calibration
 from kdbench.tasks.clean import Clean
 from kdbench.tasks.corruption import Corruption
-from kdbench.tasks.headline import Headline
 from kdbench.tasks.noisy_label import NoisyLabel
 from kdbench.tasks.ood import OutOfDistribution
 from kdbench.tasks.pgd import PGD

@@ -10,11 +10,11 @@ from torch import nn
 
 from kdbench.attacks import check_attack, library_attack
 from kdbench.errors import KdbenchError
+from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Suite, TaskPlan
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
-from kdbench.tasks.headline import Headline
 from kdbench.tasks.pgd import PGD
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional, not_above_unattacked
 
@@ -70,7 +70,8 @@ class Attack(Task):
         return scores
 
     def headline(self, settings: Any) -> Headline:
-        return Headline(settings.attacks[0], "robust_accuracy", {"attack": settings.attacks[0]})
+        first = settings.attacks[0]
+        return Headline(first, "robust_accuracy", {"attack": first}, listed=frozenset({"attack"}))
 
     def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('attack')}/correct" if score.metric == "robust_accuracy" else None

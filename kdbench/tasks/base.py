@@ -16,9 +16,9 @@ from kdbench.errors import KdbenchError, unknown_name
 from kdbench.hashes import integers_sha256
 from kdbench.inference.prediction import predict
 from kdbench.metrics import wilson_interval
+from kdbench.results.headline import Headline
 from kdbench.results.record import Check, Score
 from kdbench.specs import Condition, first_problem
-from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import Objection, Scorecard
 
 SUBSET_SEED = 0
@@ -157,6 +157,9 @@ class Task:
     Settings: ClassVar[type[BaseModel]] = Settings
     needs_training: ClassVar[bool] = False
     """Whether it measures how the student was trained, so that it says nothing of a model from elsewhere."""
+    unattacked: ClassVar[str] = ""
+    """Name of kept per-example results, bool (N,), that say of all test images as they are which are classified
+    correctly; "" for a task that keeps none."""
     needs_ood: ClassVar[bool] = False
     """Whether it needs ``data.ood``."""
     shares: ClassVar[frozenset[str]] = frozenset()

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error
+from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
-from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import Objection, Scorecard
 
 MOST_CLASSES = 1000

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import nn
 
+from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Condition
 from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData
-from kdbench.tasks.headline import Headline
 
 
 class Clean(Task):
@@ -20,6 +20,7 @@ class Clean(Task):
 
     name = "clean"
     Settings = CorrectSettings
+    unattacked = "correct"
     shares = frozenset({"accuracy", "top5_accuracy"})
 
     def applies(self, condition: Condition) -> bool:

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from kdbench import corruptions
 from kdbench.inference.prediction import PROBE, Model, measured, predict
 from kdbench.metrics import wilson_interval
+from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
-from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional
 from kdbench.training.seeds import derive_seed
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import nn
 
+from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Condition
 from kdbench.tasks.base import EvaluationContext, Task, TestData
-from kdbench.tasks.headline import Headline
 
 
 class NoisyLabel(Task):
@@ -17,6 +17,7 @@ class NoisyLabel(Task):
     labels; the last epoch's student, never the best one."""
 
     name = "noisy_label"
+    unattacked = "correct"
     shares = frozenset({"accuracy"})
     needs_training = True
 

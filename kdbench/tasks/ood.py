@@ -7,9 +7,9 @@ from typing import Any
 from torch import nn
 
 from kdbench.errors import KdbenchError
+from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData
-from kdbench.tasks.headline import Headline
 
 
 class OutOfDistribution(Task):

@@ -14,11 +14,11 @@ from kdbench.attacks import PGDResult, pgd
 from kdbench.data import stratified_subset
 from kdbench.inference.prediction import PROBE
 from kdbench.metrics import wilson_interval
+from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_gradients, check_large_eps, check_steps, draws
 from kdbench.tasks.base import EvaluationContext, Task, TestData
-from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,

@@ -1,6 +1,6 @@
 """What a task says about its own scores afterwards: which of them are impossible together.
 
-A record comes from a stranger. Whoever wrote a task knows best what its scores can and cannot be.
+Records are untrusted. Whoever wrote a task knows best what its scores can and cannot be.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from kdbench.results.record import Check, Score
 
-UNATTACKED = ("clean/correct", "noisy_label/correct")
-"""Per-example results on all test images as they are: of a student of clean labels, of noisy ones."""
 SLACK = 0.002
 """Share of images whose class may hang on rounding: a network is measured folded by one task and plain by another."""
 
@@ -44,6 +42,8 @@ class Scorecard:
     checks: tuple[Check, ...]
     results: Mapping[str, NDArray[Any]]
     """Per-example results of all tasks on this student: ``<task>/<name>`` to an array; {} where they are lacking."""
+    unattacked_keys: tuple[str, ...]
+    """Those of ``results`` that are on all test images as they are; the first one that is there counts."""
 
     def select(self, metric: str, **setting: Any) -> list[Score]:
         """Scores of a metric whose setting has all of the given values."""
@@ -59,7 +59,7 @@ class Scorecard:
 
     def unattacked(self) -> NDArray[np.bool_] | None:
         """Bool (n,): which of the images that the task measured are classified correctly as they are; or None."""
-        whole = next((self.results[name] for name in UNATTACKED if name in self.results), None)
+        whole = next((self.results[name] for name in self.unattacked_keys if name in self.results), None)
         index = self.array("index")
         if whole is None or whole.dtype != np.bool_ or whole.ndim != 1:
             return None

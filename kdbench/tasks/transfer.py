@@ -10,11 +10,11 @@ from torch import nn
 
 from kdbench.attacks import is_random, transfer
 from kdbench.inference.prediction import PROBE
+from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_transfer, draws
 from kdbench.tasks.base import EvaluationContext, Task, TestData
-from kdbench.tasks.headline import Headline
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,

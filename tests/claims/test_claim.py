@@ -64,7 +64,7 @@ def test_a_claim_that_compares_nothing_is_refused() -> None:
         kdbench.Claim("empty", "A paper", "Nothing.", [])
 
 
-def test_each_entrant_is_measured_once_on_all_that_is_compared_of_it() -> None:
+def test_each_method_is_measured_once_on_all_that_is_compared_of_it() -> None:
     robust = kdbench.Measure("clean", "transfer", "accuracy", {"source": "self"})
     claim = kdbench.Claim(
         "several",
@@ -76,7 +76,7 @@ def test_each_entrant_is_measured_once_on_all_that_is_compared_of_it() -> None:
             kdbench.Comparison(ONE, ONE, robust, "lower", second_setting={"source": "teacher"}),
         ],
     )
-    assert claim.entrants() == [ONE, OTHER]
+    assert claim.configs() == [ONE, OTHER]
     assert [measure.setting.get("source") for measure in claim.measures(ONE)] == [None, "self", "self", "teacher"]
     assert [measure.task for measure in claim.measures(OTHER)] == ["clean", "transfer"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from scipy import stats
 
 import kdbench
-from kdbench.claims.judgement import Judged, one_score, outcome, sample_of
-from kdbench.plugin.loader import load_plugins
+from kdbench.claims.judgement import Judged, one_score, outcome
+from kdbench.results.evidence import Evidence
 from tests.leaderboard.evidence import Made, N, make
 
 ACCURACY = kdbench.Measure("clean", "clean", "accuracy")
@@ -21,8 +22,11 @@ ONE, OTHER = kdbench.MethodConfig("one"), kdbench.MethodConfig("other")
 
 
 def judged(made: list[Made], measure: kdbench.Measure, **changed: Any) -> Judged:
-    results = [{**one.predictions, **changed} for one in made]
-    return Judged.make(ONE, measure, [one.record for one in made], results, load_plugins())
+    return Judged.make(ONE, measure, [run(one, **changed) for one in made])
+
+
+def run(made: Made, **changed: Any) -> Evidence:
+    return Evidence(made.record, Path("record.json"), None, {**made.predictions, **changed})
 
 
 def compared(first: Judged, second: Judged, measure: kdbench.Measure) -> Any:
@@ -62,9 +66,9 @@ def test_results_that_do_not_give_the_score_are_not_believed() -> None:
 def test_without_results_the_scores_own_intervals_are_compared() -> None:
     made = make("mine")
     score = one_score(made.record, ACCURACY)
-    sample = sample_of([score], [{}], load_plugins())
-    assert sample.interval == (score.ci_low, score.ci_high)
-    assert sample.deviations is None
+    side = Judged.make(ONE, ACCURACY, [Evidence(made.record, Path("record.json"), None, None)])
+    assert side.sample.interval == (score.ci_low, score.ci_high)
+    assert side.sample.deviations is None
 
 
 def test_other_test_images_are_not_paired() -> None:
@@ -75,11 +79,10 @@ def test_other_test_images_are_not_paired() -> None:
 
 
 def test_seeds_on_different_images_have_no_example_in_common() -> None:
-    first, second = make("one", seed=0), make("one", seed=1)
-    other = {**second.predictions, "clean/pgd/index": np.arange(200)}
-    scores = [one_score(made.record, PGD) for made in (first, second)]
-    assert sample_of(scores, [first.predictions, other], load_plugins()).deviations is None
-    assert sample_of(scores, [first.predictions, second.predictions], load_plugins()).deviations is not None
+    first, second = run(make("one", seed=0)), make("one", seed=1)
+    moved = run(second, **{"clean/pgd/index": np.arange(200)})
+    assert Judged.make(ONE, PGD, [first, moved]).sample.deviations is None
+    assert Judged.make(ONE, PGD, [first, run(second)]).sample.deviations is not None
 
 
 def test_calibration_is_compared_through_confidence_and_correctness() -> None:
@@ -88,7 +91,7 @@ def test_calibration_is_compared_through_confidence_and_correctness() -> None:
     assert side.side.value == pytest.approx(one_score(first.record, ECE).value, abs=2e-3)
     assert compared(side, judged([second], ECE), ECE).paired
     results = {name: array for name, array in first.predictions.items() if not name.endswith("clean/correct")}
-    lacking = Judged.make(ONE, ECE, [first.record], [results], load_plugins())
+    lacking = Judged.make(ONE, ECE, [Evidence(first.record, Path("record.json"), None, results)])
     assert lacking.basis == "score"
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from kdbench.leaderboard import read_records
-from kdbench.leaderboard.axes import Column, columns, results, sample
+from kdbench.leaderboard.axes import Column, columns, results
 from kdbench.results import comparison
 from kdbench.results.evidence import Evidence
+from kdbench.results.samples import sample
 from kdbench.specs import Suite, TaskPlan
 from kdbench.suites import builtin_suites, load_suite
 from tests.leaderboard.evidence import Made, digits, make
@@ -55,7 +56,7 @@ def test_a_task_that_is_not_installed_is_its_first_score_and_unpaired(tmp_path: 
     score = found["foreign"].score(runs[0])
     assert score is not None
     assert results(found.values(), runs[0]).keys() == {"clean/clean"}
-    one, doubtful = sample(found["foreign"], [score], [None])
+    one, doubtful = sample([score], [None])
     assert (comparison.estimate(one).basis, doubtful) == ("score", False)
 
 
@@ -76,7 +77,7 @@ def test_per_example_results_are_those_behind_the_score(tmp_path: Path) -> None:
     for column in found:
         score = column.score(run)
         assert score is not None
-        one, doubtful = sample(column, [score], [behind[column.axis.key]])
+        one, doubtful = sample([score], [behind[column.axis.key]])
         assert not doubtful
         assert one.values[0] == pytest.approx(score.value, abs=1e-6)
         assert comparison.estimate(one).basis == "examples"
@@ -86,28 +87,6 @@ def test_per_example_results_are_those_behind_the_score(tmp_path: Path) -> None:
     assert len(cells) == 95
     np.testing.assert_allclose(behind["clean/corruption"].values, np.mean(cells, axis=0))
     assert behind["clean/pgd"].examples != behind["clean/clean"].examples == "all"
-
-
-def test_results_that_do_not_give_the_score_do_not_count(tmp_path: Path) -> None:
-    made = make(tasks=["clean"])
-    score = made.record.scores[0]
-    off = score.model_copy(update={"value": score.value - 0.01})
-    [run] = read(tmp_path, made.changed(scores=[off, *made.record.scores[1:]]))
-    [column] = [column for column in columns(digits(), [run]) if column.axis.title == "clean"]
-    one, doubtful = sample(column, [off], [results([column], run)["clean/clean"]])
-    assert doubtful
-    assert one.deviations is None
-
-
-def test_seeds_on_other_images_are_not_averaged_image_by_image(tmp_path: Path) -> None:
-    runs = read(tmp_path, make(seed=0), make(seed=1))
-    column = by_title(digits(), runs)["PGD-20 ε .031"]
-    behind = [results([column], run)["clean/pgd"] for run in runs]
-    behind[1] = dataclasses.replace(behind[1], examples="others")
-    scores = [score for run in runs if (score := column.score(run)) is not None]
-    one, _ = sample(column, scores, behind)
-    assert one.deviations is None
-    assert len(one.values) == 2
 
 
 @pytest.mark.parametrize(

@@ -150,9 +150,9 @@ def test_evidence_that_is_not_the_hashed_one_is_not_used(tmp_path: Path) -> None
     with path.with_name("log.jsonl").open("a") as file:
         file.write("{}\n")
     path.with_name("predictions.npz").unlink()
-    with pytest.raises(KdbenchError, match=r"log\.jsonl of ce is not the file whose hash the record has"):
+    with pytest.raises(KdbenchError, match=r"log\.jsonl of ce is not the file that the record hashed"):
         run.curves()
-    with pytest.raises(KdbenchError, match=r"predictions\.npz of ce is not beside its record"):
+    with pytest.raises(KdbenchError, match=r"predictions\.npz of ce is not beside the record"):
         run.predictions()
-    with pytest.raises(KdbenchError, match="checkpoint-clean.safetensors of ce is not beside its record"):
+    with pytest.raises(KdbenchError, match="checkpoint-clean.safetensors of ce is not beside the record"):
         run.checkpoint("clean")

@@ -147,7 +147,7 @@ def test_without_data_and_checkpoints_the_rest_is_made_and_the_reason_named(tmp_
     made = {path.stem for path in found.files}
     assert {"scores", "corruptions", "steps", "transfer", "reliability", "curves"} == made
     reasons = {part.title: " ".join(part.reasons) for part in found.missing}
-    assert "softmax-clean.npz of ce is not beside its record" in reasons["Softmax vectors over epochs"]
+    assert "softmax-clean.npz of ce is not beside the record" in reasons["Softmax vectors over epochs"]
     for title in ("Magnitude of softmax outputs", "Memorisation and label correction", "Examples"):
         assert "not those that ce was measured on" in reasons[title] or "not beside its record" in reasons[title]
     assert len(table(found, "corruptions")) == 95

@@ -139,7 +139,7 @@ def test_evidence_counts_only_if_it_was_hashed(tmp_path: Path) -> None:
     path.with_name(f"{path.stem}.log.jsonl").unlink()
     one = only(tmp_path)
     assert (one.predictions, one.log) == (None, None)
-    assert one.notes == ("log.jsonl is not there", "predictions.npz is not the file that the record hashed")
+    assert one.notes == ("log.jsonl is not beside the record", "predictions.npz is not the file that the record hashed")
     [board] = rank(tmp_path).boards
     assert board.rows[0].cells["clean/clean"].basis == "score"
     assert any("not the file that the record hashed" in note for note in board.notes)
