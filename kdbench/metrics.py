@@ -130,12 +130,17 @@ def wilson_interval(correct: float, n: int, confidence: float = 0.95) -> tuple[f
     if n < 1 or not 0 <= correct <= n:
         raise KdbenchError(f"{correct} correct of {n}, expected 0 <= correct <= n and n >= 1", "count examples again")
     _require_confidence(confidence)
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share, z2 = correct / n, z * z
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    low = 0.0 if correct == 0 else max(0.0, centre - half)
-    high = 1.0 if correct == n else min(1.0, centre + half)
+    return score_interval(correct / n, n, NormalDist().inv_cdf(0.5 + confidence / 2))
+
+
+def score_interval(share: float, n: float, quantile: float) -> tuple[float, float]:
+    """Wilson's score interval of a share in [0, 1] of n examples, which needs not be whole, for a quantile of whatever
+    distribution the doubt has: the normal's for ``wilson_interval``, Student's where a variance was estimated."""
+    square = quantile * quantile
+    centre = (share + square / (2 * n)) / (1 + square / n)
+    half = quantile / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    low = 0.0 if share == 0 else max(0.0, centre - half)
+    high = 1.0 if share == 1 else min(1.0, centre + half)
     return low, high
 
 

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
+from kdbench.metrics import score_interval
+
 Floats = NDArray[np.float64]
 
 LEVEL = 0.05
@@ -104,7 +106,7 @@ def shares(results: ArrayLike, *, examples: str = "") -> Sample:
     means = table.mean(0)
     deviations = (means - means.mean()) / np.sqrt(n * max(n - 1, 1))
     plain = seeds == 1 and bool(np.isin(means, (0, 1)).all())
-    interval = _wilson(float(means.mean()), n, NORMAL) if plain else None
+    interval = score_interval(float(means.mean()), n, NORMAL) if plain else None
     return Sample(table.mean(1), n, float(deviations @ deviations), deviations, f"{examples}:{n}", interval=interval)
 
 
@@ -173,7 +175,7 @@ def estimate(sample: Sample) -> Estimate:
         half = quantile * variance**0.5
         return Estimate(value, value - half, value + half, basis)
     alike = value * (1 - value) / variance if variance else sample.n
-    return Estimate(value, *_wilson(value, alike or sample.n, quantile), basis)
+    return Estimate(value, *score_interval(value, alike or sample.n, quantile), basis)
 
 
 def difference(one: Sample, other: Sample) -> Difference:
@@ -286,14 +288,6 @@ def _resamples(n: int) -> NDArray[np.float32]:
     generator = np.random.default_rng(n)
     draws = generator.integers(n, size=(RESAMPLES, n))
     return np.stack([np.bincount(row, minlength=n) for row in draws]).astype(np.float32)
-
-
-def _wilson(share: float, n: float, quantile: float) -> tuple[float, float]:
-    """Wilson's interval (1927) for n examples, which needs not be whole."""
-    square = quantile * quantile / n
-    centre = (share + square / 2) / (1 + square)
-    half = quantile / (1 + square) * (share * (1 - share) / n + square / (4 * n)) ** 0.5
-    return (0.0 if share == 0 else max(0.0, centre - half)), (1.0 if share == 1 else min(1.0, centre + half))
 
 
 def _finite(freedom: Floats) -> Floats:

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, is_random, pgd
 from kdbench.tasks.base import EvaluationContext
+from kdbench.tasks.scorecard import excess
 
 LARGE_EPS = 0.5
 """Half of the pixel range: every image can become plain grey."""
 ZERO_GRADIENTS = 0.01
 """Share of vanished gradients from which an attack's result means little."""
-SIGNIFICANT = 1.96
-"""Standard errors of a paired difference at the 95 % level."""
 
 
 def draws(
@@ -59,11 +58,9 @@ def check_steps(result: PGDResult, variant: str, ctx: EvaluationContext) -> None
     few, many = min(result.robust), max(result.robust)
     if few == many:
         return
-    regained = int((~result.robust[few] & result.robust[many]).sum())
-    lost = int((result.robust[few] & ~result.robust[many]).sum())
-    n = len(result.clean_correct)
+    regained, chance = excess(result.robust[many], result.robust[few])
     ctx.check(
-        "more_steps", (regained - lost) / n, limit=SIGNIFICANT * (regained + lost) ** 0.5 / n, n=n,
+        "more_steps", regained, limit=chance, n=len(result.clean_correct),
         setting={"variant": variant}, meaning=f"{many} steps break fewer images than {few}: it has not converged",
     )  # fmt: skip
 
@@ -78,11 +75,9 @@ def check_gradients(result: PGDResult, variant: str, ctx: EvaluationContext) -> 
 
 def check_transfer(role: str, transferred: Tensor, white_box: Tensor, ctx: EvaluationContext) -> None:
     """Examples made on another network do not fool the student more than those made on itself, bool (n,) each."""
-    worse = int((~transferred & white_box).sum())
-    better = int((transferred & ~white_box).sum())
-    n = len(white_box)
+    lost, chance = excess(white_box, transferred)
     ctx.check(
-        "transfer", (worse - better) / n, limit=SIGNIFICANT * (worse + better) ** 0.5 / n, n=n,
+        "transfer", lost, limit=chance, n=len(white_box),
         flags=["pgd"],
         meaning=f"examples of {role} break more images than its own: its gradients mislead the attack",
     )  # fmt: skip

@@ -9,13 +9,18 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from kdbench.results.record import Check, Score
 
+Bools = TypeVar("Bools", NDArray[np.bool_], Tensor)
+
+SIGNIFICANT = 1.96
+"""Standard errors of a paired difference at the 95 % level."""
 SLACK = 0.002
 """Share of images whose class may hang on rounding: a network is measured folded by one task and plain by another."""
 
@@ -113,8 +118,8 @@ def not_above_unattacked(card: Scorecard, score: Score, robust: NDArray[np.bool_
     clean = card.unattacked()
     if clean is None or robust is None or robust.shape != clean.shape:
         return
-    gained, lost = int((robust & ~clean).sum()), int((clean & ~robust).sum())
-    if gained - lost > 1.96 * math.sqrt(gained + lost):
+    more, chance = excess(robust, clean)
+    if more > chance:
         found = f"{score.value:.6g} under attack, {clean.mean():.6g} unattacked on the same images"
         yield Objection(score, "value", f"{found}: an attack does not make a network better")
 
@@ -136,7 +141,12 @@ def same_check(check: Check, value: float, limit: float) -> Iterator[Objection]:
         )  # fmt: skip
 
 
-def excess(better: NDArray[np.bool_], worse: NDArray[np.bool_]) -> tuple[float, float]:
-    """How much larger a share ``better`` is than ``worse``, bool (n,), and what is chance at 1.96 standard errors."""
+def excess(better: Bools, worse: Bools) -> tuple[float, float]:
+    """How much larger the share of ``better`` is than that of ``worse``, bool (n,) each, on the same images; and how
+    much of it is chance: ``SIGNIFICANT`` standard errors of a paired difference without an effect (McNemar 1947).
+
+    >>> excess(np.array([True, True, True, False]), np.array([True, False, False, False]))
+    (0.5, 0.6929646455628166)
+    """
     gained, lost, n = int((better & ~worse).sum()), int((~better & worse).sum()), len(better)
-    return (gained - lost) / n, 1.96 * math.sqrt(gained + lost) / n
+    return (gained - lost) / n, SIGNIFICANT * math.sqrt(gained + lost) / n
