@@ -29,7 +29,7 @@ LEVEL = 0.05
 NORMAL = 1.959963984540054
 """The normal distribution's quantile for it."""
 RESAMPLES = 500
-"""Of the test examples, behind the comparison of calibration errors."""
+"""Of the test examples, for the comparison of calibration errors."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Sample:
 
     @property
     def seed_variance(self) -> float:
-        """Variance of the mean over seeds that comes from the choice of seeds; 0 where one seed tells nothing of it."""
+        """Variance of the mean over seeds that comes from the choice of seeds; 0 with one seed, which shows none."""
         count = len(self.values)
         return float(self.values.var(ddof=1)) / count if count > 1 else 0.0
 
@@ -66,7 +66,7 @@ class Estimate:
     ci_low: float
     ci_high: float
     basis: str
-    """"seeds and examples", "examples" with one seed, or "score" where no per-example results are at hand."""
+    """"seeds and examples", "examples" with one seed, or "score" where no per-example results are available."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,5 +15,5 @@ __all__ = ["Attack", "EvaluationContext", "Headline", "Task", "TestData", "built
 
 
 def builtin_tasks() -> list[Task]:
-    """The seven standard tasks. ``Attack`` is not among them: it is measured where somebody asks for it."""
+    """The seven standard tasks. ``Attack`` is not among them: it is measured on request."""
     return [Clean(), OutOfDistribution(), PGD(), Corruption(), NoisyLabel(), Calibration(), Transfer()]

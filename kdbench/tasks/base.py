@@ -1,4 +1,4 @@
-"""What a task author implements, and what the harness lends a task."""
+"""What a task author implements, and what the harness provides to it."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class TestData:
     ood: ImageSet | None = None
     """Out-of-distribution images whose labels index the same classes."""
     published_corruptions: Path | None = None
-    """Folder of the published CIFAR-C arrays, when they are at hand."""
+    """Folder of the published CIFAR-C arrays, when they are available."""
 
 
 @dataclasses.dataclass
 class EvaluationContext:
-    """What the harness lends a task for one student."""
+    """What the harness provides to a task for one student."""
 
     condition: str
     device: torch.device
@@ -176,7 +176,7 @@ class Task:
         raise NotImplementedError(f"{type(self).__name__} must define evaluate(predictor, data, ctx)")
 
     def results_key(self, score: Score) -> str | None:
-        """Name of the per-example results behind one of its scores, as ``ctx.keep`` got it; None where none is kept.
+        """Name of the per-example results of one of its scores, as ``ctx.keep`` got it; None where none is kept.
 
         A score is the mean of bool results.
         """
@@ -206,4 +206,4 @@ class Task:
         try:
             return self.Settings.model_validate(dict(settings))
         except ValidationError as error:
-            raise KdbenchError(f"task '{self.name}', setting {first_problem(error)}", "mend the suite file") from None
+            raise KdbenchError(f"task '{self.name}', setting {first_problem(error)}", "fix the suite file") from None

@@ -29,7 +29,7 @@ class Corruption(Task):
     """Mean corruption accuracy: the mean over 19 corruptions of the mean over 5 severities (Hendrycks & Dietterich
     2019); not mCE, nothing is divided by a reference network's error.
 
-    The published arrays are used when they are at hand and generated otherwise; ``setting.images`` says which. The
+    The published arrays are used when they are available and generated otherwise; ``setting.images`` says which. The
     interval of a mean over cells is Wilson's with n images, as every cell shows the same ones.
     """
 
