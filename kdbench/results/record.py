@@ -122,11 +122,15 @@ class Provenance(Strict):
 
     kdbench_version: str
     kdbench_commit: str | None
-    """Git commit of the kdbench checkout, None when it runs from an installed wheel."""
+    """Git commit of the checkout that kdbench ran from or was built from, None where it is not known."""
     kdbench_dirty: bool | None
     """Whether that checkout had uncommitted changes."""
+    kdbench_sha256: str | None = None
+    """SHA-256 of all files of the package as it was installed; None in records from before it was kept."""
     plugins: dict[str, str]
     """Plugin entry point to the distribution and version that brought it."""
+    distributions: dict[str, str] = {}
+    """Every installed distribution to its version; {} in records from before they were kept."""
     python: str
     torch: str
     torchvision: str
