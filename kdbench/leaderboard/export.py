@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
 from kdbench.leaderboard.grouping import group
-from kdbench.leaderboard.rows import entries
 from kdbench.results.evidence import Evidence
 from kdbench.results.store import read_evidence, read_records
 
@@ -136,10 +135,7 @@ def _rows(found: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
 
 def _reasons(found: Sequence[Evidence]) -> dict[str, str]:
     """Run id to why the run is not ranked."""
-    excluded = []
-    for one in group(found):
-        excluded += [*one.excluded, *entries(one.runs)[1]]
-    return {one.run_id: one.reason for one in excluded}
+    return {one.run_id: one.reason for same in group(found) for one in same.excluded}
 
 
 def _place(one: Evidence) -> tuple[str, str, str, int, str]:
