@@ -1,7 +1,7 @@
 """Records to boards, one per suite.
 
-    records -> groups that can be compared -> methods with their runs -> measurements, one per method and axis
-            -> ranked cells -> rows -> boards
+records -> groups that can be compared -> methods with their runs -> measurements, one per method and axis
+        -> ranked cells -> rows -> boards
 """
 
 from __future__ import annotations
