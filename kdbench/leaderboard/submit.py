@@ -84,13 +84,13 @@ def reproduce(record: Record, *others: Record) -> str:
         words += ["--tasks", ",".join(spec.tasks)]
     attack = spec.suite.tasks.get("attack")
     attacks = attack.settings.get("attacks") if attack and "attack" in spec.tasks else None
-    for name in attacks if isinstance(attacks, list) else ():  # a stranger's suite may have anything there
+    for name in attacks if isinstance(attacks, list) else ():  # the suite is untrusted: anything may be there
         words += ["--attack", str(name)]
     return shlex.join(words)
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether text is read as itself where it is given to ``--set``."""
+    """Whether ``--set`` reads this text as text, and not as another JSON value."""
     if not isinstance(value, str):
         return False
     try:
@@ -126,14 +126,14 @@ def _body(record: Record) -> str:
         "",
         f"    {plain(reproduce(record), 2000)}",
         "",
-        "Checkpoints by SHA-256; an address",
+        "Checkpoints by SHA-256. Write the address of a file attached to a release after one, and the checks measure a "
+        "sample again:",
         "",
     ]
-    lines[-2] += " beside one, of a file attached to a release, lets the checks measure a sample again:"
     lines += [f"- checkpoint {record.run_id} {name}: `{net.sha256}`" for name, net in record.hashes.students.items()]
     return "\n".join(lines)
 
 
 def _cell(text: str) -> str:
-    """A stranger's text in a Markdown table: one line, no cell of its own, no markup."""
+    """Untrusted text in a Markdown table: one line, no cell of its own, no markup."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in plain(text))

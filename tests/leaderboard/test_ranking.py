@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdbench.leaderboard import Board, Boards, Row, rank
-from kdbench.leaderboard.rows import file_key
+from kdbench.leaderboard.keys import file_key
 from kdbench.specs import NetworkSpec, Suite, TaskPlan
 from tests.leaderboard.evidence import Made, digest, digits, make, many
 

@@ -1,6 +1,6 @@
 "use strict";
 
-/* The pictures of chosen methods: all axes side by side, and two of them against each other. */
+/* The plots of chosen methods: all axes side by side, and two of them against each other. */
 
 function ends(axis) {
   const cells = ROWS.map((row) => row.cells[axis]).filter(Boolean);
