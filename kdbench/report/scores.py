@@ -229,7 +229,7 @@ def _variant(setting: object) -> str:
 
 def transfer(runs: Sequence[Run]) -> Iterator[Part]:
     """Accuracy on examples made on each source, a column a run; over all images and over those right unattacked."""
-    title = "TransferTable of adversarial examples"
+    title = "Transfer of adversarial examples"
     for condition in conditions_of(runs):
         found = {run: table for run in runs if (table := transfer_table(run.record.scores, condition)) is not None}
         if not found:
