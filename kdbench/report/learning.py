@@ -14,9 +14,9 @@ from kdbench.metrics import wilson_interval
 from kdbench.report.parts import Part, Picture, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.style import COLOURS, LINES, MARKERS, in_percent, legend_outside, make_figure, percent, plain
-from kdbench.results.figures import Curves
+from kdbench.results.figures import TrainingCurves
 
-Found = dict[str, dict[Run, Curves]]
+Found = dict[str, dict[Run, TrainingCurves]]
 """Condition to each run's curves."""
 
 
@@ -83,7 +83,7 @@ def training_curves(runs: Sequence[Run]) -> Iterator[Part]:
 COLUMNS = ("loss", "test_accuracy", "lr", "seconds")
 
 
-def _draw_accuracy(axes: Axes, curves: Curves, number: int, run: Run, condition: str) -> list[str]:
+def _draw_accuracy(axes: Axes, curves: TrainingCurves, number: int, run: Run, condition: str) -> list[str]:
     """Draws one student's accuracies; returns a sentence on their drop."""
     accuracy, end = curves.series.get("test_accuracy"), curves.overfitting()
     if accuracy is None or end is None:
@@ -187,7 +187,7 @@ def polygons(runs: Sequence[Run], class_names: Sequence[str]) -> Iterator[Part]:
         found = {}
         for run in runs:
             try:
-                found[run] = run.trajectory(condition)
+                found[run] = run.softmax_history(condition)
             except KdbenchError as error:
                 reasons.append(error.message)
         if not found:
@@ -196,22 +196,22 @@ def polygons(runs: Sequence[Run], class_names: Sequence[str]) -> Iterator[Part]:
         figure = make_figure(1.72 * len(found) + 0.2)
         panels = figure.subplots(len(found), SHOWN_EPOCHS, squeeze=False)
         rows: list[tuple[Value, ...]] = []
-        for line, (run, trajectory) in zip(panels, found.items(), strict=True):
-            points = polygon_projection(trajectory.softmax)
+        for line, (run, history) in zip(panels, found.items(), strict=True):
+            points = polygon_projection(history.softmax)
             epochs = np.unique(np.linspace(0, len(points) - 1, SHOWN_EPOCHS).round().astype(int))
             for axes in line:
                 axes.set_axis_off()
             for axes, epoch in zip(line, epochs, strict=False):
-                right = trajectory.softmax[epoch].argmax(1) == trajectory.labels
+                right = history.softmax[epoch].argmax(1) == history.labels
                 axes.set_title(f"epoch {epoch + 1}: {percent(float(right.mean()), 0)} % right", fontsize=8.5)
-                _draw_polygon(axes, points[epoch], trajectory.labels, trajectory.softmax.shape[2], class_names)
+                _draw_polygon(axes, points[epoch], history.labels, history.softmax.shape[2], class_names)
             line[0].annotate(plain(run.label, 20), (-0.12, 0.5), xycoords="axes fraction", rotation=90, va="center",
                              ha="center", fontweight="bold")  # fmt: skip
             for epoch, image in np.ndindex(points.shape[:2]):
                 x, y = points[epoch, image].tolist()
-                rows.append((run.label, condition, epoch + 1, image, int(trajectory.labels[image]), x, y))
+                rows.append((run.label, condition, epoch + 1, image, int(history.labels[image]), x, y))
         legend_outside(figure, panels[0, 0], "lower", most=5)
-        n = min(len(trajectory.labels) for trajectory in found.values())
+        n = min(len(history.labels) for history in found.values())
         yield Picture(
             f"polygon-{condition}",
             f"{title}, trained under {condition}",

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
 from kdbench.report.style import MOST_RUNS, plain
-from kdbench.results.figures import Curves, curves
+from kdbench.results.figures import TrainingCurves, curves
 from kdbench.results.record import Record, read_record
 from kdbench.training.log import LOG, parse_log
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingCurve:
-    """Softmax vectors of some test images, epoch by epoch."""
+class SoftmaxHistory:
+    """Softmax vectors of some test images after each epoch."""
 
     softmax: NDArray[np.float64]
     """(epochs, n, C)."""
@@ -44,7 +44,7 @@ class Run:
     def conditions(self) -> list[str]:
         return list(self.record.spec.params)
 
-    def curves(self) -> dict[str, Curves]:
+    def curves(self) -> dict[str, TrainingCurves]:
         """Its training log, as curves by condition; raises ``KdbenchError`` without the log."""
         path = self.evidence(LOG)
         try:
@@ -56,7 +56,7 @@ class Run:
         """Per-example results, ``<condition>/<task>/<name>``; raises ``KdbenchError`` without them."""
         return _arrays(self.evidence("predictions.npz"))
 
-    def trajectory(self, condition: str) -> TrainingCurve:
+    def softmax_history(self, condition: str) -> SoftmaxHistory:
         """Softmax vectors of the watched test images; raises ``KdbenchError`` without them."""
         path = self.evidence(f"softmax-{condition}.npz")
         arrays = _arrays(path)
@@ -64,7 +64,7 @@ class Run:
         fits = softmax is not None and labels is not None and softmax.ndim == 3 and labels.shape == softmax.shape[1:2]
         if not fits or softmax is None or labels is None or not len(softmax) or not np.isfinite(softmax).all():
             raise KdbenchError(f"{path.name} of {self.label} holds no softmax vectors epoch by epoch")
-        return TrainingCurve(softmax.astype(np.float64), labels.astype(np.int64))
+        return SoftmaxHistory(softmax.astype(np.float64), labels.astype(np.int64))
 
     def evidence(self, name: str) -> Path:
         """A file beside the record; raises ``KdbenchError`` where it is not there or not the one that was hashed."""

@@ -146,7 +146,7 @@ def test_evidence_that_is_not_the_hashed_one_is_not_used(tmp_path: Path) -> None
     [run] = open_runs([path])
     assert "clean" in run.curves()
     assert "clean/clean/correct" in run.predictions()
-    assert run.trajectory("clean").softmax.shape == (8, 20, 10)
+    assert run.softmax_history("clean").softmax.shape == (8, 20, 10)
     with path.with_name("log.jsonl").open("a") as file:
         file.write("{}\n")
     path.with_name("predictions.npz").unlink()
