@@ -157,9 +157,8 @@ def step_lines(scores: Iterable[Score], condition: str) -> list[StepCurve]:
     """Accuracy against the number of attack steps k, one curve per setting that differs in more than k."""
     groups: dict[tuple[tuple[str, Any], ...], list[Score]] = {}
     for score in scores:
-        if (score.condition, score.metric) == (condition, "accuracy_at_step") and _is_number(
-            score.setting.get("steps")
-        ):
+        counted = not math.isnan(_number(score.setting.get("steps")))
+        if counted and (score.condition, score.metric) == (condition, "accuracy_at_step"):
             rest = tuple((key, value) for key, value in score.setting.items() if key != "steps")
             groups.setdefault(rest, []).append(score)
     return [_step_curve(dict(rest), group) for rest, group in groups.items()]
