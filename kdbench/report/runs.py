@@ -100,9 +100,9 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:
-    """Runs of one suite, from run folders or record files, each once, with labels that tell them apart.
+    """Runs of one suite, from run folders or record files, each once, with labels that differ.
 
-    Raises ``KdbenchError`` for what is no record, for runs of several suites and for more than can be told apart.
+    Raises ``KdbenchError`` for what is no record, for runs of several suites and for more than one figure can show.
     """
     records: dict[Path, Record] = {}
     for path in paths:
@@ -123,7 +123,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def _labels(records: Sequence[Record]) -> list[str]:
-    """The method's name, and as much more as is needed to tell the runs apart."""
+    """The method's name, and as much more as is needed to distinguish the runs."""
     methods = [plain(record.spec.method, 20) for record in records]
     params = [
         " ".join(f"{key}={json.dumps(value)}" for key, value in record.params_passed.items()) for record in records

@@ -193,18 +193,16 @@ def reliability(confidence: NDArray[Any], correct: NDArray[Any], bins: int = 15)
     >>> reliability(np.array([0.75, 1.0]), np.array([False, True]), bins=4).accuracy.tolist()
     [nan, nan, 0.0, 1.0]
     """
-    precision = (
-        np.float32 if confidence.dtype.itemsize <= 4 else np.float64
-    )  # torch knows neither others nor big-endian
+    # torch knows neither other precisions nor other byte orders.
+    precision = np.float32 if confidence.dtype.itemsize <= 4 else np.float64
     found = confidence_bins(
         torch.from_numpy(confidence.astype(precision)), torch.from_numpy(correct.astype(np.bool_)), bins=bins
     )
     count: NDArray[np.int64] = found.count.numpy()
     accuracy, mean = (np.where(count, column.numpy(), np.nan) for column in (found.accuracy, found.confidence))
     hits = np.rint(found.accuracy.numpy() * count)
-    intervals = [
-        wilson_interval(hit, n) if n else (np.nan, np.nan) for hit, n in zip(hits, count.tolist(), strict=True)
-    ]
+    bars = zip(hits.tolist(), count.tolist(), strict=True)
+    intervals = [wilson_interval(hit, n) if n else (np.nan, np.nan) for hit, n in bars]
     low, high = np.array(intervals, dtype=np.float64).T
     return Reliability(
         lower=found.lower.numpy(),
