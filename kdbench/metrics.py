@@ -61,6 +61,12 @@ class ReliabilityBins:
     accuracy: Tensor
     confidence: Tensor
 
+    @property
+    def calibration_error(self) -> float:
+        """ECE = sum_m |B_m|/N * |acc(B_m) - conf(B_m)|, in [0, 1]."""
+        gaps = (self.accuracy - self.confidence).abs() * self.count
+        return float(gaps.sum() / self.count.sum())
+
 
 def reliability_bins(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> ReliabilityBins:
     """Sort the examples by confidence (largest probability) into bins (m/M, (m+1)/M].
@@ -76,8 +82,24 @@ def reliability_bins(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -
     Raises:
         KdbenchError: no examples, shapes that don't match, rows that are no probabilities, or bins < 1.
     """
-    confidence, correct = _confidence_and_correct(probabilities, labels)
-    where = _bin_of(confidence, bins)
+    return confidence_bins(*_confidence_and_correct(probabilities, labels), bins=bins)
+
+
+def confidence_bins(confidence: Tensor, correct: Tensor, *, bins: int = 15) -> ReliabilityBins:
+    """The bins of ``reliability_bins`` from what was kept of each example.
+
+    Args:
+        confidence: float32 or float64 (N,), N >= 1, in [0, 1], on the CPU.
+        correct: bool (N,), whether the prediction is the label, on the CPU.
+        bins: M >= 1.
+
+    Raises:
+        KdbenchError: bins < 1.
+
+    >>> confidence_bins(torch.tensor([0.75, 1.0]), torch.tensor([False, True]), bins=4).count.tolist()
+    [0, 0, 1, 1]
+    """
+    where = bin_numbers(confidence, bins)
     count = torch.bincount(where, minlength=bins)
     filled = count.clamp(min=1).double()
     edges = torch.arange(bins + 1, dtype=torch.float64) / bins
@@ -106,9 +128,7 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: i
     >>> expected_calibration_error(torch.tensor([[0.75, 0.25], [1.0, 0.0]]).double(), torch.tensor([1, 0]))
     0.375
     """
-    parts = reliability_bins(probabilities, labels, bins=bins)
-    gaps = (parts.accuracy - parts.confidence).abs() * parts.count
-    return float(gaps.sum() / parts.count.sum())
+    return reliability_bins(probabilities, labels, bins=bins).calibration_error
 
 
 def wilson_interval(correct: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -174,7 +194,7 @@ def bootstrap_ece_interval(
         raise KdbenchError(f"resamples is {resamples}, expected >= 1", "1000 is usual")
     _require_confidence(confidence)
     peaks, correct = _confidence_and_correct(probabilities, labels)
-    where = _bin_of(peaks, bins)
+    where = bin_numbers(peaks, bins)
     gaps = correct.double() - peaks.double()
     estimate = _calibration_error(where, gaps, bins, rows=1)[0]
     generator = torch.Generator().manual_seed(seed)
@@ -201,7 +221,19 @@ def _calibration_error(where: Tensor, gaps: Tensor, bins: int, rows: int) -> Ten
     return sums.view(rows, bins).abs().sum(dim=1) / (len(gaps) / rows)
 
 
-def _bin_of(confidence: Tensor, bins: int) -> Tensor:
+def bin_numbers(confidence: Tensor, bins: int) -> Tensor:
+    """The bin of each confidence, int64 (N,) in [0, M): bin m is (m/M, (m+1)/M], and 0 lies in the first.
+
+    Args:
+        confidence: float32 or float64 (N,) on the CPU. Edges are compared in this precision.
+        bins: M >= 1.
+
+    Raises:
+        KdbenchError: bins < 1.
+
+    >>> bin_numbers(torch.tensor([0.0, 0.5, 0.51]), 2).tolist()
+    [0, 0, 1]
+    """
     if bins < 1:
         raise KdbenchError(f"bins is {bins}, expected >= 1", "15 is usual")
     edges = (torch.arange(1, bins, dtype=torch.float64) / bins).to(confidence.dtype)

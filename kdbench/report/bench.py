@@ -40,7 +40,7 @@ class TrainingLabels:
 class Bench:
     """The data of the runs' suite and their students, on one device; each is read when it is first asked for.
 
-    What is not at hand, or not what a record was made with, is a ``KdbenchError``.
+    What is not available, or not what a record was made with, is a ``KdbenchError``.
     """
 
     runs: Sequence[Run]
@@ -54,11 +54,12 @@ class Bench:
         try:
             dataset = load_dataset(plugins.datasets.get(suite.dataset), self.place)
         except KdbenchError as error:
-            raise KdbenchError(f"the data of '{suite.dataset}' are not at hand: {error.message}", error.hint) from None
+            message = f"the data of '{suite.dataset}' are not available: {error.message}"
+            raise KdbenchError(message, error.hint) from None
         for run in self.runs:
             if run.record.hashes.datasets.get(dataset.name) != dataset.sha256:
                 raise KdbenchError(
-                    f"the images of '{dataset.name}' at hand are not those that {run.label} was measured on"
+                    f"the available images of '{dataset.name}' are not those that {run.label} was measured on"
                 )
         return dataset
 

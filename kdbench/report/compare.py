@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from kdbench.leaderboard import Board, Evidence, Excluded, make_boards, read_evidence
-from kdbench.report.parts import Part, Picture, Table, Value, missing
+from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.scores import DOWN
 from kdbench.report.style import COLOURS, MARKERS, MOST_RUNS, in_percent, legend_outside, make_figure, percent, plain
@@ -27,12 +27,12 @@ def differences(runs: Sequence[Run]) -> Iterator[Part]:
     if board is None or len(board.rows) < 2:
         yield missing(title, reasons or ["the runs are of one method: with several seeds they are one row"])
         return
-    yield _picture(title, board, plain(runs[0].record.spec.method), runs[0].record.run_id)
+    yield _plot(title, board, plain(runs[0].record.spec.method), runs[0].record.run_id)
     if reasons:
         yield missing("Runs that are not compared", reasons)
 
 
-def _picture(title: str, board: Board, first: str, run_id: str) -> Picture:
+def _plot(title: str, board: Board, first: str, run_id: str) -> Plot:
     """Differences from the row of the first run that was given."""
     rows = list(board.rows)
     base = next((i for i, row in enumerate(rows) if any(one.record.run_id == run_id for one in row.runs)), 0)
@@ -71,7 +71,7 @@ def _picture(title: str, board: Board, first: str, run_id: str) -> Picture:
     base_title = plain(rows[base].title)
     in_percent(axes, f"points more than {base_title}, with 95 % intervals", along="x", full=False)
     legend_outside(figure, axes, "upper")
-    return Picture(
+    return Plot(
         "differences",
         title,
         figure,

@@ -15,7 +15,7 @@ from kdbench.metrics import wilson_interval
 from kdbench.report.confidence import magnitudes
 from kdbench.report.learning import polygon_projection
 from kdbench.report.memorisation import GROUPS, recall, view_predictions
-from kdbench.report.parts import Picture, Table, missing
+from kdbench.report.parts import Plot, Table, missing
 from kdbench.report.runs import open_runs
 from kdbench.report.scores import corruptions
 from kdbench.report.style import make_figure, percent, plain, png_of, styled, svg_of
@@ -102,10 +102,10 @@ def test_figures_take_anybodys_text_as_text(tmp_path: Path) -> None:
         figure = make_figure(2)
         axes = figure.subplots()
         axes.set_title(plain(hostile))
-        picture, drawing = png_of(figure), svg_of(figure)
+        plot, drawing = png_of(figure), svg_of(figure)
         assert svg_of(figure) == drawing  # the same bytes for the same figure
     assert dict(matplotlib.rcParams) == before
-    assert picture.startswith(b"\x89PNG")
+    assert plot.startswith(b"\x89PNG")
     assert b"<script" not in drawing
     assert len(plain(hostile)) == 48
     assert "\u202e" not in plain(hostile)
@@ -114,9 +114,9 @@ def test_figures_take_anybodys_text_as_text(tmp_path: Path) -> None:
 def test_four_runs_leave_no_empty_panel(tmp_path: Path) -> None:
     runs = open_runs([make("ce", seed=seed).keep(tmp_path) for seed in range(4)])
     with styled():
-        [picture] = corruptions(runs)
-    assert isinstance(picture, Picture)
-    assert [axes.get_title("left") for axes in picture.figure.axes] == [
+        [plot] = corruptions(runs)
+    assert isinstance(plot, Plot)
+    assert [axes.get_title("left") for axes in plot.figure.axes] == [
         f"{run.label}: mean {percent(run.record.select('corruption', 'mca')[0].value)} %" for run in runs
     ]
 
@@ -146,7 +146,7 @@ def test_evidence_that_is_not_the_hashed_one_is_not_used(tmp_path: Path) -> None
     [run] = open_runs([path])
     assert "clean" in run.curves()
     assert "clean/clean/correct" in run.predictions()
-    assert run.trajectory("clean").softmax.shape == (8, 20, 10)
+    assert run.softmax_history("clean").softmax.shape == (8, 20, 10)
     with path.with_name("log.jsonl").open("a") as file:
         file.write("{}\n")
     path.with_name("predictions.npz").unlink()

@@ -11,13 +11,13 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from kdbench.leaderboard.site.svg import SERIES, Frame, legend, ticks
-from kdbench.results.figures import Curves, Line, Reliability
+from kdbench.results.figures import Reliability, StepCurve, TrainingCurves
 
 MOST_POINTS: Final = 1000
 """Of a curve: more than a plot has pixels."""
 
 
-def step_chart(by_seed: Mapping[int, Sequence[Line]]) -> Markup:
+def step_chart(by_seed: Mapping[int, Sequence[StepCurve]]) -> Markup:
     """Accuracy against the number of attack steps: one line per attack, thin ones for its seeds."""
     lines = [line for of_seed in by_seed.values() for line in of_seed]
     labels = list(dict.fromkeys(line.label for line in lines))[:SERIES]
@@ -60,7 +60,7 @@ def reliability_chart(by_seed: Mapping[int, Reliability]) -> Markup:
     return frame.svg("Reliability diagram: accuracy in each bin of confidence; the table below has its numbers.")
 
 
-def curve_chart(curves: Mapping[int, Curves], name: str, title: str, *, percent: bool = False) -> Markup:
+def curve_chart(curves: Mapping[int, TrainingCurves], name: str, title: str, *, percent: bool = False) -> Markup:
     """One number of the training log against the epoch, one line per seed; of a test accuracy also peak and end."""
     lines = {seed: (curve.epoch, curve.series[name]) for seed, curve in curves.items() if name in curve.series}
     known = np.concatenate([values[np.isfinite(values)] for _, values in lines.values()])
