@@ -1,46 +1,17 @@
-"""Accuracy, calibration and their intervals: pure functions of tensors."""
+"""How far confidence and accuracy are apart."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import torch
 from torch import Tensor
 
 from kdbench.errors import KdbenchError
+from kdbench.metrics._inputs import Array, as_labels, as_probabilities, confidence_and_correct
+from kdbench.metrics.intervals import require_confidence
 
 _CHUNK = 2**22  # sampled examples held at once by the bootstrap: about 100 MB
-
-
-def accuracy(logits_or_predictions: Tensor, labels: Tensor) -> float:
-    """Share in [0, 1] of the examples whose predicted class is the label.
-
-    Args:
-        logits_or_predictions: floating (N, C), logits or probabilities, of which the largest counts (ties go to the
-            lowest class); or integer (N,), predicted classes.
-        labels: integer (N,).
-
-    Raises:
-        KdbenchError: no examples, shapes that don't match, or values that are not finite.
-
-    >>> accuracy(torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), torch.tensor([1, 0, 0]))
-    0.6666666666666666
-    """
-    _require_labels(labels, len(logits_or_predictions))
-    predictions = logits_or_predictions
-    if predictions.ndim == 2:
-        if not bool(predictions.isfinite().all()):
-            raise KdbenchError("logits are not finite", "check the checkpoint for NaN weights")
-        predictions = predictions.argmax(dim=1)
-    elif predictions.ndim != 1 or predictions.is_floating_point():
-        raise KdbenchError(
-            f"predictions are {predictions.dtype} of shape {tuple(predictions.shape)}, "
-            "expected floating (N, C) or integer (N,)",
-            "pass logits, or their argmax",
-        )
-    return float(predictions.eq(labels.to(predictions.device)).double().mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +39,7 @@ class ReliabilityBins:
         return float(gaps.sum() / self.count.sum())
 
 
-def reliability_bins(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> ReliabilityBins:
+def reliability_bins(probabilities: Array, labels: Array, *, bins: int = 15) -> ReliabilityBins:
     """Sort the examples by confidence (largest probability) into bins (m/M, (m+1)/M].
 
     A confidence exactly on an edge belongs to the bin below it, 1.0 to the last; edges are compared in the precision
@@ -80,9 +51,10 @@ def reliability_bins(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -
         bins: M >= 1.
 
     Raises:
-        KdbenchError: no examples, shapes that don't match, rows that are no probabilities, or bins < 1.
+        KdbenchError: no examples, shapes that don't match, rows that are no probabilities, labels that are no
+            classes, or bins < 1.
     """
-    return confidence_bins(*_confidence_and_correct(probabilities, labels), bins=bins)
+    return confidence_bins(*confidence_and_correct(probabilities, labels), bins=bins)
 
 
 def confidence_bins(confidence: Tensor, correct: Tensor, *, bins: int = 15) -> ReliabilityBins:
@@ -112,7 +84,7 @@ def confidence_bins(confidence: Tensor, correct: Tensor, *, bins: int = 15) -> R
     )
 
 
-def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> float:
+def expected_calibration_error(probabilities: Array, labels: Array, *, bins: int = 15) -> float:
     """ECE = sum_m |B_m|/N * |acc(B_m) - conf(B_m)|, in [0, 1] (Guo et al. 2017; empty bins add 0).
 
     Bins as in ``reliability_bins``. For an ensemble average the probabilities first.
@@ -131,42 +103,64 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: i
     return reliability_bins(probabilities, labels, bins=bins).calibration_error
 
 
-def wilson_interval(correct: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion, in [0, 1] (Wilson 1927), without continuity correction.
+def adaptive_calibration_error(probabilities: Array, labels: Array, *, bins: int = 15) -> float:
+    """ECE over bins of equally many examples instead of equal width, in [0, 1] (Nguyen & O'Connor 2015).
 
-    Unlike the normal approximation it stays inside [0, 1] and has a width at 0 of n and at n of n.
+    An edge is the confidence below which m/M of the examples lie, and belongs to the bin below it. Equal confidences
+    share a bin, so that the order of the examples does not matter.
 
     Args:
-        correct: number of successes, 0 <= correct <= n; a mean over repetitions needs not be whole.
-        n: number of trials, >= 1.
-        confidence: two-sided coverage, in (0, 1).
+        probabilities: floating (N, C) in [0, 1], rows that sum to 1.
+        labels: integer (N,).
+        bins: number of bins M, >= 1.
 
     Raises:
-        KdbenchError: an argument out of its range.
+        KdbenchError: as ``reliability_bins``.
 
-    >>> tuple(round(bound, 4) for bound in wilson_interval(9, 10))
-    (0.5958, 0.9821)
+    >>> import numpy as np
+    >>> adaptive_calibration_error(np.array([[0.8, 0.2], [0.75, 0.25], [1.0, 0.0]]), np.array([0, 0, 1]), bins=1)
+    0.18333333333333335
     """
-    if n < 1 or not 0 <= correct <= n:
-        raise KdbenchError(f"{correct} correct of {n}, expected 0 <= correct <= n and n >= 1", "count examples again")
-    _require_confidence(confidence)
-    return score_interval(correct / n, n, NormalDist().inv_cdf(0.5 + confidence / 2))
+    confidence, correct = confidence_and_correct(probabilities, labels)
+    if bins < 1:
+        raise KdbenchError(f"bins is {bins}, expected >= 1", "15 is usual")
+    last = torch.arange(1, bins, dtype=torch.float64).mul(len(confidence) / bins).ceil().long() - 1
+    edges = confidence.sort().values[last.clamp(min=0)]
+    where = torch.bucketize(confidence, edges)  # right=False: an edge belongs to the bin below it
+    gaps = correct.double() - confidence.double()
+    return float(_calibration_error(where, gaps, bins, rows=1)[0])
 
 
-def score_interval(share: float, n: float, quantile: float) -> tuple[float, float]:
-    """Wilson's score interval of a share in [0, 1] of n examples, which needs not be whole, for a quantile of whatever
-    distribution the doubt has: the normal's for ``wilson_interval``, Student's where a variance was estimated."""
-    square = quantile * quantile
-    centre = (share + square / (2 * n)) / (1 + square / n)
-    half = quantile / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    low = 0.0 if share == 0 else max(0.0, centre - half)
-    high = 1.0 if share == 1 else min(1.0, centre + half)
-    return low, high
+def classwise_calibration_error(probabilities: Array, labels: Array, *, bins: int = 15) -> float:
+    """Mean over classes of the ECE of that class's probability, in [0, 1] (Kull et al. 2019, "classwise-ECE").
+
+    1/C sum_c sum_m |B_mc|/N * |share of class c in B_mc - mean p_c in B_mc|, bins of equal width over p_c as in
+    ``bin_numbers``: unlike the ECE it looks at every probability, not at the largest alone.
+
+    Args:
+        probabilities: floating (N, C) in [0, 1], rows that sum to 1.
+        labels: integer (N,).
+        bins: number of bins M of equal width, >= 1.
+
+    Raises:
+        KdbenchError: as ``reliability_bins``.
+
+    >>> import numpy as np
+    >>> classwise_calibration_error(np.array([[0.75, 0.25], [0.75, 0.25]]), np.array([0, 1]))
+    0.25
+    """
+    checked = as_probabilities(probabilities).cpu()
+    count, classes = checked.shape
+    truth = as_labels(labels, count, classes).cpu()
+    cells = torch.arange(classes) * bins + bin_numbers(checked, bins)
+    gaps = torch.nn.functional.one_hot(truth, classes).double() - checked.double()
+    sums = torch.bincount(cells.flatten(), weights=gaps.flatten(), minlength=classes * bins)
+    return float(sums.abs().sum() / (count * classes))
 
 
 def bootstrap_ece_interval(
-    probabilities: Tensor,
-    labels: Tensor,
+    probabilities: Array,
+    labels: Array,
     *,
     bins: int = 15,
     resamples: int = 1000,
@@ -192,8 +186,8 @@ def bootstrap_ece_interval(
     """
     if resamples < 1:
         raise KdbenchError(f"resamples is {resamples}, expected >= 1", "1000 is usual")
-    _require_confidence(confidence)
-    peaks, correct = _confidence_and_correct(probabilities, labels)
+    require_confidence(confidence)
+    peaks, correct = confidence_and_correct(probabilities, labels)
     where = bin_numbers(peaks, bins)
     gaps = correct.double() - peaks.double()
     estimate = _calibration_error(where, gaps, bins, rows=1)[0]
@@ -238,37 +232,3 @@ def bin_numbers(confidence: Tensor, bins: int) -> Tensor:
         raise KdbenchError(f"bins is {bins}, expected >= 1", "15 is usual")
     edges = (torch.arange(1, bins, dtype=torch.float64) / bins).to(confidence.dtype)
     return torch.bucketize(confidence, edges)  # right=False: an edge belongs to the bin below it
-
-
-def _confidence_and_correct(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest probability, float32 or float64 (N,), and whether it stands on the label, bool (N,), on the CPU."""
-    if probabilities.ndim != 2 or not probabilities.is_floating_point():
-        raise KdbenchError(
-            f"probabilities are {probabilities.dtype} of shape {tuple(probabilities.shape)}, expected floating (N, C)",
-            "pass softmax outputs",
-        )
-    _require_labels(labels, len(probabilities))
-    if probabilities.dtype not in (torch.float32, torch.float64):
-        probabilities = probabilities.float()
-    low, high = (float(bound) for bound in torch.aminmax(probabilities))
-    off = float((probabilities.sum(dim=1) - 1).abs().max())
-    if not (low >= -1e-6 and high <= 1 + 1e-6 and off <= 1e-2):  # written so that NaN fails too
-        raise KdbenchError(
-            f"probabilities range over [{low:.4g}, {high:.4g}] with row sums up to {off:.2g} off 1",
-            "apply softmax to logits first",
-        )
-    confidence, predictions = probabilities.max(dim=1)
-    # On the CPU, as weighted bincount adds in an order of its own on an accelerator.
-    return confidence.cpu(), predictions.eq(labels.to(predictions.device)).cpu()
-
-
-def _require_labels(labels: Tensor, count: int) -> None:
-    if count == 0:
-        raise KdbenchError("no examples: nothing can be measured on an empty set", "check the data set's filter")
-    if labels.shape != (count,):
-        raise KdbenchError(f"labels have shape {tuple(labels.shape)}, expected ({count},)", "pass one per example")
-
-
-def _require_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise KdbenchError(f"confidence is {confidence}, expected between 0 and 1", "e.g. 0.95")

@@ -156,7 +156,7 @@ def test_bootstrap_is_deterministic_in_its_seed_and_leaves_the_global_generator_
 def test_bootstrap_in_chunks_is_the_bootstrap_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     probabilities, labels = predictions(300)
     whole = bootstrap_ece_interval(probabilities, labels, resamples=64)
-    monkeypatch.setattr("kdbench.metrics._CHUNK", 1000)
+    monkeypatch.setattr("kdbench.metrics.calibration._CHUNK", 1000)
     assert bootstrap_ece_interval(probabilities, labels, resamples=64) == pytest.approx(whole, abs=1e-12)
 
 
