@@ -150,19 +150,17 @@ def make(
     """
     setting = suite or digits()
     names = list(setting.tasks if tasks is None else tasks)
-    student = Student(
-        setting, names, seed, skill, digest(f"{method}{json.dumps(dict(params or {}))}{seed}"), flagged, random
-    )
+    identity = digest(f"{method}{json.dumps(dict(params or {}))}{seed}")
+    student = Student(setting, names, seed, skill, identity, flagged, random)
     done = conditions[:-1] if failed else conditions
     for condition in done:
         student.measure(condition)
     today = {name: load_plugins().tasks.get(name).version for name in names if name in load_plugins().tasks.names()}
-    resolved = {condition: dict(params or {}) for condition in conditions}
     spec = RunSpec(
         suite=setting,
         method=method,
         method_source=source,
-        params=resolved,
+        params={condition: dict(params or {}) for condition in conditions},
         recipes={condition: setting.condition(condition).recipe for condition in conditions},
         trainings={
             f"{condition}/{role}": digest(name)[:16]
@@ -176,7 +174,6 @@ def make(
     )
     log = [entry for condition in conditions for entry in training_log(condition, student.rng)]
     softmax = {condition: watched(student.rng) for condition in done}
-    files = evidence_files(student.predictions, log, softmax)
     record = Record(
         run_id=spec.run_id,
         status="failed" if failed else "finished",
@@ -187,25 +184,33 @@ def make(
         scores=student.scores,
         checks=student.checks,
         provenance=provenance(finished),
-        hashes=Hashes(
-            datasets=spec.datasets,
-            sources=dict.fromkeys(spec.datasets, "embedded"),
-            label_noise={
-                name: NoiseFacts(kind=noise.kind, rate=noise.rate, seed=noise.seed, realised=noise.rate, sha256=HASH)
-                for name in conditions
-                if (noise := setting.condition(name).noise)
-            },
-            students={name: network(f"{method}{name}{seed}") for name in done},
-            networks={f"{name}/teacher": network("teacher") for name in done},
-            subsets={
-                name.split("/")[1]: hashlib.sha256(array.astype("<i8").tobytes()).hexdigest()
-                for name, array in student.predictions.items()
-                if name.endswith("/index")
-            },
-            evidence={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-        ),
-    )  # fmt: skip
+        hashes=hashes(spec, done, student.predictions, evidence_files(student.predictions, log, softmax)),
+    )
     return Made(record, student.predictions, log, softmax)
+
+
+def hashes(
+    spec: RunSpec, done: Sequence[str], predictions: Mapping[str, NDArray[Any]], files: Mapping[str, bytes]
+) -> Hashes:
+    """The hashes of a run: ``done`` are the conditions that have a student."""
+    noises = {name: spec.suite.condition(name).noise for name in spec.params}
+    return Hashes(
+        datasets=spec.datasets,
+        sources=dict.fromkeys(spec.datasets, "embedded"),
+        label_noise={
+            name: NoiseFacts(kind=noise.kind, rate=noise.rate, seed=noise.seed, realised=noise.rate, sha256=HASH)
+            for name, noise in noises.items()
+            if noise
+        },
+        students={name: network(f"{spec.method}{name}{spec.seed}") for name in done},
+        networks={f"{name}/teacher": network("teacher") for name in done},
+        subsets={
+            name.split("/")[1]: hashlib.sha256(array.astype("<i8").tobytes()).hexdigest()
+            for name, array in predictions.items()
+            if name.endswith("/index")
+        },
+        evidence={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    )
 
 
 def network(name: str) -> TrainedNetwork:
