@@ -319,7 +319,7 @@ class Student:
     _noisy_label = _clean
 
     def _other(self, task: str) -> None:
-        """A task of somebody else's."""
+        """A third-party task."""
         self.share(task, "accuracy", self.margin > 0.2)
 
     def _ood(self, task: str) -> None:
