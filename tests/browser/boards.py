@@ -216,7 +216,7 @@ HOSTILE = {
 
 
 def hostile() -> Boards:
-    """Every text that a record can bring, one kind a method."""
+    """Every text that a record can bring, one kind per method."""
     rows = []
     for key, text in HOSTILE.items():
         safe = text.encode("utf-8", "replace").decode()  # a record's own fields are valid Unicode

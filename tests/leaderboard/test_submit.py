@@ -61,7 +61,7 @@ def test_the_text_has_title_table_hashes_and_command(tmp_path: Path) -> None:
     assert "pgd-std steps 20 worst [!] |" in done.body
 
 
-def test_a_strangers_text_is_no_markup_of_the_request(tmp_path: Path) -> None:
+def test_untrusted_text_is_no_markup_of_the_request(tmp_path: Path) -> None:
     made = make(failed="condition sym-40: <img src=x onerror=alert(1)> | `x` [a](javascript:b)\nnew line")
     body = submit(made.keep(tmp_path / "runs"), tmp_path / "records").body
     [line] = [line for line in body.splitlines() if line.startswith("The run failed")]

@@ -14,10 +14,9 @@ import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
 from kdbench.leaderboard import verify as module
-from kdbench.leaderboard.agreement import Examples, compare
 from kdbench.leaderboard.verify import Verification, verify
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error, wilson_interval
-from kdbench.results.record import Record, Score
+from kdbench.results.record import Record
 from kdbench.running.runner import record_path
 from kdbench.tasks.calibration import _two_sided
 from tests.conftest import TINY_SUITE
@@ -162,52 +161,3 @@ def test_a_record_that_is_not_valid_is_not_measured(ran: Ran, tmp_path: Path) ->
     broken.path.with_name("log.jsonl").unlink()
     with pytest.raises(KdbenchError, match="not a valid record: .*log.jsonl is not beside the record"):
         broken.verify()
-
-
-def share(value: float, n: int) -> Score:
-    low, high = wilson_interval(value * n, n)
-    return Score(task="t", metric="accuracy", condition="c", value=value, n=n, ci_low=low, ci_high=high)
-
-
-def one(old: Score, new: Score, *, whole: bool) -> str:
-    [agreement] = compare([old], [new], lambda score: None, whole=whole)
-    return agreement.verdict
-
-
-def test_without_examples_the_intervals_decide() -> None:
-    old = share(0.8, 1000)
-    assert one(old, share(0.8, 1000), whole=True) == "same"
-    assert one(old, share(0.81, 1000), whole=True) == "within interval"
-    assert one(old, share(0.84, 1000), whole=True) == "not"
-    assert one(old, share(0.75, 100), whole=False) == "within interval"
-    assert one(old, share(0.5, 100), whole=False) == "not"
-
-
-def test_by_examples_gains_and_losses_decide() -> None:
-    """Five against five is chance; ten against none is not: p = 2 / 2^10."""
-    old, new = np.zeros(100, bool), np.zeros(100, bool)
-    old[:5], new[5:10] = True, True
-    [agreement] = compare([share(0.05, 100)], [share(0.05, 100)], lambda score: Examples(old, new), whole=True)
-    assert agreement.verdict == "within interval"
-    [agreement] = compare(
-        [share(0.0, 100)],
-        [share(0.1, 100)],
-        lambda score: Examples(np.zeros(100, bool), np.arange(100) < 10),
-        whole=True,
-    )
-    assert (agreement.verdict, agreement.basis) == ("not", "10 examples gained and 0 lost, p = 0.002")
-
-
-def test_of_many_scores_of_an_honest_record_hardly_one_is_called_not() -> None:
-    """The level holds over all scores: among 40 records of 25 scores with chance flips, about one in 20 at most."""
-    rng = np.random.default_rng(0)
-    refused = 0
-    for _ in range(40):
-        scores = [share(0.5, 40).model_copy(update={"metric": f"m{i}"}) for i in range(25)]
-        flips = {score.metric: rng.random(40) < 0.5 for score in scores}
-
-        def examples(score: Score, flips: dict[str, Any] = flips) -> Examples:
-            return Examples(flips[score.metric], ~flips[score.metric])
-
-        refused += any(agreement.verdict == "not" for agreement in compare(scores, scores, examples, whole=True))
-    assert refused <= 5
