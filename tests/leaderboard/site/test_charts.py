@@ -8,14 +8,14 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 from kdbench.leaderboard.site import charts
-from kdbench.results.figures import Curves, Line, Reliability
+from kdbench.results.figures import Reliability, StepCurve, TrainingCurves
 
 STEPS = np.arange(5.0)
 
 
-def line(label: str, level: float, x: np.ndarray = STEPS) -> Line:
+def line(label: str, level: float, x: np.ndarray = STEPS) -> StepCurve:
     value = level - 0.1 * np.arange(len(x))
-    return Line(label, {}, x, value, value - 0.05, value + 0.05, 100)
+    return StepCurve(label, {}, x, value, value - 0.05, value + 0.05, 100)
 
 
 def drawn(markup: str, tag: str, kind: str) -> list[ET.Element]:
@@ -80,9 +80,9 @@ def test_one_seeds_bins_have_intervals() -> None:
     assert len(drawn(chart, "path", "line whisker")) == len(drawn(chart, "circle", "dot")) == 2
 
 
-def log(accuracy: list[float], **series: list[float]) -> Curves:
+def log(accuracy: list[float], **series: list[float]) -> TrainingCurves:
     numbers = {name: np.array(values) for name, values in {"test_accuracy": accuracy, **series}.items()}
-    return Curves("clean", np.arange(1, len(accuracy) + 1), numbers, 500)
+    return TrainingCurves("clean", np.arange(1, len(accuracy) + 1), numbers, 500)
 
 
 def test_a_test_accuracy_has_its_peak_and_its_end() -> None:
