@@ -9,7 +9,7 @@ from torch import Tensor
 from kdbench.attacks._engine import Trajectory
 from kdbench.attacks._inputs import as_labels, check_budget, check_count, check_pixels, probe
 from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, as_float, measured
+from kdbench.inference.prediction import Model, as_float, frozen
 
 
 def pgd_best_iterate(
@@ -52,7 +52,7 @@ def pgd_best_iterate(
         check_count("batch_size", batch_size)
     check_pixels(images)
     labels = as_labels(labels, images)
-    with measured(model, images) as fast:
+    with frozen(model, images) as fast:
         facts = probe(fast, images, labels, batch_size)
 
         def attack(part: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from kdbench.attacks._starts import RandomStarts
 from kdbench.attacks._tally import Part, Tally, read_off
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, as_float, measured
+from kdbench.inference.prediction import Model, as_float, frozen
 
 
 def pgd(
@@ -93,7 +93,7 @@ def pgd(
             return starts[run, part]
         return drawn[run].of(part, pixels) if random_start else pixels
 
-    with measured(model, images, fold=fold) as fast:
+    with frozen(model, images, fold=fold) as fast:
         facts = probe(fast, images, labels, batch_size)
 
         def attack(runs: Sequence[int], wanted: Tensor | None, part: Tensor) -> Part:

@@ -11,7 +11,7 @@ from kdbench.attacks._engine import correct_predictions
 from kdbench.attacks._inputs import PART, as_labels, check_pixels, probe
 from kdbench.attacks.best_iterate import pgd_best_iterate
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import Model, measured
+from kdbench.inference.prediction import Model, frozen
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def transfer(
     check_pixels(images)
     labels = as_labels(labels, images)
     cells = []
-    with measured(source, images) as fast, measured(target, images) as judge:
+    with frozen(source, images) as fast, frozen(target, images) as judge:
         for some, truth in zip(torch.split(images, PART), torch.split(labels, PART), strict=True):
             examples = pgd_best_iterate(
                 fast, some, truth,
@@ -116,7 +116,7 @@ def judge_transfer(
             f"examples have shape {tuple(examples.shape)}, the images {tuple(images.shape)}", "pass one per image"
         )
     labels = as_labels(labels, images)
-    with measured(target, images) as fast:
+    with frozen(target, images) as fast:
         facts = probe(fast, images, labels, batch_size)
         return TransferResult(
             clean_correct=correct_predictions(fast, images, labels, probe=facts, votes=votes),

@@ -108,10 +108,12 @@ def verify(
     Exit status 1 for a "not".
     """
     from kdbench.leaderboard.verify import verify as measure
+    from kdbench.running.options import RunOptions
 
+    options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=not as_json)
     found = measure(
         file, checkpoint, condition=condition, tasks=names(tasks), examples=examples, sample_seed=sample_seed,
-        train=train, data_dir=data_dir, device=device, out=out, download=download, progress=not as_json,
+        train=train, options=options,
     )  # fmt: skip
     if as_json:
         print(json.dumps(found.to_dict()))

@@ -15,7 +15,7 @@ DataDir = Annotated[
     typer.Option("--data-dir", envvar="KDBENCH_DATA_DIR", help="Folder of image sets, official or class folders."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Download = Annotated[bool, typer.Option("--download/--no-download", help="Fetch data that are not at hand.")]
+Download = Annotated[bool, typer.Option("--download/--no-download", help="Fetch data that are not available.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Out = Annotated[Path, typer.Option(help="Folder for runs and trained networks.")]
 Attacks = Annotated[
@@ -29,15 +29,15 @@ def names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def parse_parameters(assignments: list[str]) -> dict[str, Any]:
+def parse_params(assignments: list[str]) -> dict[str, Any]:
     """``name=value`` pairs; a value that is JSON is read as such, anything else is text."""
-    parameters: dict[str, Any] = {}
+    params_passed: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
             raise KdbenchError(f"--set got '{assignment}'", "write it as --set name=value")
         try:
-            parameters[name] = json.loads(text)
+            params_passed[name] = json.loads(text)
         except json.JSONDecodeError:
-            parameters[name] = text
-    return parameters
+            params_passed[name] = text
+    return params_passed

@@ -37,7 +37,7 @@ class Method:
     def architectures(self) -> Iterable[str]:
         """Names of other architectures than the student's that ``setup`` makes with ``ctx.new_network(model=...)``.
 
-        They are looked up when a run is planned, so that a wrong name is told before anything is trained.
+        They are looked up when a run is planned, so that a wrong name is an error before anything is trained.
         """
         return ()
 
@@ -116,31 +116,31 @@ class MethodSpec:
     source: str
     """``kdbench.methods.source.source_hash`` of it: a changed method is never answered with an old result."""
 
-    def validate(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """``params`` with defaults filled in; an unknown one or a value out of range is an error that names it."""
-        for key in params:
+    def validate(self, params_passed: Mapping[str, Any]) -> dict[str, Any]:
+        """What was passed with defaults filled in; an unknown one or a value out of range is an error that names it."""
+        for key in params_passed:
             if key not in self.parameters.model_fields:
                 raise unknown_name(
                     "parameter", key, self.parameters.model_fields, f"`kdbench describe method {self.name}` lists them"
                 )
         try:
-            return self.parameters.model_validate(dict(params)).model_dump(mode="json")
+            return self.parameters.model_validate(dict(params_passed)).model_dump(mode="json")
         except ValidationError as error:
             hint = f"`kdbench describe method {self.name}` shows ranges"
             raise KdbenchError(f"method '{self.name}', parameter {first_problem(error)}", hint) from None
 
     def resolve(
-        self, params: Mapping[str, Any], *, suite: str, dataset: str, condition: Condition
+        self, params_passed: Mapping[str, Any], *, suite: str, dataset: str, condition: Condition
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Parameters and recipe values for one condition: declared defaults, then recipes, then ``params``.
+        """Parameters and recipe values for one condition: declared defaults, then recipes, then what was passed.
 
         Recipe values are what the method tunes of the optimiser, and the longer schedule of an extended budget.
         """
-        self.validate(params)
+        self.validate(params_passed)
         where: dict[str, Any] = {"suite": suite, "dataset": dataset, "condition": condition}
-        resolved = self.validate({**matching_recipe(self.recipes, **where)["params"], **params})
-        recipe = matching_recipe(self.recipes, **where, params=resolved)
-        return resolved, recipe["optimizer"] | recipe["extended"]
+        params = self.validate({**matching_recipe(self.recipes, **where)["params"], **params_passed})
+        recipe = matching_recipe(self.recipes, **where, params=params)
+        return params, recipe["optimizer"] | recipe["extended"]
 
     def needed(self, params: Mapping[str, Any]) -> dict[str, Needed]:
         """What must be trained first, by role, for resolved parameters."""

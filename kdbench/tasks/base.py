@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -50,6 +50,11 @@ class TestData:
     """Out-of-distribution images whose labels index the same classes."""
     published_corruptions: Path | None = None
     """Folder of the published CIFAR-C arrays, when they are available."""
+
+    @property
+    def corruption_images(self) -> Literal["published", "generated"]:
+        """Which corrupted images a task measures that uses corruptions."""
+        return "generated" if self.published_corruptions is None else "published"
 
 
 @dataclasses.dataclass
@@ -162,6 +167,8 @@ class Task:
     correctly; "" for a task that keeps none."""
     needs_ood: ClassVar[bool] = False
     """Whether it needs ``data.ood``."""
+    uses_corruptions: ClassVar[bool] = False
+    """Whether it measures corrupted images, so that its scores depend on ``data.corruption_images``."""
     shares: ClassVar[frozenset[str]] = frozenset()
     """Metrics that are shares of examples with Wilson's interval, so that value and n determine it."""
 

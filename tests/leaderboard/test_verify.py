@@ -17,6 +17,7 @@ from kdbench.leaderboard import verify as module
 from kdbench.leaderboard.verify import Verification, verify
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error, wilson_interval
 from kdbench.results.record import Record
+from kdbench.running.options import RunOptions
 from kdbench.running.runner import record_path
 from kdbench.tasks.calibration import _two_sided
 from tests.conftest import TINY_SUITE
@@ -33,7 +34,8 @@ class Ran:
         return self.path.with_name(f"checkpoint-{condition}.safetensors")
 
     def verify(self, condition: str = "clean", **options: Any) -> Verification:
-        return verify(self.path, self.checkpoint(condition), **{"out": self.out, "device": "cpu", **options})
+        options.setdefault("options", RunOptions.make(out=self.out, device="cpu"))
+        return verify(self.path, self.checkpoint(condition), **options)
 
     def copy(self, folder: Path) -> Ran:
         target = folder / self.record.run_id
@@ -111,14 +113,15 @@ def test_a_lie_inside_the_interval_is_found_example_by_example(ran: Ran, tmp_pat
 
 
 def test_tasks_that_need_other_networks_find_train_or_skip_them(ran: Ran, tmp_path: Path) -> None:
-    found = ran.verify(tasks=["transfer", "clean"], out=tmp_path / "elsewhere")
+    elsewhere = RunOptions.make(out=tmp_path / "elsewhere", device="cpu")
+    found = ran.verify(tasks=["transfer", "clean"], options=elsewhere)
     assert {agreement.score.task for agreement in found.agreements} == {"clean"}
     assert "--train trains it" in found.skipped["transfer"]
-    trained = ran.verify(tasks=["transfer"], out=tmp_path / "elsewhere", train=True)
+    trained = ran.verify(tasks=["transfer"], options=elsewhere, train=True)
     assert {agreement.verdict for agreement in trained.agreements} == {"same"}
     for file in (tmp_path / "elsewhere").rglob("checkpoint.safetensors"):
         shutil.copy(ran.checkpoint("clean"), file)
-    found = ran.verify(tasks=["transfer"], out=tmp_path / "elsewhere")
+    found = ran.verify(tasks=["transfer"], options=elsewhere)
     assert "is another network than the record's" in found.skipped["transfer"]
 
 
@@ -136,7 +139,7 @@ def test_another_checkpoint_is_refused(ran: Ran, tmp_path: Path) -> None:
         ("https://localhost/x", {}, "which checkpoint is to be fetched? (say --condition clean or sym-40)"),
     ):
         with pytest.raises(KdbenchError) as caught:
-            verify(ran.path, checkpoint, device="cpu", out=ran.out, **options)
+            verify(ran.path, checkpoint, options=RunOptions.make(device="cpu", out=ran.out), **options)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -151,7 +154,8 @@ def test_an_address_is_fetched_and_held_against_the_hash(ran: Ran, monkeypatch: 
 
     monkeypatch.setattr(module, "fetch", fetch)
     address = "https://example.org/releases/download/x/checkpoint.safetensors"
-    found = verify(ran.path, address, condition="clean", tasks=["clean"], device="cpu", out=ran.out)
+    options = RunOptions.make(device="cpu", out=ran.out)
+    found = verify(ran.path, address, condition="clean", tasks=["clean"], options=options)
     assert {agreement.verdict for agreement in found.agreements} == {"same"}
     assert asked == [([address], f"sha256:{file_sha256(ran.checkpoint('clean'))}")]
 

@@ -22,7 +22,7 @@ from kdbench.attacks.libraries.guard import (
 )
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, measured
+from kdbench.inference.prediction import Model, frozen
 
 TIERS = {
     "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
@@ -84,7 +84,7 @@ def auto_attack(
     pixels = as_pixels(images)
     if eps == 0:
         return pixels
-    with own_random_numbers(seed, pixels.device), measured(model, pixels) as fast:
+    with own_random_numbers(seed, pixels.device), frozen(model, pixels) as fast:
         tried = probe(fast, pixels, labels, batch_size)
         stages = _stages(Guarded(fast), tier, _classes(fast, pixels), eps, seed, pixels.device)
         standing = correct_predictions(fast, pixels, labels, probe=tried).nonzero().flatten()

@@ -15,7 +15,7 @@ from kdbench.attacks.libraries.autoattack import auto_attack
 from kdbench.attacks.libraries.guard import BATCH_SIZE, as_pixels, own_random_numbers
 from kdbench.attacks.libraries.torchattacks import torchattacks_class, torchattacks_examples
 from kdbench.errors import KdbenchError, unknown_name
-from kdbench.inference.prediction import Model, measured
+from kdbench.inference.prediction import Model, frozen
 
 TIER_OF = {"apgd": "apgd", "autoattack": "standard"}
 """Attacks of pyautoattack to the tier that a model gets that is not random at test time."""
@@ -79,7 +79,7 @@ def library_attack(
     labels = as_labels(labels, images)
     examples = as_pixels(images)
     shared: dict[str, Any] = {"eps": eps, "batch_size": batch_size, "seed": seed}
-    with own_random_numbers(seed, examples.device), measured(model, examples) as fast:
+    with own_random_numbers(seed, examples.device), frozen(model, examples) as fast:
         tried = probe(fast, examples, labels, batch_size)
         tier = ("rand" if tried.random else TIER_OF[name]) if name in TIER_OF else None
         clean = correct_predictions(fast, examples, labels, probe=tried)

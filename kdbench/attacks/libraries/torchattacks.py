@@ -22,7 +22,7 @@ from kdbench.attacks.libraries.guard import (
 )
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, measured
+from kdbench.inference.prediction import Model, frozen
 
 RADIUS = ("eps", "max_epsilon")
 """What torchattacks calls the radius of the ball in its constructors."""
@@ -79,7 +79,7 @@ def torchattacks_examples(
             found = made(pixels[part], labels[part])
         return inside_ball(found, pixels[part], eps)
 
-    with own_random_numbers(seed, pixels.device), measured(model, pixels) as fast:
+    with own_random_numbers(seed, pixels.device), frozen(model, pixels) as fast:
         probe(fast, pixels, labels, batch_size)
         guarded = Guarded(fast)
         with torch.no_grad():
