@@ -61,8 +61,7 @@ class Run:
         path = self.evidence(f"softmax-{condition}.npz")
         arrays = _arrays(path)
         softmax, labels = arrays.get("softmax"), arrays.get("labels")
-        fits = softmax is not None and labels is not None and softmax.ndim == 3 and labels.shape == softmax.shape[1:2]
-        if not fits or softmax is None or labels is None or not len(softmax) or not np.isfinite(softmax).all():
+        if softmax is None or labels is None or not _is_history(softmax, labels):
             raise KdbenchError(f"{path.name} of {self.label} holds no softmax vectors epoch by epoch")
         return SoftmaxHistory(softmax.astype(np.float64), labels.astype(np.int64))
 
@@ -89,6 +88,15 @@ class Run:
         if file_sha256(path) != sha256:
             raise KdbenchError(f"{path.name} of {self.label} is not the file whose hash the record has")
         return path
+
+
+def _is_history(softmax: NDArray[Any], labels: NDArray[Any]) -> bool:
+    """Whether they are finite (epochs, n, C) and classes (n,), none of them empty."""
+    if softmax.dtype.kind != "f" or labels.dtype.kind not in "iu":
+        return False
+    if softmax.ndim != 3 or not softmax.size or labels.shape != softmax.shape[1:2]:
+        return False
+    return bool(np.isfinite(softmax).all() and (labels >= 0).all() and (labels < softmax.shape[2]).all())
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
