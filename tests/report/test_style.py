@@ -3,11 +3,13 @@ from __future__ import annotations
 import matplotlib
 import pytest
 
+from kdbench.errors import KdbenchError
 from kdbench.report.style import (
     COLOURS,
     LINES,
     MARKERS,
     MOST_RUNS,
+    TALLEST,
     grid_of,
     in_percent,
     legend_outside,
@@ -107,6 +109,12 @@ def test_a_legend_outside_gets_room(labels: list[str], most: int, rows: int) -> 
     legend_outside(figure, axes, "lower", most)
     assert figure.get_figheight() == pytest.approx(2 + 0.19 * rows)
     assert len(figure.legends) == (rows > 0)
+
+
+def test_a_figure_that_no_page_could_hold_is_refused() -> None:
+    assert make_figure(TALLEST).get_figheight() == TALLEST
+    with pytest.raises(KdbenchError, match="1,234 inches of figure would be needed, at most 100 are drawn"):
+        make_figure(1234)
 
 
 @pytest.mark.parametrize(("panels", "most", "grid"), [(1, 3, (1, 1)), (3, 3, (1, 3)), (4, 3, (2, 3)), (4, 2, (2, 2))])
