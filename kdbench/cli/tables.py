@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def score_tables(scores: Iterable[Score], checks: Sequence[Check], title: str) -> list[Table]:
-    """One seed's headline scores with intervals and n, a table a condition."""
+    """One seed's headline scores with intervals and n, one table per condition."""
     tables = []
     for condition, tasks in _grouped(scores).items():
         table = _table(f"{title}, condition {condition}", "measured", "value", "95 % interval", "n")
@@ -31,7 +31,7 @@ def score_tables(scores: Iterable[Score], checks: Sequence[Check], title: str) -
 
 
 def seeds_tables(records: Sequence[Record], title: str) -> list[Table]:
-    """Mean and standard deviation over seeds, a table a condition."""
+    """Mean and standard deviation over seeds, one table per condition."""
     by_name = [{(score.condition, name(score)): score.value for score in record.scores} for record in records]
     checks = [check for record in records for check in record.checks]
     tables = []
