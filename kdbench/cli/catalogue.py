@@ -1,4 +1,4 @@
-"""What is installed: ``kdbench list``, ``describe``, ``plugins`` and ``doctor``."""
+"""What is installed: ``kdbench list``, ``describe`` and ``plugins``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli.app import app
-from kdbench.cli.options import DataDir, Json
+from kdbench.cli.options import Json
 from kdbench.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -98,21 +98,3 @@ def plugins(as_json: Json = False) -> None:
     output().print(listing(rows, ("plugin", "from", "state")))
     for clash in clashes:
         print(f"two plugins bring a {clash['kind']} named '{clash['name']}': {' and '.join(clash['from'])}")
-
-
-@app.command()
-def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Say what is installed, what is broken and how to mend it. Exit status 1 when something is broken."""
-    import dataclasses
-
-    from kdbench.cli.doctor import examine, exit_status
-
-    checks = examine(data_dir)
-    if as_json:
-        print(json.dumps([dataclasses.asdict(check) for check in checks]))
-    else:
-        from kdbench.cli.tables import listing, output
-
-        rows = [(check.status, check.name, check.found, check.mend) for check in checks]
-        output().print(listing(rows, ("state", "what", "found", "how to mend it")))
-    raise typer.Exit(exit_status(checks))

@@ -34,8 +34,8 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
     if isinstance(entry, Path):
         return {**description, **read_suite(entry).model_dump(mode="json")}
     if isinstance(entry, Claim):
-        told = {"what": entry.sentence, "paper": entry.paper, "suite": entry.suite}
-        return {**description, **told, "comparisons": [str(comparison) for comparison in entry.comparisons]}
+        stated = {"what": entry.sentence, "paper": entry.paper, "suite": entry.suite}
+        return {**description, **stated, "comparisons": [str(comparison) for comparison in entry.comparisons]}
     if isinstance(entry, Task):
         doc = inspect.getdoc(type(entry)) or ""
         return {**description, "what": doc, "version": entry.version, "settings": describe_parameters(entry.Settings)}
@@ -74,7 +74,7 @@ def describe_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "default": field.get_default(),
+            "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
             "range": _range(properties.get(name, {})),
             "meaning": field.description or "",
         }

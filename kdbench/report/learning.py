@@ -55,7 +55,8 @@ def training_curves(runs: Sequence[Run]) -> Iterator[Part]:
             for i, epoch in enumerate(curves.epoch.tolist()):
                 values = (float(curves.series[name][i]) if name in curves.series else None for name in COLUMNS)
                 rows.append((run.label, condition, epoch, *values, curves.test_n))
-        upper.legend(loc="best", fontsize=8)
+        if upper.lines:
+            upper.legend(loc="best", fontsize=8)
         upper.margins(y=0.12)
         lower.set_xlabel("epoch")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -126,7 +127,7 @@ def method_numbers(runs: Sequence[Run], train_size: dict[str, int]) -> Iterator[
                     _draw_size(axes, curves.own[name], train_size.get(condition))
             axes.margins(y=0.1)
         line[0].set_ylabel(plain(name.replace("_", " "), 30))
-        line[0].legend(loc="best")
+        next(axes for axes in line if axes.lines).legend(loc="best")
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -61,8 +61,7 @@ class Run:
         with self._naming(name):
             arrays = read_arrays(hashed_file(self.path, self.record, name))
         softmax, labels = arrays.get("softmax"), arrays.get("labels")
-        fits = softmax is not None and labels is not None and softmax.ndim == 3 and labels.shape == softmax.shape[1:2]
-        if not fits or softmax is None or labels is None or not len(softmax) or not np.isfinite(softmax).all():
+        if softmax is None or labels is None or not _is_history(softmax, labels):
             raise KdbenchError(f"{name} of {self.label} holds no softmax vectors epoch by epoch")
         return SoftmaxHistory(softmax.astype(np.float64), labels.astype(np.int64))
 
@@ -87,6 +86,15 @@ class Run:
             yield
         except Unreadable as error:
             raise KdbenchError(f"{name} of {self.label} {error.message}") from None
+
+
+def _is_history(softmax: NDArray[Any], labels: NDArray[Any]) -> bool:
+    """Whether they are finite (epochs, n, C) and classes (n,), none of them empty."""
+    if softmax.dtype.kind != "f" or labels.dtype.kind not in "iu":
+        return False
+    if softmax.ndim != 3 or not softmax.size or labels.shape != softmax.shape[1:2]:
+        return False
+    return bool(np.isfinite(softmax).all() and (labels >= 0).all() and (labels < softmax.shape[2]).all())
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:

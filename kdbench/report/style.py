@@ -16,8 +16,12 @@ from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter
 
+from kdbench.errors import KdbenchError
+
 WIDTH = 7.0
 """Inches: the text width of a page."""
+TALLEST = 100
+"""Inches: an untrusted record may have any number of scores, and memory ends before them."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe & Ito 2008, which colour-blind readers can distinguish; the darkest first."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -66,7 +70,9 @@ def styled() -> Iterator[None]:
 
 
 def make_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure, in inches, that no global state knows of."""
+    """An empty figure, in inches, that no global state knows of; raises ``KdbenchError`` for a very tall one."""
+    if height > TALLEST:
+        raise KdbenchError(f"{height:,.0f} inches of figure would be needed, at most {TALLEST} are drawn")
     return Figure(figsize=(width, height), layout="constrained")
 
 

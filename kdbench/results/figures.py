@@ -21,6 +21,9 @@ from kdbench.results.record import Score
 
 Array = NDArray[np.float64]
 
+LARGEST = 1e100
+"""Of a log's numbers: differences and squares of larger ones overflow where they are drawn."""
+
 
 @dataclasses.dataclass(frozen=True)
 class HeatMap:
@@ -267,9 +270,9 @@ def _is_number(value: object) -> bool:
 
 
 def _number(value: Any) -> float:
-    """As float64; NaN for what is none, or none that is finite."""
+    """As float64; NaN for what is no number or beyond ``LARGEST``."""
     try:
         number = float(value) if _is_number(value) else math.nan
     except OverflowError:
         return math.nan
-    return number if math.isfinite(number) else math.nan
+    return number if abs(number) <= LARGEST else math.nan
