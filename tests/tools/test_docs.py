@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 from kdbench.plugin import hookspecs
@@ -41,6 +42,26 @@ def test_links_lead_somewhere() -> None:
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_scripts_and_folders_that_are_named_are_there() -> None:
+    """Commands in prose and in tox.ini, and the folders whose changes publish the page."""
+    files = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "tox.ini")] + list((ROOT / "docs").glob("*.md"))
+    scripts = {name for file in files for name in re.findall(r"python -m tools\.(\w+)", file.read_text())}
+    assert scripts == {"update", "measure_methods", "screenshot"}
+    for name in scripts:
+        assert '__name__ == "__main__"' in (ROOT / f"tools/{name}.py").read_text()
+    workflow = (ROOT / ".github/workflows/leaderboard.yml").read_text()
+    watched = re.findall(r'"([\w/]+)/\*\*"', workflow)
+    assert "kdbench/results" in watched
+    assert all((ROOT / folder).is_dir() for folder in watched)
+
+
+def test_docs_hold_prose_and_what_is_generated_for_readers() -> None:
+    assert {path.suffix for path in (ROOT / "docs").iterdir()} == {".md", ".png"}
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert {"tools", "docs", "tests"} <= set(built["sdist"]["include"])
+    assert not {"tools", "docs", "tests"} & set(built["wheel"]["packages"])
 
 
 def test_committed_records_are_valid_and_in_their_place() -> None:
