@@ -56,7 +56,7 @@ def test_the_wheel_carries_data_files_and_nothing_of_the_tests(wheel: Path) -> N
         assert needed in names
     for needed in ("templates/base.html.j2", "static/table.js", "static/style.css"):
         assert f"kdbench/leaderboard/site/{needed}" in names
-    assert not [name for name in names if name.startswith(("tests", "examples", "leaderboards"))]
+    assert not [name for name in names if name.startswith(("tests", "tools", "examples", "leaderboards"))]
 
 
 def test_the_wheel_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:

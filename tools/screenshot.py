@@ -1,4 +1,7 @@
-"""Take the picture of the leaderboard that the README shows, docs/leaderboard.png, with playwright and Chromium."""
+"""Take the screenshot of the leaderboard that README.md shows, docs/leaderboard.png, with playwright and Chromium.
+
+python -m tools.screenshot
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ WIDTH, ROOM = 1280, 12
 
 
 def main() -> None:
-    """The first suite's table and the pictures of the first three methods, in light colours."""
+    """The first suite's table and the plots of the first three methods, in light colours."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         build(rank(ROOT / "leaderboards/records"), Path(folder))
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
