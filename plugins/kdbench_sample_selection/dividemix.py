@@ -14,10 +14,9 @@ from torch.nn import functional as F
 import kdbench
 from kdbench_sample_selection.loss_mixture import clean_probability, normalised
 from kdbench_sample_selection.mixing import larger_share, mix, partners, sharpen
-from kdbench_sample_selection.pair import Evaluated, Pair
 
 
-class DivideMix(Pair):
+class DivideMix(kdbench.TwoNetworks):
     """Two networks that tell each other which labels look clean, and learn from the rest without labels.
 
     Warm-up: cross-entropy. Then, before each epoch, a mixture of two Gaussians over each network's losses gives the
@@ -50,7 +49,7 @@ class DivideMix(Pair):
         lambda_u: Annotated[float, Field(ge=0, description="weight of the examples without label")] = 25.0,
         ramp_share: Annotated[float, Field(ge=0, le=1, description="share of training in which it rises")] = 16 / 300,
         averaged_epochs: Annotated[int, Field(ge=1, description="last epochs whose losses are averaged")] = 1,
-        evaluate: Evaluated = "ensemble",
+        evaluate: kdbench.TwoNetworks.Evaluated = "ensemble",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.warmup_share, self.penalty, self.ramp_share = warmup_share, warmup_penalty, ramp_share
@@ -80,7 +79,7 @@ class DivideMix(Pair):
         seeds = torch.randint(2**31, (2,), generator=ctx.generator, device=place).tolist()
         ours, theirs = (clean_probability(*pair) for pair in zip(self.history.mean(0), seeds, strict=True))
         if ours is not None and theirs is not None:
-            self.clean = torch.stack([theirs, ours])  # each network is told by the other
+            self.clean = torch.stack([theirs, ours])  # each network learns it from the other
 
     def views(self, images: Tensor, ctx: kdbench.Context) -> dict[str, Tensor]:
         return {"images": ctx.augment(images), "second": ctx.augment(images)}
