@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 from torch import nn
@@ -29,9 +29,9 @@ class TwoNetworks(Method):
     offers, annotated as ``kdbench.TwoNetworks.PeerModel`` and ``kdbench.TwoNetworks.Evaluated``.
     """
 
-    PeerModel = _PeerModel
+    PeerModel: TypeAlias = _PeerModel
     """Name of the second network's architecture; "": the student's."""
-    Evaluated = _Evaluated
+    Evaluated: TypeAlias = _Evaluated
     """``"student"``, ``"peer"`` or ``"ensemble"``, which is the mean of their logits."""
 
     def __init__(self, *, peer: _PeerModel = "", evaluate: _Evaluated = "student") -> None:

@@ -48,7 +48,7 @@ def commit() -> tuple[str | None, bool | None]:
 
 
 def processor() -> str:
-    """Model name of the processor, as the operating system tells it."""
+    """Model name of the processor, as the operating system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -79,7 +79,7 @@ class DivideMix(kdbench.TwoNetworks):
         seeds = torch.randint(2**31, (2,), generator=ctx.generator, device=place).tolist()
         ours, theirs = (clean_probability(*pair) for pair in zip(self.history.mean(0), seeds, strict=True))
         if ours is not None and theirs is not None:
-            self.clean = torch.stack([theirs, ours])  # each network learns it from the other
+            self.clean = torch.stack([theirs, ours])  # each network is told by the other
 
     def views(self, images: Tensor, ctx: kdbench.Context) -> dict[str, Tensor]:
         return {"images": ctx.augment(images), "second": ctx.augment(images)}
