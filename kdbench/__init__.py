@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kdbench.errors import KdbenchError
     from kdbench.methods.context import Batch, Context, Network, TrainSet
     from kdbench.methods.method import Method, MethodSpec, method
+    from kdbench.methods.two_networks import TwoNetworks
     from kdbench.models import ModelSpec
     from kdbench.noise import LabelNoiseSpec
     from kdbench.plugin.hookspecs import hookimpl
@@ -68,6 +69,7 @@ _HOMES = {
     "Task": "tasks",
     "TestData": "tasks",
     "TrainSet": "methods",
+    "TwoNetworks": "methods.two_networks",
     "evaluate": "running.evaluation",
     "hookimpl": "plugin.hookspecs",
     "load_predictor": "running.loading",
@@ -112,6 +114,7 @@ __all__ = [
     "Task",
     "TestData",
     "TrainSet",
+    "TwoNetworks",
     "attacks",
     "augment",
     "corruptions",

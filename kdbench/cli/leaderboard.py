@@ -20,7 +20,7 @@ Records = Annotated[Path, typer.Argument(help="Folder of records: published ones
 
 
 def _say(line: object) -> None:
-    """One line of plain text, whatever a stranger's record put into it."""
+    """One line of plain text, whatever an untrusted record put into it."""
     print(str(line).encode("utf-8", "backslashreplace").decode())
 
 
@@ -92,7 +92,7 @@ def validate(
 def verify(
     file: Annotated[Path, typer.Argument(help="The record.")],
     checkpoint: Annotated[str, typer.Option(help="The record's checkpoint: a file or an https address.")],
-    condition: Annotated[str | None, typer.Option(help="Its condition; default: told by its hash.")] = None,
+    condition: Annotated[str | None, typer.Option(help="Its condition; default: found by its hash.")] = None,
     tasks: Tasks = None,
     examples: Annotated[int | None, typer.Option(min=1, help="Sample of so many test images; default: all.")] = None,
     sample_seed: Annotated[int | None, typer.Option(min=0, help="Draws the sample; default: one never used.")] = None,

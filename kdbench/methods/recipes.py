@@ -14,7 +14,7 @@ TUNABLE = ("lr", "weight_decay", "momentum", "nesterov", "schedule", "gamma")
 """What a method may tune of a suite's recipe: how fast it learns, and how that falls. Epochs, batch size, data and
 checkpoint rule stay the suite's."""
 EXTENDED = ("epochs", "milestones")
-"""What an ``extended`` table may set: a longer schedule than the suite grants, which the record tells."""
+"""What an ``extended`` table may set: a longer schedule than the suite grants, which the record states."""
 _KEYS = ("suite", "dataset", "noise", "rate", "when", "params", "optimizer", "extended")
 
 
@@ -25,7 +25,7 @@ def read_recipes(name: str, path: Path | None) -> tuple[Mapping[str, Any], ...]:
     try:
         recipes = tomllib.loads(path.read_text(encoding="utf-8")).get(name, [])
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise KdbenchError(f"method '{name}': recipes file {path}: {error}", "mend it or leave it out") from None
+        raise KdbenchError(f"method '{name}': recipes file {path}: {error}", "fix it or leave it out") from None
     for recipe in recipes:
         _check(name, recipe)
     return tuple(recipes)

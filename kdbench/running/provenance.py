@@ -75,7 +75,7 @@ def distributions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Model name of the processor, as the operating system names it."""
+    """Model name of the processor, as the operating system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

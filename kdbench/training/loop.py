@@ -143,7 +143,7 @@ class TrainingRun:
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise KdbenchError(
                 f"network {name} gives {shape} for {len(images)} images, expected ({len(images)}, {classes})",
-                f"it must tell the {classes} classes of the training set apart",
+                f"it must have a logit for each of the {classes} classes of the training set",
             )
 
     def epoch(self, epoch: int) -> dict[str, Any]:

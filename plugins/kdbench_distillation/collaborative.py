@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -9,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 import kdbench
-from kdbench_distillation.peers import RECIPES, Evaluated, PeerModel, Peers
 
+RECIPES = Path(__file__).with_name("recipes.toml")
 HALVINGS = 24
 """Of the interval in which the best weight of two peers lies: to 6e-8, a float32's resolution."""
 
@@ -54,7 +55,7 @@ def best_weight(first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
     return torch.where(at_high, torch.ones_like(inner), torch.where(at_low, torch.zeros_like(inner), inner))
 
 
-class CollaborativeLearning(Peers):
+class CollaborativeLearning(kdbench.TwoNetworks):
     """Two peers on different views that learn from the labels and from an ensemble of both.
 
     L = L_A + L_B, L_A = H(q, p) + weight T^2 KL(e_T || p_T) and L_B the same of the other peer, with T the temperature,
@@ -79,8 +80,8 @@ class CollaborativeLearning(Peers):
         ] = "minlogit",
         temperature: Annotated[float, Field(gt=0, description="softens ensemble and peers")] = 2.0,
         weight: Annotated[float, Field(ge=0, description="of the divergence from the ensemble")] = 1.0,
-        peer: PeerModel = "",
-        evaluate: Evaluated = "student",
+        peer: kdbench.TwoNetworks.PeerModel = "",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(peer=peer, evaluate=evaluate)
         self.variant, self.temperature, self.weight = variant, temperature, weight

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
 
 import kdbench
-from kdbench_distillation.peers import RECIPES, Evaluated, PeerModel, Peers
+
+RECIPES = Path(__file__).with_name("recipes.toml")
 
 
-class MutualDistillation(Peers):
+class MutualDistillation(kdbench.TwoNetworks):
     """Two peers that learn from the labels and from each other's predictions.
 
     L = L_A + L_B, L_A = (1 - epsilon) H(q, p_A) + epsilon KL(stop(p_B) || p_A) and L_B the same with A and B exchanged;
@@ -26,8 +28,8 @@ class MutualDistillation(Peers):
         self,
         *,
         epsilon: Annotated[float, Field(ge=0, le=1, description="weight of the other's prediction; 0: no peer")] = 0.5,
-        peer: PeerModel = "",
-        evaluate: Evaluated = "student",
+        peer: kdbench.TwoNetworks.PeerModel = "",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(peer=peer, evaluate=evaluate)
         self.epsilon = epsilon

@@ -5,11 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 import kdbench
-from kdbench_sample_selection.pair import Evaluated, Pair
 from kdbench_sample_selection.small_loss import Exponent, KeepRate, NoiseRate, RampShare, exchanged
 
 
-class CoTeaching(Pair):
+class CoTeaching(kdbench.TwoNetworks):
     """Two networks, each trained on those examples of the batch on which the other has small losses.
 
     L = mean_{i in S_B} H(q_i, p_A,i) + mean_{i in S_A} H(q_i, p_B,i), with S_A the R(t) B examples of smallest loss
@@ -30,7 +29,7 @@ class CoTeaching(Pair):
         noise_rate: NoiseRate = None,
         ramp_share: RampShare = 0.05,
         exponent: Exponent = 1.0,
-        evaluate: Evaluated = "student",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.keep = KeepRate(noise_rate, ramp_share, exponent)

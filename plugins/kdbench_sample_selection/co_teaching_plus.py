@@ -10,11 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 import kdbench
-from kdbench_sample_selection.pair import Evaluated, Pair
 from kdbench_sample_selection.small_loss import Exponent, KeepRate, NoiseRate, RampShare, exchanged
 
 
-class CoTeachingPlus(Pair):
+class CoTeachingPlus(kdbench.TwoNetworks):
     """Co-teaching among the examples on which the two networks' predictions differ.
 
     L as for co-teaching, with S_A and S_B drawn, after the warm-up, from D = {i : argmax p_A,i != argmax p_B,i} alone:
@@ -38,7 +37,7 @@ class CoTeachingPlus(Pair):
         agreed: Annotated[
             Literal["cross-entropy", "skip"], Field(description="what a batch without any disagreement gives")
         ] = "cross-entropy",
-        evaluate: Evaluated = "student",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.keep = KeepRate(noise_rate, ramp_share, exponent)

@@ -14,10 +14,9 @@ from torch.nn import functional as F
 import kdbench
 from kdbench_sample_selection.loss_mixture import clean_probability, normalised
 from kdbench_sample_selection.mixing import larger_share, mix, partners, sharpen
-from kdbench_sample_selection.pair import Evaluated, Pair
 
 
-class DivideMix(Pair):
+class DivideMix(kdbench.TwoNetworks):
     """Two networks that tell each other which labels look clean, and learn from the rest without labels.
 
     Warm-up: cross-entropy. Then, before each epoch, a mixture of two Gaussians over each network's losses gives the
@@ -50,7 +49,7 @@ class DivideMix(Pair):
         lambda_u: Annotated[float, Field(ge=0, description="weight of the examples without label")] = 25.0,
         ramp_share: Annotated[float, Field(ge=0, le=1, description="share of training in which it rises")] = 16 / 300,
         averaged_epochs: Annotated[int, Field(ge=1, description="last epochs whose losses are averaged")] = 1,
-        evaluate: Evaluated = "ensemble",
+        evaluate: kdbench.TwoNetworks.Evaluated = "ensemble",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.warmup_share, self.penalty, self.ramp_share = warmup_share, warmup_penalty, ramp_share

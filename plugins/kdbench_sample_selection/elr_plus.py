@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 import kdbench
 from kdbench_sample_selection.mixing import larger_share, mix, partners
-from kdbench_sample_selection.pair import Evaluated, Pair
 
 SMALLEST = 1e-4
 """Where the authors' code clamps probabilities in the regulariser, on both sides."""
@@ -30,7 +29,7 @@ def ramp(progress: float, share: float) -> float:
     return math.exp(-5 * (1 - progress / share) ** 2) if progress < share else 1.0
 
 
-class EarlyLearning(Pair):
+class EarlyLearning(kdbench.TwoNetworks):
     """Two networks held to what each other's moving average believed early, with mixed examples.
 
     t_i <- beta t_i + (1 - beta) p, from t_i = 0, with p the prediction of the other network's average for the unmixed
@@ -59,7 +58,7 @@ class EarlyLearning(Pair):
         ramp_share: Annotated[float, Field(ge=0, le=1, description="share of training in which w rises; 0: w = 1")] = 0,
         decay_ramp_share: Annotated[float, Field(ge=0, le=1, description="the same for the averages' decay")] = 0.51,
         reweight: Annotated[bool, Field(description="multiply labels by targets")] = False,
-        evaluate: Evaluated = "ensemble",
+        evaluate: kdbench.TwoNetworks.Evaluated = "ensemble",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.weight, self.beta, self.decay, self.alpha = weight, beta, decay, alpha

@@ -11,7 +11,6 @@ from torch import Tensor
 
 import kdbench
 from kdbench_sample_selection.keep_schedule import draw_schedule
-from kdbench_sample_selection.pair import Evaluated, Pair
 from kdbench_sample_selection.small_loss import exchanged
 
 PAPER = "https://arxiv.org/abs/1911.02377"
@@ -28,7 +27,7 @@ def held_out(train_size: int, share: float, seed: int, device: torch.device) -> 
     return mask.to(device)
 
 
-class Candidate(Pair):
+class Candidate(kdbench.TwoNetworks):
     """One candidate of S2E's search: co-teaching by one random schedule, without the examples held out.
 
     L as for co-teaching on the examples not held out, with R(t) the ``number``-th schedule of the search. Where this
@@ -41,7 +40,7 @@ class Candidate(Pair):
         number: Annotated[int, Field(ge=0, description="of the schedule in the search")] = 0,
         search_seed: SearchSeed = 0,
         holdout: HoldOut = 0.1,
-        evaluate: Evaluated = "student",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.schedule, self.holdout, self.search_seed = draw_schedule(search_seed, number), holdout, search_seed
@@ -55,7 +54,7 @@ class Candidate(Pair):
         return exchanged(ours, theirs, self.schedule(ctx.progress), self.learnt[batch.index])
 
 
-class SearchToExploit(Pair):
+class SearchToExploit(kdbench.TwoNetworks):
     """Co-teaching by that one of several random schedules that did best on held-out noisy labels.
 
     L as for co-teaching, with R(t) = sum_i w_i [f_i + (1 - f_i) g_i(t)] (an exponential, a power and a logarithm that
@@ -78,7 +77,7 @@ class SearchToExploit(Pair):
         ] = 0.2,
         search_seed: SearchSeed = 0,
         holdout: HoldOut = 0.1,
-        evaluate: Evaluated = "student",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.candidates, self.search_seed, self.holdout = candidates, search_seed, holdout

@@ -36,17 +36,17 @@ def test_a_training_is_found_again_by_its_digest(make_graph: MakeGraph, monkeypa
     first = graph.ensure(ce(graph), "clean", "ce")
     assert not first.reused
     assert first.folder == graph.options.out / "tiny/trainings" / f"ce-wrn-10-1-{ce(graph).digest()}"
-    told = first.describe()
-    assert told.training == ce(graph).digest()
-    assert told.sha256 == hashlib.sha256(first.checkpoint.read_bytes()).hexdigest()
+    described = first.describe()
+    assert described.training == ce(graph).digest()
+    assert described.sha256 == hashlib.sha256(first.checkpoint.read_bytes()).hexdigest()
     log = [json.loads(line) for line in (first.folder / "log.jsonl").read_text().splitlines()]
-    assert told.seconds == round(sum(entry["seconds"] for entry in log), 3)
+    assert described.seconds == round(sum(entry["seconds"] for entry in log), 3)
     assert log[0]["test_n"] == 500, "all of the test set, where it is small"
     monkeypatch.setattr(module, "fit", never)
     again = make_graph()
     found = again.ensure(ce(again), "clean", "ce")
     assert found.reused
-    assert found.describe() == told.model_copy(update={"reused": True})
+    assert found.describe() == described.model_copy(update={"reused": True})
 
 
 EDITS = {
