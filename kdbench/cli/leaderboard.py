@@ -31,7 +31,7 @@ def build(
     index: Annotated[Path | None, typer.Option(help="Also write the boards in short, as JSON, to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Rank a folder of records, a board a suite, and write the pages."""
+    """Rank a folder of records, one board per suite, and write the pages."""
     from kdbench.leaderboard.index import write_index
     from kdbench.leaderboard.ranking import rank
     from kdbench.leaderboard.site import build as build_site
