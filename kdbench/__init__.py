@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdbench import attacks, augment, corruptions, data, leaderboard, losses, metrics, models, noise, testing
+    from kdbench.attacks.spec import AttackContext, AttackSpec, attack
     from kdbench.claims import Claim, Comparison, Measure, MethodConfig
     from kdbench.data import Dataset, DatasetSpec, ImageSet
     from kdbench.errors import KdbenchError
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from kdbench.tasks import EvaluationContext, Headline, Task, TestData
 
 _HOMES = {
+    "AttackContext": "attacks.spec",
+    "AttackSpec": "attacks.spec",
     "Batch": "methods",
     "Claim": "claims",
     "Comparison": "claims",
@@ -68,6 +71,7 @@ _HOMES = {
     "Task": "tasks",
     "TestData": "tasks",
     "TrainSet": "methods",
+    "attack": "attacks.spec",
     "evaluate": "running.evaluation",
     "hookimpl": "plugin.hookspecs",
     "load_predictor": "running.loading",
@@ -89,6 +93,8 @@ _MODULES = (
 )
 
 __all__ = [
+    "AttackContext",
+    "AttackSpec",
     "Batch",
     "Claim",
     "Comparison",
@@ -112,6 +118,7 @@ __all__ = [
     "Task",
     "TestData",
     "TrainSet",
+    "attack",
     "attacks",
     "augment",
     "corruptions",

@@ -185,6 +185,16 @@ def test_list_describe_plugins_and_data_status() -> None:
         text = kdbench("describe", kind, name)
         assert text.returncode == 0, text.stderr
         assert f"name: {name}" in text.stdout
+    attacks = {row["name"] for row in json.loads(kdbench("list", "attacks", "--json").stdout)}
+    assert attacks == {"pgd", "apgd", "autoattack", "torchattacks:MEMBER"}
+    described = json.loads(kdbench("describe", "attack", "pgd", "--json").stdout)
+    assert {parameter["name"]: parameter["default"] for parameter in described["parameters"]}["restarts"] == 5
+    described = json.loads(kdbench("describe", "attack", "torchattacks:PGD", "--json").stdout)
+    assert {parameter["name"] for parameter in described["parameters"]} >= {"steps", "alpha", "restarts"}
+    family = kdbench("describe", "attack", "torchattacks").stdout
+    assert "written: torchattacks:MEMBER" in family
+    assert "FGSM" in family.partition("members: ")[2]
+    assert "did you mean 'pgd'" in kdbench("describe", "attack", "pdg").stderr
     assert json.loads(kdbench("plugins", "--json").stdout)["failures"] == []
     states = {row["name"]: row["state"] for row in json.loads(kdbench("data", "status", "--json").stdout)}
     assert states["digits"] == "at hand"
