@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdbench import attacks, augment, corruptions, data, leaderboard, losses, metrics, models, noise, testing
+    from kdbench.attacks.spec import AttackContext, AttackSpec, attack
     from kdbench.claims import Claim, Comparison, Measure, MethodConfig
     from kdbench.data import Dataset, DatasetSpec, ImageSet
     from kdbench.errors import KdbenchError
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from kdbench.tasks import EvaluationContext, Headline, Task, TestData
 
 _HOMES = {
+    "AttackContext": "attacks.spec",
+    "AttackSpec": "attacks.spec",
     "Batch": "methods",
     "Claim": "claims",
     "Comparison": "claims",
@@ -70,6 +73,7 @@ _HOMES = {
     "TestData": "tasks",
     "TrainSet": "methods",
     "TwoNetworks": "methods.two_networks",
+    "attack": "attacks.spec",
     "evaluate": "running.evaluation",
     "hookimpl": "plugin.hookspecs",
     "load_predictor": "running.loading",
@@ -91,6 +95,8 @@ _MODULES = (
 )
 
 __all__ = [
+    "AttackContext",
+    "AttackSpec",
     "Batch",
     "Claim",
     "Comparison",
@@ -115,6 +121,7 @@ __all__ = [
     "TestData",
     "TrainSet",
     "TwoNetworks",
+    "attack",
     "attacks",
     "augment",
     "corruptions",

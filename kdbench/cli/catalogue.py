@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kdbench.plugin.loader import Plugins
     from kdbench.plugin.registry import Registry
 
-KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "claims")
+KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "attacks", "claims")
 
 
 def _registry(plugins: Plugins, kind: str) -> Registry[Any]:
@@ -37,10 +37,15 @@ def _summary(entry: Any) -> str:
     return str(text).partition("\n")[0].strip()
 
 
+def _written(name: str, entry: Any) -> str:
+    """How it is asked for: its name, and of a family of attacks that of a member behind it."""
+    return str(getattr(entry, "written", name))
+
+
 @app.command("list")
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="methods, suites, tasks, datasets, models, label-noises or claims.")
+        str, typer.Argument(help="methods, suites, tasks, datasets, models, label-noises, attacks or claims.")
     ] = "methods",
     as_json: Json = False,
 ) -> None:
@@ -48,7 +53,8 @@ def list_(
     from kdbench.plugin.loader import load_plugins
 
     registry = _registry(load_plugins(), kind)
-    rows = [(name, _summary(registry.get(name)), registry.origin(name)) for name in registry]
+    entries = {name: registry.get(name) for name in registry}
+    rows = [(_written(name, entry), _summary(entry), registry.origin(name)) for name, entry in entries.items()]
     if as_json:
         print(json.dumps([{"name": name, "summary": text, "from": origin} for name, text, origin in rows]))
         return
@@ -59,7 +65,7 @@ def list_(
 
 @app.command()
 def describe(
-    kind: Annotated[str, typer.Argument(help="method, suite, task, dataset, model, label-noise or claim.")],
+    kind: Annotated[str, typer.Argument(help="method, suite, task, dataset, model, label-noise, attack or claim.")],
     name: Annotated[str, typer.Argument(help="Its name.")],
     as_json: Json = False,
 ) -> None:
@@ -68,8 +74,13 @@ def describe(
     from kdbench.plugin.loader import load_plugins
 
     registry = _registry(load_plugins(), kind)
-    entry = registry.get(name)
-    description = describe_entry(name, entry, registry.origin(name))
+    if registry.kind == "attack":
+        from kdbench.attacks.spec import named
+
+        entry, origin = named(registry, name)
+    else:
+        entry, origin = registry.get(name), registry.origin(name)
+    description = describe_entry(name, entry, origin)
     if as_json:
         print(json.dumps(description))
     else:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
     """Plain values for JSON: name, origin, what it is, parameters with defaults and ranges."""
+    from kdbench.attacks.spec import AttackSpec
     from kdbench.claims import Claim
     from kdbench.methods.method import MethodSpec
     from kdbench.specs import read_suite
@@ -31,6 +32,11 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
             "parameters": describe_parameters(entry.parameters),
             "recipes": [dict(recipe) for recipe in entry.recipes],
         }
+    if isinstance(entry, AttackSpec):
+        description |= {"written": entry.written, "what": entry.description, "paper": entry.paper}
+        if entry.members is not None:
+            return {**description, "members": list(entry.members())}
+        return {**description, "parameters": describe_parameters(entry.parameters)}
     if isinstance(entry, Path):
         return {**description, **read_suite(entry).model_dump(mode="json")}
     if isinstance(entry, Claim):

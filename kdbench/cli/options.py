@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-from kdbench.errors import KdbenchError
 
 DataDir = Annotated[
     Path | None,
@@ -20,7 +17,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else 
 Out = Annotated[Path, typer.Option(help="Folder for runs and trained networks.")]
 Attacks = Annotated[
     list[str] | None,
-    typer.Option("--attack", help="Attack of a library to add; repeatable; `kdbench describe task attack` names them."),
+    typer.Option(
+        "--attack",
+        help="Attack to add, with options behind its name where wanted: 'pgd steps=50'; repeatable; `kdbench list "
+        "attacks` shows them.",
+    ),
 ]
 Tasks = Annotated[str | None, typer.Option(help="Comma-separated tasks; default: all of the suite's.")]
 
@@ -30,14 +31,7 @@ def names(text: str | None) -> list[str] | None:
 
 
 def parse_params(assignments: list[str]) -> dict[str, Any]:
-    """``name=value`` pairs; a value that is JSON is read as such, anything else is text."""
-    params_passed: dict[str, Any] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals or not name:
-            raise KdbenchError(f"--set got '{assignment}'", "write it as --set name=value")
-        try:
-            params_passed[name] = json.loads(text)
-        except json.JSONDecodeError:
-            params_passed[name] = text
-    return params_passed
+    """What ``--set`` gives, by name."""
+    from kdbench.plugin.parameters import parse_assignments
+
+    return parse_assignments("--set", assignments)

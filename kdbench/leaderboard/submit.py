@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,17 +77,24 @@ def reproduce(record: Record, *others: Record) -> str:
     words = ["kdbench", "run", "--method", spec.method, "--suite", spec.suite.name]
     for seed in dict.fromkeys(each.spec.seed for each in (record, *others)):
         words += ["--seed", str(seed)]
-    for name, value in record.params_passed.items():
-        words += ["--set", f"{name}={value if _is_plain(value) else json.dumps(value)}"]
+    for assignment in _assignments(record.params_passed):
+        words += ["--set", assignment]
     if spec.params.keys() != spec.suite.conditions.keys():
         words += [word for condition in spec.params for word in ("--condition", condition)]
     if spec.tasks.keys() != spec.suite.tasks.keys():
         words += ["--tasks", ",".join(spec.tasks)]
     attack = spec.suite.tasks.get("attack")
-    attacks = attack.settings.get("attacks") if attack and "attack" in spec.tasks else None
+    settings = attack.settings if attack and "attack" in spec.tasks else {}
+    attacks, options = settings.get("attacks"), settings.get("options")
     for name in attacks if isinstance(attacks, list) else ():  # the suite is untrusted: anything may be there
-        words += ["--attack", str(name)]
+        own = options.get(name) if isinstance(options, dict) else None
+        words += ["--attack", shlex.join([str(name), *(_assignments(own) if isinstance(own, dict) else [])])]
     return shlex.join(words)
+
+
+def _assignments(values: Mapping[str, Any]) -> list[str]:
+    """``name=value``, as ``--set`` and ``--attack`` read them."""
+    return [f"{name}={value if _is_plain(value) else json.dumps(value)}" for name, value in values.items()]
 
 
 def _is_plain(value: Any) -> bool:

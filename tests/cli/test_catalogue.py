@@ -58,3 +58,18 @@ def test_plugins_that_fail_and_clash_are_said(monkeypatch: pytest.MonkeyPatch) -
         {"kind": "method", "name": "ce", "from": ["a 1", "b 2"]}
     ]
     assert "two plugins bring a method named 'ce': a 1 and b 2" in shown("plugins")
+
+
+def test_attacks_are_listed_and_a_family_says_how_its_members_are_written() -> None:
+    listed = {row["name"] for row in json.loads(shown("list", "attacks", "--json"))}
+    assert listed == {"pgd", "apgd", "autoattack", "torchattacks:MEMBER"}
+    described = json.loads(shown("describe", "attack", "pgd", "--json"))
+    assert {parameter["name"]: parameter["default"] for parameter in described["parameters"]}["restarts"] == 5
+    described = json.loads(shown("describe", "attack", "torchattacks:PGD", "--json"))
+    assert {parameter["name"] for parameter in described["parameters"]} >= {"steps", "alpha", "restarts"}
+    family = shown("describe", "attack", "torchattacks")
+    assert "written: torchattacks:MEMBER" in family
+    assert "FGSM" in family.partition("members: ")[2]
+    with pytest.raises(KdbenchError, match="no attack named 'pdg'") as caught:
+        shown("describe", "attack", "pdg")
+    assert "did you mean 'pgd'" in str(caught.value.hint)
