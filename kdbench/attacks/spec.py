@@ -128,11 +128,8 @@ class AttackSpec:
     def make(self, params: Mapping[str, Any]) -> Candidates:
         """A fresh instance, or the function with its parameters; nothing is shared between two of them."""
         own = {key: value for key, value in params.items() if self.restarts is None or key != "restarts"}
-        target: Any = self.target  # a class among other callables, which a type can't say
-        if not inspect.isclass(target):
-            return functools.partial(target, **own)
-        made: Candidates = target(**own)
-        return made
+        make: functools.partial[Any] = functools.partial(self.target, **own)
+        return make() if inspect.isclass(self.target) else make
 
 
 def attack(
