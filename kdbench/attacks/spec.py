@@ -128,9 +128,8 @@ class AttackSpec:
     def make(self, params: Mapping[str, Any]) -> Candidates:
         """A fresh instance, or the function with its parameters; nothing is shared between two of them."""
         own = {key: value for key, value in params.items() if self.restarts is None or key != "restarts"}
-        target: Any = self.target  # a class among other callables, which a type can't say
-        made: Candidates = target(**own) if inspect.isclass(target) else functools.partial(target, **own)
-        return made
+        build: Callable[..., Candidates] = functools.partial(self.target, **own)
+        return build() if inspect.isclass(self.target) else build
 
 
 def attack(
