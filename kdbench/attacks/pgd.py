@@ -180,9 +180,10 @@ def pgd_attack(
         Literal["cross-entropy", "margin", "dlr", "targeted-cross-entropy", "targeted-margin", "targeted-dlr"],
         Field(description="what is ascended; a targeted one aims at the likeliest wrong classes, a restart at each"),
     ] = "cross-entropy",
-    start: Annotated[Literal["uniform", "zero"], Field(description="a random point of the ball, or the image")] = (
-        "uniform"
-    ),
+    start: Annotated[
+        Literal["uniform", "zero"],
+        Field(description="a random point of the ball; the image, where restarts of one aim agree"),
+    ] = ("uniform"),
     step_rule: Annotated[Literal["sign", "momentum"], Field(description="of the present gradient, or of their sum")] = (
         "sign"
     ),
