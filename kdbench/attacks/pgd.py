@@ -46,14 +46,14 @@ def pgd(
     keep_examples: bool = False,
     fold: bool = True,
 ) -> PGDResult:
-    """L-infinity PGD, per-image worst case over restarts; by default x_{t+1} = clip01(clip_eps(x_t + step_size *
-    sign grad CE(f(x_t), y))) from x_0 = clip01(x + U(-eps, eps)), the last iterate: equations 3 and 4 of Arani et al.
-    2021 and the semantics of ``torchattacks.PGD``.
+    """L-infinity PGD on every image, per-image worst case over restarts.
 
-    All requested k are read off one trajectory of max(steps) steps. Every image is attacked, also one misclassified
-    clean: ``robust_accuracy`` counts what is correct *under attack* over N. With eps 0 the clean predictions are
-    returned. An image that is broken at every k leaves after that restart, unless ``full_restarts`` keeps it. Restart r
-    starts where the generator's state and r say, whatever ``batch_size``, ``restarts`` and the other images.
+    By default x_{t+1} = clip01(clip_eps(x_t + step_size * sign grad CE(f(x_t), y))) from x_0 = clip01(x + U(-eps, eps))
+    and the last iterate: equations 3 and 4 of Arani et al. 2021, the semantics of ``torchattacks.PGD``. All requested k
+    are read off one trajectory of max(steps) steps. ``robust_accuracy`` counts what is correct *under attack* over N,
+    whatever it is clean. With eps 0 the clean predictions are returned. An image that is broken at every k leaves after
+    that restart, unless ``full_restarts`` keeps it. Restart r starts where the generator's state and r say, whatever
+    ``batch_size``, ``restarts`` and the other images.
 
     Args:
         model: maps float32 (n, C, H, W) in [0, 1] to logits (n, classes); frozen meanwhile and restored.
@@ -180,9 +180,10 @@ def pgd_attack(
         Literal["cross-entropy", "margin", "dlr", "targeted-cross-entropy", "targeted-margin", "targeted-dlr"],
         Field(description="what is ascended; a targeted one aims at the likeliest wrong classes, a restart at each"),
     ] = "cross-entropy",
-    start: Annotated[Literal["uniform", "zero"], Field(description="a random point of the ball, or the image")] = (
-        "uniform"
-    ),
+    start: Annotated[
+        Literal["uniform", "zero"],
+        Field(description="a random point of the ball; the image, where restarts of one aim agree"),
+    ] = ("uniform"),
     step_rule: Annotated[Literal["sign", "momentum"], Field(description="of the present gradient, or of their sum")] = (
         "sign"
     ),

@@ -155,6 +155,7 @@ class _Search:
         ctx = AttackContext(self.eps, drawn, self.facts.classes, seed, restart, stage, self.draws, part)
         self.seen.counts = None
         made = self.attack(self.seen, images.clone(), labels.clone(), ctx)  # copies, which it may write into
+        self.seen.eval()  # an attack that left it in train mode must not decide how it is judged
         found = inside_ball(made, images, self.eps)
         return found, judge(self.model, found, labels, votes=self.votes), self.seen.counts or (0, 0)
 

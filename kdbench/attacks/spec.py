@@ -56,7 +56,10 @@ class AttackContext:
 
 @dataclasses.dataclass(frozen=True)
 class AttackSpec:
-    """A registered attack, made by ``kdbench.attack``; or a family of attacks, made by ``AttackSpec.family``."""
+    """A registered attack, made by ``kdbench.attack``; or a family of attacks, made by ``AttackSpec.family``.
+
+    What is not said here stands with the arguments of ``kdbench.attack``.
+    """
 
     name: str
     target: Candidates

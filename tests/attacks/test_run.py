@@ -357,6 +357,21 @@ def test_the_models_state_comes_back_and_it_is_frozen_meanwhile() -> None:
     assert [module.training for module in model.modules()] == modes
 
 
+def test_an_attack_that_leaves_train_mode_does_not_decide_how_it_is_judged() -> None:
+    class Dropped(nn.Module):
+        """Right in eval mode, at random in train mode."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return brightness(torch.rand_like(images) if self.training else images)
+
+    def trains(model: Any, images: Tensor, labels: Tensor, ctx: Any) -> Tensor:
+        model.train()
+        return images
+
+    images, labels = grey(*[0.2] * 40), torch.zeros(40, dtype=torch.long)
+    assert run(made(trains), Dropped(), images, labels, eps=0.1, options={"restarts": 2}).robust.all()
+
+
 def fails(model: Any, images: Tensor, labels: Tensor, ctx: Any) -> Tensor:
     raise ValueError("on purpose")
 

@@ -22,8 +22,8 @@ BATCHES = {"cpu": BATCH, "cuda": 1000}
 
 def ours(model: nn.Module, images: Tensor, labels: Tensor, eps: float) -> PGDResult:
     """The per-image worst case at each k."""
-    return pgd(model, images, labels, eps=eps, step_size=STEP_SIZE, steps=KS, restarts=RESTARTS,
-               batch_size=BATCHES[images.device.type], full_restarts=torch.tensor([]))  # fmt: skip
+    batch = BATCHES[images.device.type]
+    return pgd(model, images, labels, eps=eps, step_size=STEP_SIZE, steps=KS, restarts=RESTARTS, batch_size=batch)
 
 
 def theirs(model: nn.Module, images: Tensor, labels: Tensor, eps: float) -> dict[int, Tensor]:
