@@ -56,9 +56,10 @@ class GrowingSpec(Spec):
     @model_serializer(mode="wrap")
     def _without_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        fields = type(self).model_fields
-        return {name: value for name, value in values.items()
-                if name not in self.later or getattr(self, name) != fields[name].default}  # fmt: skip
+        return {name: value for name, value in values.items() if name not in self.later or not self._is_default(name)}
+
+    def _is_default(self, name: str) -> bool:
+        return bool(getattr(self, name) == type(self).model_fields[name].default)
 
 
 class LabelNoise(Spec):
@@ -150,9 +151,12 @@ class TaskPlan(Spec):
 class Suite(GrowingSpec):
     """A standard setting: data, networks, training conditions and tasks. Data, not code: a TOML file."""
 
-    later = ("pretrained",)
+    later = ("pretrained", "family")
 
     name: Name
+    family: Name = ""
+    """What tuned values of methods go by, beside data set, noise and network. A copy of the suite keeps it; without one
+    it is the suite's own name."""
     version: int
     title: str
     why: str
@@ -169,6 +173,16 @@ class Suite(GrowingSpec):
     networks: dict[str, NetworkSpec] = {}
     conditions: dict[Name, Condition]
     tasks: dict[str, TaskPlan]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_family(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "name" in values and "family" not in values:
+            return {**values, "family": values["name"]}
+        return values
+
+    def _is_default(self, name: str) -> bool:
+        return self.family == self.name if name == "family" else super()._is_default(name)
 
     @field_validator("conditions")
     @classmethod

@@ -60,7 +60,7 @@ def list_(
 @app.command()
 def describe(
     kind: Annotated[str, typer.Argument(help="method, suite, task, dataset, model, label-noise or claim.")],
-    name: Annotated[str, typer.Argument(help="Its name.")],
+    name: Annotated[str, typer.Argument(help="Its name; of a suite also its TOML file.")],
     as_json: Json = False,
 ) -> None:
     """Show everything about one method, suite, task, ...: parameters, defaults, ranges."""
@@ -68,8 +68,10 @@ def describe(
     from kdbench.plugin.loader import load_plugins
 
     registry = _registry(load_plugins(), kind)
-    entry = registry.get(name)
-    description = describe_entry(name, entry, registry.origin(name))
+    if registry.kind == "suite" and name.endswith(".toml"):
+        description = describe_entry(name, Path(name), name)
+    else:
+        description = describe_entry(name, registry.get(name), registry.origin(name))
     if as_json:
         print(json.dumps(description))
     else:

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.methods.context import Batch, Context, Network
-from kdbench.methods.recipes import matching_recipe, read_recipes
+from kdbench.methods.recipes import Setting, matching_recipes, merged, read_recipes
 from kdbench.methods.source import source_hash
-from kdbench.specs import Condition, first_problem
+from kdbench.specs import first_problem
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -103,6 +103,17 @@ class _FunctionMethod(Method):
 
 
 @dataclasses.dataclass(frozen=True)
+class Resolved:
+    """What a method is run with in one setting."""
+
+    params: dict[str, Any]
+    tuned: dict[str, Any]
+    """What the method tunes of the optimiser, and the longer schedule of an extended budget."""
+    untuned: bool
+    """Whether the method has recipes and none of them is for the setting."""
+
+
+@dataclasses.dataclass(frozen=True)
 class MethodSpec:
     """A registered method: its name, parameters and needs, and how to make it. Made by ``kdbench.method``."""
 
@@ -129,18 +140,13 @@ class MethodSpec:
             hint = f"`kdbench describe method {self.name}` shows ranges"
             raise KdbenchError(f"method '{self.name}', parameter {first_problem(error)}", hint) from None
 
-    def resolve(
-        self, params: Mapping[str, Any], *, suite: str, dataset: str, condition: Condition
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Parameters and recipe values for one condition: declared defaults, then recipes, then ``params``.
-
-        Recipe values are what the method tunes of the optimiser, and the longer schedule of an extended budget.
-        """
+    def resolve(self, params: Mapping[str, Any], setting: Setting) -> Resolved:
+        """Parameters and recipe values for one setting: declared defaults, then recipes, then ``params``."""
         self.validate(params)
-        where: dict[str, Any] = {"suite": suite, "dataset": dataset, "condition": condition}
-        resolved = self.validate({**matching_recipe(self.recipes, **where)["params"], **params})
-        recipe = matching_recipe(self.recipes, **where, params=resolved)
-        return resolved, recipe["optimizer"] | recipe["extended"]
+        resolved = self.validate({**merged(matching_recipes(self.recipes, setting))["params"], **params})
+        found = matching_recipes(self.recipes, setting, resolved)
+        values = merged(found)
+        return Resolved(resolved, values["optimizer"] | values["extended"], bool(self.recipes) and not found)
 
     def needed(self, params: Mapping[str, Any]) -> dict[str, Needed]:
         """What must be trained first, by role, for resolved parameters."""
@@ -206,7 +212,7 @@ def method(
 
     ``needs`` says what must be trained first: a set of roles that the suite fills ("teacher"); or a mapping from role
     to ``kdbench.Network`` or to the name of a suite's network; or a function that returns such a mapping for the
-    resolved parameters. ``recipes`` is a TOML file of tuned values per suite, data set and noise. The first line of the
+    resolved parameters. ``recipes`` is a TOML file of tuned values per family of suites, data set, model and noise. The first line of the
     docstring is the method's summary.
     """
 

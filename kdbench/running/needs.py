@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
 from kdbench.methods.method import MethodSpec, Needed
+from kdbench.methods.recipes import Setting
 from kdbench.models import ModelSpec, check_dropout, check_image_size, check_pretrained
 from kdbench.plugin.loader import Plugins
 from kdbench.specs import Condition, Recipe, Suite, first_problem
@@ -38,6 +39,8 @@ class Node:
     needs: dict[str, Node]
     suite_role: str | None = None
     """The suite's network that it is, None for one that is trained for a method."""
+    untuned: bool = False
+    """Whether the method has recipes and none of them is for this training."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +107,14 @@ class Needs:
     def _node(self, wish: _Wish, above: tuple[tuple[str, str], ...]) -> Node:
         spec = self.plugins.methods.get(wish.method)
         check_dropout(self._model(wish.model), wish.dropout)
-        params, tuned = spec.resolve(
-            wish.params, suite=self.suite.name, dataset=self.suite.dataset, condition=self.setting
-        )
+        where = Setting(self.suite.family, self.suite.dataset, wish.model, self.setting)
+        resolved = spec.resolve(wish.params, where)
+        params = resolved.params
         others = tuple(spec.make(params).architectures())  # a method may refuse parameters that do not go together
         for name in others:
             self._model(name)
         self._check_rate(spec.name, params)
-        recipe = tuned_recipe(spec.name, self.setting.recipe, tuned)
+        recipe = tuned_recipe(spec.name, self.setting.recipe, resolved.tuned)
         if wish.epochs_share < 1:
             recipe = recipe.with_share(wish.epochs_share)
         facts = json.dumps([wish.model, wish.dropout, wish.epochs_share, wish.seed, params], sort_keys=True)
@@ -120,7 +123,9 @@ class Needs:
             role: self._node(self._wish(needed, wish.run_seed), (*above, (wish.method, facts)))
             for role, needed in spec.needed(params).items()
         }
-        return Node(spec, wish.model, others, wish.dropout, params, recipe, wish.seed, needs, wish.suite_role)
+        return Node(
+            spec, wish.model, others, wish.dropout, params, recipe, wish.seed, needs, wish.suite_role, resolved.untuned
+        )
 
     def _check_rate(self, method: str, params: Mapping[str, Any]) -> None:
         """By convention ``noise_rate = None`` is the condition's own rate, and that must be known."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from rich.console import Console
@@ -43,3 +44,10 @@ def bar(label: str, *, shown: bool) -> Iterator[Update]:
 
         yield update
         progress.update(task, completed=1.0)
+
+
+def say(lines: Iterable[str], *, shown: bool) -> None:
+    """Lines on standard error, also where there is no terminal; nothing where ``shown`` is false."""
+    if shown:
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)

@@ -24,7 +24,7 @@ from kdbench.running.evaluation import TaskResult, prepared, run_task, trainings
 from kdbench.running.graph import RunGraph, Trained
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
-from kdbench.running.progress import bar
+from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import SuiteData, load_suite_data
 from kdbench.running.tracking import Tracking, check_trackers
 from kdbench.specs import RunSpec, Suite, Training
@@ -74,6 +74,7 @@ def run(
     folder = Path(out) / setting.name / method / spec.run_id
     finished = folder / "record.json"
     if finished.exists() and not fresh:
+        say(plan.notes(), shown=progress)
         record = read_record(finished)
         with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
             tracking.run(record, finished)
@@ -81,6 +82,7 @@ def run(
     check_writable(folder, graph.folder)
     for condition in spec.params:
         graph.dry_run(graph.student(condition, method, plan.passed, seed), condition)
+    say(plan.notes(), shown=progress)
     with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
         job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
         job.seconds["data"] = time.perf_counter() - clock

@@ -9,9 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 import kdbench
+from kdbench_distillation.peers import RECIPES
 
 
-@kdbench.method("tf-kd-reg", paper="https://arxiv.org/abs/1909.11723")
+@kdbench.method("tf-kd-reg", paper="https://arxiv.org/abs/1909.11723", recipes=RECIPES)
 def tf_kd_reg(
     batch: kdbench.Batch,
     ctx: kdbench.Context,
@@ -35,7 +36,8 @@ def tf_kd_reg(
     logarithms, so at T = 20 the target is all but uniform; the paper doesn't say how d is softened, so both forms do
     it like the code. The code averages the divergence over examples and classes and multiplies it by a number set per
     architecture; here it is averaged over examples only, so ``multiplier`` is that number over C. The defaults are its
-    values for ResNet-18 on CIFAR-100 (100 over C = 100); those for ShuffleNetV2 are alpha .95, T 10, multiplier .01.
+    values for ResNet-18 on CIFAR-100 (100 over C = 100), which ResNet-34 has too; those for ShuffleNetV2, alpha .95, T 10
+    and multiplier .01, are its there.
     """
     logits = ctx.student(batch.images)
     wrong = (1 - correct) / (ctx.num_classes - 1)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import kdbench
 from kdbench.models import build
+from kdbench.methods.recipes import Setting
 from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Condition, Recipe
 from kdbench.testing import TINY
@@ -125,8 +126,9 @@ def test_unscaled_on_webvision_with_the_papers_weights() -> None:
     datasets = {name for recipe in spec.recipes for name in recipe.get("dataset", ()) if "webvision" in name}
     assert datasets
     for dataset in datasets:
-        params, optimizer = spec.resolve({}, suite="mine", dataset=dataset, condition=condition)
-        assert (params["pi2"], params["scale"], params["decay"], optimizer) == (0.8, "none", 0.99, {})
+        found = spec.resolve({}, Setting("mine", dataset, "wrn-10-1", condition))
+        assert [found.params[key] for key in ("pi2", "scale", "decay")] == [0.8, "none", 0.99]
+        assert found.tuned == {}
 
 
 @pytest.mark.parametrize(

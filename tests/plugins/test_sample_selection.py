@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import kdbench
+from kdbench.methods.recipes import Setting
 from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Condition, LabelNoise, Recipe
 from tests.plugins.helpers import make
@@ -260,11 +261,9 @@ def test_s2e_follows_the_candidate_that_held_out_labels_favour(seed: int) -> Non
 def resolved(name: str, dataset: str, kind: str | None, rate: float = 0.4) -> dict[str, Any]:
     noise = LabelNoise(kind=kind, rate=rate) if kind else None
     condition = Condition(recipe=Recipe(epochs=1, batch_size=1, lr=0.1), noise=noise)
-    params, optimizer = load_plugins().methods.get(name).resolve(
-        {}, suite="mine", dataset=dataset, condition=condition
-    )  # fmt: skip
-    assert optimizer == {}
-    return params
+    found = load_plugins().methods.get(name).resolve({}, Setting("mine", dataset, "wrn-10-1", condition))
+    assert found.tuned == {}
+    return found.params
 
 
 def test_published_values_go_with_data_and_noise() -> None:

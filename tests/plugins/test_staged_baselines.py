@@ -12,6 +12,7 @@ from torch import Tensor
 
 import kdbench
 from kdbench.errors import KdbenchError
+from kdbench.methods.recipes import Setting
 from kdbench.models import build
 from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Condition, LabelNoise, Recipe
@@ -199,7 +200,8 @@ def test_a_second_stage_starts_from_the_first_ones_weights(name: str, role: str)
 def resolved(name: str, suite: str, dataset: str, kind: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     noise = LabelNoise(kind=kind, rate=0.4) if kind else None
     condition = Condition(recipe=Recipe(epochs=1, batch_size=1, lr=0.1), noise=noise)
-    return load_plugins().methods.get(name).resolve({}, suite=suite, dataset=dataset, condition=condition)
+    found = load_plugins().methods.get(name).resolve({}, Setting(suite, dataset, "wrn-10-1", condition))
+    return found.params, found.tuned
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(10, 97.0), (33, 97.0), (34, 100.0), (50, 100.0), (101, 100.0)])
