@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from kdbench.data import Dataset, DatasetSpec, ImageSet
     from kdbench.errors import KdbenchError
     from kdbench.methods.context import Batch, Context, Network, TrainSet
-    from kdbench.methods.method import Method, MethodSpec, method
+    from kdbench.methods.method import MeasuredOnly, Method, MethodSpec, method
+    from kdbench.methods.two_networks import EvaluatedNetwork, TwoNetworks
     from kdbench.models import ModelSpec
     from kdbench.noise import LabelNoiseSpec
     from kdbench.plugin.hookspecs import hookimpl
@@ -53,12 +54,14 @@ _HOMES = {
     "DatasetSpec": "data",
     "MethodConfig": "claims",
     "Evaluation": "running.evaluation",
+    "EvaluatedNetwork": "methods",
     "EvaluationContext": "tasks",
     "Headline": "tasks",
     "ImageSet": "data",
     "KdbenchError": "errors",
     "LabelNoiseSpec": "noise",
     "Measure": "claims",
+    "MeasuredOnly": "methods",
     "Method": "methods",
     "MethodSpec": "methods",
     "ModelSpec": "models",
@@ -68,6 +71,7 @@ _HOMES = {
     "Task": "tasks",
     "TestData": "tasks",
     "TrainSet": "methods",
+    "TwoNetworks": "methods",
     "evaluate": "running.evaluation",
     "hookimpl": "plugin.hookspecs",
     "load_predictor": "running.loading",
@@ -95,6 +99,7 @@ __all__ = [
     "Context",
     "Dataset",
     "DatasetSpec",
+    "EvaluatedNetwork",
     "Evaluation",
     "EvaluationContext",
     "Headline",
@@ -102,6 +107,7 @@ __all__ = [
     "KdbenchError",
     "LabelNoiseSpec",
     "Measure",
+    "MeasuredOnly",
     "Method",
     "MethodConfig",
     "MethodSpec",
@@ -112,6 +118,7 @@ __all__ = [
     "Task",
     "TestData",
     "TrainSet",
+    "TwoNetworks",
     "attacks",
     "augment",
     "corruptions",

@@ -109,9 +109,20 @@ class Recipe(GrowingSpec):
             raise ValueError(f"nesterov = true goes with optimizer = sgd, not with {self.optimizer}")
         return self
 
-    def with_share(self, share: float) -> Recipe:
-        """The same for a share of the epochs, at least one; milestones move with it."""
-        epochs = max(1, round(share * self.epochs))
+    def steps_per_epoch(self, images: int) -> int:
+        """Optimiser steps of a pass over so many images."""
+        batch = min(self.batch_size, images)
+        return images // batch if self.drop_last else -(-images // batch)
+
+    def with_share(self, share: float, *, least_steps: int = 0, images: int = 1) -> Recipe:
+        """The same for a share of the epochs, at least one; milestones move with it.
+
+        On ``images`` at least so many epochs that they have ``least_steps``, as far as those are half of all or fewer.
+        """
+        per_epoch = self.steps_per_epoch(images)
+        least = -(-min(least_steps, self.epochs * per_epoch // 2) // per_epoch)
+        epochs = max(1, round(share * self.epochs), least)
+        share = max(share, least / self.epochs)
         moved = {round(share * milestone) for milestone in self.milestones}
         return self.model_copy(
             update={"epochs": epochs, "milestones": tuple(sorted(m for m in moved if 0 < m < epochs))}
@@ -222,7 +233,7 @@ class Suite(GrowingSpec):
 class Training(GrowingSpec):
     """One node of the run graph: everything that decides what a trained network is. Its digest names the training."""
 
-    later = ("pretrained", "other_models")
+    later = ("pretrained", "other_models", "measured")
 
     suite: str
     dataset: str
@@ -248,11 +259,27 @@ class Training(GrowingSpec):
     method: str
     method_source: str
     params: dict[str, Any]
+    """Of the method, resolved, without those that only matter when the network is measured."""
+    measured: dict[str, Any] = {}
+    """The latter, where they are not at their defaults. They are no part of the digest: one training serves all."""
     seed: int
     device: str
     needs: dict[str, str]
-    """Role to digest of the training that fills it."""
+    """Role to ``predictor_digest`` of the training that fills it."""
     training_version: int = TRAINING_VERSION
+
+    def canonical_json(self) -> str:
+        """As for every specification, without what only matters when the network is measured."""
+        values = self.model_dump(mode="json")
+        values.pop("measured", None)
+        return _canonical(values)
+
+    def predictor_digest(self) -> str:
+        """Of the network that is measured, or taught with: the training's, unless it is measured otherwise."""
+        if not self.measured:
+            return self.digest()
+        text = _canonical({"training": self.digest(), "measured": self.measured})
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class RunSpec(Spec):

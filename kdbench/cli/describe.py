@@ -94,18 +94,21 @@ def _network(needed: Network) -> str:
     parts += [f"with dropout {needed.dropout:g}"] if needed.dropout else []
     parts += [f"trained by {needed.method}" + (f" with {dict(needed.params)}" if needed.params else "")]
     parts += [f"for {needed.epochs_share:.0%} of the epochs"] if needed.epochs_share < 1 else []
+    parts += [f"at least {needed.least_steps} steps"] if needed.least_steps else []
     return ", ".join(parts)
 
 
 def describe_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """Name, default, range or choices, and meaning of each field."""
+    """Name, default, range or choices, and meaning of each field, which says what only matters for measuring."""
+    from kdbench.methods.method import is_measured_only
+
     properties = model.model_json_schema(mode="serialization").get("properties", {})
     return [
         {
             "name": name,
             "default": field.get_default(),
             "range": _range(properties.get(name, {})),
-            "meaning": field.description or "",
+            "meaning": (field.description or "") + "; matters only when it is measured" * is_measured_only(field),
         }
         for name, field in model.model_fields.items()
     ]
@@ -129,7 +132,9 @@ USUAL, UNTUNED = ("defaults", "the suite's"), ("defaults: it has recipes, none f
 """How parameters and optimiser values are shown where a method has none of its own."""
 
 
-def tuning_rows(tuning: Mapping[str, Mapping[str, Mapping[str, Any] | None]]) -> list[tuple[str, ...]]:
+def tuning_rows(
+    tuning: Mapping[str, Mapping[str, Mapping[str, Any] | None]],
+) -> list[tuple[str, str, str, str]]:
     """What ``describe_tuning`` found as rows of a table: conditions in which a method gets the same share one, and so
     do methods that get nothing of their own in any."""
     rows, alike = [], dict[tuple[str, str], list[str]]()

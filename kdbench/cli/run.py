@@ -93,6 +93,10 @@ def evaluate(
     suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the checkpoint's own.")] = None,
     model: Annotated[str | None, typer.Option(help="Architecture of a plain state dict.")] = None,
     condition: Annotated[str | None, typer.Option(help="Condition it was trained under; ours know theirs.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Parameter that only matters when it is measured, as evaluate=peer; repeatable."),
+    ] = None,
     tasks: Tasks = None,
     attack: Attacks = None,
     data_dir: DataDir = None,
@@ -105,7 +109,8 @@ def evaluate(
     from kdbench.running.evaluation import evaluate as measure
     from kdbench.running.evaluation import open_checkpoint
 
-    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model)
+    parameters = parse_parameters(set_ or [])
+    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model, params=parameters)
     result = measure(
         network,
         suite,

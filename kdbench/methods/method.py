@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.methods.context import Batch, Context, Network
@@ -22,6 +24,19 @@ if TYPE_CHECKING:
 Needed = str | Network
 """A role of the suite, or a network that is trained for the method."""
 NeedsDeclaration = Iterable[str] | Mapping[str, Needed] | Callable[[Mapping[str, Any]], Mapping[str, Needed]]
+
+
+class MeasuredOnly:
+    """Marks a parameter that only matters when the trained network is measured.
+
+    In its annotation, ``Annotated[Literal["student", "ema"], kdbench.MeasuredOnly()]``. One training then serves all
+    its values. ``predictor`` may use it, nothing that trains may.
+    """
+
+
+def is_measured_only(field: FieldInfo) -> bool:
+    """Whether a method's parameter is marked so."""
+    return any(isinstance(mark, MeasuredOnly) for mark in field.metadata)
 
 
 class Method:
@@ -148,11 +163,35 @@ class MethodSpec:
         values = merged(found)
         return Resolved(resolved, values["optimizer"] | values["extended"], bool(self.recipes) and not found)
 
+    @functools.cached_property
+    def measuring(self) -> frozenset[str]:
+        """Parameters marked with ``MeasuredOnly``."""
+        fields = self.parameters.model_fields.items()
+        return frozenset(name for name, field in fields if is_measured_only(field))
+
+    def split(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Resolved parameters, first those of the training, then those that only matter when it is measured, where
+        they are not at their defaults."""
+        training = {name: value for name, value in params.items() if name not in self.measuring}
+        usual = self.validate({})
+        return training, {name: params[name] for name in sorted(self.measuring) if params[name] != usual[name]}
+
+    def measured_with(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """``params``, checked to be such as only matter when a network is measured, without those at their defaults."""
+        for name in params:
+            if name in self.parameters.model_fields and name not in self.measuring:
+                known = ", ".join(sorted(self.measuring)) or "none"
+                raise KdbenchError(
+                    f"parameter '{name}' of method '{self.name}' belongs to its training",
+                    f"parameters that only matter when it is measured: {known}",
+                )
+        return self.split(self.validate(params))[1]
+
     def needed(self, params: Mapping[str, Any]) -> dict[str, Needed]:
-        """What must be trained first, by role, for resolved parameters."""
+        """What must be trained first, by role, for resolved parameters; those for measuring count as defaults."""
         if not callable(self.needs):
             return dict(self.needs)
-        found = self.needs(dict(params))
+        found = self.needs(self.validate(self.split(params)[0]))
         if not isinstance(found, Mapping):
             raise KdbenchError(
                 f"method '{self.name}': needs returned {type(found).__name__}",
@@ -212,8 +251,8 @@ def method(
 
     ``needs`` says what must be trained first: a set of roles that the suite fills ("teacher"); or a mapping from role
     to ``kdbench.Network`` or to the name of a suite's network; or a function that returns such a mapping for the
-    resolved parameters. ``recipes`` is a TOML file of tuned values per family of suites, data set, model and noise. The first line of the
-    docstring is the method's summary.
+    resolved parameters. ``recipes`` is a TOML file of tuned values per family of suites, data set, model and noise. The
+    first line of the docstring is the method's summary.
     """
 
     needed = needs if callable(needs) else _named(name, needs)

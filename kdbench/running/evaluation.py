@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -204,24 +204,26 @@ def trainings_folder(out: Path, suite: Suite) -> Path:
 
 
 def open_checkpoint(
-    path: Path, *, suite: str | None = None, model: str | None = None
+    path: Path, *, suite: str | None = None, model: str | None = None, params: Mapping[str, Any] | None = None
 ) -> tuple[nn.Module, str, str | None]:
     """The network in a checkpoint of ours, or in a plain state dict of the architecture ``model``; its suite; and the
     suite's condition it was trained under, None where that is not known.
 
     Ours knows where it was trained; a plain state dict is measured on ``digits`` unless ``suite`` says otherwise, and
     may come from ``kdbench.models`` (normalisation inside) or from the bare network (the suite's normalisation is put
-    in front of it).
+    in front of it). ``params`` of ours: as for ``load_predictor``.
     """
     plugins = load_plugins()
     state, metadata = load_checkpoint(path)
     if metadata or model is None:
-        network, spec = load_predictor(path, plugins=plugins), training_of(path, metadata)
+        network, spec = load_predictor(path, params=params, plugins=plugins), training_of(path, metadata)
         if model not in (None, spec.model):
             raise KdbenchError(
                 f"checkpoint {path} is of another architecture, {spec.model}, not {model}", "omit --model"
             )
         return network, suite or spec.suite, _condition_of(spec, load_suite(suite or spec.suite))
+    if params:
+        raise KdbenchError(f"checkpoint {path} is a plain state dict, it has no method's parameters", "omit --set")
     suite = suite or "digits"
     setting = load_suite(suite)
     classes = len(plugins.datasets.get(setting.dataset).class_names)

@@ -24,7 +24,7 @@ from kdbench.methods.source import source_hash
 from kdbench.noise import apply
 from kdbench.plugin.loader import Plugins
 from kdbench.results.record import NoiseFacts, TrainedNetwork
-from kdbench.running.loading import build_network, load_predictor, network_builder, ready
+from kdbench.running.loading import build_network, load_predictor, make_method, network_builder, ready
 from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.progress import bar
 from kdbench.specs import Suite, Training
@@ -130,6 +130,7 @@ class RunGraph:
         setting = self.suite.condition(condition)
         precision = resolve_precision(node.recipe.precision, self.device)
         train, facts = self.train_set(condition)
+        params, measured = node.method.split(node.params)
         return Training(
             suite=self.suite.name,
             dataset=self.suite.dataset,
@@ -146,13 +147,14 @@ class RunGraph:
             mean=self.suite.mean,
             std=self.suite.std,
             flip=self.suite.flip,
-            recipe=node.recipe.model_copy(update={"precision": precision}),
+            recipe=node.recipe_for(len(train.labels)).model_copy(update={"precision": precision}),
             method=node.method.name,
             method_source=node.method.source,
-            params=node.params,
+            params=params,
+            measured=measured,
             seed=node.seed,
             device=self.device.type,
-            needs={role: planned.training.digest() for role, planned in needs.items()},
+            needs={role: planned.training.predictor_digest() for role, planned in needs.items()},
         )
 
     def _model_source(self, name: str) -> str:
@@ -217,6 +219,7 @@ class RunGraph:
 
     def _train(self, spec: Training, condition: str, label: str, on_epoch: Callable[[], None]) -> None:
         planned = self._planned[spec.digest()]
+        spec = spec.model_copy(update={"measured": {}})  # whoever asks for it first, it is the same training
         networks = {
             role: self.load(self.ensure(needed.training, condition, role)) for role, needed in planned.needs.items()
         }
@@ -230,7 +233,7 @@ class RunGraph:
 
             fit(
                 spec,
-                self.plugins.methods.get(spec.method).make(spec.params),
+                make_method(self.plugins, spec),
                 build_network(self.plugins, spec, train.num_classes, pretrained=spec.pretrained),
                 train,
                 networks,
@@ -258,7 +261,7 @@ class RunGraph:
             with _told_of(role):
                 networks[role] = ready(self._dry_run(needed, condition))
         spec, (train, _) = planned.training, self.train_set(condition)
-        method = self.plugins.methods.get(spec.method).make(spec.params)
+        method = make_method(self.plugins, spec)
         student = build_network(self.plugins, spec, train.num_classes)
         build = network_builder(self.plugins, spec, train.num_classes)
         return TrainingRun(spec, method, student, train, networks, torch.device("cpu"), build).predictor()
@@ -277,9 +280,11 @@ class RunGraph:
         index = stratified_subset(test.labels, min(MONITOR_SIZE, len(test)), 0)
         return Monitor(test.images[index], test.labels[index])
 
-    def load(self, trained: Trained) -> nn.Module:
-        """The predictor of a finished training: eval mode, frozen, on the device."""
-        return load_predictor(trained.checkpoint, device=self.device, plugins=self.plugins)
+    def load(self, trained: Trained, params: Mapping[str, Any] | None = None) -> nn.Module:
+        """The predictor of a finished training, measured as it was asked for, or as ``params`` say: eval mode, frozen,
+        on the device."""
+        measured = trained.spec.measured if params is None else params
+        return load_predictor(trained.checkpoint, params=measured, device=self.device, plugins=self.plugins)
 
     def shared(self, condition: str, roles: Iterable[str]) -> dict[str, Trained]:
         """The suite's networks of these roles under a condition, trained."""

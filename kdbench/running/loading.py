@@ -12,6 +12,7 @@ from torch import nn
 
 from kdbench import models
 from kdbench.errors import KdbenchError
+from kdbench.methods.method import Method
 from kdbench.plugin.loader import Plugins
 from kdbench.specs import Training, first_problem
 from kdbench.training.checkpoint import load_checkpoint
@@ -48,14 +49,34 @@ def network_builder(plugins: Plugins, spec: Training, num_classes: int, *, pretr
     return build
 
 
-def load_predictor(path: Path, *, device: torch.device | None = None, plugins: Plugins | None = None) -> nn.Module:
-    """The network that a checkpoint of ours says is to be evaluated: eval mode, frozen, pixels in [0, 1] to logits."""
+def make_method(plugins: Plugins, spec: Training) -> Method:
+    """The method of a training, with all its parameters."""
+    return plugins.methods.get(spec.method).make({**spec.params, **spec.measured})
+
+
+def load_predictor(
+    path: Path,
+    *,
+    params: Mapping[str, Any] | None = None,
+    device: torch.device | None = None,
+    plugins: Plugins | None = None,
+) -> nn.Module:
+    """The network that a checkpoint of ours says is to be evaluated: eval mode, frozen, pixels in [0, 1] to logits.
+
+    ``params`` are parameters of its method that only matter when it is measured, such as ``{"evaluate": "peer"}``, in
+    place of those that it was kept with. Raises ``KdbenchError`` for parameters of the training.
+    """
     from kdbench.plugin.loader import load_plugins
 
     plugins = plugins or load_plugins()
     tensors, metadata = load_checkpoint(path)
     spec = training_of(path, metadata)
-    if metadata["predictor"] == "student":  # the usual case, which does not even need the method's package
+    if params:
+        measured = plugins.methods.get(spec.method).measured_with({**spec.measured, **params})
+        spec = spec.model_copy(update={"measured": measured})
+    if (
+        metadata["predictor"] == "student" and not spec.measured
+    ):  # the usual case, which does not even need the method's package
         student = build_network(plugins, spec, metadata["num_classes"])
         load_weights(student, _part(tensors, "student"), path)
         return ready(student, device)
@@ -84,7 +105,7 @@ class _Rebuilt:
             noise_realised=facts.get("noise_realised", 0.0),
             build=network_builder(plugins, spec, classes),
         )
-        self.method = plugins.methods.get(spec.method).make(spec.params)
+        self.method = make_method(plugins, spec)
         torch.default_generator.manual_seed(derive_seed(spec.seed, "setup"))
         self.method.setup(self.ctx)
         self.ctx._make = None

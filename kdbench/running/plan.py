@@ -47,6 +47,8 @@ class Plan:
         spec = plugins.methods.get(method)
         spec.validate(passed)
         chosen = chosen_tasks(suite, plugins, wanted)
+        for task, _ in chosen.values():
+            task.predictors(spec)
         names = list(suite.conditions) if conditions is None else list(dict.fromkeys(conditions))
         for model in [suite.student, *(network.model for network in suite.networks.values())]:
             plugins.models.get(model)
@@ -77,8 +79,8 @@ class Plan:
             return []
         return [
             f"note: no recipe of method '{self.method}' is for family '{self.suite.family}', data set "
-            f"'{self.suite.dataset}' and model '{self.suite.student}' under {', '.join(self.untuned)}: declared defaults "
-            "and the suite's own optimiser values are used"
+            f"'{self.suite.dataset}' and model '{self.suite.student}' under {', '.join(self.untuned)}: declared "
+            "defaults and the suite's own optimiser values are used"
         ]
 
     def tasks_of(self, condition: str) -> dict[str, tuple[Task, Any]]:

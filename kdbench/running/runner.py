@@ -30,6 +30,7 @@ from kdbench.running.tracking import Tracking, check_trackers
 from kdbench.specs import RunSpec, Suite, Training
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext
+from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
 from kdbench.training.log import LOG, read_log, write_log
 from kdbench.training.loop import TrainingDivergedError
 from kdbench.training.monitor import SOFTMAX
@@ -153,7 +154,6 @@ class _Job:
             self.networks[f"{condition}/student/{path}"] = own.describe()
         self.extended |= self.graph.extended(spec, condition)
         student = self._ensure(spec, condition, "student")
-        self.students[condition] = student.describe()
         self._keep_checkpoint(student, condition)
         self._measure(condition, student, shared)
 
@@ -181,7 +181,12 @@ class _Job:
         """The run folder holds its own copy, so that it can be moved and published whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"checkpoint-{condition}.safetensors"
-        write_atomically(target, student.checkpoint.read_bytes())
+        if student.spec.measured:  # the copy says how the run measured it
+            tensors, metadata = load_checkpoint(student.checkpoint)
+            save_checkpoint(target, tensors, {**metadata, "training": student.spec.model_dump(mode="json")})
+        else:
+            write_atomically(target, student.checkpoint.read_bytes())
+        self.students[condition] = student.describe().model_copy(update={"sha256": file_sha256(target)})
         write_atomically(self.folder / f"softmax-{condition}.npz", (student.folder / SOFTMAX).read_bytes())
 
     def _measure(self, condition: str, student: Trained, shared: Mapping[str, Trained]) -> None:
@@ -193,8 +198,14 @@ class _Job:
             store = Partial(self.folder / "partial", condition, name, self._inputs(condition, shared))
             outcome = store.load()
             if outcome is None:
+                others = {
+                    key: prepared(self.graph.load(student, params), test, device)
+                    for key, params in task.predictors(self.plan.plugins.methods.get(self.spec.method)).items()
+                }
                 with bar(f"measure {name} ({condition})", shown=self.graph.progress) as update:
-                    step = dataclasses.replace(ctx, advance=functools.partial(update, note=""))
+                    step = dataclasses.replace(
+                        ctx, networks={**sources, **others}, advance=functools.partial(update, note="")
+                    )
                     outcome = run_task(task, settings, predictor, self.suite_data.test, step)
                 store.save(outcome)
             self.outcomes[condition, name] = outcome

@@ -46,8 +46,6 @@ def context(
 ) -> Context:
     """What the harness lends a method in ``setup``."""
     recipe = spec.recipe
-    batch = min(recipe.batch_size, train_size)
-    per_epoch = train_size // batch if recipe.drop_last else -(-train_size // batch)
     generator = torch.Generator(device).manual_seed(derive_seed(spec.seed, "setup"))
     return Context(
         student=student,
@@ -63,7 +61,7 @@ def context(
         noise_rate=spec.noise.rate if spec.noise else 0.0,
         noise_realised=noise_realised,
         epochs=recipe.epochs,
-        steps=per_epoch * recipe.epochs,
+        steps=recipe.steps_per_epoch(train_size) * recipe.epochs,
         _make=_maker(spec, device, build, check),
     )
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 import kdbench
-from kdbench_distillation.peers import RECIPES, Evaluated, PeerModel, Peers
+from kdbench_distillation.peers import RECIPES, PeerModel
 
 HALVINGS = 24
 """Of the interval in which the best weight of two peers lies: to 6e-8, a float32's resolution."""
@@ -54,7 +54,7 @@ def best_weight(first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
     return torch.where(at_high, torch.ones_like(inner), torch.where(at_low, torch.zeros_like(inner), inner))
 
 
-class CollaborativeLearning(Peers):
+class CollaborativeLearning(kdbench.TwoNetworks):
     """Two peers on different views that learn from the labels and from an ensemble of both.
 
     L = L_A + L_B, L_A = H(q, p) + weight T^2 KL(e_T || p_T) and L_B the same of the other peer, with T the temperature,
@@ -80,7 +80,7 @@ class CollaborativeLearning(Peers):
         temperature: Annotated[float, Field(gt=0, description="softens ensemble and peers")] = 2.0,
         weight: Annotated[float, Field(ge=0, description="of the divergence from the ensemble")] = 1.0,
         peer: PeerModel = "",
-        evaluate: Evaluated = "student",
+        evaluate: kdbench.EvaluatedNetwork = "student",
     ) -> None:
         super().__init__(peer=peer, evaluate=evaluate)
         self.variant, self.temperature, self.weight = variant, temperature, weight

@@ -8,10 +8,10 @@ from pydantic import Field
 from torch import Tensor
 
 import kdbench
-from kdbench_distillation.peers import RECIPES, Evaluated, PeerModel, Peers
+from kdbench_distillation.peers import RECIPES, PeerModel
 
 
-class MutualDistillation(Peers):
+class MutualDistillation(kdbench.TwoNetworks):
     """Two peers that learn from the labels and from each other's predictions.
 
     L = L_A + L_B, L_A = (1 - epsilon) H(q, p_A) + epsilon KL(stop(p_B) || p_A) and L_B the same with A and B exchanged;
@@ -27,7 +27,7 @@ class MutualDistillation(Peers):
         *,
         epsilon: Annotated[float, Field(ge=0, le=1, description="weight of the other's prediction; 0: no peer")] = 0.5,
         peer: PeerModel = "",
-        evaluate: Evaluated = "student",
+        evaluate: kdbench.EvaluatedNetwork = "student",
     ) -> None:
         super().__init__(peer=peer, evaluate=evaluate)
         self.epsilon = epsilon

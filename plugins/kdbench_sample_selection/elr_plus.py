@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 import kdbench
 from kdbench_sample_selection.mixing import larger_share, mix, partners
-from kdbench_sample_selection.pair import Evaluated, Pair
 
 SMALLEST = 1e-4
 """Where the authors' code clamps probabilities in the regulariser, on both sides."""
@@ -30,7 +29,7 @@ def ramp(progress: float, share: float) -> float:
     return math.exp(-5 * (1 - progress / share) ** 2) if progress < share else 1.0
 
 
-class EarlyLearning(Pair):
+class EarlyLearning(kdbench.TwoNetworks):
     """Two networks held to what each other's moving average believed early, with mixed examples.
 
     t_i <- beta t_i + (1 - beta) p, from t_i = 0, with p the prediction of the other network's average for the unmixed
@@ -41,7 +40,7 @@ class EarlyLearning(Pair):
     CIFAR-100; 0, the default, is no ramp, as on CIFAR-10. The averages' decay rises likewise, as decay r(s), within
     ``decay_ramp_share``: 40 000 steps in the authors' configurations for CIFAR; for WebVision it doesn't rise.
     ``reweight`` has the labels multiplied by t and normalised again, as their code does for CIFAR-100. The averages are
-    in train mode, as there; theirs keep batch norm statistics of their own, which train mode does not use. Both
+    in train mode, as there, with batch norm statistics of their own. Both
     networks learn from each batch here; there they take turns by epochs. Each keeps a target for each training image.
     Defaults are those for CIFAR-10 with symmetric noise; the mean of the two networks' logits is measured, as in the
     paper.
@@ -59,7 +58,7 @@ class EarlyLearning(Pair):
         ramp_share: Annotated[float, Field(ge=0, le=1, description="share of training in which w rises; 0: w = 1")] = 0,
         decay_ramp_share: Annotated[float, Field(ge=0, le=1, description="the same for the averages' decay")] = 0.51,
         reweight: Annotated[bool, Field(description="multiply labels by targets")] = False,
-        evaluate: Evaluated = "ensemble",
+        evaluate: kdbench.EvaluatedNetwork = "ensemble",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.weight, self.beta, self.decay, self.alpha = weight, beta, decay, alpha
@@ -110,7 +109,7 @@ class EarlyLearning(Pair):
     def after_step(self, ctx: kdbench.Context) -> None:
         decay = self.decay * ramp(ctx.progress, self.decay_ramp_share)
         for average, network in zip(self.averages, (ctx.student, self.peer), strict=True):
-            kdbench.models.update_average(average, network, decay)
+            kdbench.models.update_average(average, network, decay, buffers="keep")
 
 
 elr_plus = kdbench.method(

@@ -53,6 +53,8 @@ def test_a_suite_file_is_described_too(tmp_path: Path, kept: bool) -> None:
     described = json.loads(done.stdout)
     assert described["family"] == ("nrd-cifar10" if kept else "mine")
     optimizer = {"lr": 0.05, "weight_decay": 1e-3}
-    assert described["methods"]["ce"]["clean"] == ({"params": {"view": "strong"}, "optimizer": optimizer} if kept else None)
+    assert described["methods"]["ce"]["clean"] == (
+        {"params": {"view": "strong"}, "optimizer": optimizer} if kept else None
+    )
     shown = CliRunner().invoke(app, ["describe", "suite", str(tmp_path / "mine.toml")]).stdout
     assert ("lr=0.05 weight_decay=0.001" in shown) == kept

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import kdbench
 from kdbench.data import DataPlace
 from kdbench.hashes import integers_sha256
-from kdbench.models import build
 from kdbench.methods.recipes import Setting
+from kdbench.models import build
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.graph import RunGraph
 from kdbench.running.needs import Needs, Node, is_extended
