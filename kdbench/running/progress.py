@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -46,8 +46,7 @@ def bar(label: str, *, shown: bool) -> Iterator[Update]:
         progress.update(task, completed=1.0)
 
 
-def say(lines: Iterable[str], *, shown: bool) -> None:
-    """Lines on standard error, also where there is no terminal; nothing where ``shown`` is false."""
-    if shown:
-        for line in lines:
-            print(line, file=sys.stderr, flush=True)
+def say(lines: Iterable[str]) -> None:
+    """Lines that nobody should miss, by way of logger "kdbench": on standard error unless somebody turns that off."""
+    for line in lines:
+        logging.getLogger("kdbench").warning(line)

@@ -75,7 +75,7 @@ def run(
     folder = Path(out) / setting.name / method / spec.run_id
     finished = folder / "record.json"
     if finished.exists() and not fresh:
-        say(plan.notes(), shown=progress)
+        say(plan.notes())
         record = read_record(finished)
         with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
             tracking.run(record, finished)
@@ -83,7 +83,7 @@ def run(
     check_writable(folder, graph.folder)
     for condition in spec.params:
         graph.dry_run(graph.student(condition, method, plan.passed, seed), condition)
-    say(plan.notes(), shown=progress)
+    say(plan.notes())
     with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
         job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
         job.seconds["data"] = time.perf_counter() - clock

@@ -151,6 +151,19 @@ def test_a_copied_suite_with_one_more_condition_loses_nothing(tmp_path: Path) ->
     assert Plan.make(stranger, plugins, "kd", {}, None, None).notes() == [], "it has no recipes"
 
 
+def test_a_run_without_a_recipe_says_so_whoever_asks(
+    tiny_suite: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for times in (1, 2):  # a run that is found again says it too
+        kdbench.run(str(tiny_suite), "ce", conditions=["clean"], tasks=["clean"], out=tmp_path / "runs")
+        assert [record.message[:46] for record in caplog.records] == times * [
+            "note: no recipe of method 'ce' is for family '"
+        ]
+    caplog.clear()
+    kdbench.run(str(tiny_suite), "target-variability", conditions=["clean"], tasks=["clean"], out=tmp_path / "runs")
+    assert not caplog.records, "it has no recipes"
+
+
 def test_every_family_dataset_and_model_of_a_first_party_recipe_is_one_of_ours() -> None:
     """A misspelt one would never match."""
     plugins = load_plugins()
