@@ -30,12 +30,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdbench import attacks, augment, corruptions, data, leaderboard, losses, metrics, models, noise, testing
+    from kdbench.attacks.spec import AttackContext, AttackSpec, attack
     from kdbench.claims import Claim, Comparison, Measure, MethodConfig
     from kdbench.data import Dataset, DatasetSpec, ImageSet
     from kdbench.errors import KdbenchError
     from kdbench.methods.context import Batch, Context, Network, TrainSet
     from kdbench.methods.method import MeasuredOnly, Method, MethodSpec, method
-    from kdbench.methods.two_networks import EvaluatedNetwork, TwoNetworks
+    from kdbench.methods.two_networks import TwoNetworks
     from kdbench.models import ModelSpec
     from kdbench.noise import LabelNoiseSpec
     from kdbench.plugin.hookspecs import hookimpl
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from kdbench.tasks import EvaluationContext, Headline, Task, TestData
 
 _HOMES = {
+    "AttackContext": "attacks.spec",
+    "AttackSpec": "attacks.spec",
     "Batch": "methods",
     "Claim": "claims",
     "Comparison": "claims",
@@ -54,7 +57,6 @@ _HOMES = {
     "DatasetSpec": "data",
     "MethodConfig": "claims",
     "Evaluation": "running.evaluation",
-    "EvaluatedNetwork": "methods",
     "EvaluationContext": "tasks",
     "Headline": "tasks",
     "ImageSet": "data",
@@ -71,7 +73,8 @@ _HOMES = {
     "Task": "tasks",
     "TestData": "tasks",
     "TrainSet": "methods",
-    "TwoNetworks": "methods",
+    "TwoNetworks": "methods.two_networks",
+    "attack": "attacks.spec",
     "evaluate": "running.evaluation",
     "hookimpl": "plugin.hookspecs",
     "load_predictor": "running.loading",
@@ -93,13 +96,14 @@ _MODULES = (
 )
 
 __all__ = [
+    "AttackContext",
+    "AttackSpec",
     "Batch",
     "Claim",
     "Comparison",
     "Context",
     "Dataset",
     "DatasetSpec",
-    "EvaluatedNetwork",
     "Evaluation",
     "EvaluationContext",
     "Headline",
@@ -119,6 +123,7 @@ __all__ = [
     "TestData",
     "TrainSet",
     "TwoNetworks",
+    "attack",
     "attacks",
     "augment",
     "corruptions",

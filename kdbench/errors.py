@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this."""
+"""The one exception that means: the user can fix this."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class KdbenchError(Exception):
-    """A mistake in what was asked for, told in one line with a hint that says what to do.
+    """A mistake in what was asked for, reported in one line with a hint that says what to do.
 
     The command line prints it without a traceback and exits with status 2; any other exception is a bug.
     """

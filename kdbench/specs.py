@@ -173,7 +173,7 @@ class Suite(GrowingSpec):
     why: str
     dataset: str
     ood: tuple[str, ...] = ()
-    """Out-of-distribution sets in order of preference; the first one at hand is used and named in the record."""
+    """Out-of-distribution sets in order of preference; the first that is available is used and named in the record."""
     student: str
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
@@ -302,6 +302,7 @@ class RunSpec(Spec):
     datasets: dict[str, str]
     """Data set to the SHA-256 of its images and labels."""
     corruption_images: Literal["published", "generated"]
+    """Which corrupted images there were for tasks that use corruptions."""
 
     def canonical_json(self) -> str:
         """As for every specification, without the suite's prose: a better sentence is no other run."""
@@ -333,7 +334,7 @@ def read_suite(path: Path) -> Suite:
     except OSError as error:
         raise KdbenchError(f"cannot read suite file {path}: {error.strerror}", "name a suite or a .toml file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KdbenchError(f"suite file {path} is not TOML: {error}", "mend the line it names") from None
+        raise KdbenchError(f"suite file {path} is not TOML: {error}", "fix the line it names") from None
     except ValidationError as error:
         raise KdbenchError(f"suite file {path}: {first_problem(error)}", "compare it with kdbench/suites") from None
 

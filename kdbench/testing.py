@@ -1,4 +1,4 @@
-"""The conformance kit: what every training method must satisfy, for the tests of plugin authors.
+"""The conformance kit: what every training method and every attack must satisfy, for the tests of plugin authors.
 
     from kdbench.testing import check_method
     from my_plugin import my_method
@@ -6,7 +6,7 @@
     def test_conforms():
         check_method(my_method)
 
-It trains tiny networks on random pixels, on the CPU, in seconds.
+It trains tiny networks on random pixels, on the CPU, in seconds. ``check_attack`` does the same for an attack.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pluggy
 import torch
 from torch import Tensor, nn
 
+from kdbench.attacks.conformance import check_attack
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import frozen, predict
 from kdbench.methods.context import Batch, Context, TrainSet
@@ -33,6 +34,8 @@ from kdbench.running.loading import build_network, load_predictor, network_build
 from kdbench.specs import LabelNoise, Recipe, Training
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.loop import TrainingDivergedError, TrainingRun, fit
+
+__all__ = ["check_attack", "check_method"]
 
 CPU = torch.device("cpu")
 TINY = ModelSpec("tiny", lambda *, num_classes, dropout=0.0: _TinyNetwork(num_classes, dropout), "a network for tests")

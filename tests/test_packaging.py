@@ -1,4 +1,4 @@
-"""The built wheel outside the checkout, and a stranger's package installed beside it."""
+"""The built wheel outside the checkout, and a third party's package installed beside it."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+def head() -> str | None:
+    """The commit of this checkout, None where it is none."""
+    done = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
+    return done.stdout.strip() if (ROOT / ".git").exists() else None
+
+
 def run_there(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line from another directory, with the installed copy before everything else."""
     environment = {**os.environ, "PYTHONPATH": str(site)}
@@ -50,7 +56,7 @@ def test_the_wheel_carries_data_files_and_nothing_of_the_tests(wheel: Path) -> N
         assert needed in names
     for needed in ("templates/base.html.j2", "static/table.js", "static/style.css"):
         assert f"kdbench/leaderboard/site/{needed}" in names
-    assert not [name for name in names if name.startswith(("tests", "examples", "leaderboards"))]
+    assert not [name for name in names if name.startswith(("tests", "tools", "examples", "leaderboards"))]
 
 
 def test_the_wheel_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
@@ -69,7 +75,7 @@ def test_the_wheel_runs_outside_the_checkout(installed: Path, tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
-    assert record["provenance"]["kdbench_commit"] is None
+    assert record["provenance"]["kdbench_commit"] == head()
     assert (tmp_path / "runs/tiny/nrd" / record["run_id"] / "record.json").exists()
     assert "digits" in run_there(installed, tmp_path, "list", "suites").stdout
 

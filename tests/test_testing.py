@@ -19,7 +19,7 @@ from kdbench.testing import check_method
 PLUGINS = (Path(__file__).parent.parent / "docs/plugins.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["ce_at_temperature", "kd_from_dropout", "peers"])
+@pytest.mark.parametrize("name", ["ce_at_temperature", "kd_from_dropout", "helped", "peers"])
 def test_the_methods_in_the_documentation_conform(name: str) -> None:
     world: dict[str, Any] = {
         "kdbench": kdbench, "F": F, "nn": nn, "torch": torch, "Annotated": Annotated, "Field": Field,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from kdbench.claims.claim import Claim
 from kdbench.claims.findings import ComparisonResult, Finding, Side, read_report
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.wording import FLAG
-from tools.methods_page import table
+from tools.markdown import prose, table
 
 FOUND = Path(__file__).with_name("data") / "claims.json"
 INTRODUCTION = """The headline claims of the four papers, as comparisons that `kdbench reproduce --claims` runs, at the
@@ -32,12 +31,12 @@ def claims_page() -> str:
     found = {finding.claim: finding for finding in read_report(FOUND).findings}
     names = [name for name in plugins.claims.names() if plugins.claims.origin(name).startswith("kdbench ")]
     states = {name: found[name].verdict if name in found else "not measured" for name in names}
-    counts = Counter(states.values())
+    counts = Counter[str](states.values())
     rows = [[f"[`{name}`](#{name})", states[name], plugins.claims.get(name).suite] for name in names]
     sections = [section(plugins.claims.get(name), found.get(name)) for name in names]
     return f"""# What the papers claim
 
-{textwrap.fill(" ".join(INTRODUCTION.split()), 120)}
+{prose(INTRODUCTION)}
 
 Of {len(names)}: {", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])}.
 
@@ -64,7 +63,7 @@ def provenance(findings: Sequence[Finding]) -> str:
 paired over test images; {FLAG} marks scores that a reliability check makes doubtful. Measured on
 {"; ".join(machines)}, torch {", ".join(sorted({one.torch for one in made}))}, kdbench {", ".join(builds)},
 {max(one.finished for one in made)[:10]}."""
-    return textwrap.fill(" ".join(words.split()), 120)
+    return prose(words)
 
 
 def section(claim: Claim, finding: Finding | None) -> str:

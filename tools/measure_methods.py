@@ -23,13 +23,14 @@ import numpy as np
 import torch
 
 from kdbench import KdbenchError, run
-from kdbench.data import Dataset, make_image_set
+from kdbench.data import DataPlace, Dataset, make_image_set
 from kdbench.devices import resolve_device
 from kdbench.files import write_atomically
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import Record
 from kdbench.running import provenance
 from kdbench.running.graph import RunGraph
+from kdbench.running.options import RunOptions
 from kdbench.running.runner import record_path
 from kdbench.specs import Condition, LabelNoise, Recipe, Suite
 from kdbench.suites import load_suite
@@ -109,7 +110,8 @@ def cost_graph(folder: Path, device: torch.device) -> RunGraph:
     condition = Condition(noise=LabelNoise(kind="symmetric", rate=0.4), recipe=COST_RECIPE)
     own = {"name": "cost", "flip": True, "conditions": {CONDITION: condition}, "tasks": {}}
     suite = Suite.model_validate(load_suite(SUITE).model_dump() | own)
-    return RunGraph(suite, Dataset(suite.dataset, names, 32, train, few), load_plugins(), folder, device)
+    options = RunOptions(DataPlace.default(), device, folder)
+    return RunGraph(suite, Dataset(suite.dataset, names, 32, train, few), load_plugins(), options)
 
 
 def seconds_per_step(graph: RunGraph, method: str) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from kdbench.cli.describe import describe_entry
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.comparison import Difference, Sample, difference, shares
+from tools.markdown import prose, table
 
 MEASURED = Path(__file__).parent / "data/methods.json"
 REFERENCE = "ce"
@@ -74,17 +74,6 @@ FOLLOWED = {
 """What goes for several methods: where authors' code is followed, and where and why it is not."""
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def prose(text: str) -> str:
-    """A paragraph in lines of 120."""
-    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
-
-
 def first_party() -> dict[str, str]:
     """Method to package, of this distribution, not of one installed beside it."""
     methods = load_plugins().methods
@@ -106,12 +95,14 @@ def methods_page(measured: Mapping[str, Any] | None = None) -> str:
     plugins, packages = load_plugins(), first_party()
     chapters = []
     for package in sorted(set(packages.values())):
-        told = [describe_entry(name, plugins.methods.get(name), "") for name in packages if packages[name] == package]
-        sections = [method_section(one, found["cost"].get(one["name"])) for one in told]
+        described = [
+            describe_entry(name, plugins.methods.get(name), "") for name in packages if packages[name] == package
+        ]
+        sections = [method_section(one, found["cost"].get(one["name"])) for one in described]
         chapters.append(f"## `{package}`\n\n" + "\n\n".join(sections))
     return f"""# The methods
 
-All {len(packages)} that come with kdbench, from what `kdbench describe method NAME` tells; q is the one-hot label,
+All {len(packages)} that come with kdbench, from what `kdbench describe method NAME` says; q is the one-hot label,
 p the student's prediction, H(a, b) = -sum a ln b. Losses are means over the batch.
 
 {sources()}
@@ -132,23 +123,23 @@ def sources() -> str:
     return "\n\n".join(["## What is as in the sources, and what is not", *paragraphs])
 
 
-def method_section(told: Mapping[str, Any], cost: Mapping[str, Any] | None) -> str:
+def method_section(described: Mapping[str, Any], cost: Mapping[str, Any] | None) -> str:
     """One method: idea, formula, what is ambiguous, what it needs, what it costs, parameters."""
-    parts = [f"### {told['name']}", told["what"]]
-    if paper := told["paper"]:
+    parts = [f"### {described['name']}", described["what"]]
+    if paper := described["paper"]:
         parts.append(f"Paper: <{paper}>" if paper.startswith("https://") else f"Paper: {paper}")
-    if told["needs"]:
-        parts.append("Needs: " + "; ".join(f"`{role}`: {what}" for role, what in told["needs"].items()))
-    if cost and told["name"] != REFERENCE:
-        before = ", after the training of what it needs" if told["needs"] else ""
+    if described["needs"]:
+        parts.append("Needs: " + "; ".join(f"`{role}`: {what}" for role, what in described["needs"].items()))
+    if cost and described["name"] != REFERENCE:
+        before = ", after the training of what it needs" if described["needs"] else ""
         parts.append(
             f"Cost per step: {cost['ratio']:.2f} times that of `{REFERENCE}` "
             f"({cost['lowest']:.2f}-{cost['highest']:.2f}){before}."
         )
-    if told["parameters"]:
+    if described["parameters"]:
         rows = [
             [f"`{one['name']}`", f"`{one['default']}`", *(one[key].replace("|", "\\|") for key in ("range", "meaning"))]
-            for one in told["parameters"]
+            for one in described["parameters"]
         ]
         parts.append(table(["parameter", "default", "range", "meaning"], rows))
     return "\n\n".join(parts)

@@ -1,27 +1,42 @@
-"""Attacks on image classifiers, in [0, 1] pixels under the L-infinity norm: our own, and those of two libraries."""
+"""Attacks on image classifiers, in [0, 1] pixels under the L-infinity norm: our own, and those of two libraries.
 
-from kdbench.attacks._result import PGDResult
+``run`` runs any registered attack by name. ``pgd`` is the engine behind the standard measurements, with more to read
+off; ``transfer`` judges one model by another's examples.
+"""
+
+from kdbench.attacks._result import AttackResult, PGDResult
 from kdbench.attacks.best_iterate import pgd_best_iterate
-from kdbench.attacks.libraries.autoattack import auto_attack
-from kdbench.attacks.libraries.library import LibraryResult, check_attack, library_attack
-from kdbench.attacks.libraries.torchattacks import torchattacks_examples
-from kdbench.attacks.pgd import pgd
+from kdbench.attacks.libraries.autoattack import apgd, autoattack
+from kdbench.attacks.libraries.torchattacks import torchattacks
+from kdbench.attacks.objective import OBJECTIVES, Objective
+from kdbench.attacks.pgd import pgd, pgd_attack
+from kdbench.attacks.run import run
+from kdbench.attacks.spec import AttackContext, AttackSpec, attack, find_attack
 from kdbench.attacks.transfer import TransferResult, judge_transfer, transfer
 from kdbench.inference.prediction import Model, frozen, is_random
 
 __all__ = [
-    "LibraryResult",
+    "OBJECTIVES",
+    "AttackContext",
+    "AttackResult",
+    "AttackSpec",
     "Model",
+    "Objective",
     "PGDResult",
     "TransferResult",
-    "auto_attack",
-    "check_attack",
+    "attack",
+    "builtin_specs",
+    "find_attack",
     "frozen",
     "is_random",
     "judge_transfer",
-    "library_attack",
     "pgd",
     "pgd_best_iterate",
-    "torchattacks_examples",
+    "run",
     "transfer",
 ]
+
+
+def builtin_specs() -> list[AttackSpec]:
+    """The attacks that come with kdbench."""
+    return [pgd_attack, apgd, autoattack, torchattacks]

@@ -23,6 +23,8 @@ class Probe:
     """It answers differently on the same images."""
     batch_size: int
     """Images for one forward and backward pass."""
+    classes: int
+    """Logits of an image."""
 
 
 def probe(model: Model, images: Tensor, labels: Tensor, batch_size: int | None = None) -> Probe:
@@ -45,7 +47,23 @@ def probe(model: Model, images: Tensor, labels: Tensor, batch_size: int | None =
             "the model's logits on the unattacked images are not finite", "check the checkpoint for NaN weights"
         )
     refuse_probabilities(logits)
-    return Probe(answers_otherwise(model, few, logits), batch_size or backward_batch(model, few[:2]))
+    size = batch_size or backward_batch(model, few[:2])
+    return Probe(answers_otherwise(model, few, logits), size, logits.shape[1])
+
+
+def check_call(images: Tensor, labels: Tensor, *, batch_size: int | None = None, **counts: int) -> Tensor:
+    """What every attack is called with: images, labels, a batch size or None, and counts of at least 1 by their names.
+
+    Returns:
+        The labels, int64 (N,), on the images' device.
+
+    Raises:
+        KdbenchError: as ``check_count``, ``check_pixels`` and ``as_labels``.
+    """
+    for name, count in (counts | ({} if batch_size is None else {"batch_size": batch_size})).items():
+        check_count(name, count)
+    check_pixels(images)
+    return as_labels(labels, images)
 
 
 def check_pixels(images: Tensor) -> None:
@@ -85,6 +103,21 @@ def as_labels(labels: Tensor, images: Tensor) -> Tensor:
         raise KdbenchError(f"labels are {labels.dtype} from {labels.min().item()}, expected class indices >= 0",
                            "pass int64 class indices")  # fmt: skip
     return labels.to(images.device, torch.int64)
+
+
+def as_targets(targets: Tensor, labels: Tensor, images: Tensor) -> Tensor:
+    """Int64 (N,) classes that an attack aims at, on the images' device.
+
+    Raises:
+        KdbenchError: they can't be labels, or one of them is the image's own class.
+    """
+    try:
+        targets = as_labels(targets, images)
+    except KdbenchError as error:
+        raise KdbenchError(f"targets: {error.message}", error.hint) from None
+    if bool(targets.eq(labels).any()):
+        raise KdbenchError("a target is its image's true class", "aim at another class, or leave the image out")
+    return targets
 
 
 def check_budget(eps: float, step_size: float, steps: int) -> None:

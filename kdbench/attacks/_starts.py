@@ -1,19 +1,56 @@
-"""Random starting points that depend on the image's place alone, not on how images are batched."""
+"""Where restarts start: anywhere in the ball, at the image, or where the caller says."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from kdbench.attacks._inputs import check_start
+from kdbench.errors import unknown_name
+
+Begin = Callable[[int, Tensor, Tensor], Tensor]
+"""Number of the restart, places int64 (n,) and images float32 (n, C, H, W) at them, to the points to begin at."""
+
+STARTS = ("uniform", "zero")
+"""Names of starts: a random point of the ball; the image itself, from which the perturbation is zero."""
+
 BLOCK = 256
 """Images whose noise is drawn together, from a seed of their own."""
 
 
+def starting(
+    start: str | Tensor, images: Tensor, eps: float, restarts: int, generator: torch.Generator | None
+) -> Begin:
+    """The start of each restart: one of ``STARTS``, or float32 (restarts, N, C, H, W) of points.
+
+    Random ones are drawn on the generator's device; None: on the CPU, from the seed 0.
+
+    Raises:
+        KdbenchError: an unknown name, or points as ``check_start`` refuses them.
+    """
+    if isinstance(start, Tensor):
+        points = check_start(start, images, eps, restarts)
+        return lambda run, part, pixels: points[run, part]
+    if start not in STARTS:
+        raise unknown_name("start", start, STARTS)
+    if start == "zero":
+        return lambda run, part, pixels: pixels
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    drawn = [RandomStarts(seed, eps, generator.device) for seed in restart_seeds(generator, restarts, 2**63 - 1)]
+    return lambda run, part, pixels: drawn[run].of(part, pixels)
+
+
+def restart_seeds(generator: torch.Generator, restarts: int, below: int) -> list[int]:
+    """One seed per restart, all drawn at once, so that what restart r draws doesn't depend on the restarts before."""
+    return torch.randint(below, (restarts,), generator=generator, device=generator.device).tolist()
+
+
 @dataclass
 class RandomStarts:
-    """clip01(x + U(-eps, eps)) of one restart, for any part of the images.
+    """clip01(x + U(-eps, eps)) of one restart, for any part of the images; it depends on an image's place alone.
 
     Only the blocks that a part touches are drawn, so that the memory does not grow with the number of images, and
     images that are attacked no more cost nothing.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdbench.attacks._engine import Trajectory
 from kdbench.attacks._result import PGDResult
+from kdbench.attacks.trajectory import LastIterate, Trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,10 +17,11 @@ class Part:
     """What one restart found on one batch of n images; T = max k.
 
     Attributes:
-        correct, survived: bool (K, n); both False at those k for which the image was not wanted any more.
+        correct, survived: bool (K, n), the iterate that counts at k is correct, and so is each up to k; both False at
+            those k for which the image was not wanted any more.
         walked: bool (T + 1, n), iterate x_t is correct; False behind the last wanted k.
         zero: bool (T, n), the input gradient at x_t is zero in every pixel.
-        last: float32 (n, C, H, W), the last iterate of those that were wanted to the end, else the start.
+        last: float32 (n, C, H, W), the iterate that counts of those that were wanted to the end, else the start.
     """
 
     correct: Tensor
@@ -37,6 +38,7 @@ class Part:
 
 def read_off(
     trajectory: Trajectory,
+    counted: LastIterate,
     labels: Tensor,
     ks: tuple[int, ...],
     wanted: Tensor | None,
@@ -46,6 +48,7 @@ def read_off(
 
     Args:
         trajectory: at x_0.
+        counted: rule over the iterates; at k the image is as correct as the iterate that counts by then.
         labels: int64 (n,).
         ks: numbers of steps to report.
         wanted: int64 (n,), the largest k that is asked of each image; it leaves behind it. None: all to the end.
@@ -58,18 +61,20 @@ def read_off(
     zeros = torch.zeros(steps, n, dtype=torch.bool, device=device)
     alive = torch.arange(n, device=device)
     standing = torch.ones_like(alive, dtype=torch.bool)
-    last, truth = trajectory.images.clone() if wanted is not None else trajectory.images, labels
+    counts = standing  # whether the iterate that counts is correct
+    last, truth = trajectory.images.clone(), labels
     for t in range(steps + 1):
         logits, zero = trajectory.look(last=t == steps)
         right = logits.argmax(dim=1).eq(truth)
         walked[t, alive] = right
-        if t in ks:
-            right = right if judge is None else judge(trajectory.images, truth)
-            correct[ks.index(t), alive] = right
+        counts = torch.where(counted.offer(trajectory, logits), right, counts)
+        if t in ks and judge is not None:
+            right = judge(trajectory.images, truth)
+            counts = right if counted.images is trajectory.images else judge(counted.images, truth)
         if judge is None or t in ks:
-            standing = standing & right
+            standing = standing & right & counts
         if t in ks:
-            survived[ks.index(t), alive] = standing
+            correct[ks.index(t), alive], survived[ks.index(t), alive] = counts, standing
         if zero is None:
             break
         zeros[t, alive] = zero
@@ -78,13 +83,11 @@ def read_off(
             if len(stay) == 0:
                 trajectory.check()
                 return Part(correct, survived, walked, zeros, last)
-            alive, standing, truth = alive[stay], standing[stay], truth[stay]
+            alive, standing, counts, truth = alive[stay], standing[stay], counts[stay], truth[stay]
             trajectory.keep(stay)
+            counted.keep(stay)
         trajectory.step()
-    if wanted is None:
-        last = trajectory.images
-    else:
-        last[alive] = trajectory.images
+    last[alive] = counted.images
     return Part(correct, survived, walked, zeros, last)
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench.attacks._engine import Trajectory
-from kdbench.attacks._inputs import as_labels, check_budget, check_count, check_pixels, probe
+from kdbench.attacks._inputs import check_call, probe
+from kdbench.attacks.trajectory import Ascent, ascend
 from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, as_float, measured
+from kdbench.inference.prediction import Model, as_float, frozen
+
+
+class Budget(TypedDict, total=False):
+    """Keyword arguments of ``pgd_best_iterate``, for those that pass them on."""
+
+    eps: float
+    step_size: float
+    steps: int
+    batch_size: int | None
+    gradient_draws: int
 
 
 def pgd_best_iterate(
@@ -46,30 +57,14 @@ def pgd_best_iterate(
     Raises:
         KdbenchError: an argument out of its range, logits of a wrong shape, or logits that are not finite.
     """
-    check_budget(eps, step_size, steps)
-    check_count("gradient_draws", gradient_draws)
-    if batch_size is not None:
-        check_count("batch_size", batch_size)
-    check_pixels(images)
-    labels = as_labels(labels, images)
-    with measured(model, images) as fast:
-        facts = probe(fast, images, labels, batch_size)
+    ascent = Ascent.checked(eps, step_size, steps, "cross-entropy", "sign", "best", gradient_draws)
+    labels = check_call(images, labels, batch_size=batch_size, gradient_draws=gradient_draws)
+    with frozen(model, images) as fast:
 
         def attack(part: Tensor) -> Tensor:
-            origin, truth = as_float(images[part]), labels[part]
-            best, highest = origin, torch.full(truth.shape, -torch.inf, dtype=torch.float64, device=origin.device)
-            trajectory = Trajectory(
-                fast, origin, truth, origin, eps=eps, step_size=step_size, gradient_draws=gradient_draws
-            )
-            for t in range(steps + 1):
-                logits, _ = trajectory.look(last=t == steps)
-                loss = F.cross_entropy(logits, truth, reduction="none").double()
-                worse = loss > highest
-                best = torch.where(worse[:, None, None, None], trajectory.images, best)
-                highest = torch.where(worse, loss, highest)
-                if t < steps:
-                    trajectory.step()
-            return best
+            origin = as_float(images[part])
+            return ascend(fast, origin, labels[part], origin, ascent, steps)
 
+        facts = probe(fast, images, labels, batch_size)
         index = torch.arange(len(images), device=images.device)
         return torch.cat([best for _, best in in_batches(attack, index, facts.batch_size)])

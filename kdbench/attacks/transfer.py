@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from kdbench.attacks._engine import correct_predictions
-from kdbench.attacks._inputs import PART, as_labels, check_pixels, probe
-from kdbench.attacks.best_iterate import pgd_best_iterate
+from kdbench.attacks._inputs import PART, check_call, check_pixels, probe
+from kdbench.attacks._judge import correct_predictions
+from kdbench.attacks._result import conditional_share, share
+from kdbench.attacks.best_iterate import Budget, pgd_best_iterate
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import Model, measured
+from kdbench.inference.prediction import Model, frozen
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,38 +30,22 @@ class TransferResult:
 
     def clean_accuracy(self) -> float:
         """The target's accuracy on the unattacked images."""
-        return float(self.clean_correct.double().mean())
+        return share(self.clean_correct)
 
     def accuracy(self) -> float:
         """A(s, t): the target's accuracy on the source's examples, over all N."""
-        return float(self.adversarial_correct.double().mean())
+        return share(self.adversarial_correct)
 
     def conditional_accuracy(self) -> float:
         """R(s, t) = #{clean correct and adversarial correct} / #{clean correct}, both of the target.
 
-        Raises:
-            KdbenchError: the target gets no clean image right, so that the ratio has no meaning.
+        ``KdbenchError`` where the target gets no clean image right.
         """
-        if not bool(self.clean_correct.any()):
-            raise KdbenchError(
-                "conditional accuracy of a target that gets no clean image right is undefined",
-                "report the unconditional accuracy",
-            )
-        return float(self.adversarial_correct[self.clean_correct].double().mean())
+        return conditional_share(self.adversarial_correct, self.clean_correct)
 
 
 def transfer(
-    source: Model,
-    target: Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    eps: float = 8 / 255,
-    step_size: float = 0.006,
-    steps: int = 10,
-    batch_size: int | None = None,
-    gradient_draws: int = 1,
-    votes: int = 1,
+    source: Model, target: Model, images: Tensor, labels: Tensor, *, votes: int = 1, **budget: Unpack[Budget]
 ) -> TransferResult:
     """One cell (s, t) of a transfer matrix: ``pgd_best_iterate`` on the source with true labels, judged by the target.
 
@@ -71,22 +57,19 @@ def transfer(
         target: model that judges them.
         images: float32 (N, C, H, W) in [0, 1], or uint8.
         labels: integer (N,), the true classes.
-        eps, step_size, steps, batch_size, gradient_draws: as in ``pgd_best_iterate``.
         votes: as in ``judge_transfer``.
+        budget: eps, step_size, steps, batch_size and gradient_draws of ``pgd_best_iterate``, with its defaults.
 
     Raises:
         KdbenchError: as ``pgd_best_iterate``, for either model.
     """
-    check_pixels(images)
-    labels = as_labels(labels, images)
+    size = budget.get("batch_size")
+    labels = check_call(images, labels, batch_size=size)
     cells = []
-    with measured(source, images) as fast, measured(target, images) as judge:
+    with frozen(source, images) as fast, frozen(target, images) as judge:
         for some, truth in zip(torch.split(images, PART), torch.split(labels, PART), strict=True):
-            examples = pgd_best_iterate(
-                fast, some, truth,
-                eps=eps, step_size=step_size, steps=steps, batch_size=batch_size, gradient_draws=gradient_draws,
-            )  # fmt: skip
-            cells.append(judge_transfer(judge, some, examples, truth, batch_size=batch_size, votes=votes))
+            examples = pgd_best_iterate(fast, some, truth, **budget)
+            cells.append(judge_transfer(judge, some, examples, truth, batch_size=size, votes=votes))
     return TransferResult(
         clean_correct=torch.cat([cell.clean_correct for cell in cells]),
         adversarial_correct=torch.cat([cell.adversarial_correct for cell in cells]),
@@ -109,14 +92,13 @@ def judge_transfer(
     Raises:
         KdbenchError: shapes that don't match, or logits of a wrong shape or not finite.
     """
-    check_pixels(images)
+    labels = check_call(images, labels, batch_size=batch_size, votes=votes)
     check_pixels(examples)
     if images.shape != examples.shape:
         raise KdbenchError(
             f"examples have shape {tuple(examples.shape)}, the images {tuple(images.shape)}", "pass one per image"
         )
-    labels = as_labels(labels, images)
-    with measured(target, images) as fast:
+    with frozen(target, images) as fast:
         facts = probe(fast, images, labels, batch_size)
         return TransferResult(
             clean_correct=correct_predictions(fast, images, labels, probe=facts, votes=votes),

@@ -46,7 +46,7 @@ class Measure:
     task: str
     metric: str
     setting: Mapping[str, str | int | float | bool] = dataclasses.field(default_factory=dict)
-    """As much of the score's setting as tells it from others."""
+    """As much of the score's setting as distinguishes it from others."""
 
 
 @dataclasses.dataclass(frozen=True)

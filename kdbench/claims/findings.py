@@ -110,5 +110,5 @@ class ClaimsReport(Strict):
 def read_report(path: Path) -> ClaimsReport:
     """Read and validate a ``claims.json``."""
     return read_strict(
-        ClaimsReport, path, "claims", mend="move it away and check its claims again", name="a claims.json"
+        ClaimsReport, path, "claims", hint="move it away and check its claims again", name="a claims.json"
     )

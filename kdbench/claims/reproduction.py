@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from kdbench.claims.claim import Claim, Measure, MethodConfig, Verdict, combined
 from kdbench.claims.findings import ClaimsReport, ComparisonResult, Finding, read_report
 from kdbench.claims.judgement import Judged, outcome
-from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.evidence import Evidence
 from kdbench.results.headline import unattacked_keys
 from kdbench.results.record import Provenance, Record
 from kdbench.running import provenance
+from kdbench.running.options import RunOptions
 from kdbench.running.plan import Plan
-from kdbench.running.runner import record_path, run
+from kdbench.running.runner import record_path, run_plan
 from kdbench.specs import Suite, TaskPlan
 from kdbench.suites import load_suite
 
@@ -54,24 +52,18 @@ def check_claim(claim: Claim, suite: Suite, plugins: Plugins) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """Where runs come from: the options that ``kdbench.run`` gets for all of them."""
+    """Where runs come from: what is the same for all of them."""
 
     seeds: tuple[int, ...]
-    out: Path
-    options: Mapping[str, Any]
+    options: RunOptions
 
     def of(self, claim: Claim, config: MethodConfig, suite: Suite, plugins: Plugins) -> list[Record]:
         """One method's records, one per seed, with nothing but the conditions and tasks that the claim needs."""
         measures = claim.measures(config)
         conditions = sorted({measure.condition for measure in measures})
         tasks = sorted({task for measure in measures for task in tasks_of(measure, suite, plugins)})
-        return [
-            run(
-                suite, config.method, seed=seed, params=config.params, conditions=conditions, tasks=tasks,
-                out=self.out, **self.options,
-            )
-            for seed in self.seeds
-        ]  # fmt: skip
+        plan = Plan.make(suite, plugins, config.method, dict(config.params), conditions, tasks)
+        return [run_plan(plan, seed, self.options) for seed in self.seeds]
 
 
 def reproduce(
@@ -79,12 +71,10 @@ def reproduce(
     *,
     suite: str | None = None,
     seeds: Sequence[int] = (0,),
-    out: str | Path = "runs",
-    device: str = "auto",
+    options: RunOptions,
     on_finding: Callable[[Finding], None] = lambda finding: None,
-    **options: Any,
 ) -> ClaimsReport:
-    """Check claims, and file each finding in ``<out>/claims.json`` as it comes, in place of an earlier one.
+    """Check claims, and file each finding in ``<options.out>/claims.json`` as it comes, in place of an earlier one.
 
     What the file holds of other claims stays there; the returned report has the claims that were checked.
 
@@ -95,14 +85,11 @@ def reproduce(
         names: of claims; none: all that are installed.
         suite: to check them on, in place of their own.
         seeds: each method is trained with each of them.
-        out: folder of runs; those and the trained networks that are there already are used.
-        device: as for ``kdbench.run``.
+        options: of all runs; those under ``options.out``, and the trained networks, that are there already are used.
         on_finding: called with each finding as it comes.
-        options: more of ``kdbench.run``'s.
     """
-    plugins, file = load_plugins(), Path(out) / FILE
+    plugins, file = load_plugins(), options.out / FILE
     filed = {finding.claim: finding for finding in read_report(file).findings} if file.exists() else {}
-    where = resolve_device(device)
     chosen = [plugins.claims.get(name) for name in dict.fromkeys(names) or plugins.claims]
     if not chosen:
         raise KdbenchError("no plugin states a claim", "`kdbench plugins` shows what is installed")
@@ -110,12 +97,12 @@ def reproduce(
     for error in problems.values():
         if names and error:
             raise error
-    runs = Runs(tuple(dict.fromkeys(seeds)), Path(out), {"device": device, **options})
+    runs = Runs(tuple(dict.fromkeys(seeds)), options)
     findings: list[Finding] = []
     for claim in chosen:
         started, error = provenance.utc_now(), problems[claim.name]
         found = _Checked(suite or claim.suite, reason=str(error)) if error else check(claim, runs, plugins, suite)
-        made = provenance.collect(plugins=plugins.loaded, device=where, started=started, seconds={})
+        made = provenance.collect(plugins=plugins.loaded, device=options.device, started=started, seconds={})
         finding = Finding(claim=claim.name, paper=claim.paper, sentence=claim.sentence, provenance=made, **vars(found))
         findings.append(finding)
         filed[claim.name] = finding
@@ -158,7 +145,9 @@ def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) 
 
     def judged(config: MethodConfig, measure: Measure) -> Judged:
         records = next(found for other, found in measured if other == config)
-        return Judged.make(config, measure, [Evidence.of(record, record_path(record, runs.out)) for record in records])
+        return Judged.make(
+            config, measure, [Evidence.of(record, record_path(record, runs.options.out)) for record in records]
+        )
 
     outcomes = [
         outcome(comparison, *(judged(*side) for side in comparison.sides())) for comparison in claim.comparisons

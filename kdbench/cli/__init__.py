@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import warnings
 
-from kdbench.cli import catalogue, data, leaderboard, report, reproduce, run
+from kdbench.cli import catalogue, data, doctor, leaderboard, report, reproduce, run
 from kdbench.cli.app import app
 from kdbench.errors import KdbenchError
 
-COMMANDS = (run, report, reproduce, catalogue, data, leaderboard)
+COMMANDS = (run, report, reproduce, catalogue, doctor, data, leaderboard)
 """Modules whose commands are there once they are imported."""
 
 INTERRUPTED = 130
@@ -31,7 +31,7 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(1)
-    except OSError as error:  # a full disk, a folder that is a file, a missing right: not ours to mend
+    except OSError as error:  # a full disk, a folder that is a file, a missing right: not ours to fix
         _complain(f"error: {error.strerror}: {error.filename}")
         sys.exit(2)
     except Exception as error:

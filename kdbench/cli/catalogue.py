@@ -1,4 +1,4 @@
-"""What is installed: ``kdbench list``, ``describe``, ``plugins`` and ``doctor``."""
+"""What is installed: ``kdbench list``, ``describe`` and ``plugins``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli.app import app
-from kdbench.cli.options import DataDir, Json
+from kdbench.cli.options import Json
 from kdbench.errors import unknown_name
 
 if TYPE_CHECKING:
     from kdbench.plugin.loader import Plugins
     from kdbench.plugin.registry import Registry
 
-KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "claims")
+KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "attacks", "claims")
 
 
 def _registry(plugins: Plugins, kind: str) -> Registry[Any]:
@@ -37,10 +37,15 @@ def _summary(entry: Any) -> str:
     return str(text).partition("\n")[0].strip()
 
 
+def _written(name: str, entry: Any) -> str:
+    """How it is asked for: its name, and of a family of attacks that of a member behind it."""
+    return str(getattr(entry, "written", name))
+
+
 @app.command("list")
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="methods, suites, tasks, datasets, models, label-noises or claims.")
+        str, typer.Argument(help="methods, suites, tasks, datasets, models, label-noises, attacks or claims.")
     ] = "methods",
     as_json: Json = False,
 ) -> None:
@@ -48,7 +53,8 @@ def list_(
     from kdbench.plugin.loader import load_plugins
 
     registry = _registry(load_plugins(), kind)
-    rows = [(name, _summary(registry.get(name)), registry.origin(name)) for name in registry]
+    entries = {name: registry.get(name) for name in registry}
+    rows = [(_written(name, entry), _summary(entry), registry.origin(name)) for name, entry in entries.items()]
     if as_json:
         print(json.dumps([{"name": name, "summary": text, "from": origin} for name, text, origin in rows]))
         return
@@ -59,7 +65,7 @@ def list_(
 
 @app.command()
 def describe(
-    kind: Annotated[str, typer.Argument(help="method, suite, task, dataset, model, label-noise or claim.")],
+    kind: Annotated[str, typer.Argument(help="method, suite, task, dataset, model, label-noise, attack or claim.")],
     name: Annotated[str, typer.Argument(help="Its name; of a suite also its TOML file.")],
     as_json: Json = False,
 ) -> None:
@@ -68,10 +74,16 @@ def describe(
     from kdbench.plugin.loader import load_plugins
 
     registry = _registry(load_plugins(), kind)
-    if registry.kind == "suite" and name.endswith(".toml"):
-        description = describe_entry(name, Path(name), name)
+    entry: Any
+    if registry.kind == "attack":
+        from kdbench.attacks.spec import named
+
+        entry, origin = named(registry, name)
+    elif registry.kind == "suite" and name.endswith(".toml"):
+        entry, origin = Path(name), name
     else:
-        description = describe_entry(name, registry.get(name), registry.origin(name))
+        entry, origin = registry.get(name), registry.origin(name)
+    description = describe_entry(name, entry, origin)
     if as_json:
         print(json.dumps(description))
     else:
@@ -100,21 +112,3 @@ def plugins(as_json: Json = False) -> None:
     output().print(listing(rows, ("plugin", "from", "state")))
     for clash in clashes:
         print(f"two plugins bring a {clash['kind']} named '{clash['name']}': {' and '.join(clash['from'])}")
-
-
-@app.command()
-def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Say what is installed, what is broken and how to mend it. Exit status 1 when something is broken."""
-    import dataclasses
-
-    from kdbench.cli.doctor import examine, exit_status
-
-    checks = examine(data_dir)
-    if as_json:
-        print(json.dumps([dataclasses.asdict(check) for check in checks]))
-    else:
-        from kdbench.cli.tables import listing, output
-
-        rows = [(check.status, check.name, check.found, check.mend) for check in checks]
-        output().print(listing(rows, ("state", "what", "found", "how to mend it")))
-    raise typer.Exit(exit_status(checks))

@@ -17,7 +17,7 @@ app.add_typer(data_app, name="data")
 
 @data_app.command("status")
 def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Show which image sets are at hand."""
+    """Show which image sets are available."""
     from kdbench.data import DataPlace
     from kdbench.plugin.loader import load_plugins
 
@@ -26,7 +26,7 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
     rows = []
     for name in registry:
         spec = registry.get(name)
-        state = "at hand" if spec.available(place) else ("can be fetched" if spec.fetch else "missing")
+        state = "available" if spec.available(place) else ("can be fetched" if spec.fetch else "missing")
         rows.append((name, state, spec.description))
     if as_json:
         print(json.dumps([{"name": name, "state": state, "what": text} for name, state, text in rows]))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
     """Plain values for JSON: name, origin, what it is, parameters with defaults and ranges."""
+    from kdbench.attacks.spec import AttackSpec
     from kdbench.claims import Claim
     from kdbench.methods.method import MethodSpec
     from kdbench.specs import read_suite
@@ -33,13 +34,18 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
             "parameters": describe_parameters(entry.parameters),
             "recipes": [dict(recipe) for recipe in entry.recipes],
         }
+    if isinstance(entry, AttackSpec):
+        description |= {"written": entry.written, "what": entry.description, "paper": entry.paper}
+        if entry.members is not None:
+            return {**description, "members": list(entry.members())}
+        return {**description, "parameters": describe_parameters(entry.parameters)}
     if isinstance(entry, Path):
         suite = read_suite(entry)
         facts = {**suite.model_dump(mode="json"), "family": suite.family}
         return {**description, **facts, "methods": describe_tuning(suite)}
     if isinstance(entry, Claim):
-        told = {"what": entry.sentence, "paper": entry.paper, "suite": entry.suite}
-        return {**description, **told, "comparisons": [str(comparison) for comparison in entry.comparisons]}
+        stated = {"what": entry.sentence, "paper": entry.paper, "suite": entry.suite}
+        return {**description, **stated, "comparisons": [str(comparison) for comparison in entry.comparisons]}
     if isinstance(entry, Task):
         doc = inspect.getdoc(type(entry)) or ""
         return {**description, "what": doc, "version": entry.version, "settings": describe_parameters(entry.Settings)}
@@ -106,7 +112,7 @@ def describe_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "default": field.get_default(),
+            "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
             "range": _range(properties.get(name, {})),
             "meaning": (field.description or "") + "; matters only when it is measured" * is_measured_only(field),
         }

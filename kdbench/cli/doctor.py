@@ -1,328 +1,76 @@
-"""The state of an installation: what is there, what is broken, and the command that mends it."""
+"""``kdbench doctor``: everything that kdbench needs, examined."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.metadata
+import dataclasses
+import json
 import os
-import platform
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+import typer
+
+from kdbench.cli import examinations
+from kdbench.cli.app import app
+from kdbench.cli.examinations import Diagnosis
+from kdbench.cli.options import DataDir, Json
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
-    import torch
-    from packaging.requirements import Requirement
-
     from kdbench.data import DataPlace
 
-Status = Literal["ok", "warn", "broken"]
 
-ENOUGH_DISK = 5.0
-"""GiB: the largest image sets with their decoded copies, and a few checkpoints."""
+@app.command("doctor")
+def command(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Say what is installed, what is broken and how to fix it. Exit status 1 when something is broken."""
+    found = examine(data_dir)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(one) for one in found]))
+    else:
+        from kdbench.cli.tables import listing, output
 
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what was looked at.
-        status: ``ok``; ``warn``: works, but not as it could, or not for everything; ``broken``: needs mending.
-        found: what is there.
-        expected: what should be there.
-        mend: the command or step that mends it; empty when nothing needs mending.
-    """
-
-    name: str
-    status: Status
-    found: str
-    expected: str
-    mend: str = ""
+        rows = [(one.status, one.name, one.found, one.fix) for one in found]
+        output().print(listing(rows, ("state", "what", "found", "how to fix it")))
+    raise typer.Exit(exit_status(found))
 
 
 def examine(data_place: DataPlace | str | os.PathLike[str] | None = None) -> list[Diagnosis]:
-    """Look at everything that kdbench needs; never raises, as a check that fails becomes a broken check.
+    """Examine everything that kdbench needs. Never raises: an examination that fails is a broken finding.
 
     Args:
         data_place: where data are, or the folder with the user's own data; None: from the environment.
     """
-    looks: list[tuple[str, Callable[[], Iterable[Diagnosis]]]] = [
-        ("python", _python),
-        ("dependencies", _dependencies),
-        ("torchvision operators", _torchvision),
-        ("device", _device),
-        ("bfloat16", _bfloat16),
-        ("threads", _threads),
-        ("opencv module", _opencv),
-        ("frost textures", _frost),
-        ("torchattacks module", _torchattacks),
-        ("autoattack module", _autoattack),
-        ("robustbench module", _robustbench),
-        ("cache", partial(_cache, data_place)),
-        ("plugins", _plugins),
-        ("datasets", partial(_datasets, data_place)),
+    everything: list[tuple[str, Callable[[], Iterable[Diagnosis]]]] = [
+        ("python", examinations.python),
+        ("dependencies", examinations.dependencies),
+        ("torchvision operators", examinations.torchvision),
+        ("device", examinations.device),
+        ("bfloat16", examinations.bfloat16),
+        ("threads", examinations.threads),
+        ("opencv module", examinations.opencv),
+        ("frost textures", examinations.frost),
+        ("torchattacks module", examinations.torchattacks),
+        ("autoattack module", examinations.autoattack),
+        ("robustbench module", examinations.robustbench),
+        ("cache", partial(examinations.cache, data_place)),
+        ("plugins", examinations.plugins),
+        ("datasets", partial(examinations.datasets, data_place)),
     ]
-    return [check for name, look in looks for check in _isolated(name, look)]
+    return [one for name, examination in everything for one in isolated(name, examination)]
 
 
-def exit_status(checks: Iterable[Diagnosis]) -> int:
+def exit_status(found: Iterable[Diagnosis]) -> int:
     """1 when anything is broken, else 0."""
-    return int(any(check.status == "broken" for check in checks))
+    return int(any(one.status == "broken" for one in found))
 
 
-def _isolated(name: str, look: Callable[[], Iterable[Diagnosis]]) -> Sequence[Diagnosis]:
+def isolated(name: str, examination: Callable[[], Iterable[Diagnosis]]) -> Sequence[Diagnosis]:
+    """What an examination finds; whatever it raises is a finding too."""
     try:
-        return list(look())
+        return list(examination())
     except KdbenchError as error:
         return [Diagnosis(name, "broken", error.message, "no error", error.hint)]
-    except (Exception, SystemExit) as error:  # whatever a broken installation raises is a finding, not an end
+    except (Exception, SystemExit) as error:  # a broken installation may raise anything
         found = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return [Diagnosis(name, "broken", found, "no error", "reinstall what the message names, then look again")]
-
-
-def _python() -> Iterable[Diagnosis]:
-    required = str(_installed("kdbench").metadata["Requires-Python"])
-    yield _versioned("python", platform.python_version(), required, f"install Python {required}")
-
-
-def _dependencies() -> Iterable[Diagnosis]:
-    """Every core dependency of kdbench, and two requirements of its dependencies that are easily violated."""
-    for requirement in _core_requirements(_installed("kdbench")):
-        yield _dependency(requirement)
-    for owner, other in (("torchvision", "torch"), ("torchattacks", "requests")):
-        with contextlib.suppress(KdbenchError):  # an owner that is missing was reported above
-            for requirement in _core_requirements(_installed(owner)):
-                if requirement.name == other:
-                    yield _pin(owner, requirement)
-
-
-def _installed(name: str) -> importlib.metadata.Distribution:
-    try:
-        return importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        raise KdbenchError(
-            f"the distribution '{name}' is not installed, so that its requirements are unknown",
-            f"`pip install {name}`, or `pip install --editable .` in a checkout of it",
-        ) from None
-
-
-def _core_requirements(distribution: importlib.metadata.Distribution) -> list[Requirement]:
-    """Those without a marker that fails here, so none of the extras."""
-    from packaging.requirements import Requirement
-
-    wanted = [Requirement(text) for text in distribution.requires or []]
-    return [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _dependency(requirement: Requirement) -> Diagnosis:
-    specifier, version = str(requirement.specifier), _version(requirement.name)
-    command = f"`pip install '{requirement.name}{specifier}'`"
-    if version is None:
-        return Diagnosis(requirement.name, "broken", "not installed", specifier or "any version", command)
-    return _versioned(requirement.name, version, specifier, command)
-
-
-def _pin(owner: str, requirement: Requirement) -> Diagnosis:
-    """A requirement of ``owner`` on a distribution that something else may have moved."""
-    name, wanted, version = f"{owner} with {requirement.name}", str(requirement.specifier), _version(requirement.name)
-    if version is not None and requirement.specifier.contains(version, prereleases=True):
-        return Diagnosis(name, "ok", version, wanted)
-    if requirement.name == "torch":
-        mend = "`pip install --upgrade torch torchvision`, both from one index in one command"
-        return Diagnosis(name, "broken", version or "not installed", wanted, mend)
-    mend = f"attacks work without it; `pip install '{requirement.name}{wanted}'` satisfies pip"
-    return Diagnosis(name, "warn", version or "not installed", wanted, mend)
-
-
-def _versioned(name: str, version: str, specifier: str, mend: str) -> Diagnosis:
-    from packaging.specifiers import SpecifierSet
-
-    fits = SpecifierSet(specifier).contains(version, prereleases=True)
-    return Diagnosis(name, "ok" if fits else "broken", version, specifier or "any version", "" if fits else mend)
-
-
-def _torchvision() -> Iterable[Diagnosis]:
-    """Compiled operators load only beside the torch build that they were made for."""
-    import torch
-
-    torchvision = importlib.import_module("torchvision")
-    versions = [torch.__version__, torchvision.__version__]
-    found = "torch {}, torchvision {}".format(*versions)
-    mend = "`pip install --force-reinstall torch torchvision`, both from one index in one command"
-    boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 1.9], [5.0, 5.0, 6.0, 6.0]])
-    try:
-        works = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist() == [0, 2]
-    except (RuntimeError, NotImplementedError) as error:
-        works, found = False, f"{found}: {str(error).splitlines()[0]}"
-    builds = {version.partition("+")[2] for version in versions if "+" in version}
-    status: Status = "broken" if not works else "warn" if len(builds) > 1 else "ok"
-    yield Diagnosis("torchvision operators", status, found, "one build, and nms runs", "" if status == "ok" else mend)
-
-
-def _device() -> Iterable[Diagnosis]:
-    import torch
-
-    if torch.cuda.is_available():
-        name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory / 2**30
-        ones = torch.ones(64, 64, device="cuda")
-        usable = bool((ones @ ones).eq(64).all())
-        found = f"{torch.cuda.device_count()} x {name}, {memory:.0f} GiB, CUDA {torch.version.cuda}"
-        mend = "" if usable else "check the driver with `nvidia-smi`; a product of ones came out wrong"
-        yield Diagnosis("device", "ok" if usable else "broken", found, "a GPU that computes", mend)
-    elif shutil.which("nvidia-smi") is not None:
-        build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
-        yield Diagnosis("device", "warn", f"no GPU usable by torch ({build} build)", "the GPU that nvidia-smi suggests",
-                    "match the driver and the torch build: https://pytorch.org/get-started/locally")  # fmt: skip
-    else:
-        yield Diagnosis("device", "ok", f"CPU ({platform.machine()}), no GPU", "CPU or CUDA")
-
-
-def _bfloat16() -> Iterable[Diagnosis]:
-    from kdbench.devices import computes_bfloat16
-
-    device = _main_device()
-    native = computes_bfloat16(device)
-    found = f"native on {device.type}" if native else f"emulated on {device.type}: precision auto means float32"
-    yield Diagnosis("bfloat16", "ok", found, "native or emulated")
-
-
-def _main_device() -> torch.device:
-    from kdbench.devices import resolve_device
-
-    return resolve_device("auto")
-
-
-def _threads() -> Iterable[Diagnosis]:
-    import torch
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = torch.get_num_threads()
-    found = f"{threads} threads on {cores} cores"
-    if threads > cores:
-        yield Diagnosis("threads", "warn", found, f"at most {cores}", f"`export OMP_NUM_THREADS={cores}`")
-    else:
-        yield Diagnosis("threads", "ok", found, f"at most {cores}")
-
-
-def _opencv() -> Iterable[Diagnosis]:
-    try:
-        cv2 = importlib.import_module("cv2")
-    except ImportError as error:
-        library = "lib" in str(error) and ".so" in str(error)
-        mend = (
-            "install the system's libGL and glib (Debian: `apt-get install libgl1 libglib2.0-0`), or "
-            if library
-            else ""
-        )
-        mend += "`pip install --force-reinstall opencv-python-headless`"
-        yield Diagnosis("opencv module", "broken", f"cv2 can't be imported: {error}", "importable", mend)
-        return
-    yield Diagnosis("opencv module", "ok", str(cv2.__version__), "importable")
-
-
-def _frost() -> Iterable[Diagnosis]:
-    from kdbench.corruptions.frost_textures import texture_paths
-
-    yield Diagnosis(
-        "frost textures", "ok", f"{len(texture_paths())} files", "files of the distribution imagecorruptions"
-    )
-
-
-def _torchattacks() -> Iterable[Diagnosis]:
-    from kdbench.attacks.libraries import installation
-
-    installation.torchattacks()
-    yield Diagnosis("torchattacks module", "ok", importlib.metadata.version("torchattacks"), "importable")
-
-
-def _autoattack() -> Iterable[Diagnosis]:
-    from kdbench.attacks.libraries import installation
-
-    yield Diagnosis(
-        "autoattack module", "ok", f"class in {installation.autoattack().AutoAttack.__module__}", "importable"
-    )
-
-
-def _robustbench() -> Iterable[Diagnosis]:
-    from kdbench.attacks.libraries import installation
-
-    files = installation.robustbench_files()
-    if not files.altered:
-        installation.robustbench()
-        yield Diagnosis("robustbench module", "ok", f"{files.version}, importable", "its own files, importable")
-        return
-    found = f"{len(files.altered)} of its files replaced"
-    if files.from_torchattacks:
-        found += f", {len(files.from_torchattacks)} of them by torchattacks' old copy"
-    yield Diagnosis(
-        "robustbench module", "broken", found, f"the files of robustbench {files.version}", f"`{files.mend}`"
-    )
-
-
-def _place(data_place: DataPlace | str | os.PathLike[str] | None) -> DataPlace:
-    from kdbench.data import DataPlace
-
-    if isinstance(data_place, DataPlace):
-        return data_place
-    return DataPlace.default(Path(data_place) if data_place else None)
-
-
-def _cache(data_place: DataPlace | str | os.PathLike[str] | None) -> Iterable[Diagnosis]:
-    folder = _place(data_place).cache_dir
-    elsewhere = "point KDBENCH_CACHE_DIR at a folder that can be written"
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        yield Diagnosis("cache", "broken", f"{folder}: {error.strerror}", "a folder that can be written", elsewhere)
-        return
-    yield Diagnosis("cache", "ok", str(folder), "a folder that can be written")
-    free = shutil.disk_usage(existing).free / 2**30
-    enough = free >= ENOUGH_DISK
-    yield Diagnosis("disk", "ok" if enough else "warn", f"{free:.1f} GiB free", f"{ENOUGH_DISK:g} GiB",
-                "" if enough else f"free some space, or {elsewhere}")  # fmt: skip
-
-
-def _plugins() -> Iterable[Diagnosis]:
-    from kdbench.plugin.loader import load_plugins
-
-    plugins = load_plugins()
-    for failure in plugins.failures:
-        yield Diagnosis(f"plugin {failure.plugin}", "broken", f"{failure.origin}: {failure.error}", "loads",
-                    "mend or uninstall that distribution; everything else works")  # fmt: skip
-    own = bool(plugins.loaded)
-    yield Diagnosis("plugins", "ok" if own else "broken", f"{len(plugins.loaded)} loaded", "at least kdbench's own",
-                "" if own else "`pip install --force-reinstall --no-deps kdbench`")  # fmt: skip
-
-
-def _datasets(data_place: DataPlace | str | os.PathLike[str] | None) -> Iterable[Diagnosis]:
-    from kdbench.plugin.loader import load_plugins
-
-    place, registry = _place(data_place), load_plugins().datasets
-    for name in registry:
-        spec = registry.get(name)
-        if spec.available(place):
-            yield Diagnosis(f"dataset {name}", "ok", "at hand", "at hand")
-            continue
-        command = (
-            f"`kdbench data fetch {name}`"
-            if spec.fetch
-            else f"`kdbench describe dataset {name}` says what it is; put it into KDBENCH_DATA_DIR"
-        )
-        yield Diagnosis(f"dataset {name}", "warn", "missing", "at hand, when a suite needs it", command)

@@ -20,7 +20,7 @@ Records = Annotated[Path, typer.Argument(help="Folder of records: published ones
 
 
 def _say(line: object) -> None:
-    """One line of plain text, whatever a stranger's record put into it."""
+    """One line of plain text, whatever an untrusted record put into it."""
     print(str(line).encode("utf-8", "backslashreplace").decode())
 
 
@@ -31,7 +31,7 @@ def build(
     index: Annotated[Path | None, typer.Option(help="Also write the boards in short, as JSON, to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Rank a folder of records, a board a suite, and write the pages."""
+    """Rank a folder of records, one board per suite, and write the pages."""
     from kdbench.leaderboard.index import write_index
     from kdbench.leaderboard.ranking import rank
     from kdbench.leaderboard.site import build as build_site
@@ -92,7 +92,7 @@ def validate(
 def verify(
     file: Annotated[Path, typer.Argument(help="The record.")],
     checkpoint: Annotated[str, typer.Option(help="The record's checkpoint: a file or an https address.")],
-    condition: Annotated[str | None, typer.Option(help="Its condition; default: told by its hash.")] = None,
+    condition: Annotated[str | None, typer.Option(help="Its condition; default: found by its hash.")] = None,
     tasks: Tasks = None,
     examples: Annotated[int | None, typer.Option(min=1, help="Sample of so many test images; default: all.")] = None,
     sample_seed: Annotated[int | None, typer.Option(min=0, help="Draws the sample; default: one never used.")] = None,
@@ -108,10 +108,12 @@ def verify(
     Exit status 1 for a "not".
     """
     from kdbench.leaderboard.verify import verify as measure
+    from kdbench.running.options import RunOptions
 
+    options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=not as_json)
     found = measure(
         file, checkpoint, condition=condition, tasks=names(tasks), examples=examples, sample_seed=sample_seed,
-        train=train, data_dir=data_dir, device=device, out=out, download=download, progress=not as_json,
+        train=train, options=options,
     )  # fmt: skip
     if as_json:
         print(json.dumps(found.to_dict()))

@@ -40,16 +40,13 @@ def reproduce(
         return
     from kdbench.claims.reproduction import FILE
     from kdbench.claims.reproduction import reproduce as check
+    from kdbench.running.options import RunOptions
 
     report = check(
         name or (),
         suite=suite,
         seeds=seed or (0,),
-        data_dir=data_dir,
-        device=device,
-        out=out,
-        download=download,
-        progress=not as_json,
+        options=RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=not as_json),
         on_finding=(lambda finding: None) if as_json else _print_finding,
     )
     print(report.model_dump_json() if as_json else out / FILE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli.app import app
-from kdbench.cli.options import Attacks, DataDir, Device, Download, Json, Out, Tasks, names, parse_parameters
+from kdbench.cli.options import Attacks, DataDir, Device, Download, Json, Out, Tasks, names, parse_params
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
@@ -21,14 +21,16 @@ def run(
     method: Annotated[str, typer.Option(help="Method to train; `kdbench list methods` shows all.")],
     suite: Annotated[str, typer.Option(help="Suite by name, or a TOML file of your own.")] = "digits",
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; several give several records.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Method parameter as name=value; repeatable.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Method parameter as name=value; repeatable.")
+    ] = None,
     condition: Annotated[list[str] | None, typer.Option(help="Condition; repeatable; default: all.")] = None,
     tasks: Tasks = None,
     attack: Attacks = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     out: Out = Path("runs"),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Train and measure anew what is finished already.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train and measure again what is finished already.")] = False,
     download: Download = True,
     track: Annotated[
         list[str] | None, typer.Option(help="Send log and scores to tensorboard or mlflow as well; repeatable.")
@@ -36,7 +38,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train a method under a suite's conditions and measure it on every axis."""
-    parameters = parse_parameters(set_ or [])
+    params_passed = parse_params(assignments or [])
     from kdbench.running.runner import record_path
     from kdbench.running.runner import run as run_one
 
@@ -45,7 +47,7 @@ def run(
             suite,
             method,
             seed=one,
-            params=parameters,
+            params=params_passed,
             conditions=condition or None,
             tasks=names(tasks),
             attacks=attack,
@@ -93,7 +95,7 @@ def evaluate(
     suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the checkpoint's own.")] = None,
     model: Annotated[str | None, typer.Option(help="Architecture of a plain state dict.")] = None,
     condition: Annotated[str | None, typer.Option(help="Condition it was trained under; ours know theirs.")] = None,
-    set_: Annotated[
+    assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="Parameter that only matters when it is measured, as evaluate=peer; repeatable."),
     ] = None,
@@ -107,10 +109,10 @@ def evaluate(
 ) -> None:
     """Measure a network that is trained already."""
     from kdbench.running.evaluation import evaluate as measure
-    from kdbench.running.evaluation import open_checkpoint
+    from kdbench.running.loading import open_checkpoint
 
-    parameters = parse_parameters(set_ or [])
-    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model, params=parameters)
+    params = parse_params(assignments or [])
+    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model, params=params)
     result = measure(
         network,
         suite,

@@ -27,7 +27,7 @@ def apply(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def gaussian_blur(images: Tensor, sigma: float, *, boundary: Boundary = "nearest", truncated_at: float = 4.0) -> Tensor:
-    """Gaussian filter of ``sigma`` pixels per axis, channels apart, as ``scipy.ndimage.gaussian_filter`` defines it."""
+    """Gaussian filter of ``sigma`` pixels per axis, as ``scipy.ndimage.gaussian_filter`` on each channel by itself."""
     matrix = _gaussian_matrix(sigma, images.shape[-1], boundary, truncated_at).to(images.device)
     return apply(images, matrix, matrix)
 

@@ -8,7 +8,7 @@ from kdbench.errors import KdbenchError
 
 
 def opencv() -> ModuleType:
-    """The module ``cv2``; a KdbenchError that says how to mend it when it can't be imported."""
+    """The module ``cv2``; a KdbenchError that says how to fix it when it can't be imported."""
     try:
         import cv2
     except ImportError as error:

@@ -26,7 +26,7 @@ def shot_noise(pixels: Tensor, constants: tuple[float, ...], generator: torch.Ge
 
 
 def impulse_noise(pixels: Tensor, constants: tuple[float, ...], generator: torch.Generator) -> Tensor:
-    """Salt and pepper: with probability c a value (channels apart) is replaced, half by 0 and half by 255."""
+    """Salt and pepper: with probability c a value (each channel by itself) is replaced, half by 0 and half by 255."""
     (amount,) = constants
     draw = _draws.uniform(tuple(pixels.shape), 0.0, 1.0, generator, pixels.device)
     return pixels.masked_fill(draw < amount, 255).masked_fill_(draw < amount / 2, 0)

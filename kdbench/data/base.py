@@ -152,7 +152,7 @@ class DatasetSpec:
     ood: bool = False
     """A test-only set, for models that were trained on another dataset with the same classes."""
     sha256: str | None = None
-    """``Dataset.sha256`` of the complete official data, for telling whether a record was made with them."""
+    """``Dataset.sha256`` of the complete official data, to check whether a record was made with them."""
 
 
 def load_dataset(spec: DatasetSpec, place: DataPlace) -> Dataset:

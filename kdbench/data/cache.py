@@ -129,7 +129,7 @@ class ImageCache:
 def _read(path: Path, name: str, class_names: tuple[str, ...]) -> ImageSet:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
-        # Cloned, because the tensors may be views of the mapped file, which somebody could overwrite in place.
+        # Cloned, because the tensors may be views of the mapped file, which a caller could overwrite in place.
         images, labels, source_index = (
             file.get_tensor(tensor).clone() for tensor in ("images", "labels", "source_index")
         )

@@ -54,7 +54,7 @@ def list_class_folders(
     Args:
         class_names: the classes that may occur; a folder of another name is an error.
         require_all_classes: whether each of them must occur.
-        keep: a test on the file's base name; files that fail it are passed over.
+        keep: a test on the file's base name; files that fail it are skipped.
 
     Raises:
         KdbenchError: an unknown class folder, a class missing or without images, or nothing there.

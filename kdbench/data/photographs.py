@@ -3,7 +3,7 @@
 Tens of thousands of photographs at 224x224 are 11 GB, at 299x299 twice as much, and all of the harness (label noise,
 hashes, an index for each example, augmentation on the device) rests on a tensor of equal images. So each is resized and
 cut once, as it would be for testing, and training draws its crops from the square that is left. What this costs against
-cutting each crop anew from the file: the ends of long photographs are never seen, and a small crop is magnified from
+cutting each crop again from the file: the ends of long photographs are never seen, and a small crop is magnified from
 fewer pixels. What it buys: an epoch decodes nothing, every method sees the same pixels, whose hash the record has, and
 memory is only what the system spares for its page cache.
 """

@@ -110,7 +110,7 @@ def _free_bytes(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0] + unused
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:  # macOS does not tell
+    except OSError:  # macOS does not report it
         return 4 * 2**30
     [available] = [line for line in lines if line.startswith("MemAvailable:")]
     return 1024 * int(available.split()[1])
@@ -132,6 +132,6 @@ def _try(work: Callable[[Tensor], Result], part: Tensor) -> tuple[Result] | None
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """On a CPU torch raises a plain RuntimeError that only its text tells from others."""
+    """On a CPU torch raises a plain RuntimeError that only its text distinguishes from others."""
     texts = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in texts)

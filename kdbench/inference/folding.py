@@ -27,8 +27,8 @@ def folded(model: nn.Module, images: Tensor) -> nn.Module:
 
     It is itself when it has no batch norm, has hooks, can't be traced symbolically or is random, and when logits or
     input gradients of the rewritten network differ: a trace doesn't see a backward pass of its own making, a
-    ``no_grad`` or an ``autocast``. The rewritten network is a copy, made anew at each call: a network may be changed in
-    ways that leave no trace.
+    ``no_grad`` or an ``autocast``. The rewritten network is a copy, made again at each call, as a network may be
+    changed in ways that leave no trace.
 
     Args:
         model: in eval mode, frozen.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from kdbench.devices import on_device
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import forward_batch, in_batches
 from kdbench.inference.folding import folded
@@ -24,21 +25,29 @@ class NotFiniteError(KdbenchError):
 
 
 @contextmanager
-def frozen(model: Model) -> Iterator[None]:
+def frozen(model: Model, images: Tensor | None = None, *, fold: bool = True) -> Iterator[Model]:
     """Put every submodule in eval mode and freeze every parameter; restore both, one by one, on exit.
 
     Measuring a model inside its training must not change the training that follows. A callable that is no
     ``nn.Module`` is left as it is.
+
+    With ``images``, uint8 or float32 (N, C, H, W), the model is made ready for a measurement on them: float32 products
+    are exact on their device, and what is yielded has batch norms folded where logits stay the same up to rounding.
+    ``fold=False`` yields the model itself, as does a call without images.
     """
+    if images is not None:
+        with full_precision(images.device), frozen(model):
+            yield folded(model, as_float(images[:PROBE])) if fold and isinstance(model, nn.Module) else model
+        return
     if not isinstance(model, nn.Module):
-        yield
+        yield model
         return
     modes = [(module, module.training) for module in model.modules()]
     gradients = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         model.eval()
         model.requires_grad_(False)
-        yield
+        yield model
     finally:
         for module, training in modes:
             module.training = training
@@ -46,12 +55,22 @@ def frozen(model: Model) -> Iterator[None]:
             parameter.requires_grad_(requires_grad)
 
 
-@contextmanager
-def measured(model: Model, images: Tensor, *, fold: bool = True) -> Iterator[Model]:
-    """Lend the model for a measurement on ``images``, uint8 or float32 (N, C, H, W): frozen, eval mode, full float32
-    products, batch norms folded where logits stay the same up to rounding; all restored on exit."""
-    with full_precision(images.device), frozen(model):
-        yield folded(model, as_float(images[:PROBE])) if fold and isinstance(model, nn.Module) else model
+def freeze(network: nn.Module, device: torch.device | None = None) -> nn.Module:
+    """``frozen`` for good, in place: eval mode, no gradients, on the device (default: CPU), in the memory layout that
+    convolutions like best."""
+    return on_device(network.eval().requires_grad_(False), device or torch.device("cpu"))
+
+
+def folded_copy(network: nn.Module, images: Tensor, device: torch.device) -> nn.Module:
+    """What ``frozen`` yields for images like these, kept for many measurements instead of being made for each.
+
+    The same logits up to rounding, batch norms folded; a network that can't be folded is returned as it is. It shares
+    with the network what is not rewritten, so that a measurement of it begins with ``frozen`` as well. ``images`` are
+    uint8 or float32 (N, C, H, W), on any device.
+    """
+    with frozen(network, images[:PROBE].to(device)) as fast:
+        assert isinstance(fast, nn.Module)
+        return fast
 
 
 def as_float(images: Tensor) -> Tensor:
@@ -65,7 +84,7 @@ def predict(model: Model, images: Tensor, *, device: torch.device, batch_size: i
     Eval mode, float32, last incomplete batch included, the model's mode restored. Raises ``NotFiniteError`` for logits
     that are NaN or infinite.
     """
-    with measured(model, images[:PROBE].to(device)) as fast, torch.no_grad():
+    with frozen(model, images[:PROBE].to(device)) as fast, torch.no_grad():
 
         def logits(part: Tensor) -> Tensor:
             pixels = as_float(images[part].to(device)).contiguous(memory_format=torch.channels_last)
@@ -83,7 +102,7 @@ def predict(model: Model, images: Tensor, *, device: torch.device, batch_size: i
 
 def is_random(model: Model, images: Tensor) -> bool:
     """Whether a model answers differently on the same images, uint8 or float32 (n, C, H, W), by more than rounding."""
-    with measured(model, images, fold=False), torch.no_grad():
+    with frozen(model, images, fold=False), torch.no_grad():
         pixels = as_float(images)
         return answers_otherwise(model, pixels, model(pixels))
 

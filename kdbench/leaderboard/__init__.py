@@ -4,7 +4,7 @@
 >>> frame = leaderboard.load("leaderboards/records")  # doctest: +SKIP
 """
 
-from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Pairs, Row
+from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Measurement, Pairs, Row
 from kdbench.leaderboard.export import load, save
 from kdbench.leaderboard.index import write_index
 from kdbench.leaderboard.ranking import make_boards, rank
@@ -19,6 +19,7 @@ __all__ = [
     "Cell",
     "Evidence",
     "Excluded",
+    "Measurement",
     "Pairs",
     "Row",
     "load",

@@ -99,7 +99,7 @@ def _by_example(old: Score, new: Score, both: Examples, *, whole: bool, level: f
         basis = f"per-example values move by {float(moved.mean()):.2g} in the mean"
         if whole:
             return Agreement(old, old.value, new.value, n, verdict, basis)
-        # What is not a mean over examples, such as ECE, is another number on a sample: their means are told instead.
+        # A score that is no mean over examples, such as ECE, is another number on a sample: means are reported instead.
         means = (float(both.recorded.mean()), float(both.measured.mean()))
         return Agreement(old, *means, n, verdict, f"{basis}; means of these are shown")
     gained = int((both.measured & ~both.recorded).sum())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.results.comparison import Sample
 from kdbench.results.evidence import Evidence, Excluded
 from kdbench.results.record import Score
 
@@ -30,9 +31,9 @@ class Axis:
     higher_is_better: bool
 
 
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One method on one axis."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One method on one axis, by itself."""
 
     value: float
     """Mean over seeds."""
@@ -45,15 +46,28 @@ class Cell:
     """Test examples of each seed."""
     per_seed: tuple[tuple[int, Score], ...]
     """Seed and its score."""
+    sample: Sample = dataclasses.field(repr=False, compare=False)
+    """What is compared with other methods."""
+    contradicted: bool
+    """Whether there are per-example results, and they do not give the scores of all seeds."""
+    flags: tuple[str, ...]
+    """Why the score is doubtful, a sentence each; () for a score without doubt."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell(Measurement):
+    """One method on one axis, among all methods of the board."""
+
     rank: int
     """1 + the number of methods that are significantly better; those with a flag come after those without."""
     last_rank: int
-    """The number of methods less those that are significantly worse: no less than ``rank``. What cannot be told apart
-    shares the ranks between."""
-    best: bool
-    """Whether it is unflagged and no other unflagged method is significantly better."""
-    flags: tuple[str, ...]
-    """Why the score is doubtful, a sentence each; () for a score without doubt."""
+    """The number of methods less those that are significantly worse: no less than ``rank``. Methods that do not differ
+    significantly share the ranks between."""
+
+    @property
+    def best(self) -> bool:
+        """Whether it is unflagged and no other unflagged method is significantly better."""
+        return self.rank == 1 and not self.flags
 
     @property
     def ranks(self) -> str:
@@ -80,7 +94,7 @@ class Row:
     family: str
     """Plugin that brings the method, "" when it is not installed here."""
     paper: str
-    """Address of its paper, "" when not known; it is a stranger's text all the same."""
+    """Address of its paper, "" when not known; untrusted text."""
     summary: str
     budget: str
     """``standard`` or ``extended``."""
@@ -91,7 +105,7 @@ class Row:
     cells: Mapping[str, Cell]
     """Axis key to cell; an axis that was not measured has none."""
     mean_rank: float | None
-    """Mean over axes of the middle of its ranks there; None where an axis is missing or a run failed."""
+    """Mean midrank over axes; None where an axis is missing or a run failed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +122,17 @@ class Pairs:
     """(K, K): after Holm's correction over all pairs of the axis."""
     paired: NDArray[np.bool_]
     """(K, K): whether example by example; otherwise from the two scores' own intervals, which is far coarser."""
+
+    def in_order(self, order: Sequence[int]) -> Pairs:
+        """The same of rows in another order: row i is what was row ``order[i]``."""
+        places = np.ix_(order, order)
+        return Pairs(
+            self.value[places],
+            self.half_width[places],
+            self.p_value[places],
+            self.significant[places],
+            self.paired[places],
+        )
 
 
 @dataclasses.dataclass(frozen=True)

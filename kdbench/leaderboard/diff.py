@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.board import Boards
-from kdbench.leaderboard.index import DIGITS
+from kdbench.leaderboard.index import DIGITS, INDEX_VERSION
 from kdbench.leaderboard.ranking import rank
 from kdbench.results.record import Record, read_record
 from kdbench.results.untrusted import Unreadable, plain, read_json
@@ -32,6 +32,10 @@ class RowState:
     flagged: bool = False
 
 
+States = dict[Key, RowState | None]
+"""Every cell; a row also has None under the empty axis, so that a row without cells counts."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Change:
     """One difference."""
@@ -46,7 +50,7 @@ class Change:
     def __str__(self) -> str:
         place = " ".join(plain(part) for part in self.key if part)
         sign = {"added": "+", "removed": "-", "changed": "!", "moved": "~"}[self.kind]
-        numbers = " -> ".join(_show(entry) for entry in (self.old, self.new) if entry is not None)
+        numbers = " -> ".join(_show(state) for state in (self.old, self.new) if state is not None)
         return " ".join(filter(None, (sign, self.what, place, numbers)))
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,20 +58,20 @@ class Change:
         return dataclasses.asdict(self)
 
 
-def _show(entry: RowState) -> str:
-    last = "" if entry.last_rank == entry.rank else f"-{entry.last_rank}"
-    rank = "" if entry.rank is None else f", rank {entry.rank}{last}"
-    return f"{entry.value:.4f} ({entry.ci_low:.4f} - {entry.ci_high:.4f}{rank}{', flagged' if entry.flagged else ''})"
+def _show(state: RowState) -> str:
+    last = "" if state.last_rank == state.rank else f"-{state.last_rank}"
+    rank = "" if state.rank is None else f", rank {state.rank}{last}"
+    return f"{state.value:.4f} ({state.ci_low:.4f} - {state.ci_high:.4f}{rank}{', flagged' if state.flagged else ''})"
 
 
 def diff(old: Path, new: Path) -> list[Change]:
     """The differences between two folders of records, two index files, or two records.
 
-    A folder and an index can be held against each other. A cell has changed where the difference of its values is
-    larger than the intervals of both allow, as of independent numbers.
+    A folder can be compared with an index. A cell has changed where the difference of its values is larger than the
+    intervals of both allow, as of independent numbers.
 
     Raises:
-        KdbenchError: something cannot be read, or a record is held against a leaderboard.
+        KdbenchError: something cannot be read, or a record is compared with a leaderboard.
     """
     before, after = _read(old), _read(new)
     if not before and not after:
@@ -77,8 +81,8 @@ def diff(old: Path, new: Path) -> list[Change]:
     return list(_differences(before, after))
 
 
-def _differences(before: Mapping[Key, RowState | None], after: Mapping[Key, RowState | None]) -> Iterator[Change]:
-    """Whole boards and rows first, and nothing of their cells then; the rest in order."""
+def _differences(before: States, after: States) -> Iterator[Change]:
+    """Whole boards and rows first, without their cells; then the other cells in order."""
     for kind, here, there in (("removed", before, after), ("added", after, before)):
         boards = sorted({key[0] for key in here} - {key[0] for key in there})
         yield from (Change(kind, "board", (board, "", "")) for board in boards)  # type: ignore[arg-type]  # its literals
@@ -97,16 +101,15 @@ def _differences(before: Mapping[Key, RowState | None], after: Mapping[Key, RowS
 
 def _beyond(old: RowState, new: RowState) -> bool:
     """Whether two values differ by more than the sides of their intervals that face each other allow."""
-    low, high = sorted((old, new), key=lambda entry: entry.value)
+    low, high = sorted((old, new), key=lambda state: state.value)
     return high.value - low.value > math.hypot(low.ci_high - low.value, high.value - high.ci_low)
 
 
-def _is_record(entries: Mapping[Key, RowState | None]) -> bool:
-    return any(not board for board, _, _ in entries)
+def _is_record(states: States) -> bool:
+    return any(not board for board, _, _ in states)
 
 
-def _read(path: Path) -> dict[Key, RowState | None]:
-    """Every cell; a row has an entry None under the empty axis, so that one without cells counts."""
+def _read(path: Path) -> States:
     if path.is_dir():
         return _of_boards(rank(path))
     try:
@@ -121,36 +124,42 @@ def _read(path: Path) -> dict[Key, RowState | None]:
     return _of_record(read_record(path))
 
 
-def _of_boards(boards: Boards) -> dict[Key, RowState | None]:
-    found: dict[Key, RowState | None] = {}
+def _of_boards(boards: Boards) -> States:
+    states: States = {}
     for board in boards.boards:
         for row in board.rows:
-            found[board.suite, row.key, ""] = None
+            states[board.suite, row.key, ""] = None
             for axis, cell in row.cells.items():
                 # As an index has them, so that a folder and its own index do not differ.
                 value, low, high = (round(number, DIGITS) for number in (cell.value, cell.ci_low, cell.ci_high))
-                entry = RowState(value, low, high, cell.rank, cell.last_rank, bool(cell.flags))
-                found[board.suite, row.key, axis] = entry
-    return found
+                state = RowState(value, low, high, cell.rank, cell.last_rank, bool(cell.flags))
+                states[board.suite, row.key, axis] = state
+    return states
 
 
-def _of_index(path: Path, value: Mapping[str, Any]) -> dict[Key, RowState | None]:
-    found: dict[Key, RowState | None] = {}
+def _of_index(path: Path, index: Mapping[str, Any]) -> States:
+    """An index of any version up to today's: none of them differs in what is compared here."""
+    states: States = {}
     try:
-        for board in value["boards"]:
+        if index["index_version"] > INDEX_VERSION:
+            raise KdbenchError(
+                f"{path} is an index of version {index['index_version']}, read are those up to {INDEX_VERSION}",
+                "update kdbench",
+            )
+        for board in index["boards"]:
             for row in board["rows"]:
-                found[board["suite"], row["key"], ""] = None
+                states[board["suite"], row["key"], ""] = None
                 for axis, cell in row["cells"].items():
                     numbers = {name: cell[name] for name in ("value", "ci_low", "ci_high", "rank", "last_rank")}
-                    found[board["suite"], row["key"], axis] = RowState(**numbers, flagged=bool(cell["flags"]))
+                    states[board["suite"], row["key"], axis] = RowState(**numbers, flagged=bool(cell["flags"]))
     except (KeyError, TypeError, AttributeError):
         raise KdbenchError(f"{path} is no index of a leaderboard", "`kdbench leaderboard build` writes one") from None
-    return found
+    return states
 
 
-def _of_record(record: Record) -> dict[Key, RowState | None]:
-    found: dict[Key, RowState | None] = {("", "", ""): None}
+def _of_record(record: Record) -> States:
+    states: States = {("", "", ""): None}
     for score in record.scores:
-        entry = RowState(score.value, score.ci_low, score.ci_high, flagged=bool(record.flags(score)))
-        found["", "", f"{score.condition} {score_name(score)}"] = entry
-    return found
+        state = RowState(score.value, score.ci_low, score.ci_high, flagged=bool(record.flags(score)))
+        states["", "", f"{score.condition} {score_name(score)}"] = state
+    return states

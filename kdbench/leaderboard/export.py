@@ -1,4 +1,4 @@
-"""Records as one tidy table, a row a score: for notebooks, spreadsheets and other programs."""
+"""Records as one tidy table, one row per score: for notebooks, spreadsheets and other programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
 from kdbench.leaderboard.grouping import group
-from kdbench.leaderboard.rows import entries
 from kdbench.results.evidence import Evidence
 from kdbench.results.store import read_evidence, read_records
 
@@ -47,11 +46,11 @@ COLUMNS: Mapping[str, str] = {
 """Column to type. ``params`` and ``setting`` are JSON; ``excluded`` is why the leaderboard leaves the record out, ""
 where it does not."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for a formula at the start of a cell."""
+"""Beginnings of text that a spreadsheet takes for a formula."""
 
 
 def load(path: Path | str = "leaderboards/records") -> pandas.DataFrame:
-    """All scores of all readable records under a folder (or of one record file), a row each; see ``COLUMNS``.
+    """All scores of all readable records under a folder (or of one record file), one row each; see ``COLUMNS``.
 
     Scores of several suites, or of several versions of a task, are in one table: choose before averaging. Records that
     the leaderboard does not rank are there with the reason in ``excluded``; ``frame[frame.excluded == ""]`` are the
@@ -100,16 +99,16 @@ def _harmless(text: Any) -> Any:
 def _read(path: Path) -> Sequence[Evidence]:
     if not path.is_file():
         return read_records(path)[0]
-    one = read_evidence(path)
-    if not isinstance(one, Evidence):
-        raise KdbenchError(f"{path}: {one.reason}", "`kdbench leaderboard validate` says more")
-    return [one]
+    run = read_evidence(path)
+    if not isinstance(run, Evidence):
+        raise KdbenchError(f"{path}: {run.reason}", "`kdbench leaderboard validate` says more")
+    return [run]
 
 
-def _rows(found: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
-    reasons = _reasons(found)
-    for one in sorted(found, key=_place):
-        record, spec = one.record, one.record.spec
+def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
+    reasons = {one.run_id: one.reason for comparable in group(runs) for one in comparable.excluded}
+    for evidence in sorted(runs, key=_order):
+        record, spec = evidence.record, evidence.record.spec
         run = {
             "suite": spec.suite.name,
             "suite_version": spec.suite.version,
@@ -134,17 +133,9 @@ def _rows(found: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _reasons(found: Sequence[Evidence]) -> dict[str, str]:
-    """Run id to why the run is not ranked."""
-    excluded = []
-    for one in group(found):
-        excluded += [*one.excluded, *entries(one.runs)[1]]
-    return {one.run_id: one.reason for one in excluded}
-
-
-def _place(one: Evidence) -> tuple[str, str, str, int, str]:
-    spec = one.record.spec
-    return spec.suite.name, spec.method, _json(one.record.params_passed), spec.seed, one.record.run_id
+def _order(run: Evidence) -> tuple[str, str, str, int, str]:
+    spec = run.record.spec
+    return spec.suite.name, spec.method, _json(run.record.params_passed), spec.seed, run.record.run_id
 
 
 def _json(values: Mapping[str, Any]) -> str:

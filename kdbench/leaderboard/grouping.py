@@ -1,147 +1,162 @@
-"""Which records may stand in one table: the same suite, versions of tasks, images and methods; why others are excluded.
+"""Which records may stand in one table: the same suite, corruptions, versions of tasks and images; why others may not.
 
 What is installed here decides which of several versions is ranked, if a record has it; otherwise the newest does. So a
-stranger's record of a version yet unheard of cannot push everybody else's aside.
+third-party record of an unknown version cannot exclude all the others.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from kdbench.errors import KdbenchError
+from kdbench.leaderboard.installed import installed_suite
+from kdbench.leaderboard.method_runs import MethodRuns, by_method
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.evidence import Evidence, Excluded, exclude
 from kdbench.results.untrusted import plain
-from kdbench.specs import Suite, read_suite
+from kdbench.specs import Suite
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Group:
     """The records of one suite that can be compared."""
 
     suite: Suite
-    tasks: Mapping[str, int]
-    runs: list[Evidence]
-    excluded: list[Excluded]
     installed: bool
     """Whether the suite is, as these records have it, installed here."""
+    tasks: Mapping[str, int]
+    """Task to the version that is ranked."""
+    methods: tuple[MethodRuns, ...]
+    """By name and parameters."""
+    excluded: tuple[Excluded, ...]
 
 
-def group(found: Sequence[Evidence]) -> list[Group]:
-    """One group a suite's name, in order of names."""
-    by_name: dict[str, list[Evidence]] = {}
-    for one in found:
-        by_name.setdefault(one.record.spec.suite.name, []).append(one)
-    return [_comparable(runs) for _, runs in sorted(by_name.items())]
+Selection = tuple[list[Evidence], list[Excluded]]
+"""The runs that stay, and those that do not."""
+
+
+def group(runs: Sequence[Evidence]) -> list[Group]:
+    """One group per name of a suite, in order of names."""
+    by_suite: dict[str, list[Evidence]] = {}
+    for run in runs:
+        by_suite.setdefault(run.record.spec.suite.name, []).append(run)
+    return [_comparable(same) for _, same in sorted(by_suite.items())]
 
 
 def _comparable(runs: Sequence[Evidence]) -> Group:
-    here = _installed_suite(runs[0].record.spec.suite.name)
-    wanted = _content(here) if here is not None else ""
+    here = installed_suite(runs[0].record.spec.suite.name)
+    kept: list[Evidence] = list(runs)
     excluded: list[Excluded] = []
-
-    def rank(content: str, same: Sequence[Evidence]) -> tuple[Any, ...]:
-        versions = sum(_newest(same).values())
-        return content == wanted, same[0].record.spec.suite.version, versions, len(same), content
-
-    left = _split(runs, lambda one: _content(one.record.spec.suite), rank, _other_suite, excluded)
-    left = _split(
-        left,
-        lambda one: one.record.spec.corruption_images,
-        lambda images, same: (len(same), images),
-        lambda one, ranked: (
-            f"{one.record.spec.corruption_images} corruption images; here they are "
-            f"{ranked.record.spec.corruption_images}"
-        ),
-        excluded,
+    steps = (functools.partial(_of_one_suite, here), _of_one_kind_of_corruptions, _of_ranked_versions, _of_one_data)
+    for step in steps:
+        kept, others = step(kept)
+        excluded += others
+    suite = kept[0].record.spec.suite
+    installed = here is not None and _content(here) == _content(suite)
+    methods, surplus = by_method(kept)
+    return Group(
+        suite=here if here is not None and installed else suite,
+        installed=installed,
+        tasks=_newest(kept),
+        methods=tuple(methods),
+        excluded=(*excluded, *surplus),
     )
-    left, tasks = _of_versions(left, excluded)
-    left = _of_images(left, excluded)
-    suite = here if here is not None and _content(left[0].record.spec.suite) == wanted else left[0].record.spec.suite
-    return Group(suite, tasks, left, excluded, suite is here)
 
 
 def _split(
     runs: Sequence[Evidence],
     key: Callable[[Evidence], str],
-    rank: Callable[[str, Sequence[Evidence]], tuple[Any, ...]],
+    preference: Callable[[str, Sequence[Evidence]], tuple[Any, ...]],
     reason: Callable[[Evidence, Evidence], str],
-    excluded: list[Excluded],
-) -> list[Evidence]:
-    """The runs of the key that ranks first; to the others, the reason, from one of them and one of those."""
+) -> Selection:
+    """The runs of the key that is preferred; the others with the reason, which is made from one of each."""
     by_key: dict[str, list[Evidence]] = {}
-    for one in runs:
-        by_key.setdefault(key(one), []).append(one)
-    best = max(by_key, key=lambda name: rank(name, by_key[name]))
+    for run in runs:
+        by_key.setdefault(key(run), []).append(run)
+    best = max(by_key, key=lambda name: preference(name, by_key[name]))
     kept = by_key[best]
-    excluded += [exclude(one, reason(one, kept[0])) for one in runs if key(one) != best]
-    return kept
+    return kept, [exclude(run, reason(run, kept[0])) for run in runs if key(run) != best]
 
 
-def _of_versions(runs: list[Evidence], excluded: list[Excluded]) -> tuple[list[Evidence], dict[str, int]]:
-    """The runs whose tasks all have the ranked versions, and these."""
+def _of_one_suite(here: Suite | None, runs: Sequence[Evidence]) -> Selection:
+    """The suite as it is installed here, else its newest version."""
+    wanted = _content(here) if here is not None else ""
+
+    def preference(content: str, same: Sequence[Evidence]) -> tuple[Any, ...]:
+        versions = sum(_newest(same).values())
+        return content == wanted, same[0].record.spec.suite.version, versions, len(same), content
+
+    return _split(runs, lambda run: _content(run.record.spec.suite), preference, _other_suite)
+
+
+def _of_one_kind_of_corruptions(runs: Sequence[Evidence]) -> Selection:
+    """Generated or published corruptions, whichever most have."""
+
+    def images(run: Evidence) -> str:
+        return run.record.spec.corruption_images
+
+    def reason(run: Evidence, ranked: Evidence) -> str:
+        return f"{images(run)} corruption images; here they are {images(ranked)}"
+
+    return _split(runs, images, lambda kind, same: (len(same), kind), reason)
+
+
+def _of_ranked_versions(runs: Sequence[Evidence]) -> Selection:
+    """The runs whose tasks all have the ranked version, the installed one where a run has it, else the newest."""
     tasks = load_plugins().tasks
     here = {name: tasks.get(name).version for name in tasks.names() if name not in tasks.clashes()}
-    seen = {(name, version) for one in runs for name, version in one.record.spec.tasks.items()}
+    seen = {(name, version) for run in runs for name, version in run.record.spec.tasks.items()}
     ranked = {name: here[name] if (name, here.get(name)) in seen else v for name, v in _newest(runs).items()}
-    kept = []
-    for one in runs:
-        other = [name for name, version in one.record.spec.tasks.items() if version != ranked[name]]
+    kept: list[Evidence] = []
+    excluded: list[Excluded] = []
+    for run in runs:
+        other = [name for name, version in run.record.spec.tasks.items() if version != ranked[name]]
         if other:
-            version = one.record.spec.tasks[other[0]]
-            excluded.append(exclude(one, f"version {version} of task {plain(other[0])}; here it is {ranked[other[0]]}"))
+            version = run.record.spec.tasks[other[0]]
+            excluded.append(exclude(run, f"version {version} of task {plain(other[0])}; here it is {ranked[other[0]]}"))
         else:
-            kept.append(one)
-    return (kept, ranked) if kept else _fallback(runs, excluded)
+            kept.append(run)
+    return (kept, excluded) if kept else _of_most_common_versions(runs)
 
 
-def _fallback(runs: list[Evidence], excluded: list[Excluded]) -> tuple[list[Evidence], dict[str, int]]:
-    """No run has all ranked versions: those with the same as most."""
-    del excluded[-len(runs) :]
-
-    def versions(one: Evidence) -> str:
-        return json.dumps(one.record.spec.tasks, sort_keys=True)
-
-    kept = _split(
-        runs, versions, lambda text, same: (len(same), text), lambda *_: "other versions of tasks than most", excluded
+def _of_most_common_versions(runs: Sequence[Evidence]) -> Selection:
+    """For runs of which none has all ranked versions."""
+    return _split(
+        runs,
+        lambda run: json.dumps(run.record.spec.tasks, sort_keys=True),
+        lambda versions, same: (len(same), versions),
+        lambda *_: "other versions of tasks than most",
     )
-    return kept, dict(kept[0].record.spec.tasks)
 
 
 def _newest(runs: Iterable[Evidence]) -> dict[str, int]:
+    """Task to the newest version that a run has, by name."""
     newest: dict[str, int] = {}
-    for one in runs:
-        for name, version in one.record.spec.tasks.items():
+    for run in runs:
+        for name, version in run.record.spec.tasks.items():
             newest[name] = max(version, newest.get(name, version))
     return dict(sorted(newest.items()))
 
 
-def _of_images(runs: list[Evidence], excluded: list[Excluded]) -> list[Evidence]:
+def _of_one_data(runs: Sequence[Evidence]) -> Selection:
     """The runs on the data sets that most have; one that needed fewer of them is still comparable."""
-    counted = Counter(json.dumps(one.record.spec.datasets, sort_keys=True) for one in runs)
+    counted = Counter(json.dumps(run.record.spec.datasets, sort_keys=True) for run in runs)
     ranked = json.loads(max(counted, key=lambda text: (counted[text], len(text), text)))
-    kept = []
-    for one in runs:
-        other = [name for name, sha256 in one.record.spec.datasets.items() if ranked.get(name) != sha256]
+    kept: list[Evidence] = []
+    excluded: list[Excluded] = []
+    for run in runs:
+        other = [name for name, sha256 in run.record.spec.datasets.items() if ranked.get(name) != sha256]
         if not other:
-            kept.append(one)
+            kept.append(run)
         elif other[0] in ranked:
-            excluded.append(exclude(one, f"other images of data set {plain(other[0])} than most records here"))
+            excluded.append(exclude(run, f"other images of data set {plain(other[0])} than most records here"))
         else:
-            excluded.append(exclude(one, f"data set {plain(other[0])}; here it is {', '.join(map(plain, ranked))}"))
-    return kept
-
-
-def _installed_suite(name: str) -> Suite | None:
-    """Never by path: the name is a stranger's text."""
-    try:
-        return read_suite(load_plugins().suites.get(name))
-    except KdbenchError:
-        return None
+            excluded.append(exclude(run, f"data set {plain(other[0])}; here it is {', '.join(map(plain, ranked))}"))
+    return kept, excluded
 
 
 def _content(suite: Suite) -> str:
@@ -153,8 +168,8 @@ def _values(suite: Suite) -> dict[str, Any]:
     return suite.model_dump(mode="json", exclude={"title", "why"})
 
 
-def _other_suite(one: Evidence, ranked: Evidence) -> str:
-    ours, theirs = _values(ranked.record.spec.suite), _values(one.record.spec.suite)
+def _other_suite(run: Evidence, ranked: Evidence) -> str:
+    ours, theirs = _values(ranked.record.spec.suite), _values(run.record.spec.suite)
     if ours["version"] != theirs["version"]:
         return f"version {theirs['version']} of the suite; here it is {ours['version']}"
     return f"another suite of this name: {_difference(ours, theirs)}"

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kdbench.files import write_atomically
 from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Row
 from kdbench.leaderboard.ranking import rank
 from kdbench.results.evidence import Excluded
 
-INDEX_VERSION = 1
-"""Of this file's form."""
-DIGITS = 6
+INDEX_VERSION: Final = 2
+"""Of this file's form. Version 1 had the key "apart" where this one has "excluded"."""
+DIGITS: Final = 6
 """Decimals: what is beyond them depends on the machine that adds up."""
 
 
@@ -23,7 +23,7 @@ def make_index(boards: Boards, records: Path) -> dict[str, Any]:
     return {
         "index_version": INDEX_VERSION,
         "boards": [_board(board, records) for board in boards.boards],
-        "excluded": _apart(boards.excluded, records),
+        "excluded": _excluded(boards.excluded, records),
     }
 
 
@@ -48,7 +48,7 @@ def _board(board: Board, records: Path) -> dict[str, Any]:
         "notes": list(board.notes),
         "axes": [_axis(axis) for axis in board.axes],
         "rows": [_row(row) for row in board.rows],
-        "excluded": _apart(board.excluded, records),
+        "excluded": _excluded(board.excluded, records),
     }
 
 
@@ -63,8 +63,8 @@ def _row(row: Row) -> dict[str, Any]:
         "params": dict(row.params),
         "budget": row.budget,
         "mean_rank": None if row.mean_rank is None else round(row.mean_rank, DIGITS),
-        "runs": [one.record.run_id for one in row.runs],
-        "failed": [one.record.run_id for one in row.failed],
+        "runs": [run.record.run_id for run in row.runs],
+        "failed": [run.record.run_id for run in row.failed],
         "cells": {axis: _cell(cell) for axis, cell in row.cells.items()},
     }
 
@@ -83,11 +83,11 @@ def _cell(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _apart(files: tuple[Excluded, ...], records: Path) -> list[dict[str, str]]:
-    named = [{**dataclasses.asdict(one), "path": _place(one.path, records)} for one in files]
-    return sorted(named, key=lambda one: (one["path"], one["reason"]))
+def _excluded(files: tuple[Excluded, ...], records: Path) -> list[dict[str, str]]:
+    listed = [{**dataclasses.asdict(file), "path": _relative(file.path, records)} for file in files]
+    return sorted(listed, key=lambda file: (file["path"], file["reason"]))
 
 
-def _place(path: Path, records: Path) -> str:
+def _relative(path: Path, records: Path) -> str:
     place = path.relative_to(records) if path.is_relative_to(records) else path
     return place.as_posix().encode("utf-8", "replace").decode()

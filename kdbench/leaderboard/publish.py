@@ -18,7 +18,7 @@ from kdbench.files import write_atomically
 MANIFEST: Final = ".kdbench-site.json"
 """Lists the files of a published site, so that the next publication removes its own old files and no others."""
 ATTEMPTS: Final = 3
-"""Pushes before giving up, when somebody else pushes meanwhile."""
+"""Pushes before giving up, when another publication pushes meanwhile."""
 TIMEOUT_S: Final = 300
 
 
@@ -35,9 +35,9 @@ class Publication:
 def publish(site: Path, to: str, *, message: str = "Leaderboard") -> Publication:
     """Publish a built site to a folder, or to ``git:REMOTE#BRANCH``.
 
-    Only files that an earlier publication put there are removed. A folder or branch that holds other things and was
-    never published to is refused, as it may be anything. A branch is changed in a clone of its own: the user's checkout
-    is not touched, nothing is ever forced, and when somebody else pushes meanwhile it is fetched and tried again.
+    Only files that an earlier publication put there are removed. A folder or branch that holds other files and was
+    never published to is refused. A branch is changed in a clone of its own: the user's checkout is not touched, and
+    nothing is ever forced. When another publication pushes meanwhile, it is fetched and tried again.
 
     Raises:
         KdbenchError: no site, a target that is refused, or what git says, in one line.
@@ -123,7 +123,7 @@ def _publish_to_branch(site: Path, to: str, remote: str, branch: str, message: s
                 raise _refusal("push", pushed)
     raise KdbenchError(
         f"'{branch}' of {_without_secret(remote)} moved on during each of {ATTEMPTS} attempts",
-        "somebody else publishes: try again later",
+        "another publication is running: try again later",
     )
 
 
@@ -133,7 +133,7 @@ def _without_secret(text: str) -> str:
 
 
 def _moved_on(pushed: subprocess.CompletedProcess[str]) -> bool:
-    """Whether a push was refused because somebody else was faster, and not by a rule of the server."""
+    """Whether a push was refused because another one came first, and not by a rule of the server."""
     said = pushed.stdout + pushed.stderr
     reasons = (
         "fetch first",
@@ -202,8 +202,8 @@ def _git(folder: Path, *arguments: str) -> str:
 def _refusal(command: str, done: subprocess.CompletedProcess[str]) -> KdbenchError:
     """What git says, in one line."""
     said = [line.strip() for line in f"{done.stderr}\n{done.stdout}".splitlines() if line.strip()]
-    telling = [line for line in said if line.startswith(("fatal:", "error:", "remote:", "!"))] or said
+    reasons = [line for line in said if line.startswith(("fatal:", "error:", "remote:", "!"))] or said
     return KdbenchError(
-        f"git {command}: {_without_secret(telling[0]) if telling else 'failed'}",
+        f"git {command}: {_without_secret(reasons[0]) if reasons else 'failed'}",
         "is the remote right, and may you push?",
     )

@@ -1,167 +1,52 @@
-"""The rows of a leaderboard: runs of one method with one setting of its parameters and one source, by seed."""
+"""The rows of a leaderboard: a method's runs with its cells, and the mean rank that orders them."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import statistics
+from collections.abc import Mapping
 
-from kdbench.errors import KdbenchError
 from kdbench.leaderboard.board import Cell, Row
+from kdbench.leaderboard.installed import installed_method
+from kdbench.leaderboard.keys import file_key
+from kdbench.leaderboard.method_runs import MethodRuns
 from kdbench.methods.method import MethodSpec
-from kdbench.plugin.loader import load_plugins
-from kdbench.results.evidence import Evidence, Excluded, exclude
-from kdbench.results.untrusted import plain
-
-KEY_LENGTH = 48
-"""Longest readable part of a key."""
 
 
-HASHED = re.compile(r"(^|-)[0-9a-f]{8}$")
-"""How a key with a hash ends."""
+def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None]) -> Row:
+    """The row that is shown.
 
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """The runs of a row."""
-
-    method: str
-    params: Mapping[str, Any]
-    runs: tuple[Evidence, ...]
-    """Finished ones, by seed; one a seed."""
-    failed: tuple[Evidence, ...]
-
-    @property
-    def title(self) -> str:
-        """The method's name, and the parameters that were given."""
-        given = ", ".join(f"{key}={json.dumps(value, sort_keys=True)}" for key, value in sorted(self.params.items()))
-        return f"{self.method} ({given})" if given else self.method
-
-
-def entries(runs: Sequence[Evidence]) -> tuple[list[Entry], list[Excluded]]:
-    """Runs by method and parameters as given; excluded are those of another source of the method, or a seed again."""
-    by_row: dict[tuple[str, str], list[Evidence]] = {}
-    for one in runs:
-        by_row.setdefault((one.record.spec.method, _canonical(one.record.params_passed)), []).append(one)
-    made: list[Entry] = []
-    excluded: list[Excluded] = []
-    for (method, _), same in sorted(by_row.items()):
-        kept = _one_a_seed(_of_one_source(same, excluded), excluded)
-        finished = tuple(one for one in kept if one.record.status == "finished")
-        failed = tuple(one for one in kept if one.record.status == "failed")
-        made.append(Entry(method, same[0].record.params_passed, finished, failed))
-    return made, excluded
-
-
-def _of_one_source(runs: Sequence[Evidence], excluded: list[Excluded]) -> list[Evidence]:
-    """The runs of the method as it is installed here, else as it was last run."""
-    spec = _installed(runs[0].record.spec.method)
-    here = spec.source if spec is not None else ""
-    latest = max(runs, key=lambda one: (one.record.spec.method_source == here, one.record.provenance.finished))
-    kept = []
-    for one in runs:
-        reason = _otherwise_made(one, latest)
-        if reason:
-            excluded.append(exclude(one, reason))
-        else:
-            kept.append(one)
-    return kept
-
-
-def _otherwise_made(one: Evidence, latest: Evidence) -> str:
-    """Why two runs are not of the same method, "" if they are."""
-    ours, theirs = latest.record.spec, one.record.spec
-    if ours.method_source != theirs.method_source:
-        return f"another source of method {plain(theirs.method)} than the one that is ranked"
-    for condition in ours.params.keys() & theirs.params.keys():
-        if ours.params[condition] != theirs.params[condition]:
-            return f"other resolved parameters under condition {plain(condition)} than the ones that are ranked"
-        if ours.recipes.get(condition) != theirs.recipes.get(condition):
-            return f"another training recipe under condition {plain(condition)} than the one that is ranked"
-    if latest.record.checkpoint_rule != one.record.checkpoint_rule:
-        return f"checkpoint rule {one.record.checkpoint_rule}; here it is {latest.record.checkpoint_rule}"
-    return ""
-
-
-def _one_a_seed(runs: Sequence[Evidence], excluded: list[Excluded]) -> list[Evidence]:
-    """By seed; of two with the same one, the finished one, with more scores, that is newer."""
-
-    def value(one: Evidence) -> tuple[bool, int, str, str]:
-        record = one.record
-        return record.status == "finished", len(record.scores), record.provenance.finished, record.run_id
-
-    by_seed: dict[int, list[Evidence]] = {}
-    for one in runs:
-        by_seed.setdefault(one.record.spec.seed, []).append(one)
-    kept = []
-    for seed, same in sorted(by_seed.items()):
-        best = max(same, key=value)
-        kept.append(best)
-        excluded += [
-            exclude(o, f"seed {seed} once more: run {best.record.run_id} counts") for o in same if o is not best
-        ]
-    return kept
-
-
-def row(entry: Entry, cells: Mapping[str, Cell], mean_rank: float | None) -> Row:
-    """The row that is shown."""
-    spec = _installed(entry.method)
-    runs = (*entry.runs, *entry.failed)
+    Args:
+        runs: of the method.
+        cells: key of every axis of the board to the method's cell, None where it was not measured.
+    """
+    spec = installed_method(runs.method)
     return Row(
-        key=file_key(entry.method, entry.params),
-        title=entry.title,
-        method=entry.method,
-        params=entry.params,
+        key=file_key(runs.method, runs.params),
+        title=runs.title,
+        method=runs.method,
+        params=runs.params,
         family=_family(spec),
         paper=spec.paper if spec is not None else "",
         summary=spec.summary if spec is not None else "",
-        budget="extended" if any(one.record.budget == "extended" for one in runs) else "standard",
-        runs=entry.runs,
-        failed=entry.failed,
-        cells=cells,
-        mean_rank=mean_rank,
+        budget="extended" if any(r.record.budget == "extended" for r in (*runs.finished, *runs.failed)) else "standard",
+        runs=runs.finished,
+        failed=runs.failed,
+        cells={axis: cell for axis, cell in cells.items() if cell is not None},
+        mean_rank=_mean_rank(runs, cells),
     )
 
 
-def twins(made: Sequence[Entry]) -> Iterator[str]:
-    """A sentence about each set of methods whose names differ only by case."""
-    spellings: dict[str, set[str]] = {}
-    for entry in made:
-        spellings.setdefault(entry.method.casefold(), set()).add(entry.method)
-    for names in spellings.values():
-        if len(names) > 1:
-            listed = ", ".join(plain(name) for name in sorted(names))
-            yield f"These methods differ only by the case of their names, and each has its row: {listed}."
+def row_order(row: Row) -> tuple[bool, float, str, str]:
+    """Sorts rows by mean rank; those without one come last, by name."""
+    return row.mean_rank is None, row.mean_rank or 0.0, row.method.casefold(), row.title
 
 
-def file_key(name: str, params: Mapping[str, Any] | None = None) -> str:
-    """Lower-case letters, digits and hyphens, for files and addresses. The same for the same name and parameters
-    whatever else is there; a name that is not such a key itself, or looks like one with a hash, ends in a hash.
-
-    >>> file_key("label-smoothing")
-    'label-smoothing'
-    >>> file_key("KD", {"temperature": 8})
-    'kd-5d453791'
-    """
-    readable = re.sub(r"[^a-z0-9]+", "-", name[: 4 * KEY_LENGTH].lower()).strip("-")[:KEY_LENGTH].strip("-")
-    if name and readable == name and not params and not HASHED.search(name):
-        return readable
-    content = json.dumps([name, params or {}], sort_keys=True)
-    return "-".join(filter(None, [readable, hashlib.sha256(content.encode()).hexdigest()[:8]]))
-
-
-def _canonical(params: Mapping[str, Any]) -> str:
-    return json.dumps(params, sort_keys=True)
-
-
-def _installed(method: str) -> MethodSpec | None:
-    try:
-        return load_plugins().methods.get(method)
-    except KdbenchError:
+def _mean_rank(runs: MethodRuns, cells: Mapping[str, Cell | None]) -> float | None:
+    """Only of a method that was measured on every axis with every seed and has no failed run."""
+    measured = [cell for cell in cells.values() if cell is not None and len(cell.per_seed) == len(runs.finished)]
+    if runs.failed or not measured or len(measured) < len(cells):
         return None
+    return statistics.fmean(cell.midrank for cell in measured)
 
 
 def _family(spec: MethodSpec | None) -> str:

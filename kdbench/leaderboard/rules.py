@@ -1,4 +1,4 @@
-"""What must hold in a record, rule by rule; each yields where something is wrong, and what."""
+"""What must hold in a record. Each rule yields the place of what is wrong, and a message."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAME = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A record with what lies beside it."""
+    """A record with its evidence."""
 
     record: Record
     plugins: Plugins
@@ -53,7 +53,7 @@ class Case:
 
 
 def names_and_versions(case: Case) -> Iterator[Finding]:
-    """Whether what the record names is known here, and the same."""
+    """What the record names is installed here, in the same version."""
     spec, plugins = case.record.spec, case.plugins
     if spec.method not in plugins.methods:
         yield ("spec", "method"), f"method '{spec.method}' is not installed here", "warning"

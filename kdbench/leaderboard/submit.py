@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,21 +77,28 @@ def reproduce(record: Record, *others: Record) -> str:
     words = ["kdbench", "run", "--method", spec.method, "--suite", spec.suite.name]
     for seed in dict.fromkeys(each.spec.seed for each in (record, *others)):
         words += ["--seed", str(seed)]
-    for name, value in record.params_passed.items():
-        words += ["--set", f"{name}={value if _is_plain(value) else json.dumps(value)}"]
+    for assignment in _assignments(record.params_passed):
+        words += ["--set", assignment]
     if spec.params.keys() != spec.suite.conditions.keys():
         words += [word for condition in spec.params for word in ("--condition", condition)]
     if spec.tasks.keys() != spec.suite.tasks.keys():
         words += ["--tasks", ",".join(spec.tasks)]
     attack = spec.suite.tasks.get("attack")
-    attacks = attack.settings.get("attacks") if attack and "attack" in spec.tasks else None
-    for name in attacks if isinstance(attacks, list) else ():  # a stranger's suite may have anything there
-        words += ["--attack", str(name)]
+    settings = attack.settings if attack and "attack" in spec.tasks else {}
+    attacks, options = settings.get("attacks"), settings.get("options")
+    for name in attacks if isinstance(attacks, list) else ():  # the suite is untrusted: anything may be there
+        own = options.get(name) if isinstance(options, dict) else None
+        words += ["--attack", shlex.join([str(name), *(_assignments(own) if isinstance(own, dict) else [])])]
     return shlex.join(words)
 
 
+def _assignments(values: Mapping[str, Any]) -> list[str]:
+    """``name=value``, as ``--set`` and ``--attack`` read them."""
+    return [f"{name}={value if _is_plain(value) else json.dumps(value)}" for name, value in values.items()]
+
+
 def _is_plain(value: Any) -> bool:
-    """Whether text is read as itself where it is given to ``--set``."""
+    """Whether ``--set`` reads this text as text, and not as another JSON value."""
     if not isinstance(value, str):
         return False
     try:
@@ -126,14 +134,14 @@ def _body(record: Record) -> str:
         "",
         f"    {plain(reproduce(record), 2000)}",
         "",
-        "Checkpoints by SHA-256; an address",
+        "Checkpoints by SHA-256. Write the address of a file attached to a release after one, and the checks measure a "
+        "sample again:",
         "",
     ]
-    lines[-2] += " beside one, of a file attached to a release, lets the checks measure a sample again:"
     lines += [f"- checkpoint {record.run_id} {name}: `{net.sha256}`" for name, net in record.hashes.students.items()]
     return "\n".join(lines)
 
 
 def _cell(text: str) -> str:
-    """A stranger's text in a Markdown table: one line, no cell of its own, no markup."""
+    """Untrusted text in a Markdown table: one line, no cell of its own, no markup."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in plain(text))

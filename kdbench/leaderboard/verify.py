@@ -16,21 +16,22 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kdbench.data import DataPlace, ImageSet
+from kdbench.data import ImageSet
 from kdbench.data.base import content_hash
 from kdbench.data.download import fetch
-from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.files import file_sha256
+from kdbench.inference.prediction import folded_copy
 from kdbench.leaderboard.agreement import Agreement, Examples, compare
 from kdbench.leaderboard.rules import Case
 from kdbench.leaderboard.validate import validate
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.evidence import Predictions
 from kdbench.results.record import Record, Score, read_record
-from kdbench.running.evaluation import prepared, run_task, trainings_folder
+from kdbench.running.evaluation import run_task
 from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor
+from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar
 from kdbench.running.suite_data import SuiteData, load_suite_data
 from kdbench.tasks import EvaluationContext, Task, TestData
@@ -77,18 +78,14 @@ def verify(
     examples: int | None = None,
     sample_seed: int | None = None,
     train: bool = False,
-    data_dir: str | Path | None = None,
-    device: str = "auto",
-    out: str | Path = "runs",
-    download: bool = True,
-    progress: bool = False,
+    options: RunOptions,
 ) -> Verification:
     """Measure the checkpoint of a record again and hold it against the record.
 
     ``checkpoint``: a file or an https address; it must be the very file that the record hashed, which also says what
     condition it is of. ``examples`` measures that many of the test images of each task, drawn by ``sample_seed``, by
-    default one that nobody knew before. Tasks that attack through the suite's other networks find them under ``out``;
-    where they are not there, ``train`` trains them, and otherwise these tasks are skipped.
+    default one that nobody knew before. Tasks that attack through the suite's other networks find them under
+    ``options.out``; where they are not there, ``train`` trains them, and otherwise these tasks are skipped.
 
     Raises:
         KdbenchError: the record is not valid, the checkpoint is another one, the data are others than the record's, or
@@ -99,26 +96,19 @@ def verify(
         raise KdbenchError(f"not a valid record: {errors[0]}", "`kdbench leaderboard validate` shows all of it")
     record = read_record(path)
     condition = _condition(record, condition)
-    where = resolve_device(device)
+    where = options.device
     seed = secrets.randbits(32) if sample_seed is None else sample_seed
-    place = DataPlace.default(data_dir, download=download, progress=progress)
-    with _file(checkpoint, record, condition, place) as file:
+    with _file(checkpoint, record, condition, options) as file:
         condition = _same_checkpoint(record, file, condition)
         case = Case(record, load_plugins(), Predictions.of(path, record), None)
         chosen, skipped = _tasks(case, condition, tasks)
         suite_data = load_suite_data(
-            record.spec.suite, case.plugins, place, ood=any(t.needs_ood for t, _ in chosen.values())
+            record.spec.suite, case.plugins, options.place, ood=any(t.needs_ood for t, _ in chosen.values())
         )
         _same_data(record, suite_data, chosen)
-        graph = RunGraph(
-            record.spec.suite,
-            suite_data.dataset,
-            case.plugins,
-            trainings_folder(Path(out), record.spec.suite),
-            where,
-            progress,
-        )
-        student = prepared(load_predictor(file, device=where, plugins=case.plugins), suite_data.test, where)
+        graph = RunGraph(record.spec.suite, suite_data.dataset, case.plugins, options)
+        network = load_predictor(file, device=where, plugins=case.plugins)
+        student = folded_copy(network, suite_data.test.test.images, where)
         job = _Job(case, condition, suite_data, graph, student, examples, seed, train)
         agreements = []
         for name, (task, settings) in chosen.items():
@@ -128,7 +118,7 @@ def verify(
             else:
                 for name, params in task.predictors(case.plugins.methods.get(record.spec.method)).items():
                     network = load_predictor(file, params=params, device=where, plugins=case.plugins)
-                    networks[name] = prepared(network, suite_data.test, where)
+                    networks[name] = folded_copy(network, suite_data.test.test.images, where)
                 agreements += job.measure(task, settings, networks)
     return Verification(record.run_id, condition, where.type, examples, seed, agreements, skipped)
 
@@ -140,7 +130,7 @@ def _condition(record: Record, condition: str | None) -> str | None:
 
 
 @contextmanager
-def _file(checkpoint: str | Path, record: Record, condition: str | None, place: DataPlace) -> Iterator[Path]:
+def _file(checkpoint: str | Path, record: Record, condition: str | None, options: RunOptions) -> Iterator[Path]:
     """The checkpoint as a file; fetched for the while, where it is an address."""
     address = str(checkpoint)
     if "://" not in address:
@@ -154,7 +144,7 @@ def _file(checkpoint: str | Path, record: Record, condition: str | None, place: 
     expected = students[condition or next(iter(students))].sha256
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "checkpoint.safetensors"
-        yield fetch([address], target, checksum=f"sha256:{expected}", progress=place.progress)
+        yield fetch([address], target, checksum=f"sha256:{expected}", progress=options.progress)
 
 
 def _same_checkpoint(record: Record, file: Path, condition: str | None) -> str:
@@ -196,7 +186,7 @@ def _tasks(
     return chosen, skipped
 
 
-def _same_data(record: Record, suite_data: SuiteData, chosen: Mapping[str, object]) -> None:
+def _same_data(record: Record, suite_data: SuiteData, chosen: Mapping[str, tuple[Task, Any]]) -> None:
     here = suite_data.hashes()
     differing = [name for name, digest in here.items() if record.hashes.datasets.get(name) != digest]
     if differing:
@@ -205,8 +195,8 @@ def _same_data(record: Record, suite_data: SuiteData, chosen: Mapping[str, objec
             f"{record.hashes.datasets.get(differing[0])}",
             "give the same data with --data-dir",
         )
-    origin = "generated" if suite_data.test.published_corruptions is None else "published"
-    if "corruption" in chosen and origin != record.spec.corruption_images:
+    origin = suite_data.test.corruption_images
+    if any(task.uses_corruptions for task, _ in chosen.values()) and origin != record.spec.corruption_images:
         raise KdbenchError(
             f"corrupted images here are {origin}, the record's are {record.spec.corruption_images}",
             "leave out that task, or give the same data",
@@ -245,7 +235,7 @@ class _Job:
             network = load_predictor(
                 file, params=training.measured, device=self.graph.device, plugins=self.graph.plugins
             )
-            networks[role] = prepared(network, self.suite_data.test, self.graph.device)
+            networks[role] = folded_copy(network, self.suite_data.test.test.images, self.graph.device)
         return networks, ""
 
     def measure(self, task: Task, settings: Any, networks: Mapping[str, nn.Module]) -> list[Agreement]:
@@ -262,7 +252,7 @@ class _Job:
                 data.published_corruptions,
             )
         ctx = EvaluationContext(self.condition, self.graph.device, None, networks=networks)
-        with bar(f"measure {task.name} ({self.condition})", shown=self.graph.progress) as update:
+        with bar(f"measure {task.name} ({self.condition})", shown=self.graph.options.progress) as update:
             outcome = run_task(
                 task, settings, self.student, data, dataclasses.replace(ctx, advance=functools.partial(update, note=""))
             )

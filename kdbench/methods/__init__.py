@@ -2,9 +2,5 @@
 
 from kdbench.methods.context import Batch, Context, Network, TrainSet
 from kdbench.methods.method import MeasuredOnly, Method, MethodSpec, method
-from kdbench.methods.two_networks import EvaluatedNetwork, TwoNetworks
 
-__all__ = [
-    "Batch", "Context", "EvaluatedNetwork", "MeasuredOnly", "Method", "MethodSpec", "Network", "TrainSet",
-    "TwoNetworks", "method",
-]  # fmt: skip
+__all__ = ["Batch", "Context", "MeasuredOnly", "Method", "MethodSpec", "Network", "TrainSet", "method"]

@@ -96,7 +96,7 @@ class NetworkMaker(Protocol):
 
 @dataclasses.dataclass
 class Context:
-    """What the harness lends a method while it trains."""
+    """What the harness provides to a method while it trains."""
 
     student: nn.Module
     """The network under training, in train mode: pixels (B, 3, H, W) in [0, 1] to float32 logits (B, C)."""

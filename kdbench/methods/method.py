@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kdbench.errors import KdbenchError, unknown_name
+from kdbench.errors import KdbenchError
 from kdbench.methods.context import Batch, Context, Network
 from kdbench.methods.recipes import Setting, matching_recipes, merged, read_recipes
 from kdbench.methods.source import source_hash
-from kdbench.specs import first_problem
+from kdbench.plugin.parameters import parameters_of, validated
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -52,7 +52,7 @@ class Method:
     def architectures(self) -> Iterable[str]:
         """Names of other architectures than the student's that ``setup`` makes with ``ctx.new_network(model=...)``.
 
-        They are looked up when a run is planned, so that a wrong name is told before anything is trained.
+        They are looked up when a run is planned, so that a wrong name is an error before anything is trained.
         """
         return ()
 
@@ -142,18 +142,9 @@ class MethodSpec:
     source: str
     """``kdbench.methods.source.source_hash`` of it: a changed method is never answered with an old result."""
 
-    def validate(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """``params`` with defaults filled in; an unknown one or a value out of range is an error that names it."""
-        for key in params:
-            if key not in self.parameters.model_fields:
-                raise unknown_name(
-                    "parameter", key, self.parameters.model_fields, f"`kdbench describe method {self.name}` lists them"
-                )
-        try:
-            return self.parameters.model_validate(dict(params)).model_dump(mode="json")
-        except ValidationError as error:
-            hint = f"`kdbench describe method {self.name}` shows ranges"
-            raise KdbenchError(f"method '{self.name}', parameter {first_problem(error)}", hint) from None
+    def validate(self, params_passed: Mapping[str, Any]) -> dict[str, Any]:
+        """What was passed with defaults filled in; an unknown one or a value out of range is an error that names it."""
+        return validated(f"method '{self.name}'", "parameter", self.parameters, params_passed)
 
     def resolve(self, params: Mapping[str, Any], setting: Setting) -> Resolved:
         """Parameters and recipe values for one setting: declared defaults, then recipes, then ``params``."""
@@ -209,27 +200,6 @@ class MethodSpec:
         return _FunctionMethod(self.target, params)
 
 
-def _parameters(name: str, target: Callable[..., Any]) -> type[BaseModel]:
-    """A pydantic model of the keyword-only parameters of ``target``, with its annotations as their ranges."""
-    function = target.__init__ if inspect.isclass(target) else target
-    try:
-        signature = inspect.signature(function, eval_str=True)
-    except NameError as error:
-        raise KdbenchError(f"method '{name}': annotation of a parameter: {error}", "import it at run time") from None
-    fields: dict[str, Any] = {}
-    for parameter in signature.parameters.values():
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            continue
-        if parameter.annotation is inspect.Parameter.empty or parameter.default is inspect.Parameter.empty:
-            raise KdbenchError(
-                f"method '{name}': parameter '{parameter.name}' has no type or no default",
-                "write it as `name: float = 0.5`",
-            )
-        fields[parameter.name] = (parameter.annotation, parameter.default)
-    config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
-    return create_model(f"{name} parameters", __config__=config, **fields)
-
-
 def _named(name: str, needs: Iterable[str] | Mapping[str, Needed]) -> dict[str, Needed]:
     """Role to what fills it, sorted by role."""
     if isinstance(needs, str):
@@ -259,7 +229,7 @@ def method(
 
     def decorate(target: Callable[..., Any]) -> MethodSpec:
         summary = (inspect.getdoc(target) or "").partition("\n")[0]
-        parameters = _parameters(name, target)
+        parameters = parameters_of(f"method '{name}'", target)
         tuned = read_recipes(name, recipes)
         return MethodSpec(name, target, needed, parameters, summary, paper, tuned, source_hash(target))
 

@@ -15,7 +15,7 @@ TUNABLE = ("lr", "weight_decay", "momentum", "nesterov", "schedule", "gamma")
 """What a method may tune of a suite's recipe: how fast it learns, and how that falls. Epochs, batch size, data and
 checkpoint rule stay the suite's."""
 EXTENDED = ("epochs", "milestones")
-"""What an ``extended`` table may set: a longer schedule than the suite grants, which the record tells."""
+"""What an ``extended`` table may set: a longer schedule than the suite grants, which the record states."""
 _KEYS = ("family", "dataset", "model", "noise", "rate", "when", "params", "optimizer", "extended")
 
 
@@ -37,17 +37,6 @@ class Setting:
             return self.condition.noise.kind, self.condition.noise.rate
         return "unknown" if self.condition.noise_unknown else "none", 0.0
 
-    def __str__(self) -> str:
-        """In words.
-
-        >>> from kdbench.specs import Recipe
-        >>> str(Setting("digits", "digits", "wrn-10-1", Condition(recipe=Recipe(epochs=1, batch_size=1, lr=0.1))))
-        'family digits, data set digits, model wrn-10-1, noise none'
-        """
-        kind, rate = self.noise
-        noise = f"{kind} {rate:g}" if rate else kind
-        return f"family {self.family}, data set {self.dataset}, model {self.model}, noise {noise}"
-
 
 def read_recipes(name: str, path: Path | None) -> tuple[Mapping[str, Any], ...]:
     """Read the recipes of method ``name``, refusing what a method may not decide."""
@@ -56,7 +45,7 @@ def read_recipes(name: str, path: Path | None) -> tuple[Mapping[str, Any], ...]:
     try:
         recipes = tomllib.loads(path.read_text(encoding="utf-8")).get(name, [])
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise KdbenchError(f"method '{name}': recipes file {path}: {error}", "mend it or leave it out") from None
+        raise KdbenchError(f"method '{name}': recipes file {path}: {error}", "fix it or leave it out") from None
     for recipe in recipes:
         _check(name, recipe)
     return tuple(recipes)

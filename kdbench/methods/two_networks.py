@@ -1,35 +1,42 @@
-"""What methods of two networks share: the second network, and which of the two is measured."""
+"""What methods of two peers share: the second network, and which of the two is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
+from torch import nn
 
+from kdbench.methods.context import Context
 from kdbench.methods.method import MeasuredOnly, Method
+from kdbench.models.ensemble import MeanLogits
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from kdbench.methods.context import Context
-
-EvaluatedNetwork = Annotated[
+_PeerModel = Annotated[
+    str, Field(description="architecture of the second network, such as shufflenet-v2; empty: that of the student")
+]
+_Evaluated = Annotated[
     Literal["student", "peer", "ensemble"],
     Field(description="what is measured: one of the two networks, or the mean of their logits"),
     MeasuredOnly(),
 ]
-"""Of a parameter ``evaluate``. The task ``peers`` measures each of the two, and their mean accuracy."""
 
 
 class TwoNetworks(Method):
-    """A method that trains two networks together, from initial weights of their own: the student and ``self.peer``.
+    """Two networks, trained together from initial weights of their own: the student and ``self.peer``.
 
-    ``peer`` is the architecture of the second; empty: that of the student. Papers report the mean accuracy of the two;
-    a record measures one predictor, what ``evaluate`` says.
+    A method derives from it and defines ``loss``. Papers often report the mean accuracy of the two; a record measures
+    one predictor, by default the student, and task ``peers`` that mean. Both come from one training. A method with
+    parameters of its own passes on those of these two that it offers, annotated as ``kdbench.TwoNetworks.PeerModel``
+    and ``kdbench.TwoNetworks.Evaluated``.
     """
 
-    def __init__(self, *, peer: str = "", evaluate: EvaluatedNetwork = "student") -> None:
+    PeerModel: TypeAlias = _PeerModel
+    """Name of the second network's architecture; "": the student's."""
+    Evaluated: TypeAlias = _Evaluated
+    """``"student"``, ``"peer"`` or ``"ensemble"``, which is the mean of their logits."""
+
+    def __init__(self, *, peer: _PeerModel = "", evaluate: _Evaluated = "student") -> None:
         self.peer_model, self.evaluate = peer or None, evaluate
 
     def architectures(self) -> list[str]:
@@ -43,7 +50,5 @@ class TwoNetworks(Method):
 
     def predictor(self, ctx: Context) -> nn.Module:
         if self.evaluate == "ensemble":
-            from kdbench.models import MeanLogits
-
             return MeanLogits(ctx.student, self.peer)
         return self.peer if self.evaluate == "peer" else ctx.student

@@ -1,11 +1,11 @@
-"""kdbench's own tasks, datasets, models, label noises and suites, registered like anybody's plugin."""
+"""kdbench's own tasks, datasets, models, label noises, attacks and suites, registered like anybody's plugin."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from kdbench import data, models, noise
+from kdbench import attacks, data, models, noise
 from kdbench.plugin.hookspecs import hookimpl
 from kdbench.suites import builtin_suites
 from kdbench.tasks import Attack, Peers, Task, builtin_tasks
@@ -29,6 +29,11 @@ def kdbench_register_models() -> Iterable[models.ModelSpec]:
 @hookimpl
 def kdbench_register_label_noises() -> Iterable[noise.LabelNoiseSpec]:
     return noise.builtin_specs()
+
+
+@hookimpl
+def kdbench_register_attacks() -> Iterable[attacks.AttackSpec]:
+    return attacks.builtin_specs()
 
 
 @hookimpl

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from kdbench.attacks.spec import AttackSpec
     from kdbench.claims import Claim
     from kdbench.data import DatasetSpec
     from kdbench.methods.method import MethodSpec
@@ -49,6 +50,11 @@ def kdbench_register_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body
 @hookspec
 def kdbench_register_label_noises() -> Iterable[LabelNoiseSpec]:  # type: ignore[empty-body]  # as above
     """Label noises: pure functions of labels, a rate and a generator."""
+
+
+@hookspec
+def kdbench_register_attacks() -> Iterable[AttackSpec]:  # type: ignore[empty-body]  # as above
+    """Attacks, as made by the ``kdbench.attack`` decorator; what they return is clipped and judged by kdbench."""
 
 
 @hookspec

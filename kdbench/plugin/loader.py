@@ -17,6 +17,7 @@ from kdbench.plugin import hookspecs
 from kdbench.plugin.registry import Registry
 
 if TYPE_CHECKING:
+    from kdbench.attacks.spec import AttackSpec
     from kdbench.claims import Claim
     from kdbench.data import DatasetSpec
     from kdbench.methods.method import MethodSpec
@@ -49,6 +50,7 @@ class Plugins:
     datasets: Registry[DatasetSpec] = dataclasses.field(default_factory=lambda: Registry("dataset"))
     models: Registry[ModelSpec] = dataclasses.field(default_factory=lambda: Registry("model"))
     label_noises: Registry[LabelNoiseSpec] = dataclasses.field(default_factory=lambda: Registry("label noise"))
+    attacks: Registry[AttackSpec] = dataclasses.field(default_factory=lambda: Registry("attack"))
     suites: Registry[Path] = dataclasses.field(default_factory=lambda: Registry("suite"))
     claims: Registry[Claim] = dataclasses.field(default_factory=lambda: Registry("claim"))
     loaded: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -56,7 +58,7 @@ class Plugins:
 
     def registries(self) -> list[Registry[Any]]:
         found: tuple[Registry[Any], ...] = (self.methods, self.tasks, self.datasets, self.models, self.label_noises)
-        return [*found, self.suites, self.claims]
+        return [*found, self.attacks, self.suites, self.claims]
 
     def record_written(self, record: Record, path: Path) -> list[Failure]:
         """Tell every observer that ``record`` is on disk; returns the observers that raised."""
@@ -78,6 +80,7 @@ def _describe(error: BaseException) -> str:
 
 def _contracts() -> dict[str, tuple[str, type]]:
     """Hook name to the registry it fills and the type its entries must have."""
+    from kdbench.attacks.spec import AttackSpec
     from kdbench.claims import Claim
     from kdbench.data import DatasetSpec
     from kdbench.methods.method import MethodSpec
@@ -91,6 +94,7 @@ def _contracts() -> dict[str, tuple[str, type]]:
         "kdbench_register_datasets": ("datasets", DatasetSpec),
         "kdbench_register_models": ("models", ModelSpec),
         "kdbench_register_label_noises": ("label_noises", LabelNoiseSpec),
+        "kdbench_register_attacks": ("attacks", AttackSpec),
         "kdbench_register_suites": ("suites", Path),
         "kdbench_register_claims": ("claims", Claim),
     }

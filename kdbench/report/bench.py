@@ -15,13 +15,11 @@ from torch import Tensor, nn
 from kdbench.data import DataPlace, Dataset, load_dataset
 from kdbench.errors import KdbenchError
 from kdbench.hashes import integers_sha256
-from kdbench.inference.prediction import predict
+from kdbench.inference.prediction import folded_copy, predict
 from kdbench.plugin.loader import load_plugins
 from kdbench.report.runs import Run
-from kdbench.running.evaluation import prepared
-from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor
-from kdbench.tasks import TestData
+from kdbench.running.train_set import train_set
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,7 +38,7 @@ class TrainingLabels:
 class Bench:
     """The data of the runs' suite and their students, on one device; each is read when it is first asked for.
 
-    What is not at hand, or not what a record was made with, is a ``KdbenchError``.
+    What is not available, or not what a record was made with, is a ``KdbenchError``.
     """
 
     runs: Sequence[Run]
@@ -54,11 +52,12 @@ class Bench:
         try:
             dataset = load_dataset(plugins.datasets.get(suite.dataset), self.place)
         except KdbenchError as error:
-            raise KdbenchError(f"the data of '{suite.dataset}' are not at hand: {error.message}", error.hint) from None
+            message = f"the data of '{suite.dataset}' are not available: {error.message}"
+            raise KdbenchError(message, error.hint) from None
         for run in self.runs:
             if run.record.hashes.datasets.get(dataset.name) != dataset.sha256:
                 raise KdbenchError(
-                    f"the images of '{dataset.name}' at hand are not those that {run.label} was measured on"
+                    f"the available images of '{dataset.name}' are not those that {run.label} was measured on"
                 )
         return dataset
 
@@ -72,7 +71,7 @@ class Bench:
     def predictor(self, run: Run, condition: str) -> nn.Module:
         """What was measured: pixels in [0, 1] to logits, frozen."""
         network = load_predictor(run.checkpoint(condition), device=self.device)
-        return prepared(network, TestData(self.dataset.test), self.device)
+        return folded_copy(network, self.dataset.test.images, self.device)
 
     @functools.cache  # noqa: B019  # as above
     def probabilities(self, run: Run, condition: str) -> NDArray[np.float64]:
@@ -85,15 +84,13 @@ class Bench:
 
     def training_labels(self, run: Run, condition: str) -> TrainingLabels:
         """The condition's training set with both kinds of labels, checked against the record's hash."""
-        suite = run.record.spec.suite
-        setting = suite.condition(condition)
+        setting = run.record.spec.suite.condition(condition)
         facts = run.record.hashes.label_noise.get(condition)
         if setting.noise is None or facts is None:
             raise KdbenchError(f"{condition} of {run.label} has no label noise")
-        conditions = {**suite.conditions, condition: setting.model_copy(update={"noise": None})}
-        plugins, clean = load_plugins(), suite.model_copy(update={"conditions": conditions})
-        noisy, _ = RunGraph(suite, self.dataset, plugins, Path(), self.device).train_set(condition)
-        true, _ = RunGraph(clean, self.dataset, plugins, Path(), self.device).train_set(condition)
+        noises, clean = load_plugins().label_noises, setting.model_copy(update={"noise": None})
+        noisy, _ = train_set(self.dataset, setting, noises, Path())
+        true, _ = train_set(self.dataset, clean, noises, Path())
         if integers_sha256(noisy.labels) != facts.sha256:
             raise KdbenchError(f"the noisy labels of {condition} are not those that {run.label} was trained on")
         return TrainingLabels(noisy.images, noisy.labels, true.labels)

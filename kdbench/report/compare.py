@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from kdbench.leaderboard import Board, Evidence, Excluded, make_boards, read_evidence
-from kdbench.report.parts import Part, Picture, Table, Value, missing
+from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.scores import DOWN
 from kdbench.report.style import COLOURS, MARKERS, MOST_RUNS, in_percent, legend_outside, make_figure, percent, plain
 
 
 def differences(runs: Sequence[Run]) -> Iterator[Part]:
-    """What each method has more than the first, over its seeds and on the same test images; none for one method."""
+    """Each method minus the first, over its seeds and on the same test images; nothing for a single run."""
     if len(runs) < 2:
         return
     title = "Differences"
@@ -27,12 +27,12 @@ def differences(runs: Sequence[Run]) -> Iterator[Part]:
     if board is None or len(board.rows) < 2:
         yield missing(title, reasons or ["the runs are of one method: with several seeds they are one row"])
         return
-    yield _picture(title, board, plain(runs[0].record.spec.method), runs[0].record.run_id)
+    yield _plot(title, board, plain(runs[0].record.spec.method), runs[0].record.run_id)
     if reasons:
         yield missing("Runs that are not compared", reasons)
 
 
-def _picture(title: str, board: Board, first: str, run_id: str) -> Picture:
+def _plot(title: str, board: Board, first: str, run_id: str) -> Plot:
     """Differences from the row of the first run that was given."""
     rows = list(board.rows)
     base = next((i for i, row in enumerate(rows) if any(one.record.run_id == run_id for one in row.runs)), 0)
@@ -69,15 +69,15 @@ def _picture(title: str, board: Board, first: str, run_id: str) -> Picture:
     axes.set_yticks(places, titles)
     axes.set_ylim(-0.6, len(axes_shown) - 0.4)
     base_title = plain(rows[base].title)
-    in_percent(axes, f"points more than {base_title}, with 95 % intervals", along="x", full=False)
+    in_percent(axes, f"difference from {base_title} in points, with 95 % intervals", along="x", full=False)
     legend_outside(figure, axes, "upper")
-    return Picture(
+    return Plot(
         "differences",
         title,
         figure,
-        f"What each method has more than {base_title}, in points of percent, with 95 % intervals (at most "
+        f"Score of each method minus that of {base_title}, in percentage points, with 95 % intervals (at most "
         f"\N{PLUS-MINUS SIGN}{percent(widest)} points) over the test images that both were measured on, example by "
-        f"example, and over seeds where there are several; with one seed each, another seed may turn a difference. "
+        f"example, and over seeds where there are several; with one seed each, another seed may reverse a difference. "
         f"{DOWN}: lower is better. Filled: significant at 5 % after Holm's correction over the pairs of the axis.",
         Table(("axis", "method", "than", "difference", "ci_low", "ci_high", "p_value", "significant", "paired", "n",
                "seeds"), tuple(table)),

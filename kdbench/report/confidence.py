@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,9 +10,9 @@ from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
 from kdbench.report.bench import Bench
-from kdbench.report.parts import Part, Picture, Table, Value, missing
+from kdbench.report.collect import collect
+from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
-from kdbench.report.scores import conditions_of
 from kdbench.report.style import COLOURS, FAINT, LINES, MARKERS, in_percent, make_figure, percent, plain
 from kdbench.results.figures import Reliability, reliability_of
 
@@ -21,22 +22,17 @@ MAGNITUDES = 50
 
 
 def reliability(runs: Sequence[Run]) -> Iterator[Part]:
-    """Accuracy against confidence, a panel a condition, with the share of images in each bin beneath."""
+    """Accuracy against confidence, one panel per condition, with the share of images in each bin below."""
     title = "Reliability"
-    found: dict[str, dict[Run, Reliability]] = {}
-    reasons = []
-    for run in runs:
-        try:
-            predictions = run.predictions()
-        except KdbenchError as error:
-            reasons.append(error.message)
-            continue
-        for condition in run.conditions:
-            diagram = reliability_of(predictions, condition, bins=BINS)
-            if diagram is None:
-                reasons.append(f"{run.label} has no confidences under {condition}")
-            else:
-                found.setdefault(condition, {})[run] = diagram
+    predictions = functools.cache(Run.predictions)
+
+    def diagram_of(run: Run, condition: str) -> Reliability:
+        diagram = reliability_of(predictions(run), condition, bins=BINS)
+        if diagram is None:
+            raise KdbenchError(f"{run.label} has no confidences under {condition}")
+        return diagram
+
+    found, reasons = collect(runs, diagram_of)
     if not found:
         yield missing(title, reasons)
         return
@@ -60,7 +56,7 @@ def reliability(runs: Sequence[Run]) -> Iterator[Part]:
     in_percent(panels[0, 0], "accuracy (%)")
     in_percent(panels[1, 0], "images (%)", full=False)
     n = min(diagram.n for diagrams in found.values() for diagram in diagrams.values())
-    yield Picture(
+    yield Plot(
         "reliability",
         title,
         figure,
@@ -96,17 +92,9 @@ def magnitudes(
 
 
 def softmax_histogram(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
-    """Sizes of softmax outputs on the test set (Arani et al. 2021, Fig. 8), a column a condition."""
+    """Sizes of softmax outputs on the test set (Arani et al. 2021, Fig. 8), one column per condition."""
     title = "Magnitude of softmax outputs"
-    found: dict[str, dict[Run, NDArray[np.float64]]] = {}
-    reasons = []
-    for condition in conditions_of(runs):
-        for run in runs:
-            try:
-                found.setdefault(condition, {})[run] = bench.probabilities(run, condition)
-            except KdbenchError as error:
-                reasons.append(error.message)
-    found = {condition: by_run for condition, by_run in found.items() if by_run}
+    found, reasons = collect(runs, bench.probabilities)
     if not found:
         yield missing(title, reasons)
         return
@@ -134,7 +122,7 @@ def softmax_histogram(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
         axes.set_yscale("log")
         in_percent(axes, f"{what} (%)", full=False)
     panels[0, -1].legend(loc="upper center")
-    yield Picture(
+    yield Plot(
         "softmax-magnitude",
         title,
         figure,

@@ -14,7 +14,7 @@ from kdbench.data import stratified_subset
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import as_float, predict
 from kdbench.report.bench import Bench
-from kdbench.report.parts import Part, Picture, Table, Value, missing
+from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.style import make_figure, plain
 
@@ -51,7 +51,7 @@ def examples(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
         except KdbenchError as error:
             reasons.append(error.message)
             continue
-        yield _picture(f"examples-{number + 1}", f"{title}: {run.label}", condition, shown, labels, bench.class_names)
+        yield _plot(f"examples-{number + 1}", f"{title}: {run.label}", condition, shown, labels, bench.class_names)
     if reasons:
         yield missing(title, reasons)
 
@@ -77,9 +77,9 @@ def _columns(run: Run, condition: str, bench: Bench) -> tuple[list[ImageColumn],
     return columns, labels
 
 
-def _picture(
+def _plot(
     key: str, title: str, condition: str, shown: Sequence[ImageColumn], labels: Tensor, class_names: Sequence[str]
-) -> Picture:
+) -> Plot:
     figure = make_figure(1.13 * len(labels) + 0.5)
     panels = figure.subplots(len(labels), len(shown), squeeze=False)
     rows: list[tuple[Value, ...]] = []
@@ -101,7 +101,7 @@ def _picture(
             rows.append((image, class_names[true], variant, class_names[said], sure, right))
     for axes, true in zip(panels[:, 0], labels.tolist(), strict=True):
         axes.set_ylabel(plain(class_names[true], 12), fontsize=8.5, fontweight="bold")
-    return Picture(
+    return Plot(
         key,
         title,
         figure,

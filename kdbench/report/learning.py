@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,34 +12,27 @@ from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
 from kdbench.metrics import wilson_interval
-from kdbench.report.parts import Part, Picture, Table, Value, missing
+from kdbench.report.collect import collect
+from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.style import COLOURS, LINES, MARKERS, in_percent, legend_outside, make_figure, percent, plain
-from kdbench.results.figures import Curves
-
-Found = dict[str, dict[Run, Curves]]
-"""Condition to each run's curves."""
+from kdbench.results.figures import TrainingCurves
 
 
-def _all_curves(runs: Sequence[Run]) -> tuple[Found, list[str]]:
-    found: Found = {}
-    reasons = []
-    for run in runs:
-        try:
-            curves = run.curves()
-        except KdbenchError as error:
-            reasons.append(error.message)
-            continue
-        for condition in run.conditions:
-            if condition in curves:
-                found.setdefault(condition, {})[run] = curves[condition]
-            else:
-                reasons.append(f"the log of {run.label} has no epoch under {condition}")
-    return found, reasons
+def _all_curves(runs: Sequence[Run]) -> tuple[dict[str, dict[Run, TrainingCurves]], list[str]]:
+    """Condition to each run's curves."""
+    curves = functools.cache(Run.curves)
+
+    def curves_of(run: Run, condition: str) -> TrainingCurves:
+        if condition not in curves(run):
+            raise KdbenchError(f"the log of {run.label} has no epoch under {condition}")
+        return curves(run)[condition]
+
+    return collect(runs, curves_of)
 
 
 def training_curves(runs: Sequence[Run]) -> Iterator[Part]:
-    """Test accuracy and training loss over epochs, a column a condition; the peak and the end are marked."""
+    """Test accuracy and training loss over epochs, one column per condition; the peak and the end are marked."""
     title = "Training and over-fitting"
     found, reasons = _all_curves(runs)
     if not found:
@@ -61,12 +55,13 @@ def training_curves(runs: Sequence[Run]) -> Iterator[Part]:
             for i, epoch in enumerate(curves.epoch.tolist()):
                 values = (float(curves.series[name][i]) if name in curves.series else None for name in COLUMNS)
                 rows.append((run.label, condition, epoch, *values, curves.test_n))
-        upper.legend(loc="best", fontsize=8)
+        if upper.lines:
+            upper.legend(loc="best", fontsize=8)
         upper.margins(y=0.12)
         lower.set_xlabel("epoch")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
         lower.set_ylabel("training loss (nats)")
-    yield Picture(
+    yield Plot(
         "curves",
         title,
         figure,
@@ -83,7 +78,7 @@ def training_curves(runs: Sequence[Run]) -> Iterator[Part]:
 COLUMNS = ("loss", "test_accuracy", "lr", "seconds")
 
 
-def _draw_accuracy(axes: Axes, curves: Curves, number: int, run: Run, condition: str) -> list[str]:
+def _draw_accuracy(axes: Axes, curves: TrainingCurves, number: int, run: Run, condition: str) -> list[str]:
     """Draws one student's accuracies; returns a sentence on their drop."""
     accuracy, end = curves.series.get("test_accuracy"), curves.overfitting()
     if accuracy is None or end is None:
@@ -104,7 +99,7 @@ def _draw_accuracy(axes: Axes, curves: Curves, number: int, run: Run, condition:
 
 
 def method_numbers(runs: Sequence[Run], train_size: dict[str, int]) -> Iterator[Part]:
-    """What methods add to their log, a row a number and a column a condition.
+    """What methods add to their log, one row per number and one column per condition.
 
     A count of examples is held against the N training images, and against 2 N where two networks pass them to each
     other (knowledge exchange, Li et al. 2023, Fig. 2).
@@ -132,11 +127,11 @@ def method_numbers(runs: Sequence[Run], train_size: dict[str, int]) -> Iterator[
                     _draw_size(axes, curves.own[name], train_size.get(condition))
             axes.margins(y=0.1)
         line[0].set_ylabel(plain(name.replace("_", " "), 30))
-        line[0].legend(loc="best")
+        next(axes for axes in line if axes.lines).legend(loc="best")
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    yield Picture(
+    yield Plot(
         "method-numbers",
         title,
         figure,
@@ -180,49 +175,40 @@ SHOWN_EPOCHS = 4
 
 
 def polygons(runs: Sequence[Run], class_names: Sequence[str]) -> Iterator[Part]:
-    """Softmax vectors of watched test images after some epochs, a row a run, one picture a condition."""
-    title, made = "Softmax vectors over epochs", False
-    reasons = []
-    for condition in dict.fromkeys(condition for run in runs for condition in run.conditions):
-        found = {}
-        for run in runs:
-            try:
-                found[run] = run.trajectory(condition)
-            except KdbenchError as error:
-                reasons.append(error.message)
-        if not found:
-            continue
-        made = True
-        figure = make_figure(1.72 * len(found) + 0.2)
-        panels = figure.subplots(len(found), SHOWN_EPOCHS, squeeze=False)
+    """Softmax vectors of watched test images after some epochs, one row per run and one plot per condition."""
+    title = "Softmax vectors over epochs"
+    found, reasons = collect(runs, Run.softmax_history)
+    for condition, by_run in found.items():
+        figure = make_figure(1.72 * len(by_run) + 0.2)
+        panels = figure.subplots(len(by_run), SHOWN_EPOCHS, squeeze=False)
         rows: list[tuple[Value, ...]] = []
-        for line, (run, trajectory) in zip(panels, found.items(), strict=True):
-            points = polygon_projection(trajectory.softmax)
+        for line, (run, history) in zip(panels, by_run.items(), strict=True):
+            points = polygon_projection(history.softmax)
             epochs = np.unique(np.linspace(0, len(points) - 1, SHOWN_EPOCHS).round().astype(int))
             for axes in line:
                 axes.set_axis_off()
             for axes, epoch in zip(line, epochs, strict=False):
-                right = trajectory.softmax[epoch].argmax(1) == trajectory.labels
+                right = history.softmax[epoch].argmax(1) == history.labels
                 axes.set_title(f"epoch {epoch + 1}: {percent(float(right.mean()), 0)} % right", fontsize=8.5)
-                _draw_polygon(axes, points[epoch], trajectory.labels, trajectory.softmax.shape[2], class_names)
+                _draw_polygon(axes, points[epoch], history.labels, history.softmax.shape[2], class_names)
             line[0].annotate(plain(run.label, 20), (-0.12, 0.5), xycoords="axes fraction", rotation=90, va="center",
                              ha="center", fontweight="bold")  # fmt: skip
             for epoch, image in np.ndindex(points.shape[:2]):
                 x, y = points[epoch, image].tolist()
-                rows.append((run.label, condition, epoch + 1, image, int(trajectory.labels[image]), x, y))
+                rows.append((run.label, condition, epoch + 1, image, int(history.labels[image]), x, y))
         legend_outside(figure, panels[0, 0], "lower", most=5)
-        n = min(len(trajectory.labels) for trajectory in found.values())
-        yield Picture(
+        n = min(len(history.labels) for history in by_run.values())
+        yield Plot(
             f"polygon-{condition}",
             f"{title}, trained under {condition}",
             figure,
             f"Softmax vectors of the same n = {n} test images after some of the epochs, projected on a regular polygon "
-            f"with a corner a class (Shon et al. 2024, Fig. 2): at a corner the student is sure of that class, in the "
-            f"middle of nothing. Marks: the true class.",
+            f"with one corner per class (Shon et al. 2024, Fig. 2): at a corner the student is sure of that class, in "
+            f"the middle of nothing. Marks: the true class.",
             Table(("run", "condition", "epoch", "image", "true_class", "x", "y"), tuple(rows)),
         )
     if reasons:
-        yield missing(f"{title} of some students" if made else title, reasons)
+        yield missing(f"{title} of some students" if found else title, reasons)
 
 
 CLASS_COLOURS = (*COLOURS, "#8B4513", "#7F7F7F", "#B8A900")
@@ -238,7 +224,7 @@ def _draw_polygon(
     axes.set_aspect("equal")
     axes.set_xlim(-1.28, 1.28)
     axes.set_ylim(-1.28, 1.28)
-    if classes > len(CLASS_COLOURS):  # too many to tell apart: a circle of hues, as the corners are
+    if classes > len(CLASS_COLOURS):  # too many to distinguish: a circle of hues, as the corners are
         axes.scatter(points[:, 0], points[:, 1], c=labels / classes, cmap="twilight", s=9, vmin=0, vmax=1)
         return
     named = class_names if len(class_names) == classes else [str(c) for c in range(classes)]

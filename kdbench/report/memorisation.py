@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.augment import auto_augment, random_erasing
-from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import as_float, predict
 from kdbench.metrics import wilson_interval
 from kdbench.report.bench import Bench
-from kdbench.report.parts import Part, Picture, Table, Value, missing
+from kdbench.report.collect import collect, conditions_of
+from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
-from kdbench.report.scores import conditions_of
 from kdbench.report.style import COLOURS, MARKERS, in_percent, legend_outside, make_figure, percent, plain
 
 VIEWS = (1, 8, 32)
@@ -95,15 +94,11 @@ def memorisation(runs: Sequence[Run], bench: Bench, most_views: int, images: int
         if all(run.record.hashes.label_noise.get(condition) is None for run in runs):
             reasons.append(f"condition {condition} has no label noise")
             continue
-        found: dict[Run, list[Recall]] = {}
-        for run in runs:
-            try:
-                found[run] = _measure(run, condition, bench, views, limit)
-            except KdbenchError as error:
-                reasons.append(error.message)
-        if found:
+        found, failed = collect(runs, lambda run, one: _measure(run, one, bench, views, limit), [condition])
+        reasons += failed
+        for by_run in found.values():
             made = True
-            yield _picture(title, condition, found, limit)
+            yield _plot(title, condition, by_run, limit)
     if reasons:
         yield missing(f"{title} of other students" if made else title, reasons)
 
@@ -120,7 +115,7 @@ def _measure(run: Run, condition: str, bench: Bench, views: Sequence[int], limit
     ]
 
 
-def _picture(title: str, condition: str, found: dict[Run, list[Recall]], limit: int | None) -> Picture:
+def _plot(title: str, condition: str, found: dict[Run, list[Recall]], limit: int | None) -> Plot:
     figure = make_figure(2.9)
     panels = figure.subplots(1, len(GROUPS), sharey=True)
     ks = sorted({one.views for recalls in found.values() for one in recalls})
@@ -146,7 +141,7 @@ def _picture(title: str, condition: str, found: dict[Run, list[Recall]], limit: 
     first = next(iter(found.values()))
     total, wrong = first[2].n, first[1].n / first[2].n
     part = f"on the first {total:,} of the shuffled training images" if limit else f"on all {total:,} training images"
-    return Picture(
+    return Plot(
         f"memorisation-{condition}",
         f"{title}, trained under {plain(condition)}",
         figure,

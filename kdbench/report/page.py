@@ -1,4 +1,4 @@
-"""The report as one self-contained page: no script, no address, a stranger's text is text."""
+"""The report as one self-contained page: no script, no address, untrusted text stays text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from kdbench.leaderboard.site.text import content_policy
 from kdbench.leaderboard.submit import reproduce
-from kdbench.report.parts import Missing, Picture
+from kdbench.report.parts import Missing, Plot
 from kdbench.report.runs import Run
 from kdbench.results.wording import failed_checks
 
@@ -26,7 +26,7 @@ MOST_CHARACTERS = 2000
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """A picture as the page shows it."""
+    """A plot as the page shows it."""
 
     key: str
     title: str
@@ -38,14 +38,12 @@ class Shown:
     left_out: int
 
     @classmethod
-    def of(cls, picture: Picture, svg: bytes) -> Shown:
+    def of(cls, plot: Plot, svg: bytes) -> Shown:
         """With its figure inside."""
         image = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-        rows = picture.table.to_text()
+        rows = plot.table.to_text()
         left_out = max(0, len(rows) - MOST_ROWS)
-        return cls(
-            picture.key, picture.title, picture.caption, image, picture.table.columns, rows[:MOST_ROWS], left_out
-        )
+        return cls(plot.key, plot.title, plot.caption, image, plot.table.columns, rows[:MOST_ROWS], left_out)
 
 
 def page(runs: Sequence[Run], parts: Sequence[Shown], missing: Sequence[Missing]) -> str:
@@ -69,7 +67,7 @@ def page(runs: Sequence[Run], parts: Sequence[Shown], missing: Sequence[Missing]
 
 
 def _cut(value: object) -> object:
-    """Texts of strangers have an end; data addresses and the style keep theirs."""
+    """Untrusted texts are cut; data addresses and the style keep theirs."""
     if type(value) is str and len(value) > MOST_CHARACTERS and not value.startswith("data:"):
         return f"{value[:MOST_CHARACTERS]}…"
     return value
@@ -104,6 +102,6 @@ def _facts(run: Run) -> dict[str, object]:
         "error": record.error,
         "facts": facts,
         "command": reproduce(record),
-        "doubts": failed_checks(record.checks),
+        "failed_checks": failed_checks(record.checks),
         "checks": len(record.checks),
     }

@@ -1,4 +1,4 @@
-"""What a report is made of: pictures with the numbers behind them, tables, and what could not be made and why."""
+"""What a report is made of: plots with the numbers behind them, tables, and what could not be made and why."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _short(value: Value) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class Plot:
     """A figure, its caption, and the numbers it shows."""
 
     key: str
@@ -67,7 +67,7 @@ class Missing:
     reasons: tuple[str, ...]
 
 
-Part = Picture | Missing
+Part = Plot | Missing
 
 
 def missing(title: str, reasons: Sequence[str]) -> Missing:

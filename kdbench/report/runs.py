@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from kdbench.errors import KdbenchError
 from kdbench.report.style import MOST_RUNS, plain
 from kdbench.results.evidence import PREDICTIONS, Predictions, hashed_file, read_training_log, same_file
-from kdbench.results.figures import Curves, curves
+from kdbench.results.figures import TrainingCurves, curves
 from kdbench.results.record import Record, read_record
 from kdbench.results.untrusted import Unreadable, read_arrays
 from kdbench.training.log import LOG
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingCurve:
-    """Softmax vectors of some test images, epoch by epoch."""
+class SoftmaxHistory:
+    """Softmax vectors of some test images after each epoch."""
 
     softmax: NDArray[np.float64]
     """(epochs, n, C)."""
@@ -45,7 +45,7 @@ class Run:
     def conditions(self) -> list[str]:
         return list(self.record.spec.params)
 
-    def curves(self) -> dict[str, Curves]:
+    def curves(self) -> dict[str, TrainingCurves]:
         """Its training log, as curves by condition; raises ``KdbenchError`` without the log."""
         with self._naming(LOG):
             return curves(read_training_log(self.path, self.record))
@@ -55,16 +55,15 @@ class Run:
         with self._naming(PREDICTIONS):
             return Predictions.of(self.path, self.record)
 
-    def trajectory(self, condition: str) -> TrainingCurve:
+    def softmax_history(self, condition: str) -> SoftmaxHistory:
         """Softmax vectors of the watched test images; raises ``KdbenchError`` without them."""
         name = f"softmax-{condition}.npz"
         with self._naming(name):
             arrays = read_arrays(hashed_file(self.path, self.record, name))
         softmax, labels = arrays.get("softmax"), arrays.get("labels")
-        fits = softmax is not None and labels is not None and softmax.ndim == 3 and labels.shape == softmax.shape[1:2]
-        if not fits or softmax is None or labels is None or not len(softmax) or not np.isfinite(softmax).all():
+        if softmax is None or labels is None or not _is_history(softmax, labels):
             raise KdbenchError(f"{name} of {self.label} holds no softmax vectors epoch by epoch")
-        return TrainingCurve(softmax.astype(np.float64), labels.astype(np.int64))
+        return SoftmaxHistory(softmax.astype(np.float64), labels.astype(np.int64))
 
     def evidence(self, name: str) -> Path:
         """A file beside the record; raises ``KdbenchError`` where it is not there or not the one that was hashed."""
@@ -89,10 +88,19 @@ class Run:
             raise KdbenchError(f"{name} of {self.label} {error.message}") from None
 
 
-def open_runs(paths: Sequence[Path]) -> list[Run]:
-    """Runs of one suite, from run folders or record files, each once, with labels that tell them apart.
+def _is_history(softmax: NDArray[Any], labels: NDArray[Any]) -> bool:
+    """Whether they are finite (epochs, n, C) and classes (n,), none of them empty."""
+    if softmax.dtype.kind != "f" or labels.dtype.kind not in "iu":
+        return False
+    if softmax.ndim != 3 or not softmax.size or labels.shape != softmax.shape[1:2]:
+        return False
+    return bool(np.isfinite(softmax).all() and (labels >= 0).all() and (labels < softmax.shape[2]).all())
 
-    Raises ``KdbenchError`` for what is no record, for runs of several suites and for more than can be told apart.
+
+def open_runs(paths: Sequence[Path]) -> list[Run]:
+    """Runs of one suite, from run folders or record files, each once, with labels that differ.
+
+    Raises ``KdbenchError`` for what is no record, for runs of several suites and for more than one figure can show.
     """
     records: dict[Path, Record] = {}
     for path in paths:
@@ -113,7 +121,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def _labels(records: Sequence[Record]) -> list[str]:
-    """The method's name, and as much more as is needed to tell the runs apart."""
+    """The method's name, and as much more as is needed to distinguish the runs."""
     methods = [plain(record.spec.method, 20) for record in records]
     params = [
         " ".join(f"{key}={json.dumps(value)}" for key, value in record.params_passed.items()) for record in records

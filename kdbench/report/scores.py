@@ -1,4 +1,4 @@
-"""Pictures of a record alone: its scores, the corruptions, accuracy against k, and transfer."""
+"""Plots of a record alone: its scores, the corruptions, accuracy against k, and transfer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 
 from kdbench.leaderboard.axes import columns
 from kdbench.leaderboard.board import Axis
-from kdbench.report.parts import Missing, Part, Picture, Table, Value, missing
+from kdbench.report.collect import conditions_of
+from kdbench.report.parts import Missing, Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.style import (
     COLOURS,
@@ -28,15 +29,11 @@ from kdbench.results.record import Score
 from kdbench.results.wording import FLAG, name
 
 DOWN = "\N{DOWNWARDS ARROW}"
-
-
-def conditions_of(runs: Sequence[Run]) -> list[str]:
-    """Every condition of any of the runs."""
-    return list(dict.fromkeys(condition for run in runs for condition in run.conditions))
+"""Stands beside what is better lower."""
 
 
 def scores(runs: Sequence[Run]) -> Iterator[Part]:
-    """The scores that a leaderboard ranks, one a task and condition, with their intervals."""
+    """The scores that a leaderboard ranks, one per task and condition, with their intervals."""
     evidence = {run: Evidence(run.record, run.path, None, None, ()) for run in runs}
     found = columns(runs[0].record.spec.suite, list(evidence.values()))
     by_axis = [
@@ -54,7 +51,7 @@ def scores(runs: Sequence[Run]) -> Iterator[Part]:
     in_percent(axes, "percent of test images, with 95 % intervals", along="x")
     if len(runs) > 1:
         legend_outside(figure, axes, "upper")
-    yield Picture(
+    yield Plot(
         "scores",
         "Scores",
         figure,
@@ -107,16 +104,16 @@ def _ends(score: Score) -> tuple[float, float, float]:
 
 
 def corruptions(runs: Sequence[Run]) -> Iterator[Part]:
-    """Corruptions by severities, a panel a run; for two runs also their difference."""
+    """Corruptions by severities, one panel per run; for two runs also their difference."""
     for condition in conditions_of(runs):
         maps = {run: found for run in runs if (found := corruption_map(run.record.scores, condition)) is not None}
         if maps:
-            yield _corruption_picture(maps, condition)
+            yield _corruption_plot(maps, condition)
             return
     yield missing("Accuracy under corruptions", ["no run measured corruptions"])
 
 
-def _corruption_picture(maps: dict[Run, HeatMap], condition: str) -> Picture:
+def _corruption_plot(maps: dict[Run, HeatMap], condition: str) -> Plot:
     first = next(iter(maps.values()))
     panels: list[tuple[str, Array, bool]] = [
         (f"{run.label}: mean {percent(float(np.nanmean(found.value)))} %", found.value, False)
@@ -146,13 +143,13 @@ def _corruption_picture(maps: dict[Run, HeatMap], condition: str) -> Picture:
         for i, corruption in enumerate(found.corruptions)
         for j, severity in enumerate(found.severities)
     )  # fmt: skip
-    return Picture(
+    return Plot(
         "corruptions",
         "Accuracy under corruptions",
         figure,
         f"Accuracy in percent by corruption and severity (1 mildest, 5 strongest), student trained under {condition}; "
-        f"in the titles the mean over all cells{difference}. n = {first.n:,} test images a cell, the same in all; 95 % "
-        f"intervals (Wilson) reach at most {percent(widest)} points to either side.",
+        f"in the titles the mean over all cells{difference}. n = {first.n:,} test images per cell, the same in all; "
+        f"95 % intervals (Wilson) reach at most {percent(widest)} points to either side.",
         Table(("run", "corruption", "severity", "accuracy", "ci_low", "ci_high", "n"), rows),
     )
 
@@ -176,7 +173,7 @@ def _draw_cells(axes: Axes, value: Array, names: Sequence[str], severities: Sequ
 
 
 def steps(runs: Sequence[Run]) -> Iterator[Part]:
-    """Accuracy against the number of attack steps, a panel a variant, a line a run and rule."""
+    """Accuracy against the number of attack steps, one panel per variant, one line per run and rule."""
     title = "Accuracy against the number of attack steps"
     for condition in conditions_of(runs):
         found = {run: step_lines(run.record.scores, condition) for run in runs}
@@ -208,7 +205,7 @@ def steps(runs: Sequence[Run]) -> Iterator[Part]:
         n = min(line.n for lines in found.values() for line in lines)
         in_percent(grid[0], f"accuracy (%), n = {n:,}")
         legend_outside(figure, grid[0], "lower", most=max(2, len(runs)))
-        yield Picture(
+        yield Plot(
             "steps",
             title,
             figure,
@@ -222,14 +219,14 @@ def steps(runs: Sequence[Run]) -> Iterator[Part]:
 
 
 def _variant(setting: object) -> str:
-    """What tells attacks apart, whatever the rule."""
+    """The attack in words, without the rule."""
     assert hasattr(setting, "items")
     return ", ".join(v if isinstance(v, str) else f"{k} {v}" for k, v in setting.items() if k != "rule")
 
 
 def transfer(runs: Sequence[Run]) -> Iterator[Part]:
-    """Accuracy on examples made on each source, a column a run; over all images and over those right unattacked."""
-    title = "TransferTable of adversarial examples"
+    """Accuracy on examples made on each source, one column per run; over all images and over those right unattacked."""
+    title = "Transfer of adversarial examples"
     for condition in conditions_of(runs):
         found = {run: table for run in runs if (table := transfer_table(run.record.scores, condition)) is not None}
         if not found:
@@ -241,7 +238,7 @@ def transfer(runs: Sequence[Run]) -> Iterator[Part]:
         for axes, what in zip(panels, ("all images", "images right unattacked"), strict=True):
             rows += _draw_transfer(axes, found, sources, what)
         panels[0].set_ylabel("made on")
-        yield Picture(
+        yield Plot(
             "transfer",
             title,
             figure,

@@ -1,4 +1,4 @@
-"""How figures look: legible in print, told apart without colour, the same bytes for the same numbers."""
+"""How figures look: legible in print, distinguishable without colour, the same bytes for the same numbers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter
 
+from kdbench.errors import KdbenchError
+
 WIDTH = 7.0
 """Inches: the text width of a page."""
+TALLEST = 100
+"""Inches: an untrusted record may have any number of scores, and memory ends before them."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe & Ito 2008, told apart by colour-blind readers; in an order that starts with the darkest."""
+"""Okabe & Ito 2008, which colour-blind readers can distinguish; the darkest first."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 4)), (0, (1, 3)))
 MOST_RUNS = len(COLOURS)
-"""More runs in one figure could not be told apart."""
+"""More runs in one figure could not be distinguished."""
 FAINT = "#595959"
 
 STYLE: dict[Any, Any] = {
@@ -48,7 +52,7 @@ STYLE: dict[Any, Any] = {
     "errorbar.capsize": 2.5,
     "image.cmap": "cividis",
     "savefig.dpi": 200,
-    # A record's text is a stranger's: no dollar sign in it starts a formula.
+    # A record's text is untrusted: no dollar sign in it starts a formula.
     "text.parse_math": False,
     "axes.formatter.use_mathtext": False,
     "svg.fonttype": "path",
@@ -66,7 +70,9 @@ def styled() -> Iterator[None]:
 
 
 def make_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure, in inches, that no global state knows of."""
+    """An empty figure, in inches, that no global state knows of; raises ``KdbenchError`` for a very tall one."""
+    if height > TALLEST:
+        raise KdbenchError(f"{height:,.0f} inches of figure would be needed, at most {TALLEST} are drawn")
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -89,12 +95,12 @@ def _saved(figure: Figure, kind: str) -> bytes:
 
 @functools.cache
 def _drawable() -> frozenset[int]:
-    """Code points that the font has a picture of."""
+    """Code points that the font can draw."""
     return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
 
 
 def plain(text: object, limit: int = 48) -> str:
-    """Anybody's text in one short line of characters that can be drawn.
+    """Untrusted text as one short line of characters that can be drawn.
 
     >>> plain("a\\u202eb\\n  c")
     'a b c'

@@ -13,7 +13,7 @@ from kdbench.files import check_writable, write_atomically
 from kdbench.report import compare, confidence, examples, learning, memorisation, scores
 from kdbench.report.bench import Bench
 from kdbench.report.page import Shown, page
-from kdbench.report.parts import Missing, Part, Picture
+from kdbench.report.parts import Missing, Part, Plot
 from kdbench.report.runs import Run, open_runs
 from kdbench.report.style import png_of, styled, svg_of
 from kdbench.running.progress import bar
@@ -27,7 +27,7 @@ class Report:
     page: Path
     """The self-contained HTML."""
     files: tuple[Path, ...]
-    """Figures as PNG and SVG, and the numbers behind each as CSV."""
+    """Figures as PNG and SVG, and the numbers of each as CSV."""
     missing: tuple[Missing, ...]
 
 
@@ -43,9 +43,9 @@ def write_report(
 ) -> Report:
     """Write ``<out>/report.html`` and the figures of one run, or of several of one suite side by side.
 
-    ``paths``: run folders, or record files as they are published. What needs the data or a checkpoint that are not at
-    hand is left out with the reason; nothing is downloaded. ``views`` is the largest number of transformed views K that
-    the label-correction table averages, ``images`` how many training images it looks at: default all, 2,000 on a CPU.
+    ``paths``: run folders, or record files as they are published. What needs data or a checkpoint that are not
+    available is left out with the reason; nothing is downloaded. ``views`` is the largest number of transformed views K
+    that the label-correction table averages, ``images`` how many training images it uses: default all, 2,000 on a CPU.
     Raises ``KdbenchError`` for a path that holds no record, runs of several suites, or an ``out`` that is not writable.
     """
     if views < 1 or (images is not None and images < 1):
@@ -94,7 +94,7 @@ def _makers(runs: Sequence[Run], bench: Bench, views: int, images: int | None) -
 
 
 def _safely(title: str, make: Maker) -> Iterator[Part]:
-    """What a part yields, and the reason when it breaks off."""
+    """What a part yields, and the reason when it fails."""
     try:
         yield from make()
     except KdbenchError as error:
@@ -115,7 +115,7 @@ def _train_sizes(runs: Sequence[Run]) -> dict[str, int]:
     return sizes
 
 
-def _write(folder: Path, part: Picture, svg: bytes) -> list[Path]:
+def _write(folder: Path, part: Plot, svg: bytes) -> list[Path]:
     contents = {"png": png_of(part.figure), "svg": svg, "csv": part.table.to_csv().encode("utf-8", "replace")}
     files = [folder / f"{part.key}.{kind}" for kind in contents]
     for path, content in zip(files, contents.values(), strict=True):

@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
-from kdbench.metrics import score_interval
+from kdbench.metrics import bin_numbers, score_interval
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +30,7 @@ LEVEL = 0.05
 NORMAL = 1.959963984540054
 """The normal distribution's quantile for it."""
 RESAMPLES = 500
-"""Of the test examples, behind the comparison of calibration errors."""
+"""Of the test examples, for the comparison of calibration errors."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ class Sample:
 
     @property
     def seed_variance(self) -> float:
-        """Variance of the mean over seeds that comes from the choice of seeds; 0 where one seed tells nothing of it."""
+        """Variance of the mean over seeds that comes from the choice of seeds; 0 with one seed, which shows none."""
         count = len(self.values)
         return float(self.values.var(ddof=1)) / count if count > 1 else 0.0
 
@@ -66,7 +67,7 @@ class Estimate:
     ci_low: float
     ci_high: float
     basis: str
-    """"seeds and examples", "examples" with one seed, or "score" where no per-example results are at hand."""
+    """"seeds and examples", "examples" with one seed, or "score" where no per-example results are available."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,12 +132,14 @@ def calibration_errors(
     """
     peaks, right = np.atleast_2d(np.asarray(confidence)), np.atleast_2d(np.asarray(correct, dtype=np.float64))
     n = peaks.shape[1]
-    edges = (np.arange(1, bins) / bins).astype(peaks.dtype)
+    # torch knows neither other precisions nor other byte orders.
+    precision = np.float32 if peaks.dtype.itemsize <= 4 else np.float64
+    where = bin_numbers(torch.from_numpy(peaks.astype(precision)), bins).numpy()
     counts = _resamples(n)
     values, resampled = np.empty(len(peaks)), np.zeros(len(counts))
     for seed, (peak, hit) in enumerate(zip(peaks, right, strict=True)):
         gaps = np.zeros((n, bins), dtype=np.float32)  # each example's in the column of its bin
-        gaps[np.arange(n), np.searchsorted(edges, peak)] = hit - peak
+        gaps[np.arange(n), where[seed]] = hit - peak
         values[seed] = np.abs(gaps.sum(0, dtype=np.float64)).sum() / n
         resampled += np.abs(counts @ gaps).sum(1) / n / len(peaks)
     deviations = (resampled - resampled.mean()) / np.sqrt(len(counts) - 1)

@@ -1,8 +1,8 @@
-"""The numbers behind the pictures of a run: from a record, its predictions and its log to plain arrays.
+"""The numbers that the plots of a run show: from a record, its predictions and its log to plain arrays.
 
 The report draws them with matplotlib and the leaderboard's pages as SVG, so both show the same. Scores are found by
 what their setting says (``corruption`` and ``severity``, ``source``), not by the name of a task. What a file does not
-hold is None or empty here, never an error: records, logs and predictions may be anybody's.
+hold is None or empty here, never an error: records, logs and predictions may be third-party.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from kdbench.metrics import wilson_interval
+from kdbench.metrics import confidence_bins, wilson_interval
 from kdbench.results.record import Score
 
 Array = NDArray[np.float64]
+
+LARGEST = 1e100
+"""Of a log's numbers: differences and squares of larger ones overflow where they are drawn."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +36,7 @@ class HeatMap:
     ci_low: Array
     ci_high: Array
     n: int
-    """Images behind each cell, the smallest number where they differ."""
+    """Images per cell, the smallest number where they differ."""
 
     @property
     def by_corruption(self) -> Array:
@@ -42,13 +46,14 @@ class HeatMap:
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
-    """Accuracy in [0, 1] against a number, with 95 % intervals."""
+class StepCurve:
+    """Accuracy in [0, 1] against the number of attack steps, with 95 % intervals."""
 
     label: str
     setting: Mapping[str, Any]
     """What its scores have in common."""
     x: Array
+    """Steps k, ascending."""
     value: Array
     ci_low: Array
     ci_high: Array
@@ -75,7 +80,7 @@ class Reliability:
 
 
 @dataclasses.dataclass(frozen=True)
-class Curves:
+class TrainingCurves:
     """What one condition's training log says, epoch by epoch."""
 
     condition: str
@@ -85,12 +90,12 @@ class Curves:
     """Name of a number of the log to its value after each epoch, NaN where an entry has none: ``loss``, ``lr``,
     ``seconds``, ``test_accuracy`` and whatever the method adds."""
     test_n: int | None
-    """Test images behind ``test_accuracy``."""
+    """Test images that ``test_accuracy`` is over."""
 
     @property
     def own(self) -> dict[str, Array]:
         """The numbers that the method added."""
-        return {name: values for name, values in self.series.items() if name not in HARNESS}
+        return {name: values for name, values in self.series.items() if name not in LOGGED_BY_THE_LOOP}
 
     def overfitting(self) -> Overfitting | None:
         """Peak and end of the test accuracy, None where the log has no accuracy at the end."""
@@ -122,12 +127,12 @@ class TransferTable:
 
     sources: tuple[str, ...]
     accuracy: tuple[Score, ...]
-    """Over all images, a source each."""
+    """Over all images, one per source."""
     conditional: tuple[Score | None, ...]
     """Over images that are right without an attack."""
 
 
-HARNESS = ("epoch", "lr", "loss", "seconds", "test_accuracy", "test_n")
+LOGGED_BY_THE_LOOP = ("epoch", "lr", "loss", "seconds", "test_accuracy", "test_n")
 """Numbers of a log entry that the training loop writes for every method."""
 
 
@@ -151,22 +156,23 @@ def corruption_map(scores: Iterable[Score], condition: str) -> HeatMap | None:
     return HeatMap(names, severities, table("value"), table("ci_low"), table("ci_high"), n)
 
 
-def step_lines(scores: Iterable[Score], condition: str) -> list[Line]:
-    """Accuracy against the number of attack steps k, a line for each setting that differs in more than k."""
+def step_lines(scores: Iterable[Score], condition: str) -> list[StepCurve]:
+    """Accuracy against the number of attack steps k, one curve per setting that differs in more than k."""
     groups: dict[tuple[tuple[str, Any], ...], list[Score]] = {}
     for score in scores:
-        if (score.condition, score.metric) == (condition, "accuracy_at_step") and "steps" in score.setting:
+        counted = not math.isnan(_number(score.setting.get("steps")))
+        if counted and (score.condition, score.metric) == (condition, "accuracy_at_step"):
             rest = tuple((key, value) for key, value in score.setting.items() if key != "steps")
             groups.setdefault(rest, []).append(score)
-    return [_line(dict(rest), group, "steps") for rest, group in groups.items()]
+    return [_step_curve(dict(rest), group) for rest, group in groups.items()]
 
 
-def _line(setting: dict[str, Any], scores: list[Score], along: str) -> Line:
-    ordered = sorted(scores, key=lambda score: float(score.setting[along]))
-    columns = [[float(score.setting[along]), score.value, score.ci_low, score.ci_high] for score in ordered]
+def _step_curve(setting: dict[str, Any], scores: list[Score]) -> StepCurve:
+    ordered = sorted(scores, key=lambda score: float(score.setting["steps"]))
+    columns = [[float(score.setting["steps"]), score.value, score.ci_low, score.ci_high] for score in ordered]
     x, value, low, high = np.array(columns, dtype=np.float64).T
     label = ", ".join(value if isinstance(value, str) else f"{key} {value}" for key, value in setting.items())
-    return Line(label, setting, x, value, low, high, min(score.n for score in scores))
+    return StepCurve(label, setting, x, value, low, high, min(score.n for score in scores))
 
 
 def transfer_table(scores: Iterable[Score], condition: str) -> TransferTable | None:
@@ -183,32 +189,34 @@ def transfer_table(scores: Iterable[Score], condition: str) -> TransferTable | N
 
 
 def reliability(confidence: NDArray[Any], correct: NDArray[Any], bins: int = 15) -> Reliability:
-    """Sort examples by confidence into bins (m/M, (m+1)/M] (Guo et al. 2017); sums are float64.
+    """The bins of ``kdbench.metrics.confidence_bins`` with an interval each; NaN where a bin is empty.
 
-    ``confidence``: floating (n,) in (0, 1]; ``correct``: bool (n,). An edge belongs to the bin below it, compared in
-    the precision of the confidences, as in ``kdbench.metrics.reliability_bins``.
+    ``confidence``: floating (n,) in (0, 1]; ``correct``: bool (n,).
 
-    >>> reliability(np.array([0.75, 1.0]), np.array([False, True]), bins=4).count.tolist()
-    [0, 0, 1, 1]
+    >>> reliability(np.array([0.75, 1.0]), np.array([False, True]), bins=4).accuracy.tolist()
+    [nan, nan, 0.0, 1.0]
     """
-    edges = np.arange(bins + 1) / bins
-    where = np.searchsorted(edges[1:-1].astype(confidence.dtype), confidence, side="left")
-    count = np.bincount(where, minlength=bins)
-    hits = np.bincount(where, weights=correct.astype(np.float64), minlength=bins)
-    mass = np.bincount(where, weights=confidence.astype(np.float64), minlength=bins)
-    intervals = [wilson_interval(hit, int(n)) if n else (np.nan, np.nan) for hit, n in zip(hits, count, strict=True)]
+    # torch knows neither other precisions nor other byte orders.
+    precision = np.float32 if confidence.dtype.itemsize <= 4 else np.float64
+    found = confidence_bins(
+        torch.from_numpy(confidence.astype(precision)), torch.from_numpy(correct.astype(np.bool_)), bins=bins
+    )
+    count: NDArray[np.int64] = found.count.numpy()
+    accuracy, mean = (np.where(count, column.numpy(), np.nan) for column in (found.accuracy, found.confidence))
+    hits = np.rint(found.accuracy.numpy() * count)
+    bars = zip(hits.tolist(), count.tolist(), strict=True)
+    intervals = [wilson_interval(hit, n) if n else (np.nan, np.nan) for hit, n in bars]
     low, high = np.array(intervals, dtype=np.float64).T
-    filled = np.where(count, count, np.nan)
     return Reliability(
-        lower=edges[:-1],
-        upper=edges[1:],
+        lower=found.lower.numpy(),
+        upper=found.upper.numpy(),
         count=count,
-        confidence=mass / filled,
-        accuracy=hits / filled,
+        confidence=mean,
+        accuracy=accuracy,
         ci_low=low,
         ci_high=high,
         n=len(confidence),
-        ece=float(np.abs(hits - mass).sum() / len(confidence)),
+        ece=found.calibration_error,
     )
 
 
@@ -234,7 +242,7 @@ def reliability_of(
     return None
 
 
-def curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Curves]:
+def curves(log: Sequence[Mapping[str, Any]]) -> dict[str, TrainingCurves]:
     """Training curves by condition, from a run's log; entries without an epoch or a condition are left out."""
     by_condition: dict[str, dict[int, Mapping[str, Any]]] = {}
     for entry in log:
@@ -244,7 +252,7 @@ def curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Curves]:
     return {condition: _curves(condition, entries) for condition, entries in by_condition.items()}
 
 
-def _curves(condition: str, entries: Mapping[int, Mapping[str, Any]]) -> Curves:
+def _curves(condition: str, entries: Mapping[int, Mapping[str, Any]]) -> TrainingCurves:
     epochs = sorted(entries)
     names = dict.fromkeys(name for epoch in epochs for name, value in entries[epoch].items() if _is_number(value))
     series = {
@@ -254,7 +262,7 @@ def _curves(condition: str, entries: Mapping[int, Mapping[str, Any]]) -> Curves:
     }
     sizes = [entries[epoch].get("test_n") for epoch in epochs]
     test_n = min((size for size in sizes if type(size) is int and size > 0), default=None)
-    return Curves(condition, np.array(epochs, dtype=np.int64), series, test_n)
+    return TrainingCurves(condition, np.array(epochs, dtype=np.int64), series, test_n)
 
 
 def _is_number(value: object) -> bool:
@@ -262,9 +270,9 @@ def _is_number(value: object) -> bool:
 
 
 def _number(value: Any) -> float:
-    """As float64; NaN for what is none, or none that is finite."""
+    """As float64; NaN for what is no number or beyond ``LARGEST``."""
     try:
         number = float(value) if _is_number(value) else math.nan
     except OverflowError:
         return math.nan
-    return number if math.isfinite(number) else math.nan
+    return number if abs(number) <= LARGEST else math.nan

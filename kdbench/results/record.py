@@ -34,12 +34,12 @@ class Score(Strict):
     condition: str
     """The suite's training condition whose student was measured."""
     setting: dict[str, str | int | float | bool] = {}
-    """What tells this score from others of the same metric: corruption and severity, variant and steps, ..."""
+    """What distinguishes this score from others of the same metric: corruption and severity, variant and steps, ..."""
     value: float
     """The number itself; accuracies and ECE are fractions in [0, 1]."""
     unit: Literal["fraction"] | str = "fraction"
     n: Annotated[int, Field(ge=1)]
-    """Examples behind it."""
+    """Number of examples."""
     ci_low: float
     """Lower end of the 95 % interval: Wilson for shares, percentile bootstrap for ECE."""
     ci_high: float
@@ -75,7 +75,7 @@ class Check(Strict):
     limit: float
     """The largest value that passes."""
     n: Annotated[int, Field(ge=1)]
-    """Examples behind it."""
+    """Number of examples."""
     flags: list[str]
     """Tasks whose scores are flagged when it fails."""
     meaning: str
@@ -122,11 +122,15 @@ class Provenance(Strict):
 
     kdbench_version: str
     kdbench_commit: str | None
-    """Git commit of the kdbench checkout, None when it runs from an installed wheel."""
+    """Git commit of the checkout that kdbench ran from or was built from, None where it is not known."""
     kdbench_dirty: bool | None
     """Whether that checkout had uncommitted changes."""
+    kdbench_sha256: str | None = None
+    """SHA-256 of all files of the package as it was installed; None in records from before it was kept."""
     plugins: dict[str, str]
     """Plugin entry point to the distribution and version that brought it."""
+    distributions: dict[str, str] = {}
+    """Every installed distribution to its version; {} in records from before they were kept."""
     python: str
     torch: str
     torchvision: str
@@ -146,7 +150,7 @@ class Provenance(Strict):
     seconds: dict[str, float]
     """Wall time of each phase: ``data``, ``train/<condition>/<network>``, ``evaluate/<condition>/<task>``."""
     cpu_seconds: float
-    """Processor time of the process, all threads: what wall times do not tell on a busy machine."""
+    """Processor time of the process, all threads: what wall times do not show on a busy machine."""
     peak_memory_bytes: int
     """Largest resident memory of the process."""
     peak_device_memory_bytes: int | None
@@ -233,14 +237,14 @@ M = TypeVar("M", bound=Strict)
 
 def read_record(path: Path) -> Record:
     """Read and validate a record file."""
-    return read_strict(Record, path, "record", mend="run again with --fresh", name="a record.json")
+    return read_strict(Record, path, "record", hint="run again with --fresh", name="a record.json")
 
 
-def read_strict(model: type[M], path: Path, what: str, *, mend: str, name: str) -> M:
-    """Read and validate a JSON file of ours; ``what`` and ``name`` it is called in errors, ``mend`` is their hint."""
+def read_strict(model: type[M], path: Path, what: str, *, hint: str, name: str) -> M:
+    """Read and validate a JSON file of ours; errors call it ``what`` and ``name`` and end with ``hint``."""
     try:
         return model.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
-        raise KdbenchError(f"{what} {path}: {first_problem(error)}", mend) from None
+        raise KdbenchError(f"{what} {path}: {first_problem(error)}", hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise KdbenchError(f"cannot read {what} {path}: {error}", f"give the path of {name}") from None

@@ -25,7 +25,7 @@ def read_records(folder: Path | str) -> tuple[tuple[Evidence, ...], tuple[Exclud
     """All records under a folder with the evidence beside them, and the files that are none, each with its reason.
 
     Either layout: ``<run_id>.json`` with ``<run_id>.predictions.npz`` and ``<run_id>.log.jsonl``, or run folders. Two
-    files of one run id are both left out when their results differ, as nobody can tell which is right.
+    files of one run id are both left out when their results differ, as nobody knows which is right.
 
     Raises:
         KdbenchError: there is no such folder.
@@ -108,7 +108,7 @@ def _unusable(record: Record) -> str:
 
 
 def _once(found: Sequence[Evidence]) -> tuple[list[Evidence], list[Excluded]]:
-    """One file a run id; the same run once more, or others that claim its id, excluded."""
+    """One file per run id; a copy of the same run, and others that claim its id, are excluded."""
     by_id: dict[str, list[Evidence]] = {}
     for one in found:
         by_id.setdefault(one.record.run_id, []).append(one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,20 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from kdbench import models
-from kdbench.data import DataPlace, Dataset
-from kdbench.devices import resolve_device
+from kdbench.data import Dataset
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable
-from kdbench.inference.prediction import PROBE, as_float, frozen, measured, refuse_probabilities
+from kdbench.inference.prediction import PROBE, as_float, folded_copy, frozen, refuse_probabilities
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.record import Check, Score
 from kdbench.running.graph import RunGraph
-from kdbench.running.loading import load_predictor, load_weights, ready, training_of
+from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar
 from kdbench.running.suite_data import load_suite_data
-from kdbench.specs import Suite, Training, first_problem
+from kdbench.specs import Suite, first_problem
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, Task, TestData
 from kdbench.tasks.attack import with_attacks
-from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.seeds import derive_seed
 
 
@@ -90,13 +87,6 @@ def run_task(
     return TaskResult(scores, ctx.checks, ctx.correct, ctx.subsets, time.perf_counter() - started)
 
 
-def prepared(network: nn.Module, data: TestData, device: torch.device) -> nn.Module:
-    """What tasks measure in a network's place: the same answers, faster where it can be folded; made once for all."""
-    with measured(network, data.test.images[:PROBE].to(device)) as fast:
-        assert isinstance(fast, nn.Module)
-        return fast
-
-
 def chosen_tasks(suite: Suite, plugins: Plugins, names: Sequence[str] | None) -> dict[str, tuple[Task, Any]]:
     """The suite's tasks, or those of ``names``, which may be of any plugin, with their resolved settings."""
     if names is not None and not names:
@@ -111,7 +101,7 @@ def chosen_tasks(suite: Suite, plugins: Plugins, names: Sequence[str] | None) ->
 
 
 def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> None:
-    """A model must map pixels to one logit a class; anything else is told before hours are spent."""
+    """A model must map pixels to one logit a class; anything else is an error before hours are spent."""
     images = as_float(dataset.test.images[:PROBE].to(device))
     try:
         with frozen(model), torch.no_grad():
@@ -169,24 +159,25 @@ def evaluate(
             del chosen[name]
         elif not applies:
             raise KdbenchError(f"task '{name}' does not apply to condition {condition}", "say how it was trained")
-    where = resolve_device(device)
-    place = DataPlace.default(data_dir, download=download, progress=progress)
-    suite_data = load_suite_data(setting, plugins, place, ood=any(task.needs_ood for task, _ in chosen.values()))
-    graph = RunGraph(setting, suite_data.dataset, plugins, trainings_folder(Path(out), setting), where, progress)
+    options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=progress)
+    needs_ood = any(task.needs_ood for task, _ in chosen.values())
+    suite_data = load_suite_data(setting, plugins, options.place, ood=needs_ood)
+    graph = RunGraph(setting, suite_data.dataset, plugins, options)
     if any(tuple(task.sources(settings)) for task, settings in chosen.values()):
         check_writable(graph.folder)
+    where, images = options.device, suite_data.test.test.images
     original = next((parameter.device for parameter in model.parameters()), where)
     try:
         model.to(where)
         check_model(model, suite_data.dataset, where)
-        predictor = prepared(model, suite_data.test, where)
+        predictor = folded_copy(model, images, where)
         ctx = EvaluationContext(condition, where, None)
         scores: list[Score] = []
         checks: list[Check] = []
         correct: dict[str, Tensor] = {}
         for name, (task, settings) in chosen.items():
             sources = graph.shared(condition, task.sources(settings))
-            networks = {role: prepared(graph.load(net), suite_data.test, where) for role, net in sources.items()}
+            networks = {role: folded_copy(graph.load(net), images, where) for role, net in sources.items()}
             with bar(f"measure {name}", shown=progress) as update:
                 step = dataclasses.replace(ctx, networks=networks, advance=functools.partial(update, note=""))
                 outcome = run_task(task, settings, predictor, suite_data.test, step)
@@ -196,48 +187,3 @@ def evaluate(
     finally:
         model.to(original)
     return Evaluation(setting.name, scores, checks, suite_data.hashes(), correct)
-
-
-def trainings_folder(out: Path, suite: Suite) -> Path:
-    """Where a suite's trained networks are kept, for every run under ``out``."""
-    return out / suite.name / "trainings"
-
-
-def open_checkpoint(
-    path: Path, *, suite: str | None = None, model: str | None = None, params: Mapping[str, Any] | None = None
-) -> tuple[nn.Module, str, str | None]:
-    """The network in a checkpoint of ours, or in a plain state dict of the architecture ``model``; its suite; and the
-    suite's condition it was trained under, None where that is not known.
-
-    Ours knows where it was trained; a plain state dict is measured on ``digits`` unless ``suite`` says otherwise, and
-    may come from ``kdbench.models`` (normalisation inside) or from the bare network (the suite's normalisation is put
-    in front of it). ``params`` of ours: as for ``load_predictor``.
-    """
-    plugins = load_plugins()
-    state, metadata = load_checkpoint(path)
-    if metadata or model is None:
-        network, spec = load_predictor(path, params=params, plugins=plugins), training_of(path, metadata)
-        if model not in (None, spec.model):
-            raise KdbenchError(
-                f"checkpoint {path} is of another architecture, {spec.model}, not {model}", "omit --model"
-            )
-        return network, suite or spec.suite, _condition_of(spec, load_suite(suite or spec.suite))
-    if params:
-        raise KdbenchError(f"checkpoint {path} is a plain state dict, it has no method's parameters", "omit --set")
-    suite = suite or "digits"
-    setting = load_suite(suite)
-    classes = len(plugins.datasets.get(setting.dataset).class_names)
-    normalisation = (setting.mean, setting.std) if setting.mean and setting.std else None
-    network = models.build(plugins.models.get(model), num_classes=classes, normalisation=normalisation)
-    if not any(name.startswith("network.") for name in state):
-        state = {f"network.{name}": tensor for name, tensor in state.items()}
-        state |= {name: tensor for name, tensor in network.state_dict().items() if name.startswith("normalise.")}
-    load_weights(network, state, path)
-    return ready(network), suite, None
-
-
-def _condition_of(spec: Training, suite: Suite) -> str | None:
-    for name, condition in suite.conditions.items():
-        if (condition.noise, condition.train_size) == (spec.noise, spec.train_size):
-            return name
-    return None

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from kdbench.data import Dataset, ImageSet, stratified_subset, take
+from kdbench.data import Dataset, stratified_subset
 from kdbench.devices import resolve_precision
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256, locked
 from kdbench.hashes import integers_sha256
 from kdbench.methods.context import TrainSet
 from kdbench.methods.source import source_hash
-from kdbench.noise import apply
 from kdbench.plugin.loader import Plugins
 from kdbench.results.record import NoiseFacts, TrainedNetwork
-from kdbench.running.loading import build_network, load_predictor, make_method, network_builder, ready
+from kdbench.running.lineage import Lineage
+from kdbench.running.loading import build_network, load_predictor, make_method, network_builder
 from kdbench.running.needs import Needs, Node, is_extended
+from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar
+from kdbench.running.train_set import train_images, train_set
 from kdbench.specs import Suite, Training
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.log import read_log
-from kdbench.training.loop import TrainingRun, fit
+from kdbench.training.loop import fit
 from kdbench.training.monitor import Monitor
-from kdbench.training.seeds import derive_seed
 
 MONITOR_SIZE = 2000
 """Test images whose accuracy is logged after each epoch."""
@@ -61,42 +61,38 @@ class Trained:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """A training and those it needs, by role."""
-
-    training: Training
-    needs: dict[str, Planned]
-    suite_role: str | None
-    """The suite's network that it is, None for one that is trained for a method."""
-
-    def lineage(self) -> dict[str, Any]:
-        """How each needed network is trained, in turn with its own needs: what its architecture is rebuilt from."""
-        return {
-            role: {"training": planned.training.model_dump(mode="json"), "needs": planned.lineage()}
-            for role, planned in self.needs.items()
-        }
-
-
 @dataclasses.dataclass(eq=False)
 class RunGraph:
-    """The trainings of one suite on one data set, kept under ``folder``."""
+    """The trainings of one suite on one data set."""
 
     suite: Suite
     dataset: Dataset
     plugins: Plugins
-    folder: Path
-    device: torch.device
-    progress: bool = False
-    _planned: dict[str, Planned] = dataclasses.field(default_factory=dict, repr=False)
+    options: RunOptions
+    _planned: dict[str, Lineage] = dataclasses.field(default_factory=dict, repr=False)
+    """By the digest of the training."""
 
-    def student(self, condition: str, method: str, params: Mapping[str, Any], seed: int) -> Training:
+    @property
+    def device(self) -> torch.device:
+        return self.options.device
+
+    @property
+    def folder(self) -> Path:
+        """Where trainings are kept."""
+        return self.options.trainings(self.suite)
+
+    def student(self, condition: str, method: str, params_passed: Mapping[str, Any], seed: int) -> Training:
         """The training of a method's student under a condition."""
-        return self._plan(condition, Needs(self.suite, self.plugins, condition).student(method, params, seed)).training
+        needs = Needs(self.suite, self.plugins, condition)
+        return self._plan(condition, needs.student(method, params_passed, seed)).training
 
     def network(self, condition: str, role: str) -> Training:
         """The training of the suite's teacher or another of its networks, on the labels of that condition."""
         return self._plan(condition, Needs(self.suite, self.plugins, condition).network(role)).training
+
+    def lineage(self, spec: Training) -> Lineage:
+        """A training of this graph with all that it needs."""
+        return self._planned[spec.digest()]
 
     def own(self, spec: Training) -> dict[str, Training]:
         """The networks that are trained for one training alone, deepest first: ``<role>``, ``<role>/<role>``, ...
@@ -104,12 +100,12 @@ class RunGraph:
         The suite's networks that its method needs directly are not among them: they are the run's.
         """
         found: dict[str, Training] = {}
-        for role, planned in self._planned[spec.digest()].needs.items():
+        for role, planned in self.lineage(spec).needs.items():
             if planned.suite_role is None:
                 found |= self._branch(role, planned)
         return found
 
-    def _branch(self, path: str, planned: Planned) -> dict[str, Training]:
+    def _branch(self, path: str, planned: Lineage) -> dict[str, Training]:
         below: dict[str, Training] = {}
         for role, needed in planned.needs.items():
             below |= self._branch(f"{path}/{role}", needed)
@@ -120,13 +116,13 @@ class RunGraph:
         standard = self.suite.condition(condition).recipe
         return any(is_extended(training.recipe, standard) for training in (spec, *self.own(spec).values()))
 
-    def _plan(self, condition: str, node: Node) -> Planned:
+    def _plan(self, condition: str, node: Node) -> Lineage:
         needs = {role: self._plan(condition, needed) for role, needed in node.needs.items()}
-        planned = Planned(self._training(condition, node, needs), needs, node.suite_role)
+        planned = Lineage(self._training(condition, node, needs), needs, node.suite_role)
         self._planned[planned.training.digest()] = planned
         return planned
 
-    def _training(self, condition: str, node: Node, needs: Mapping[str, Planned]) -> Training:
+    def _training(self, condition: str, node: Node, needs: Mapping[str, Lineage]) -> Training:
         setting = self.suite.condition(condition)
         precision = resolve_precision(node.recipe.precision, self.device)
         train, facts = self.train_set(condition)
@@ -134,7 +130,7 @@ class RunGraph:
         return Training(
             suite=self.suite.name,
             dataset=self.suite.dataset,
-            dataset_sha256=self._train_images().sha256,
+            dataset_sha256=train_images(self.dataset).sha256,
             train_size=setting.train_size,
             subset_seed=setting.subset_seed,
             noise=setting.noise,
@@ -160,38 +156,18 @@ class RunGraph:
     def _model_source(self, name: str) -> str:
         return source_hash(self.plugins.models.get(name).build)
 
-    def _train_images(self) -> ImageSet:
-        if self.dataset.train is None:
-            raise KdbenchError(f"dataset '{self.dataset.name}' has no training images", "name one that has")
-        return self.dataset.train
-
     @functools.cache  # noqa: B019  # a graph lives as long as its run, and a suite has a few conditions
-    def train_set(self, name: str) -> tuple[TrainSet, NoiseFacts | None]:
-        """Training images with labels as observed under a condition, and what the noise did to them.
-
-        Image sets are sorted by class, so they are shuffled here, always in the same way: an example's index tells
-        nothing of its clean label.
-        """
-        condition, source = self.suite.condition(name), self._train_images()
-        index = torch.arange(len(source))
-        if condition.train_size is not None:
-            index = stratified_subset(source.labels, min(condition.train_size, len(source)), condition.subset_seed)
-        order = torch.Generator().manual_seed(derive_seed(condition.subset_seed, "shuffle"))
-        index = index[torch.randperm(len(index), generator=order)]
-        images, labels = take(source.images, index, self.folder), source.labels[index]
-        classes = len(self.dataset.class_names)
-        noise = condition.noise
-        if noise is None:
-            return TrainSet(images, labels, classes), None
-        noisy = apply(self.plugins.label_noises.get(noise.kind), labels, noise.rate, classes, noise.seed)
-        facts = NoiseFacts(
-            kind=noise.kind, rate=noise.rate, seed=noise.seed, realised=noisy.realised, sha256=noisy.sha256
-        )
-        return TrainSet(images, noisy.labels, classes, noisy.realised), facts
+    def train_set(self, condition: str) -> tuple[TrainSet, NoiseFacts | None]:
+        """The training set of a condition, and what the noise did to its labels."""
+        return train_set(self.dataset, self.suite.condition(condition), self.plugins.label_noises, self.folder)
 
     def path(self, spec: Training) -> Path:
         """Where a training is kept."""
         return self.folder / f"{spec.method}-{spec.model}-{spec.digest()}"
+
+    def is_finished(self, spec: Training) -> bool:
+        """Whether a training has left its checkpoint."""
+        return Trained(spec, self.path(spec), reused=True).checkpoint.exists()
 
     def ensure(
         self,
@@ -202,7 +178,7 @@ class RunGraph:
         fresh: bool = False,
         on_epoch: Callable[[], None] = lambda: None,
     ) -> Trained:
-        """Train what is not trained yet, needs first; ``fresh`` trains this one anew.
+        """Train what is not trained yet, needs first; ``fresh`` trains this one again.
 
         One process at a time trains a network; another that needs it waits and finds it. ``on_epoch`` is called when
         the log of this one on disk has another epoch.
@@ -212,21 +188,21 @@ class RunGraph:
             if fresh and folder.exists():
                 shutil.rmtree(folder)
             trained = Trained(spec, folder, reused=True)
-            if trained.checkpoint.exists() and self._intact(trained):
+            if self.is_finished(spec) and self._intact(trained):
                 return trained
             self._train(spec, condition, label, on_epoch)
         return Trained(spec, folder, reused=False)
 
     def _train(self, spec: Training, condition: str, label: str, on_epoch: Callable[[], None]) -> None:
-        planned = self._planned[spec.digest()]
+        lineage = self.lineage(spec)
         spec = spec.model_copy(update={"measured": {}})  # whoever asks for it first, it is the same training
         networks = {
-            role: self.load(self.ensure(needed.training, condition, role)) for role, needed in planned.needs.items()
+            role: self.load(self.ensure(needed.training, condition, role)) for role, needed in lineage.needs.items()
         }
         train, _ = self.train_set(condition)
-        with bar(f"train {label} ({condition})", shown=self.progress) as update:
+        with bar(f"train {label} ({condition})", shown=self.options.progress) as update:
 
-            def tell(entry: Mapping[str, Any]) -> None:
+            def report(entry: Mapping[str, Any]) -> None:
                 note = f"loss {entry['loss']:.3f} test {entry['test_accuracy']:.3f}"
                 update(entry["epoch"] / spec.recipe.epochs, note)
                 on_epoch()
@@ -240,31 +216,10 @@ class RunGraph:
                 folder=self.path(spec),
                 device=self.device,
                 build=network_builder(self.plugins, spec, train.num_classes, pretrained=spec.pretrained),
-                lineage=planned.lineage(),
+                lineage=lineage.describe_needs(),
                 monitor=self._monitor(),
-                on_epoch=tell,
+                on_epoch=report,
             )
-
-    def dry_run(self, spec: Training, condition: str) -> None:
-        """Set a training up, and all that it needs, on the CPU with untrained networks, unless it is finished.
-
-        What only networks show of a mistake is told here, in a moment, before any of them is trained.
-        """
-        if not (self.path(spec) / "checkpoint.safetensors").exists():
-            with torch.random.fork_rng(devices=[]), _told_of(condition):
-                self._dry_run(self._planned[spec.digest()], condition)
-
-    def _dry_run(self, planned: Planned, condition: str) -> nn.Module:
-        """What a training would be evaluated by, without the training."""
-        networks = {}
-        for role, needed in planned.needs.items():
-            with _told_of(role):
-                networks[role] = ready(self._dry_run(needed, condition))
-        spec, (train, _) = planned.training, self.train_set(condition)
-        method = make_method(self.plugins, spec)
-        student = build_network(self.plugins, spec, train.num_classes)
-        build = network_builder(self.plugins, spec, train.num_classes)
-        return TrainingRun(spec, method, student, train, networks, torch.device("cpu"), build).predictor()
 
     def _intact(self, trained: Trained) -> bool:
         try:
@@ -289,12 +244,3 @@ class RunGraph:
     def shared(self, condition: str, roles: Iterable[str]) -> dict[str, Trained]:
         """The suite's networks of these roles under a condition, trained."""
         return {role: self.ensure(self.network(condition, role), condition, role) for role in sorted(set(roles))}
-
-
-@contextlib.contextmanager
-def _told_of(name: str) -> Iterator[None]:
-    """Begin the message of a mistake with what it is a mistake in."""
-    try:
-        yield
-    except KdbenchError as error:
-        raise KdbenchError(f"{name}: {error.message}", error.hint) from None

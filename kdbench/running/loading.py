@@ -12,11 +12,15 @@ from torch import nn
 
 from kdbench import models
 from kdbench.errors import KdbenchError
+from kdbench.inference.prediction import freeze
+from kdbench.methods.context import Context
 from kdbench.methods.method import Method
-from kdbench.plugin.loader import Plugins
-from kdbench.specs import Training, first_problem
+from kdbench.plugin.loader import Plugins, load_plugins
+from kdbench.running.lineage import Lineage
+from kdbench.specs import Suite, Training, first_problem
+from kdbench.suites import load_suite
 from kdbench.training.checkpoint import load_checkpoint
-from kdbench.training.context_factory import Build, context
+from kdbench.training.context_factory import Build, make_context
 from kdbench.training.loop import CHECKPOINT_VERSION
 from kdbench.training.ownership import check_owned
 from kdbench.training.seeds import derive_seed
@@ -66,67 +70,104 @@ def load_predictor(
     ``params`` are parameters of its method that only matter when it is measured, such as ``{"evaluate": "peer"}``, in
     place of those that it was kept with. Raises ``KdbenchError`` for parameters of the training.
     """
-    from kdbench.plugin.loader import load_plugins
-
-    plugins = plugins or load_plugins()
+    found = plugins or load_plugins()
     tensors, metadata = load_checkpoint(path)
-    spec = training_of(path, metadata)
+    lineage = lineage_of(path, metadata)
+    spec = lineage.training
     if params:
-        measured = plugins.methods.get(spec.method).measured_with({**spec.measured, **params})
+        measured = found.methods.get(spec.method).measured_with({**spec.measured, **params})
         spec = spec.model_copy(update={"measured": measured})
-    if (
-        metadata["predictor"] == "student" and not spec.measured
-    ):  # the usual case, which does not even need the method's package
-        student = build_network(plugins, spec, metadata["num_classes"])
+    # The usual case, which does not even need the method's package.
+    if metadata["predictor"] == "student" and not spec.measured:
+        student = build_network(found, spec, metadata["num_classes"])
         load_weights(student, _part(tensors, "student"), path)
-        return ready(student, device)
+        return freeze(student, device)
+
+    def untrained(training: Training, networks: Mapping[str, nn.Module]) -> nn.Module:
+        method, ctx = _set_up(found, training, networks, metadata)
+        return method.predictor(ctx)
+
     with torch.random.fork_rng(devices=[]):
-        predictor = _Rebuilt(plugins, spec, metadata.get("needs", {}), metadata).predictor((path, tensors))
-    return ready(predictor, device)
+        method, ctx = _set_up(found, spec, lineage.networks(untrained), metadata)
+        owned = method.networks()
+        check_owned(ctx.student, owned)
+        for owner, network in {"student": ctx.student, **owned}.items():
+            load_weights(network, _part(tensors, owner), path)
+        return freeze(method.predictor(ctx), device)
 
 
-class _Rebuilt:
-    """A method as it stood after ``setup``, on the CPU, with untrained networks of the right architectures."""
+def _set_up(
+    plugins: Plugins, spec: Training, networks: Mapping[str, nn.Module], facts: Mapping[str, Any]
+) -> tuple[Method, Context]:
+    """A method as it stood after ``setup``, on the CPU, with untrained networks of the right architectures.
 
-    def __init__(self, plugins: Plugins, spec: Training, needs: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        networks = {}
-        for role, needed in needs.items():
-            training = Training.model_validate(needed["training"])
-            networks[role] = ready(_Rebuilt(plugins, training, needed["needs"], facts).predictor())
-        classes = facts["num_classes"]
-        self.ctx = context(
-            spec,
-            build_network(plugins, spec, classes),
-            networks,
-            classes,
-            train_size=facts["train_size"],
-            mean=tuple(facts["mean"]),
-            device=torch.device("cpu"),
-            noise_realised=facts.get("noise_realised", 0.0),
-            build=network_builder(plugins, spec, classes),
-        )
-        self.method = make_method(plugins, spec)
-        torch.default_generator.manual_seed(derive_seed(spec.seed, "setup"))
-        self.method.setup(self.ctx)
-        self.ctx._make = None
+    ``facts`` of the training set are those of the checkpoint's metadata.
+    """
+    classes = facts["num_classes"]
+    ctx = make_context(
+        spec,
+        build_network(plugins, spec, classes),
+        networks,
+        classes,
+        train_size=facts["train_size"],
+        mean=tuple(facts["mean"]),
+        device=torch.device("cpu"),
+        noise_realised=facts.get("noise_realised", 0.0),
+        build=network_builder(plugins, spec, classes),
+    )
+    method = make_method(plugins, spec)
+    torch.default_generator.manual_seed(derive_seed(spec.seed, "setup"))
+    method.setup(ctx)
+    ctx._make = None
+    return method, ctx
 
-    def predictor(self, weights: tuple[Path, Mapping[str, torch.Tensor]] | None = None) -> nn.Module:
-        """What the method says is to be evaluated, with the weights of a checkpoint where they are given."""
-        networks = {"student": self.ctx.student, **self.method.networks()}
-        if weights is not None:
-            path, tensors = weights
-            check_owned(self.ctx.student, self.method.networks())
-            for owner, network in networks.items():
-                load_weights(network, _part(tensors, owner), path)
-        return self.method.predictor(self.ctx)
+
+def open_checkpoint(
+    path: Path, *, suite: str | None = None, model: str | None = None, params: Mapping[str, Any] | None = None
+) -> tuple[nn.Module, str, str | None]:
+    """The network in a checkpoint of ours, or in a plain state dict of the architecture ``model``; its suite; and the
+    suite's condition it was trained under, None where that is not known.
+
+    Ours knows where it was trained; a plain state dict is measured on ``digits`` unless ``suite`` says otherwise, and
+    may come from ``kdbench.models`` (normalisation inside) or from the bare network (the suite's normalisation is put
+    in front of it). ``params`` of ours: as for ``load_predictor``.
+    """
+    plugins = load_plugins()
+    state, metadata = load_checkpoint(path)
+    if metadata or model is None:
+        network, spec = load_predictor(path, params=params, plugins=plugins), lineage_of(path, metadata).training
+        if model not in (None, spec.model):
+            raise KdbenchError(
+                f"checkpoint {path} is of another architecture, {spec.model}, not {model}", "omit --model"
+            )
+        return network, suite or spec.suite, _condition_of(spec, load_suite(suite or spec.suite))
+    if params:
+        raise KdbenchError(f"checkpoint {path} is a plain state dict, it has no method's parameters", "omit --set")
+    suite = suite or "digits"
+    setting = load_suite(suite)
+    classes = len(plugins.datasets.get(setting.dataset).class_names)
+    normalisation = (setting.mean, setting.std) if setting.mean and setting.std else None
+    network = models.build(plugins.models.get(model), num_classes=classes, normalisation=normalisation)
+    if not any(name.startswith("network.") for name in state):
+        state = {f"network.{name}": tensor for name, tensor in state.items()}
+        state |= {name: tensor for name, tensor in network.state_dict().items() if name.startswith("normalise.")}
+    load_weights(network, state, path)
+    return freeze(network), suite, None
+
+
+def _condition_of(spec: Training, suite: Suite) -> str | None:
+    for name, condition in suite.conditions.items():
+        if (condition.noise, condition.train_size) == (spec.noise, spec.train_size):
+            return name
+    return None
 
 
 def _part(tensors: Mapping[str, torch.Tensor], owner: str) -> dict[str, torch.Tensor]:
     return {key.removeprefix(f"{owner}."): tensor for key, tensor in tensors.items() if key.startswith(f"{owner}.")}
 
 
-def training_of(path: Path, metadata: Mapping[str, Any]) -> Training:
-    """What a checkpoint of ours says of its training."""
+def lineage_of(path: Path, metadata: Mapping[str, Any]) -> Lineage:
+    """What a checkpoint of ours says of its training, and of those it needed."""
     if not metadata:
         raise KdbenchError(f"checkpoint {path} is a plain state dict", "name its architecture with --model")
     try:
@@ -135,7 +176,7 @@ def training_of(path: Path, metadata: Mapping[str, Any]) -> Training:
         missing = {"predictor", "num_classes", "train_size", "mean"} - metadata.keys()
         if missing:
             raise KeyError(*sorted(missing)[:1])
-        return Training.model_validate(metadata["training"])
+        return Lineage.read(metadata["training"], metadata.get("needs", {}))
     except (ValidationError, KeyError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else f"no {error}"
         raise KdbenchError(
@@ -157,10 +198,3 @@ def load_weights(network: nn.Module, state: Mapping[str, torch.Tensor], path: Pa
         f"{first} (found {found.get(first, 'none')}, expected {expected.get(first, 'none')})",
         "name the right one with --model",
     )
-
-
-def ready(network: nn.Module, device: torch.device | None = None) -> nn.Module:
-    """A network for evaluation: eval mode, frozen, in the memory layout that convolutions like best."""
-    network = network.eval().requires_grad_(False).to(device or torch.device("cpu"))
-    network.to(memory_format=torch.channels_last)
-    return network

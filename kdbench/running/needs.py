@@ -57,7 +57,7 @@ class _Wish:
 
     method: str
     model: str
-    params: Mapping[str, Any]
+    params_passed: Mapping[str, Any]
     seed: int
     run_seed: int
     """Where seeds of networks like the student come from."""
@@ -79,9 +79,9 @@ class Needs:
     def setting(self) -> Condition:
         return self.suite.condition(self.condition)
 
-    def student(self, method: str, params: Mapping[str, Any], seed: int) -> Node:
+    def student(self, method: str, params_passed: Mapping[str, Any], seed: int) -> Node:
         """A method's student with all that it needs. Every unknown name and every value out of range is an error."""
-        return self._node(_Wish(method, self.suite.student, params, seed, seed), ())
+        return self._node(_Wish(method, self.suite.student, params_passed, seed, seed), ())
 
     def network(self, role: str) -> Node:
         """The suite's teacher or another of its networks. Its seed is the suite's, mixed with its role: no student's
@@ -118,7 +118,7 @@ class Needs:
         spec = self.plugins.methods.get(wish.method)
         check_dropout(self._model(wish.model), wish.dropout)
         where = Setting(self.suite.family, self.suite.dataset, wish.model, self.setting)
-        resolved = spec.resolve(wish.params, where)
+        resolved = spec.resolve(wish.params_passed, where)
         params = resolved.params
         others = tuple(spec.make(params).architectures())  # a method may refuse parameters that do not go together
         for name in others:
@@ -172,7 +172,7 @@ def tuned_recipe(method: str, recipe: Recipe, tuned: Mapping[str, Any]) -> Recip
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise KdbenchError(f"method '{method}', recipe {first_problem(error)}", "mend its recipes.toml") from None
+        raise KdbenchError(f"method '{method}', recipe {first_problem(error)}", "fix its recipes.toml") from None
 
 
 def is_extended(recipe: Recipe, standard: Recipe) -> bool:

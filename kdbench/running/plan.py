@@ -24,8 +24,9 @@ class Plan:
     suite: Suite
     plugins: Plugins
     method: str
-    passed: dict[str, Any]
+    params_passed: dict[str, Any]
     params: dict[str, dict[str, Any]]
+    """Resolved, for each condition."""
     tasks: dict[str, tuple[Task, Any]]
     untuned: tuple[str, ...] = ()
     """Conditions for which the method, though it has recipes, has none."""
@@ -36,7 +37,7 @@ class Plan:
         suite: Suite,
         plugins: Plugins,
         method: str,
-        passed: dict[str, Any],
+        params_passed: dict[str, Any],
         conditions: Iterable[str] | None,
         tasks: Iterable[str] | None,
         attacks: Iterable[str] | None = None,
@@ -45,7 +46,7 @@ class Plan:
         asked = tasks is not None
         suite, wanted = with_attacks(suite, tasks, attacks)
         spec = plugins.methods.get(method)
-        spec.validate(passed)
+        spec.validate(params_passed)
         chosen = chosen_tasks(suite, plugins, wanted)
         for task, _ in chosen.values():
             task.predictors(spec)
@@ -59,12 +60,12 @@ class Plan:
             if condition.noise:
                 plugins.label_noises.get(condition.noise.kind)
             needs = Needs(suite, plugins, name)
-            student = needs.student(method, passed, 0)
+            student = needs.student(method, params_passed, 0)
             params[name] = student.params
             untuned += [name] * student.untuned
             for role in sources:
                 needs.network(role)
-        plan = cls(suite, plugins, method, passed, params, chosen, tuple(untuned))
+        plan = cls(suite, plugins, method, params_passed, params, chosen, tuple(untuned))
         idle = [name for name in chosen if not any(name in plan.tasks_of(condition) for condition in names)]
         idle = [name for name in idle if asked or (attacks and name == Attack.name)]
         if idle:
@@ -101,7 +102,7 @@ class Plan:
 
     def spec(self, suite_data: SuiteData, graph: RunGraph, seed: int) -> RunSpec:
         """The run as a value with a hash."""
-        students = {name: graph.student(name, self.method, self.passed, seed) for name in self.params}
+        students = {name: graph.student(name, self.method, self.params_passed, seed) for name in self.params}
         trainings = {f"{name}/student": student.digest() for name, student in students.items()}
         for name in self.params:
             trainings |= {f"{name}/{role}": graph.network(name, role).digest() for role in self.roles(name)}
@@ -117,5 +118,5 @@ class Plan:
             seed=seed,
             tasks={name: task.version for name, (task, _) in sorted(self.tasks.items())},
             datasets=suite_data.hashes(),
-            corruption_images="generated" if suite_data.test.published_corruptions is None else "published",
+            corruption_images=suite_data.test.corruption_images,
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import functools
+import hashlib
 import importlib.metadata
+import json
 import platform
 import resource
 import subprocess
@@ -18,10 +20,13 @@ import torch
 import torchvision
 
 import kdbench
+from kdbench.files import file_sha256
 from kdbench.results.record import Provenance
 
 ROOT = Path(kdbench.__file__).resolve().parent.parent
 """Where kdbench lies: a checkout, or the place of installed packages."""
+BUILT = ROOT / "kdbench/_commit.json"
+"""What the build wrote of the commit it was made from."""
 
 
 def utc_now() -> str:
@@ -39,16 +44,38 @@ def _git(*arguments: str) -> str | None:
 
 @functools.cache
 def commit() -> tuple[str | None, bool | None]:
-    """Commit and dirty flag of the checkout kdbench runs from; (None, None) for an installed copy."""
+    """Commit and dirty flag of the checkout that kdbench runs from, or that an installed copy was built from;
+    (None, None) where neither is known."""
     top = _git("rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != ROOT:
+    if top is not None and Path(top).resolve() == ROOT:
+        status = _git("status", "--porcelain", "--untracked-files=no")
+        return _git("rev-parse", "HEAD"), None if status is None else bool(status)
+    if not BUILT.is_file():
         return None, None
-    status = _git("status", "--porcelain", "--untracked-files=no")
-    return _git("rev-parse", "HEAD"), None if status is None else bool(status)
+    built = json.loads(BUILT.read_text(encoding="utf-8"))
+    return built["commit"], built["dirty"]
+
+
+@functools.cache
+def package_sha256() -> str:
+    """SHA-256 of all files of the installed package, whatever git knows of them: their paths and contents, sorted."""
+    digest = hashlib.sha256()
+    package = ROOT / "kdbench"
+    for file in sorted(package.rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts and file != BUILT:
+            digest.update(f"{file.relative_to(package).as_posix()} {file_sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def distributions() -> dict[str, str]:
+    """Every installed distribution and its version, sorted by name: what ``pip freeze`` lists."""
+    found = {one.name: one.version for one in importlib.metadata.distributions() if one.name}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
 def processor() -> str:
-    """Model name of the processor, as the operating system tells it."""
+    """Model name of the processor, as the operating system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -77,7 +104,9 @@ def collect(*, plugins: Mapping[str, str], device: torch.device, started: str, s
         kdbench_version=importlib.metadata.version("kdbench"),
         kdbench_commit=revision,
         kdbench_dirty=dirty,
+        kdbench_sha256=package_sha256(),
         plugins=dict(plugins),
+        distributions=distributions(),
         python=platform.python_version(),
         torch=str(torch.__version__),
         torchvision=str(torchvision.__version__),

@@ -13,15 +13,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kdbench.data import DataPlace
-from kdbench.devices import resolve_device
 from kdbench.files import check_writable, file_sha256, save_arrays, write_atomically
-from kdbench.inference.prediction import NotFiniteError
+from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.running import provenance
-from kdbench.running.evaluation import TaskResult, prepared, run_task, trainings_folder
+from kdbench.running.dry_run import dry_run
+from kdbench.running.evaluation import TaskResult, run_task
 from kdbench.running.graph import RunGraph, Trained
+from kdbench.running.options import RunOptions
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
 from kdbench.running.progress import bar, say
@@ -56,23 +56,28 @@ def run(
     """Train ``method`` under a suite's conditions, measure it on the suite's tasks, and write the record.
 
     The record lies at ``<out>/<suite>/<method>/<run_id>/record.json``. A finished run of the same specification is
-    returned as it is; ``fresh`` trains and measures it anew (shared teachers are kept). An interrupted one goes on.
+    returned as it is; ``fresh`` trains and measures it again (shared teachers are kept). An interrupted one goes on.
     ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``.
     Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
     ``tensorboard`` or ``mlflow``, which get the student's log epoch by epoch and the scores; also of a finished run.
     Raises ``KdbenchError`` for every mistake in what was asked, before anything is trained.
     """
+    plan = Plan.make(load_suite(suite), load_plugins(), method, dict(params or {}), conditions, tasks, attacks)
+    options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=progress)
+    return run_plan(plan, seed, options, fresh=fresh, track=track)
+
+
+def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False, track: Iterable[str] = ()) -> Record:
+    """``run`` of what was planned already."""
     started, clock = provenance.utc_now(), time.perf_counter()
     provenance.commit()  # read now: the checkout may change while the run goes on
     trackers = check_trackers(track)
-    plugins, setting = load_plugins(), load_suite(suite)
-    plan = Plan.make(setting, plugins, method, dict(params or {}), conditions, tasks, attacks)
-    where = resolve_device(device)
-    place = DataPlace.default(data_dir, download=download, progress=progress)
-    suite_data = load_suite_data(setting, plugins, place, ood=any(task.needs_ood for task, _ in plan.tasks.values()))
-    graph = RunGraph(setting, suite_data.dataset, plugins, trainings_folder(Path(out), setting), where, progress)
+    suite, plugins = plan.suite, plan.plugins
+    needs_ood = any(task.needs_ood for task, _ in plan.tasks.values())
+    suite_data = load_suite_data(suite, plugins, options.place, ood=needs_ood)
+    graph = RunGraph(suite, suite_data.dataset, plugins, options)
     spec = plan.spec(suite_data, graph, seed)
-    folder = Path(out) / setting.name / method / spec.run_id
+    folder = run_folder(spec, options.out)
     finished = folder / "record.json"
     if finished.exists() and not fresh:
         say(plan.notes())
@@ -82,7 +87,7 @@ def run(
         return record
     check_writable(folder, graph.folder)
     for condition in spec.params:
-        graph.dry_run(graph.student(condition, method, plan.passed, seed), condition)
+        dry_run(graph, graph.student(condition, plan.method, plan.params_passed, seed), condition)
     say(plan.notes())
     with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
         job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
@@ -94,9 +99,14 @@ def run(
     return record
 
 
+def run_folder(spec: RunSpec, out: Path) -> Path:
+    """Where a run is kept: record, log, checkpoints and per-example results."""
+    return out / spec.suite.name / spec.method / spec.run_id
+
+
 def record_path(record: Record, out: str | Path = "runs") -> Path:
     """Where ``run`` keeps a record."""
-    return Path(out) / record.spec.suite.name / record.spec.method / record.run_id / "record.json"
+    return run_folder(record.spec, Path(out)) / "record.json"
 
 
 @dataclasses.dataclass
@@ -121,7 +131,7 @@ class _Job:
 
     def work(self) -> Record:
         """Train and measure each condition, then write everything."""
-        self._start_anew()
+        self._start_again()
         error = None
         for condition in self.spec.params:
             try:
@@ -131,7 +141,7 @@ class _Job:
                 break
         return self._write(error)
 
-    def _start_anew(self) -> None:
+    def _start_again(self) -> None:
         """What ``fresh`` drops. A marker says that it is dropped already, so that an interrupted run goes on."""
         marker = self.folder / "fresh"
         if self.fresh and not marker.exists():
@@ -144,7 +154,7 @@ class _Job:
 
     def _condition(self, condition: str) -> None:
         """Train and measure one student."""
-        spec = self.graph.student(condition, self.spec.method, self.plan.passed, self.spec.seed)
+        spec = self.graph.student(condition, self.spec.method, self.plan.params_passed, self.spec.seed)
         shared = {}
         for role in self.plan.roles(condition):
             shared[role] = self._ensure(self.graph.network(condition, role), condition, role)
@@ -190,19 +200,19 @@ class _Job:
         write_atomically(self.folder / f"softmax-{condition}.npz", (student.folder / SOFTMAX).read_bytes())
 
     def _measure(self, condition: str, student: Trained, shared: Mapping[str, Trained]) -> None:
-        test, device = self.suite_data.test, self.graph.device
-        predictor = prepared(self.graph.load(student), test, device)
-        sources = {role: prepared(self.graph.load(trained), test, device) for role, trained in shared.items()}
-        ctx = EvaluationContext(condition, self.graph.device, None, networks=sources)
+        images, device = self.suite_data.test.test.images, self.graph.device
+        predictor = folded_copy(self.graph.load(student), images, device)
+        sources = {role: folded_copy(self.graph.load(trained), images, device) for role, trained in shared.items()}
+        ctx = EvaluationContext(condition, device, None, networks=sources)
         for name, (task, settings) in self.plan.tasks_of(condition).items():
             store = Partial(self.folder / "partial", condition, name, self._inputs(condition, shared))
             outcome = store.load()
             if outcome is None:
                 others = {
-                    key: prepared(self.graph.load(student, params), test, device)
+                    key: folded_copy(self.graph.load(student, params), images, device)
                     for key, params in task.predictors(self.plan.plugins.methods.get(self.spec.method)).items()
                 }
-                with bar(f"measure {name} ({condition})", shown=self.graph.progress) as update:
+                with bar(f"measure {name} ({condition})", shown=self.graph.options.progress) as update:
                     step = dataclasses.replace(
                         ctx, networks={**sources, **others}, advance=functools.partial(update, note="")
                     )
@@ -235,7 +245,7 @@ class _Job:
             error=error,
             budget="extended" if self.extended else "standard",
             spec=self.spec,
-            params_passed=self.plan.passed,
+            params_passed=self.plan.params_passed,
             scores=scores,
             checks=[check for outcome in self.outcomes.values() for check in outcome.checks],
             provenance=provenance.collect(

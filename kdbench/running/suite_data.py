@@ -31,8 +31,8 @@ class SuiteData:
 
 
 def load_suite_data(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bool) -> SuiteData:
-    """Load a suite's data; with ``ood`` the first of its out-of-distribution sets that is at hand, else the first
-    that can be downloaded."""
+    """Load a suite's data; with ``ood`` the first of its out-of-distribution sets that is available, else the
+    first that can be downloaded."""
     dataset = _load(plugins.datasets.get(suite.dataset), place)
     away = None
     if ood:
@@ -61,6 +61,6 @@ def load_suite_data(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bo
 def _load(spec: DatasetSpec, place: DataPlace) -> Dataset:
     if place.data_dir is not None and not place.data_dir.is_dir():
         raise KdbenchError(
-            f"data folder {place.data_dir} is not a folder", "mend --data-dir or KDBENCH_DATA_DIR, or leave it out"
+            f"data folder {place.data_dir} is not a folder", "fix --data-dir or KDBENCH_DATA_DIR, or leave it out"
         )
     return load_dataset(spec, place)

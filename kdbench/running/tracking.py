@@ -44,7 +44,8 @@ def score_name(score: Score) -> str:
 
 
 class TensorBoard:
-    """Event files in ``<run folder>/tensorboard``, made anew: scalars over epochs, scores as scalars and as a table."""
+    """Event files in ``<run folder>/tensorboard``, in place of earlier ones: scalars over epochs, scores as scalars
+    and as a table."""
 
     def __init__(self, package: ModuleType, spec: RunSpec, folder: Path) -> None:
         events = folder / "tensorboard"
@@ -152,7 +153,7 @@ class Tracking:
                 self.trackers[name] = make(importlib.import_module(module), spec, folder)
             except Exception as error:  # whatever a tracker's package raises: a server that is away, a full disk
                 self.close()
-                raise KdbenchError(f"tracker '{name}' does not open: {_line(error)}", "mend it or omit it") from error
+                raise KdbenchError(f"tracker '{name}' does not open: {_line(error)}", "fix it or omit it") from error
 
     def log(self, condition: str, entries: Iterable[Mapping[str, Any]]) -> None:
         """Send the entries of a condition's training log that were not sent yet."""

@@ -16,5 +16,5 @@ __all__ = ["Attack", "EvaluationContext", "Headline", "Peers", "Task", "TestData
 
 
 def builtin_tasks() -> list[Task]:
-    """The seven standard tasks. ``Attack`` and ``Peers`` are not among them: they are measured where somebody asks."""
+    """The seven standard tasks. ``Attack`` and ``Peers`` are not among them: they are measured on request."""
     return [Clean(), OutOfDistribution(), PGD(), Corruption(), NoisyLabel(), Calibration(), Transfer()]

@@ -6,13 +6,15 @@ Gradients Give a False Sense of Security".
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, is_random, pgd
-from kdbench.tasks.base import EvaluationContext
+from kdbench.data import stratified_subset
+from kdbench.tasks.base import SUBSET_SEED, EvaluationContext
 from kdbench.tasks.scorecard import excess
 
 LARGE_EPS = 0.5
@@ -39,18 +41,37 @@ def draws(
     return how
 
 
+def spread(labels: Tensor, size: int | None) -> Tensor:
+    """Positions of a stratified part of the attacked images: bool (N,)."""
+    mask = torch.ones(len(labels), dtype=torch.bool)
+    if size is not None and size < len(labels):
+        mask[:] = False
+        mask[stratified_subset(labels, size, SUBSET_SEED)] = True
+    return mask
+
+
 def check_large_eps(
-    predictor: nn.Module, images: Tensor, labels: Tensor, how: dict[str, Any], ctx: EvaluationContext
+    predictor: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    how: dict[str, Any],
+    ctx: EvaluationContext,
+    settings: Iterable[Mapping[str, Any]] = ({},),
 ) -> None:
-    """No classifier survives when every image may become any grey or noise; where one seems to, the attack failed."""
+    """No classifier survives when every image may become any grey or noise; where one seems to, PGD failed.
+
+    So may every attack that follows gradients: ``settings`` name the scores that this concerns, a check for each.
+    """
     result = pgd(
         predictor, images, labels, eps=LARGE_EPS, step_size=LARGE_EPS / 8, steps=20,
-        generator=torch.Generator().manual_seed(0), full_restarts=torch.tensor([]), **how,
+        generator=torch.Generator().manual_seed(0), **how,
     )  # fmt: skip
-    ctx.check(
-        "large_eps", result.any_iterate_accuracy(20), limit=0.0, n=len(images),
-        meaning=f"images survive an eps of {LARGE_EPS}: the attack misses what is there, or the answer never changes",
-    )  # fmt: skip
+    for setting in settings:
+        ctx.check(
+            "large_eps", result.any_iterate_accuracy(20), limit=0.0, n=len(images), setting=dict(setting),
+            meaning=f"images survive an eps of {LARGE_EPS}: the attack misses what is there, or the answer never "
+            "changes",
+        )  # fmt: skip
 
 
 def check_steps(result: PGDResult, variant: str, ctx: EvaluationContext) -> None:
@@ -65,11 +86,11 @@ def check_steps(result: PGDResult, variant: str, ctx: EvaluationContext) -> None
     )  # fmt: skip
 
 
-def check_gradients(result: PGDResult, variant: str, ctx: EvaluationContext) -> None:
+def check_gradients(share: float, n: int, setting: Mapping[str, Any], ctx: EvaluationContext) -> None:
     """Where the input gradient is zero in every pixel, an attack that follows gradients stands still."""
     ctx.check(
-        "zero_gradients", float(result.zero_gradient_share.max()), limit=ZERO_GRADIENTS, n=len(result.clean_correct),
-        setting={"variant": variant}, meaning="gradients vanish: ask for --attack autoattack before calling it robust",
+        "zero_gradients", share, limit=ZERO_GRADIENTS, n=n, setting=dict(setting),
+        meaning="gradients vanish: ask for --attack autoattack before calling it robust",
     )  # fmt: skip
 
 

@@ -1,50 +1,61 @@
-"""Attacks of other people's libraries, on demand: no part of a standard suite."""
+"""Any registered attack, on demand: no part of a standard suite."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 from pydantic import Field
 from torch import nn
 
-from kdbench.attacks import check_attack, library_attack
+from kdbench.attacks import find_attack, run
 from kdbench.errors import KdbenchError
+from kdbench.inference.prediction import PROBE
+from kdbench.plugin.parameters import parse_assignments
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Suite, TaskPlan
 from kdbench.tasks import base
+from kdbench.tasks._reliability import check_gradients, check_large_eps, draws, spread
 from kdbench.tasks.base import EvaluationContext, Task, TestData
 from kdbench.tasks.pgd import PGD
-from kdbench.tasks.scorecard import Objection, Scorecard, conditional, not_above_unattacked
+from kdbench.tasks.scorecard import Objection, Scorecard, conditional, expected_checks, not_above_unattacked
 
 
 class Attack(Task):
-    """Accuracy under attacks of pyautoattack and torchattacks (L-infinity, white box).
+    """Accuracy under attacks by name (L-infinity, white box); `kdbench list attacks` shows them.
 
-    Names: ``autoattack`` (Croce & Hein 2020, version standard), ``apgd`` (its APGD-CE and APGD-T alone, a small part of
-    the time), ``torchattacks:PGD`` or any other class of that package. A model that is random at test time gets
-    AutoAttack's version rand, and its scores say so. Every example is clipped to the ball, also that of an attack under
-    another norm, and judged here. ``robust_accuracy`` counts images that are right both unattacked and attacked, over
-    all; ``conditional_accuracy`` over those that are right unattacked.
+    ``robust_accuracy`` counts images that are right both unattacked and attacked, over all; ``conditional_accuracy``
+    over those that are right unattacked. Each attack has its own options, such as steps and restarts, of which a score
+    says those that tell budgets apart. Every example is clipped to the ball, also that of an attack under another norm,
+    and judged here. A model that is random at test time is attacked through averaged gradients and judged by votes, and
+    its scores say so. Of an attack that follows gradients two checks tell whether the model lets it.
     """
 
     name = "attack"
+    version = 2
     shares = frozenset({"robust_accuracy", "conditional_accuracy"})
 
     class Settings(base.Settings):
         """Which attacks, their budget and the images they are run on."""
 
-        attacks: Annotated[tuple[str, ...], Field(min_length=1, description="names, see above")] = ("apgd",)
+        attacks: Annotated[tuple[str, ...], Field(min_length=1, description="names")] = ("apgd",)
+        options: dict[str, dict[str, Any]] = Field(default={}, description="options, by the attack's name")
         eps: Annotated[float, Field(ge=0, le=1)] = 0.031
         subset: Annotated[int, Field(ge=1)] | None = 1000
         """Test images, stratified; None: all."""
+        large_eps_subset: Annotated[int, Field(ge=1)] = 100
+        """Images that the check with a very large eps is made on."""
+        gradient_draws: Annotated[int, Field(ge=8)] = 20
+        """Forward passes that a gradient is averaged over, for a predictor that is random at test time."""
+        votes: Annotated[int, Field(ge=1)] = 32
+        """Fresh forward passes that such a predictor is judged by."""
         seed: Annotated[int, Field(ge=0)] = 0
-        options: dict[str, dict[str, Any]] = Field(default={}, description="keyword arguments, by the attack's name")
 
     def prepare(self, settings: Any) -> None:
         for name in settings.attacks:
-            check_attack(name, settings.options.get(name))
+            find_attack(name).check(settings.options.get(name, {}))
         idle = sorted(set(settings.options) - set(settings.attacks))
         if idle:
             raise KdbenchError(
@@ -55,18 +66,25 @@ class Attack(Task):
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings
         images, labels = ctx.part(data.test, settings.subset)
+        how = draws(predictor, images[:PROBE], settings.gradient_draws, settings.votes, ctx)
+        budget = {"eps": settings.eps, "seed": settings.seed, "gradient_draws": 1, "votes": 1, **how}
         names = tuple(dict.fromkeys(settings.attacks))
-        scores = []
+        scores, following = [], []
         for number, name in enumerate(names):
-            budget = {"eps": settings.eps, "seed": settings.seed, "options": settings.options.get(name)}
-            result = library_attack(name, predictor, images, labels, **budget)
+            attack = find_attack(name)
+            result = run(attack, predictor, images, labels, options=settings.options.get(name), **budget)
             clean, robust = result.clean_correct.cpu(), result.robust.cpu()
             ctx.keep(f"{name}/correct", robust)
-            setting = {"attack": name} | ({"version": "rand"} if result.tier == "rand" else {})
-            scores.append(ctx.share("robust_accuracy", robust, setting=setting))
+            scores.append(ctx.share("robust_accuracy", robust, setting=result.setting))
             if clean.any():
-                scores.append(ctx.share("conditional_accuracy", robust[clean], setting=setting))
+                scores.append(ctx.share("conditional_accuracy", robust[clean], setting=result.setting))
+            if result.zero_gradient_share is not None and not attack.gradient_free:
+                following.append({"attack": name})
+                check_gradients(result.zero_gradient_share, len(images), following[-1], ctx)
             ctx.advance((number + 1) / len(names))
+        if following:
+            few = spread(labels.cpu(), settings.large_eps_subset).to(ctx.device)
+            check_large_eps(predictor, images[few], labels[few], how, ctx, following)
         return scores
 
     def headline(self, settings: Any) -> Headline:
@@ -77,18 +95,19 @@ class Attack(Task):
         return f"{score.setting.get('attack')}/correct" if score.metric == "robust_accuracy" else None
 
     def audit(self, card: Scorecard) -> Iterator[Objection]:
+        yield from expected_checks(card, {"random_model": 1})
         for score in card.scores:
             robust = card.array(f"{score.setting.get('attack')}/correct")
             if score.metric == "robust_accuracy":
                 yield from not_above_unattacked(card, score, robust)
-            elif score.metric == "conditional_accuracy" and "version" not in score.setting:
+            elif score.metric == "conditional_accuracy":
                 yield from conditional(card, score, robust)
 
 
 def with_attacks(
     suite: Suite, tasks: Iterable[str] | None, attacks: Iterable[str] | None, *, everywhere: bool = False
 ) -> tuple[Suite, list[str] | None]:
-    """The suite with the task ``attack`` of these names, and the named tasks with that one among them.
+    """The suite with the task ``attack`` of these attacks, and the named tasks with that one among them.
 
     Settings that the suite has for the task stay, and so do its conditions; a suite without it attacks where it plans
     ``pgd``, or under every condition where it doesn't plan that either. Order and repetition of the names make no other
@@ -97,18 +116,35 @@ def with_attacks(
     Args:
         suite: what was asked for otherwise.
         tasks: names of tasks; None: all of the suite's.
-        attacks: names of attacks.
+        attacks: names of attacks, each with options of its own behind it where wanted: "pgd steps=50 objective=dlr".
         everywhere: attack under every condition.
     """
     wanted = None if tasks is None else list(tasks)
-    names = {attacks} if isinstance(attacks, str) else set(attacks or ())
-    if not names:
+    asked = dict(_with_options(text) for text in ([attacks] if isinstance(attacks, str) else attacks or ()))
+    if not asked:
         return suite, wanted
     like = suite.tasks.get(Attack.name) or suite.tasks.get(PGD.name) or TaskPlan()
     settings = dict(suite.tasks[Attack.name].settings) if Attack.name in suite.tasks else {}
-    settings["attacks"] = sorted(names)
-    if "options" in settings:
-        settings["options"] = {name: table for name, table in settings["options"].items() if name in names}
+    settings["attacks"] = sorted(asked)
+    options = {name: {**settings.get("options", {}).get(name, {}), **asked[name]} for name in sorted(asked)}
+    settings["options"] = {name: table for name, table in options.items() if table}
+    if not settings["options"]:
+        del settings["options"]
     plan = TaskPlan(conditions=None if everywhere else like.conditions, settings=settings)
     suite = suite.model_copy(update={"tasks": {**suite.tasks, Attack.name: plan}})
     return suite, wanted if wanted is None or Attack.name in wanted else [*wanted, Attack.name]
+
+
+def _with_options(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of an attack as they are asked for.
+
+    >>> _with_options("pgd steps=50 objective=dlr")
+    ('pgd', {'steps': 50, 'objective': 'dlr'})
+    """
+    try:
+        name, *assignments = shlex.split(text)
+    except ValueError:  # no word, or a quotation mark that stands alone
+        raise KdbenchError(
+            f"attack '{text}' can't be read", "write a name, or a name and options: 'pgd steps=50'"
+        ) from None
+    return name, parse_assignments(f"attack {name}", assignments)

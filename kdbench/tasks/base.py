@@ -1,11 +1,11 @@
-"""What a task author implements, and what the harness lends a task."""
+"""What a task author implements, and what the harness provides to it."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -52,12 +52,17 @@ class TestData:
     ood: ImageSet | None = None
     """Out-of-distribution images whose labels index the same classes."""
     published_corruptions: Path | None = None
-    """Folder of the published CIFAR-C arrays, when they are at hand."""
+    """Folder of the published CIFAR-C arrays, when they are available."""
+
+    @property
+    def corruption_images(self) -> Literal["published", "generated"]:
+        """Which corrupted images a task measures that uses corruptions."""
+        return "generated" if self.published_corruptions is None else "published"
 
 
 @dataclasses.dataclass
 class EvaluationContext:
-    """What the harness lends a task for one student."""
+    """What the harness provides to a task for one student."""
 
     condition: str
     device: torch.device
@@ -165,6 +170,8 @@ class Task:
     correctly; "" for a task that keeps none."""
     needs_ood: ClassVar[bool] = False
     """Whether it needs ``data.ood``."""
+    uses_corruptions: ClassVar[bool] = False
+    """Whether it measures corrupted images, so that its scores depend on ``data.corruption_images``."""
     shares: ClassVar[frozenset[str]] = frozenset()
     """Metrics that are shares of examples with Wilson's interval, so that value and n determine it."""
 
@@ -179,7 +186,7 @@ class Task:
         raise NotImplementedError(f"{type(self).__name__} must define evaluate(predictor, data, ctx)")
 
     def results_key(self, score: Score) -> str | None:
-        """Name of the per-example results behind one of its scores, as ``ctx.keep`` got it; None where none is kept.
+        """Name of the per-example results of one of its scores, as ``ctx.keep`` got it; None where none is kept.
 
         A score is the mean of bool results.
         """
@@ -214,4 +221,4 @@ class Task:
         try:
             return self.Settings.model_validate(dict(settings))
         except ValidationError as error:
-            raise KdbenchError(f"task '{self.name}', setting {first_problem(error)}", "mend the suite file") from None
+            raise KdbenchError(f"task '{self.name}', setting {first_problem(error)}", "fix the suite file") from None

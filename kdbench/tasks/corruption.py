@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdbench import corruptions
-from kdbench.inference.prediction import PROBE, Model, measured, predict
+from kdbench.inference.prediction import PROBE, Model, frozen, predict
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
@@ -29,11 +29,12 @@ class Corruption(Task):
     """Mean corruption accuracy: the mean over 19 corruptions of the mean over 5 severities (Hendrycks & Dietterich
     2019); not mCE, nothing is divided by a reference network's error.
 
-    The published arrays are used when they are at hand and generated otherwise; ``setting.images`` says which. The
+    The published arrays are used when they are available and generated otherwise; ``setting.images`` says which. The
     interval of a mean over cells is Wilson's with n images, as every cell shows the same ones.
     """
 
     name = "corruption"
+    uses_corruptions = True
     shares = frozenset({"accuracy", "mca", "conditional_mca"})
 
     class Settings(base.Settings):
@@ -49,9 +50,9 @@ class Corruption(Task):
         index = ctx.subset(data.test, ctx.settings.subset)
         labels = data.test.labels[index]
         clean = ctx.is_correct(predictor, data.test)[index]
-        origin = "generated" if data.published_corruptions is None else "published"
+        origin = data.corruption_images
         scores, cells = [], []
-        with measured(predictor, data.test.images[:PROBE].to(ctx.device)) as fast:
+        with frozen(predictor, data.test.images[:PROBE].to(ctx.device)) as fast:
             for number, name in enumerate(corruptions.NAMES):
                 for severity in corruptions.SEVERITIES:
                     correct = self._predictions(fast, data, index, name, severity, ctx) == labels

@@ -15,7 +15,7 @@ from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestDat
 class OutOfDistribution(Task):
     """Share of out-of-distribution images classified correctly, under the name of the set they come from.
 
-    CINIC-10's ImageNet part (Darlow et al. 2018) where it is at hand; a stand-in is never reported as CINIC. The
+    CINIC-10's ImageNet part (Darlow et al. 2018) where it is available; a stand-in is never reported as CINIC. The
     setting ``top5`` adds the share whose true class is among the five largest logits.
     """
 

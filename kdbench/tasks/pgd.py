@@ -11,13 +11,12 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, pgd
-from kdbench.data import stratified_subset
 from kdbench.inference.prediction import PROBE
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks import base
-from kdbench.tasks._reliability import check_gradients, check_large_eps, check_steps, draws
+from kdbench.tasks._reliability import check_gradients, check_large_eps, check_steps, draws, spread
 from kdbench.tasks.base import EvaluationContext, Task, TestData
 from kdbench.tasks.scorecard import (
     Objection,
@@ -85,7 +84,7 @@ class PGD(Task):
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings
         images, labels = ctx.part(data.test, settings.subset)
-        full = _spread(labels.cpu(), settings.every_restart).to(ctx.device)
+        full = spread(labels.cpu(), settings.every_restart).to(ctx.device)
         how = draws(predictor, images[:PROBE], settings.gradient_draws, settings.votes, ctx)
         scores = []
         for number, (variant, step_size) in enumerate(settings.step_sizes.items()):
@@ -104,9 +103,10 @@ class PGD(Task):
             )
             scores += list(_scores(result, {"variant": variant, **how}, ctx))
             check_steps(result, variant, ctx)
-            check_gradients(result, variant, ctx)
+            share = float(result.zero_gradient_share.max())
+            check_gradients(share, len(labels), {"variant": variant}, ctx)
             ctx.advance((number + 1) / len(settings.step_sizes))
-        few = _spread(labels.cpu(), settings.large_eps_subset).to(ctx.device)
+        few = spread(labels.cpu(), settings.large_eps_subset).to(ctx.device)
         check_large_eps(predictor, images[few], labels[few], how, ctx)
         return scores
 
@@ -210,12 +210,3 @@ def _run_scores(ctx: EvaluationContext, metric: str, runs: Tensor, setting: dict
     shares, n = runs.double().mean(1), runs.shape[1]
     for rule, share in (("min-run", shares.min().item()), ("mean", shares.mean().item())):
         yield ctx.score(metric, share, n, wilson_interval(share * n, n), setting={**setting, "rule": rule})
-
-
-def _spread(labels: Tensor, size: int | None) -> Tensor:
-    """Positions of a stratified part of the attacked images: bool (N,)."""
-    mask = torch.ones(len(labels), dtype=torch.bool)
-    if size is not None and size < len(labels):
-        mask[:] = False
-        mask[stratified_subset(labels, size, base.SUBSET_SEED)] = True
-    return mask

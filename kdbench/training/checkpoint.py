@@ -41,7 +41,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise KdbenchError(f"checkpoint {path} is damaged: {error}", "copy it again, or train it again") from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's word on old pickle protocols; what matters is said below
+            warnings.simplefilter("ignore")  # torch's warning of old pickle protocols; what matters is said below
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise KdbenchError(

@@ -1,4 +1,4 @@
-"""What the harness lends a method: its context, with the recipe's augmentation and a maker of networks."""
+"""Makes what the harness provides to a method: its context, with the recipe's augmentation and a maker of networks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench import augment
+from kdbench.devices import on_device
 from kdbench.errors import KdbenchError
 from kdbench.methods.context import Context, NetworkMaker
 from kdbench.specs import Recipe, Training
@@ -31,7 +32,7 @@ def augmentation(recipe: Recipe, *, flip: bool, generator: torch.Generator) -> C
     return lambda images: augment.crop_flip(images, generator, padding=4, mode=recipe.padding_mode, flip=flips)
 
 
-def context(
+def make_context(
     spec: Training,
     student: nn.Module,
     networks: Mapping[str, nn.Module],
@@ -44,7 +45,7 @@ def context(
     build: Build | None = None,
     check: NetworkCheck = lambda name, model, network: None,
 ) -> Context:
-    """What the harness lends a method in ``setup``."""
+    """The context that the harness provides to a method in ``setup``."""
     recipe = spec.recipe
     generator = torch.Generator(device).manual_seed(derive_seed(spec.seed, "setup"))
     return Context(
@@ -81,8 +82,3 @@ def _maker(spec: Training, device: torch.device, build: Build | None, check: Net
         return network
 
     return make
-
-
-def on_device(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network on the device, in the layout that convolutions are fast in."""
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # stubs lack it

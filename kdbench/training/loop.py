@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdbench.devices import on_device
 from kdbench.errors import KdbenchError
 from kdbench.files import save_arrays
 from kdbench.inference.batching import check_statistics, forward_batch, held, in_batches, rows
@@ -21,7 +22,7 @@ from kdbench.methods.context import Batch, TrainSet
 from kdbench.methods.method import Method
 from kdbench.specs import Training
 from kdbench.training.checkpoint import load_resume, save_checkpoint, save_resume
-from kdbench.training.context_factory import Build, context, on_device
+from kdbench.training.context_factory import Build, make_context
 from kdbench.training.log import write_log
 from kdbench.training.monitor import SOFTMAX, Monitor
 from kdbench.training.optimisers import learning_rate, make_optimizer
@@ -106,7 +107,7 @@ class TrainingRun:
         for role, network in networks.items():
             self._check_classes(f"'{role}'", network)
         torch.manual_seed(derive_seed(spec.seed, "setup"))
-        self.ctx = context(
+        self.ctx = make_context(
             spec,
             self.student,
             networks,
@@ -142,7 +143,7 @@ class TrainingRun:
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise KdbenchError(
                 f"network {name} gives {shape} for {len(images)} images, expected ({len(images)}, {classes})",
-                f"it must tell the {classes} classes of the training set apart",
+                f"it must have a logit for each of the {classes} classes of the training set",
             )
 
     def epoch(self, epoch: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -9,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 import kdbench
-from kdbench_distillation.peers import RECIPES, PeerModel
 
+RECIPES = Path(__file__).with_name("recipes.toml")
 HALVINGS = 24
 """Of the interval in which the best weight of two peers lies: to 6e-8, a float32's resolution."""
 
@@ -79,8 +80,8 @@ class CollaborativeLearning(kdbench.TwoNetworks):
         ] = "minlogit",
         temperature: Annotated[float, Field(gt=0, description="softens ensemble and peers")] = 2.0,
         weight: Annotated[float, Field(ge=0, description="of the divergence from the ensemble")] = 1.0,
-        peer: PeerModel = "",
-        evaluate: kdbench.EvaluatedNetwork = "student",
+        peer: kdbench.TwoNetworks.PeerModel = "",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(peer=peer, evaluate=evaluate)
         self.variant, self.temperature, self.weight = variant, temperature, weight

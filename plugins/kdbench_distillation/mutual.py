@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
 
 import kdbench
-from kdbench_distillation.peers import RECIPES, PeerModel
+
+RECIPES = Path(__file__).with_name("recipes.toml")
 
 
 class MutualDistillation(kdbench.TwoNetworks):
@@ -26,8 +28,8 @@ class MutualDistillation(kdbench.TwoNetworks):
         self,
         *,
         epsilon: Annotated[float, Field(ge=0, le=1, description="weight of the other's prediction; 0: no peer")] = 0.5,
-        peer: PeerModel = "",
-        evaluate: kdbench.EvaluatedNetwork = "student",
+        peer: kdbench.TwoNetworks.PeerModel = "",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(peer=peer, evaluate=evaluate)
         self.epsilon = epsilon

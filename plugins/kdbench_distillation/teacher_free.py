@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -9,7 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 import kdbench
-from kdbench_distillation.peers import RECIPES
+
+RECIPES = Path(__file__).with_name("recipes.toml")
 
 
 @kdbench.method("tf-kd-reg", paper="https://arxiv.org/abs/1909.11723", recipes=RECIPES)

@@ -40,7 +40,7 @@ class CoTeaching(kdbench.TwoNetworks):
         ramp_share: RampShare = 0.05,
         least_steps: LeastSteps = LEAST_STEPS,
         exponent: Exponent = 1.0,
-        evaluate: kdbench.EvaluatedNetwork = "student",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.keep = KeepRate(noise_rate, ramp_share, exponent, least_steps)

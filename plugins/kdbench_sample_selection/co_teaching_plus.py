@@ -47,7 +47,7 @@ class CoTeachingPlus(kdbench.TwoNetworks):
         agreed: Annotated[
             Literal["cross-entropy", "skip"], Field(description="what a batch without any disagreement gives")
         ] = "cross-entropy",
-        evaluate: kdbench.EvaluatedNetwork = "student",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.keep = KeepRate(noise_rate, ramp_share, exponent, least_steps)

@@ -53,7 +53,7 @@ class DivideMix(kdbench.TwoNetworks):
         lambda_u: Annotated[float, Field(ge=0, description="weight of the examples without label")] = 25.0,
         ramp_share: Annotated[float, Field(ge=0, le=1, description="share of training in which it rises")] = 16 / 300,
         averaged_epochs: Annotated[int, Field(ge=1, description="last epochs whose losses are averaged")] = 1,
-        evaluate: kdbench.EvaluatedNetwork = "ensemble",
+        evaluate: kdbench.TwoNetworks.Evaluated = "ensemble",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.warmup_share, self.penalty, self.ramp_share = warmup_share, warmup_penalty, ramp_share

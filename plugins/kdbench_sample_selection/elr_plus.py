@@ -58,7 +58,7 @@ class EarlyLearning(kdbench.TwoNetworks):
         ramp_share: Annotated[float, Field(ge=0, le=1, description="share of training in which w rises; 0: w = 1")] = 0,
         decay_ramp_share: Annotated[float, Field(ge=0, le=1, description="the same for the averages' decay")] = 0.51,
         reweight: Annotated[bool, Field(description="multiply labels by targets")] = False,
-        evaluate: kdbench.EvaluatedNetwork = "ensemble",
+        evaluate: kdbench.TwoNetworks.Evaluated = "ensemble",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.weight, self.beta, self.decay, self.alpha = weight, beta, decay, alpha

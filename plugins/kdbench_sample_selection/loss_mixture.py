@@ -1,4 +1,4 @@
-"""Telling clean from wrong labels by a mixture of two Gaussians over the losses (Li et al. 2020)."""
+"""Separating clean from wrong labels by a mixture of two Gaussians over the losses (Li et al. 2020)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def clean_probability(losses: Tensor, seed: int) -> Tensor | None:
     """Posterior (N,) float32 in [0, 1] of the component with the smaller mean, for losses (N,) in [0, 1].
 
     A mixture of two Gaussians by expectation maximisation from k-means, settings as in DivideMix's code: at most ten
-    rounds, tolerance .01, at least 5e-4 of variance. None where all losses are equal: nothing tells them apart.
+    rounds, tolerance .01, at least 5e-4 of variance. None where all losses are equal: nothing separates them.
     """
     if losses.max() == losses.min():
         return None

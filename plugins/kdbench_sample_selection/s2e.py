@@ -32,7 +32,7 @@ class Candidate(kdbench.TwoNetworks):
         number: Annotated[int, Field(ge=0, description="of the schedule in the search")] = 0,
         search_seed: SearchSeed = 0,
         holdout: HoldOut = 0.1,
-        evaluate: kdbench.EvaluatedNetwork = "student",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.schedule, self.holdout, self.search_seed = draw_schedule(search_seed, number), holdout, search_seed
@@ -73,7 +73,7 @@ class SearchToExploit(kdbench.TwoNetworks):
         ] = LEAST_STEPS,
         search_seed: SearchSeed = 0,
         holdout: HoldOut = 0.1,
-        evaluate: kdbench.EvaluatedNetwork = "student",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.candidates, self.search_seed, self.holdout = candidates, search_seed, holdout

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from kdbench_distillation.peers import PeerModel
 from pydantic import Field
 from torch import Tensor
 
@@ -37,8 +36,8 @@ class SelectiveDistillation(kdbench.TwoNetworks):
         eta: float | Literal["inf"],
         b2: float,
         denominator: str,
-        peer: PeerModel,
-        evaluate: kdbench.EvaluatedNetwork,
+        peer: kdbench.TwoNetworks.PeerModel,
+        evaluate: kdbench.TwoNetworks.Evaluated,
     ) -> None:
         super().__init__(peer=peer, evaluate=evaluate)
         self.eta, self.b2, self.denominator = float(eta), b2, denominator
@@ -134,8 +133,8 @@ class SMKDS(SelectiveDistillation):
         penalty: Penalty = 0.1,
         target_gradient: TargetGradient = "keep",
         denominator: Denominator = "batch-mean",
-        peer: PeerModel = "",
-        evaluate: kdbench.EvaluatedNetwork = "student",
+        peer: kdbench.TwoNetworks.PeerModel = "",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         target = SelfTarget(self_target, b1, rho, reliability, b, offset, epsilon, penalty, target_gradient)
         super().__init__(target, eta=eta, b2=0.0, denominator=denominator, peer=peer, evaluate=evaluate)
@@ -166,8 +165,8 @@ class SMKDP(SelectiveDistillation):
         penalty: Penalty = 0.1,
         target_gradient: TargetGradient = "keep",
         denominator: Denominator = "batch-mean",
-        peer: PeerModel = "",
-        evaluate: kdbench.EvaluatedNetwork = "student",
+        peer: kdbench.TwoNetworks.PeerModel = "",
+        evaluate: kdbench.TwoNetworks.Evaluated = "student",
     ) -> None:
         target = SelfTarget(self_target, b1, rho, reliability, b, offset, epsilon, penalty, target_gradient)
         super().__init__(target, eta=eta, b2=b2, denominator=denominator, peer=peer, evaluate=evaluate)

@@ -19,7 +19,7 @@ KS = (0, 1, 2, 3)
 def attack(problem: Any, **changes: Any) -> PGDResult:
     """A setting in which restarts disagree and only some images break."""
     setting: dict[str, Any] = {"eps": 0.005, "step_size": 0.00125, "steps": KS, "restarts": 4}
-    setting |= {"generator": torch.Generator().manual_seed(3)}
+    setting |= {"generator": torch.Generator().manual_seed(3), "full_restarts": True}
     return pgd(problem.model, problem.images, problem.labels, **(setting | changes))
 
 
@@ -49,12 +49,12 @@ def test_examples_equal_those_of_torchattacks(
     theirs = torchattacks.PGD(model, eps=eps, alpha=step_size, steps=steps, random_start=random_start)
     torch.manual_seed(11)
     expected = theirs(problem.images, problem.labels)
-    start = None
+    start: str | Tensor = "zero"
     if random_start:
         torch.manual_seed(11)
         start = (problem.images + torch.empty_like(problem.images).uniform_(-eps, eps)).clamp(0, 1)
     result = pgd(model, problem.images, problem.labels, eps=eps, step_size=step_size, steps=steps,
-                 start=start, random_start=False, batch_size=100, keep_examples=True, fold=double)  # fmt: skip
+                 start=start, batch_size=100, keep_examples=True, fold=double)  # fmt: skip
     assert result.examples is not None
     assert torch.allclose(result.examples, expected, rtol=0, atol=1e-6)
     with torch.no_grad():
@@ -67,7 +67,7 @@ def test_worst_case_run_table_and_iterate_rule_agree_with_a_naive_loop(problem: 
     noise = torch.rand(3, *problem.images.shape, generator=torch.Generator().manual_seed(5)) * 2 * eps - eps
     starts = (problem.images + noise).clamp(0, 1)
     result = pgd(problem.model, problem.images, problem.labels, eps=eps, step_size=step_size, steps=KS, restarts=3,
-                 start=starts, batch_size=100)  # fmt: skip
+                 start=starts, batch_size=100, full_restarts=True)  # fmt: skip
     model, right = problem.model.eval(), torch.zeros(3, 4, 41, dtype=torch.bool)  # run, iterate, image
     for run, x in enumerate(starts):
         for t in range(4):
@@ -115,7 +115,7 @@ def test_any_iterate_rule_remembers_an_image_that_comes_back() -> None:
         return torch.stack([margin, torch.zeros_like(margin)], dim=1)
 
     result = pgd(model, torch.full((1, 1, 1, 1), 0.5), torch.zeros(1, dtype=torch.long), eps=0.1, step_size=0.02,
-                 steps=(0, 1, 2), random_start=False)  # fmt: skip
+                 steps=(0, 1, 2), start="zero")  # fmt: skip
     assert [bool(result.robust[k]) for k in (0, 1, 2)] == [True, False, True]
     assert [bool(result.survived[k]) for k in (0, 1, 2)] == [True, False, False]
     assert result.any_iterate_accuracy(2) == 0.0 < result.robust_accuracy(2) == 1.0
@@ -130,7 +130,7 @@ def test_any_iterate_accuracy_never_rises_with_eps_of_a_monotone_model() -> None
     images = torch.rand(64, 3, 4, 4, generator=torch.Generator().manual_seed(1))
     labels = model(images).argmax(dim=1)
     shares = [
-        pgd(model, images, labels, eps=eps, step_size=0.01, steps=10, random_start=False).any_iterate_accuracy(10)
+        pgd(model, images, labels, eps=eps, step_size=0.01, steps=10, start="zero").any_iterate_accuracy(10)
         for eps in (0.0, 0.01, 0.03, 0.06, 0.09)
     ]
     assert shares[0] == 1.0
@@ -154,9 +154,9 @@ def test_linear_model_breaks_exactly_where_theory_says() -> None:
     assert torch.equal(result.robust[10], margin > eps)
 
 
-@pytest.mark.parametrize("random_start", [True, False])
-def test_examples_stay_in_the_ball_and_in_the_pixel_range(problem: Any, random_start: bool) -> None:
-    result = attack(problem, eps=0.1, step_size=0.07, random_start=random_start, keep_examples=True)
+@pytest.mark.parametrize("start", ["uniform", "zero"])
+def test_examples_stay_in_the_ball_and_in_the_pixel_range(problem: Any, start: str) -> None:
+    result = attack(problem, eps=0.1, step_size=0.07, start=start, keep_examples=True)
     assert result.examples is not None
     assert float((result.examples - problem.images).abs().max()) <= 0.1 + 1e-6
     assert float(result.examples.min()) >= 0.0
@@ -186,7 +186,7 @@ def test_eps_zero_is_the_clean_accuracy_exactly(problem: Any) -> None:
 
 
 def test_after_no_step_from_the_image_itself_the_answer_is_the_clean_one(problem: Any) -> None:
-    result = attack(problem, steps=(0, 1), random_start=False, restarts=1)
+    result = attack(problem, steps=(0, 1), start="zero", restarts=1)
     assert torch.equal(result.robust[0], result.clean_correct)
     assert torch.equal(result.first_run[0], result.clean_correct)
     assert torch.equal(result.first_run[1], result.robust[1])
@@ -199,7 +199,7 @@ def test_an_attack_may_turn_a_wrong_image_right_and_only_the_unconditional_count
         return torch.stack([margin, torch.zeros_like(margin)], dim=1)
 
     result = pgd(model, torch.full((1, 1, 1, 1), 0.5), torch.zeros(1, dtype=torch.long), eps=0.1, step_size=0.02,
-                 steps=1, random_start=False)  # fmt: skip
+                 steps=1, start="zero")  # fmt: skip
     assert result.clean_accuracy() == 0.0
     assert result.robust_accuracy(1) == 1.0
     with pytest.raises(KdbenchError, match="undefined"):
@@ -238,7 +238,7 @@ def test_a_restart_starts_where_it_starts_however_many_there_are(problem: Any) -
 def test_broken_images_leave_without_changing_the_worst_case(problem: Any) -> None:
     everything = attack(problem)
     chosen = torch.tensor([40, 0, 3, 17])
-    some, none = attack(problem, full_restarts=chosen), attack(problem, full_restarts=torch.tensor([]))
+    some, none = attack(problem, full_restarts=chosen), attack(problem, full_restarts=False)
     mask = torch.zeros(41, dtype=torch.bool)
     mask[chosen] = True
     assert_same(some, attack(problem, full_restarts=mask))
@@ -248,8 +248,21 @@ def test_broken_images_leave_without_changing_the_worst_case(problem: Any) -> No
             assert torch.equal(fewer.survived[k], everything.survived[k])
         assert torch.equal(some.run_correct[k], everything.run_correct[k][:, [0, 3, 17, 40]])
     assert some.full_index.tolist() == [0, 3, 17, 40]
-    with pytest.raises(KdbenchError, match="no image went through every restart"):
-        none.min_run(1)
+    assert_same(none, attack(problem, full_restarts=torch.tensor([])))
+    for ask in (none.min_run, none.mean):
+        with pytest.raises(KdbenchError, match="no image went through every restart.*full_restarts=True"):
+            ask(1)
+
+
+def test_by_default_only_what_still_stands_is_attacked_again(problem: Any) -> None:
+    """And a single restart is every restart."""
+    setting: dict[str, Any] = {"eps": 0.005, "step_size": 0.00125, "steps": 3}
+    several = pgd(problem.model, problem.images, problem.labels, restarts=4, **setting)
+    first = pgd(problem.model, problem.images, problem.labels, restarts=1, **setting)
+    assert len(several.full_index) == 0
+    assert several.stepped.tolist() == sorted(several.stepped.tolist(), reverse=True)
+    assert int(several.stepped[0]) < 4 * 41
+    assert first.min_run(3) == first.mean(3) == first.robust_accuracy(3)
 
 
 @pytest.mark.parametrize(("batch_size", "restarts"), [(10, [7, 7, 7, 7]), (20, [14, 14])])
@@ -278,7 +291,7 @@ def test_share_of_zero_gradients_counts_the_examples_of_each_step() -> None:
 
     images = torch.tensor([0.1, 0.2, 0.3, 0.53])[:, None, None, None].expand(4, 1, 1, 1).contiguous()
     result = pgd(model, images, torch.zeros(4, dtype=torch.long), eps=0.1, step_size=0.05, steps=2,
-                 random_start=False, batch_size=3)  # fmt: skip
+                 start="zero", batch_size=3)  # fmt: skip
     assert result.zero_gradient_share.tolist() == [0.75, 1.0]
 
 
@@ -304,7 +317,7 @@ def test_gradient_draws_average_a_random_model_out() -> None:
     wrong = []
     for draws in (1, 64):
         result = pgd(model, images, torch.zeros(1, dtype=torch.long), eps=0.1, step_size=0.1, steps=1,
-                     random_start=False, gradient_draws=draws, keep_examples=True)  # fmt: skip
+                     start="zero", gradient_draws=draws, keep_examples=True)  # fmt: skip
         assert result.examples is not None
         wrong.append(float((result.examples > 0.5).double().mean()))
     assert wrong[0] > 0.25
@@ -316,8 +329,8 @@ def test_an_unknown_k_is_answered_with_the_known_ones(problem: Any) -> None:
         attack(problem).robust_accuracy(20)
 
 
-@pytest.mark.parametrize("full", [None, torch.tensor([]), torch.tensor([3, 9])])
-def test_restarts_together_and_one_by_one_find_the_same(problem: Any, full: Tensor | None) -> None:
+@pytest.mark.parametrize("full", [True, False, torch.tensor([3, 9])])
+def test_restarts_together_and_one_by_one_find_the_same(problem: Any, full: bool | Tensor) -> None:
     """Images are dropped at several k on the way; a batch of 41 keeps the restarts apart, one of 200 does not."""
     setting: dict[str, Any] = {"steps": (1, 2, 3), "restarts": 5, "full_restarts": full, "keep_examples": True}
     apart, together = attack(problem, batch_size=41, **setting), attack(problem, batch_size=200, **setting)
@@ -327,6 +340,6 @@ def test_restarts_together_and_one_by_one_find_the_same(problem: Any, full: Tens
     assert torch.equal(apart.first_run, together.first_run)
     assert apart.examples is not None and together.examples is not None
     assert torch.allclose(apart.examples, together.examples, rtol=0, atol=1e-6)
-    if full is not None and len(full) == 0:
+    if full is False:
         assert apart.stepped.tolist() == sorted(apart.stepped.tolist(), reverse=True)
         assert apart.stepped[0] > apart.stepped[2]  # some were wanted up to a smaller k alone

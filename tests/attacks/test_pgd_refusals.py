@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 
 from kdbench.attacks import pgd
-from kdbench.attacks._engine import Trajectory
 from kdbench.attacks._tally import read_off
+from kdbench.attacks.trajectory import Ascent, LastIterate, Trajectory
 from kdbench.errors import KdbenchError
 
 
 def identity(images: Tensor) -> Tensor:
     return images.flatten(1)[:, :4]
+
+
+def two(images: Tensor) -> Tensor:
+    return 3 * images.flatten(1)[:, :2]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,16 @@ def identity(images: Tensor) -> Tensor:
         ({"model": lambda images: torch.zeros(5, 4, requires_grad=True) * 1}, "no gradient"),
         ({"start": torch.rand(2, 5, 3, 8, 8)}, "start has shape"),
         ({"start": torch.full((5, 3, 8, 8), 0.6)}, "start of restart 0"),
+        ({"start": "unifrom"}, "no start named 'unifrom' .did you mean 'uniform'"),
+        ({"objective": "marign"}, "no objective named 'marign' .did you mean 'margin'"),
+        ({"step_rule": "sgn"}, "no step rule named 'sgn' .did you mean 'sign'"),
+        ({"iterate": "lats"}, "no rule over iterates named 'lats' .did you mean 'last'"),
+        ({"objective": "targeted-dlr"}, "objective 'targeted-dlr' needs target classes"),
+        ({"objective": "dlr", "targets": torch.ones(5)}, "targets: labels are torch.float32"),
+        ({"objective": "dlr", "targets": torch.tensor([1, 2, 3, 0, 1])}, "choose targeted-dlr"),
+        ({"objective": "targeted-margin", "targets": torch.tensor([1, 2, 3, 3, 1])}, "its image's true class"),
+        ({"objective": "targeted-margin", "targets": torch.tensor([1, 2, 3, 0, 4])}, "target 4 found"),
+        ({"objective": "dlr", "model": two, "labels": torch.tensor([0, 1, 0, 1, 0])}, "compares 3 logits, .* has 2"),
         ({"full_restarts": torch.tensor([5])}, "expected 0 to 4"),
         ({"full_restarts": torch.tensor([True, False])}, "full_restarts"),
         ({"full_restarts": torch.tensor([0.5])}, "full_restarts"),
@@ -74,7 +88,7 @@ def test_logits_that_break_only_under_attack_are_noticed() -> None:
 
     with pytest.raises(KdbenchError, match="not finite"):
         pgd(model, torch.full((2, 3, 2, 2), 0.5), torch.zeros(2, dtype=torch.long), eps=0.01, step_size=0.01, steps=2,
-            random_start=False)  # fmt: skip
+            start="zero")  # fmt: skip
 
 
 def test_one_infinite_iterate_is_noticed_though_the_last_is_finite() -> None:
@@ -87,7 +101,7 @@ def test_one_infinite_iterate_is_noticed_though_the_last_is_finite() -> None:
 
     with pytest.raises(KdbenchError, match="not finite"):
         pgd(model, torch.full((1, 1, 1, 1), 0.5), torch.zeros(1, dtype=torch.long), eps=0.1, step_size=0.01, steps=3,
-            random_start=False)  # fmt: skip
+            start="zero")  # fmt: skip
 
 
 def test_a_gradient_that_is_no_number_is_noticed_though_the_logits_are_finite() -> None:
@@ -97,7 +111,7 @@ def test_a_gradient_that_is_no_number_is_noticed_though_the_logits_are_finite() 
 
     with pytest.raises(KdbenchError, match="not finite"):
         pgd(model, torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, dtype=torch.long), eps=0.1, step_size=0.01, steps=1,
-            random_start=False)  # fmt: skip
+            start="zero")  # fmt: skip
 
 
 def test_what_is_no_number_is_noticed_where_a_restart_ends_early() -> None:
@@ -107,6 +121,6 @@ def test_what_is_no_number_is_noticed_where_a_restart_ends_early() -> None:
         return identity(images) / 0 * 0
 
     images, labels = torch.full((1, 3, 2, 2), 0.5), torch.tensor([0])
-    trajectory = Trajectory(model, images, labels, images, eps=0.01, step_size=0.01)
+    trajectory = Trajectory(model, images, labels, images, Ascent(eps=0.01, step_size=0.01))
     with pytest.raises(KdbenchError, match="not finite"):
-        read_off(trajectory, labels, (1, 5), torch.tensor([1]), None)
+        read_off(trajectory, LastIterate(images), labels, (1, 5), torch.tensor([1]), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdbench.attacks._starts import BLOCK, RandomStarts
+from kdbench.attacks._starts import BLOCK, RandomStarts, starting
 
 
 def test_starts_are_uniform_in_the_ball() -> None:
@@ -34,3 +34,18 @@ def test_a_start_depends_on_the_place_of_its_image_alone() -> None:
     assert torch.equal(some, whole[places])
     assert len(whole.unique(dim=0)) == len(images)
     assert not torch.equal(RandomStarts(seed=8, eps=0.1, device=torch.device("cpu")).of(places, images[places]), some)
+
+
+def test_restarts_begin_where_the_generator_says_or_the_caller_or_at_the_image() -> None:
+    images, part = torch.full((5, 3, 8, 8), 0.5), torch.tensor([1, 4])
+    uniform = starting("uniform", images, 0.1, 3, torch.Generator().manual_seed(3))
+    fewer = starting("uniform", images, 0.1, 2, torch.Generator().manual_seed(3))
+    points = [uniform(run, part, images[part]) for run in range(3)]
+    assert len({float(point.sum()) for point in points}) == 3
+    for run in range(2):
+        assert torch.equal(fewer(run, part, images[part]), points[run])
+    fixed = starting("uniform", images, 0.1, 1, None)
+    assert torch.equal(fixed(0, part, images[part]), starting("uniform", images, 0.1, 1, None)(0, part, images[part]))
+    assert starting("zero", images, 0.1, 3, None)(2, part, images[part]).equal(images[part])
+    given = images + torch.linspace(-0.1, 0.1, 5)[:, None, None, None]
+    assert starting(given, images, 0.1, 1, None)(0, part, images[part]).equal(given[part])

@@ -94,7 +94,7 @@ def test_half_precision_logits_are_scored_in_float32() -> None:
         return 2 * images.flatten(1)[:, :2].bfloat16()
 
     result = pgd(model, torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1]), eps=0.1, step_size=0.1, steps=1,
-                 random_start=False)  # fmt: skip
+                 start="zero")  # fmt: skip
     assert result.robust[1].tolist() == [False, False]
 
 

@@ -30,9 +30,9 @@ from pathlib import Path
 import torch
 from kdbench import models
 from kdbench.data import DataPlace, make_image_set
-from kdbench.evaluation import run_task
-from kdbench.loading import ready
-from kdbench.suite_data import load_suite_data
+from kdbench.inference.prediction import freeze
+from kdbench.running.evaluation import run_task
+from kdbench.running.suite_data import load_suite_data
 from kdbench.plugin.loader import load_plugins
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, TestData
@@ -49,12 +49,12 @@ def status(key):
     [line] = [line for line in open("/proc/self/status") if line.startswith(key)]
     return int(line.split()[1]) / 1024
 
-networks = [ready(models.create("wrn-10-1", num_classes=10, seed=seed)) for seed in range(3)]
-lent = {"teacher": networks[1], "reference": networks[2]}
+networks = [freeze(models.create("wrn-10-1", num_classes=10, seed=seed)) for seed in range(3)]
+sources = {"teacher": networks[1], "reference": networks[2]}
 task = plugins.tasks.get(name)
 
 def work(data):
-    ctx = EvaluationContext("clean", torch.device("cpu"), None, networks=lent)
+    ctx = EvaluationContext("clean", torch.device("cpu"), None, networks=sources)
     run_task(task, task.resolve(settings), networks[0], data, ctx)
 
 work(TestData(part(100), part(100)))  # first calls load code and caches

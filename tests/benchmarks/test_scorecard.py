@@ -20,8 +20,9 @@ from torchvision.transforms import ToTensor
 from kdbench.attacks.libraries import installation
 from kdbench.corruptions import NAMES, SEVERITIES
 from kdbench.data import ImageSet, make_image_set
+from kdbench.inference.prediction import folded_copy
 from kdbench.plugin.loader import load_plugins
-from kdbench.running.evaluation import prepared, run_task
+from kdbench.running.evaluation import run_task
 from kdbench.tasks import EvaluationContext, TestData
 from kdbench.tasks.pgd import PGD
 from tests.benchmarks.conftest import machine, timed
@@ -131,13 +132,14 @@ def ours(model: nn.Module, networks: Mapping[str, nn.Module], data: TestData, sh
     """The same by kdbench's tasks; ``share`` scales the subsets within a task like the test set."""
     plugins, found = load_plugins(), {}
     device = next(model.parameters()).device
-    lent = {role: prepared(network, data, device) for role, network in networks.items() if role != "self"}
-    model = prepared(model, data, device)
-    ctx = EvaluationContext("clean", device, None, networks=lent)
+    images = data.test.images
+    sources = {role: folded_copy(network, images, device) for role, network in networks.items() if role != "self"}
+    model = folded_copy(model, images, device)
+    ctx = EvaluationContext("clean", device, None, networks=sources)
     for name, fixed in TASKS.items():
         task = plugins.tasks.get(name)
         settings = {key: max(1, round(share * value)) for key, value in fixed.items()}
-        student = lent["reference"] if name == "noisy_label" else model  # the noisy condition has its own student
+        student = sources["reference"] if name == "noisy_label" else model  # the noisy condition has its own student
         for score in run_task(task, task.resolve(settings), student, data, ctx).scores:
             found[f"{name} {score.metric} {sorted(score.setting.items())}"] = score.value
     return found

@@ -12,6 +12,7 @@ import numpy as np
 from kdbench.corruptions import NAMES
 from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Pairs, Row
 from kdbench.metrics import wilson_interval
+from kdbench.results.comparison import from_intervals
 from kdbench.results.evidence import Evidence, Excluded
 from kdbench.results.record import Check, Hashes, Provenance, Record, Score, TrainedNetwork
 from kdbench.specs import RunSpec
@@ -117,8 +118,11 @@ def row(title: str, key: str, levels: Sequence[float], seeds: int = 3, *, bare: 
         value = float(np.mean(values))
         flags = ("images survive an eps of 0.5",) if changes.get("doubt") and axis.task == "pgd" else ()
         per_seed = tuple(enumerate(found[number] for found in by_seed))
-        cells[axis.key] = Cell(value, max(0, value - 0.02), min(1, value + 0.02), "seeds and examples", N, per_seed,
-                               1, 1, False, flags)  # fmt: skip
+        low, high = max(0, value - 0.02), min(1, value + 0.02)
+        cells[axis.key] = Cell(
+            value=value, ci_low=low, ci_high=high, basis="seeds and examples", n=N, per_seed=per_seed,
+            sample=from_intervals(value, low, high, n=N), contradicted=False, flags=flags, rank=1, last_rank=1,
+        )  # fmt: skip
     return Row(
         key, title, title, changes.get("passed", {}), changes.get("family", "baselines"),
         changes.get("paper", "https://arxiv.org/abs/1503.02531"), changes.get("summary", "A method of tests."),
@@ -129,7 +133,7 @@ def row(title: str, key: str, levels: Sequence[float], seeds: int = 3, *, bare: 
 def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-lite", **changes: Any) -> Board:
     """Rows ranked by their estimates: what is 0.03 better counts as significantly better."""
     pairs: dict[str, Pairs] = {}
-    ranks: dict[tuple[str, str], tuple[int, int, bool]] = {}
+    ranks: dict[tuple[str, str], tuple[int, int]] = {}
     for axis in AXES:
         sign = 1 if axis.higher_is_better else -1
         value = np.array([r.cells[axis.key].value if axis.key in r.cells else np.nan for r in rows])
@@ -144,22 +148,20 @@ def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-
             flagged = axis.key in r.cells and bool(r.cells[axis.key].flags)
             first = 1 + (int(clear.sum()) if flagged else beaten)
             last = len(rows) if flagged else int(clear.sum() - better[number].sum())
-            ranks[r.key, axis.key] = (first, last, beaten == 0 and not flagged)
+            ranks[r.key, axis.key] = (first, last)
     ranked = []
     for r in rows:
         cells = {
-            key: dataclasses.replace(cell, rank=first, last_rank=last, best=best)
+            key: dataclasses.replace(cell, rank=first, last_rank=last)
             for key, cell in r.cells.items()
-            for first, last, best in [ranks[r.key, key]]
+            for first, last in [ranks[r.key, key]]
         }
         whole = float(np.mean([cell.midrank for cell in cells.values()])) if len(cells) == len(AXES) else None
         ranked.append(dataclasses.replace(r, cells=cells, mean_rank=whole))
     order = sorted(
         range(len(rows)), key=lambda i: (ranked[i].mean_rank is None, ranked[i].mean_rank or 0, rows[i].title)
     )
-    turned = {
-        name: Pairs(*(part[np.ix_(order, order)] for part in dataclasses.astuple(p))) for name, p in pairs.items()
-    }
+    turned = {name: p.in_order(order) for name, p in pairs.items()}
     return Board(
         suite, key, changes.get("title", SUITE.title), changes.get("why", SUITE.why), 2, {"clean": 1, "pgd": 2},
         changes.get("notes", ("Corruptions are generated.",)), AXES, tuple(ranked[i] for i in order), turned,
@@ -214,7 +216,7 @@ HOSTILE = {
 
 
 def hostile() -> Boards:
-    """Every text that a record can bring, one kind a method."""
+    """Every text that a record can bring, one kind per method."""
     rows = []
     for key, text in HOSTILE.items():
         safe = text.encode("utf-8", "replace").decode()  # a record's own fields are valid Unicode

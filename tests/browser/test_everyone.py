@@ -1,4 +1,4 @@
-"""Pages for everyone: axe-core, keyboard, phone, dark mode, print; and for nobody's scripts but ours."""
+"""Pages for everyone: axe-core, keyboard, phone, dark mode, print; and no scripts but ours."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_the_keyboard_sorts_chooses_and_skips(open_page: Opener, small_site: str
 
 
 def untouched(page: Page) -> None:
-    """No script, image, handler or style of a stranger's is in the page, and nothing is wider than the window."""
+    """No script, image, handler or style from a record is in the page, and nothing is wider than the window."""
     assert page.evaluate("window.__pwned") is None
     assert page.locator("img, iframe, object, embed, base").count() == 0
     assert page.evaluate("[...document.links].every(l => ['http:', 'https:', 'file:'].includes(l.protocol))")
@@ -103,7 +103,7 @@ def untouched(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_a_strangers_text_on_the_table_is_text(open_page: Opener, hostile_site: str, width: int) -> None:
+def test_untrusted_text_on_the_table_is_text(open_page: Opener, hostile_site: str, width: int) -> None:
     page = open_page(f"{hostile_site}/index.html", viewport={"width": width, "height": 800})
     unfold(page)
     untouched(page)
@@ -121,7 +121,7 @@ def test_a_strangers_text_on_the_table_is_text(open_page: Opener, hostile_site: 
 
 
 @pytest.mark.parametrize("key", HOSTILE)
-def test_a_strangers_text_on_its_own_page_is_text(open_page: Opener, hostile_site: str, key: str) -> None:
+def test_untrusted_text_on_its_own_page_is_text(open_page: Opener, hostile_site: str, key: str) -> None:
     page = open_page(f"{hostile_site}/cifar10-lite/method/{key}.html", viewport={"width": 360, "height": 800})
     unfold(page)
     untouched(page)
@@ -129,7 +129,7 @@ def test_a_strangers_text_on_its_own_page_is_text(open_page: Opener, hostile_sit
     assert page.locator("a[rel~=external]").count() == 0
 
 
-def test_a_strangers_text_in_a_comparison_is_text(open_page: Opener, hostile_site: str) -> None:
+def test_untrusted_text_in_a_comparison_is_text(open_page: Opener, hostile_site: str) -> None:
     address = f"{hostile_site}/cifar10-lite/compare.html"
     for chosen in ("script,close,image", "turned,broken,long", "wide,comment,style"):
         page = open_page(f"{address}#m={chosen}", viewport={"width": 360, "height": 800})

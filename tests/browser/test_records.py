@@ -1,4 +1,4 @@
-"""From hostile files to pages: records as a stranger would submit them, ranked, built and opened in a real browser."""
+"""From hostile files to pages: records with hostile text, ranked, built and opened in a real browser."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from kdbench.claims.reproduction import FILE, problem, reproduce
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.plugin.registry import Registry
 from kdbench.results.record import Record
-from kdbench.specs import Suite
+from kdbench.running.options import RunOptions
+from kdbench.running.plan import Plan
 from kdbench.suites import load_suite
 from tests.leaderboard.evidence import make
 
@@ -64,17 +64,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Made-up runs in place of trained ones; what each was asked for."""
     calls: list[dict[str, Any]] = []
 
-    def run(suite: Suite, method: str, *, seed: int, params: Mapping[str, Any], out: Path, **rest: Any) -> Record:
-        calls.append({"suite": suite, "method": method, "seed": seed, **rest})
-        failed = "diverged" if method == "gce" and seed == 9 else None
+    def run_plan(plan: Plan, seed: int, options: RunOptions) -> Record:
+        wanted = {"suite": plan.suite, "conditions": list(plan.params), "tasks": list(plan.tasks)}
+        calls.append({"method": plan.method, "seed": seed, "options": options, **wanted})
+        failed = "diverged" if plan.method == "gce" and seed == 9 else None
         made = make(
-            method, seed=seed, skill=SKILL[method], suite=suite, conditions=rest["conditions"], tasks=rest["tasks"],
-            failed=failed, flagged=method == "kd",
-        )  # fmt: skip
-        made.keep(out)
+            plan.method, seed=seed, skill=SKILL[plan.method], failed=failed, flagged=plan.method == "kd", **wanted
+        )
+        made.keep(options.out)
         return made.record
 
-    monkeypatch.setattr(reproduction, "run", run)
+    monkeypatch.setattr(reproduction, "run_plan", run_plan)
     return calls
 
 
@@ -84,7 +84,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_made_up_methods_get_the_verdict_that_their_skill_deserves(
     state: Plugins, asked: list[dict[str, Any]], tmp_path: Path, name: str, verdict: str
 ) -> None:
-    report = reproduce([name], seeds=(0, 1, 2), out=tmp_path, device="cpu")
+    report = reproduce([name], seeds=(0, 1, 2), options=RunOptions.make(out=tmp_path, device="cpu"))
     [finding] = report.findings
     assert finding.verdict == verdict
     assert finding.outcomes[0].paired
@@ -94,24 +94,25 @@ def test_made_up_methods_get_the_verdict_that_their_skill_deserves(
 
 
 def test_nothing_is_run_but_what_the_claim_needs(state: Plugins, asked: list[dict[str, Any]], tmp_path: Path) -> None:
-    reproduce(["noise"], out=tmp_path, device="cpu", download=False)
+    reproduce(["noise"], options=RunOptions.make(out=tmp_path, device="cpu", download=False))
     assert [(call["method"], call["seed"]) for call in asked] == [("kd", 0), ("ce", 0)]
     assert all(call["conditions"] == ["sym-40"] and call["tasks"] == ["noisy_label"] for call in asked)
-    assert all(call["download"] is False and call["device"] == "cpu" for call in asked)
+    assert all(call["options"].place.download is False for call in asked)
+    assert all(call["options"].device.type == "cpu" for call in asked)
     assert asked[0]["suite"] == load_suite("digits")
 
 
 def test_a_claims_settings_are_set_on_top_of_the_suites(
     state: Plugins, asked: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    reproduce(["robust"], out=tmp_path, device="cpu")
+    reproduce(["robust"], options=RunOptions.make(out=tmp_path, device="cpu"))
     plain = load_suite("digits").tasks["pgd"].settings
     assert asked[0]["suite"].tasks["pgd"].settings == {**plain, "restarts": 2}
     assert asked[0]["tasks"] == ["clean", "pgd"]
 
 
 def test_doubtful_scores_are_marked(state: Plugins, asked: list[dict[str, Any]], tmp_path: Path) -> None:
-    [finding] = reproduce(["robust"], out=tmp_path, device="cpu").findings
+    [finding] = reproduce(["robust"], options=RunOptions.make(out=tmp_path, device="cpu")).findings
     assert finding.outcomes[0].first.doubts
     assert not finding.outcomes[0].second.doubts
     assert finding.outcomes[0].numbers()[0].endswith("[!]")
@@ -121,7 +122,8 @@ def test_a_run_that_diverged_leaves_its_claim_unmeasured_and_the_others_checked(
     state: Plugins, asked: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     seen: list[Finding] = []
-    report = reproduce(["close", "better"], seeds=(9,), out=tmp_path, device="cpu", on_finding=seen.append)
+    options = RunOptions.make(out=tmp_path, device="cpu")
+    report = reproduce(["close", "better"], seeds=(9,), options=options, on_finding=seen.append)
     assert [finding.verdict for finding in report.findings] == ["not measured", "holds"]
     assert "gce, seed 9" in (report.findings[0].reason or "")
     assert "diverged" in (report.findings[0].reason or "")
@@ -146,9 +148,9 @@ def test_a_claim_that_cannot_be_measured_is_told_before_anything_is_trained(
     assert error is not None
     state.claims.add("broken", broken, "a plugin")
     with pytest.raises(kdbench.KdbenchError, match=message):
-        reproduce(["better", "broken"], out=tmp_path)
+        reproduce(["better", "broken"], options=RunOptions.make(out=tmp_path))
     assert not asked
-    report = reproduce(out=tmp_path, device="cpu")
+    report = reproduce(options=RunOptions.make(out=tmp_path, device="cpu"))
     found = {finding.claim: finding for finding in report.findings}
     assert found["broken"].verdict == "not measured"
     assert found["broken"].reason == str(error)
@@ -156,8 +158,8 @@ def test_a_claim_that_cannot_be_measured_is_told_before_anything_is_trained(
 
 
 def test_what_was_found_of_other_claims_stays(state: Plugins, asked: list[dict[str, Any]], tmp_path: Path) -> None:
-    first = reproduce(["noise", "better"], out=tmp_path, device="cpu")
-    second = reproduce(["better", "close"], seeds=(0, 1), out=tmp_path, device="cpu")
+    first = reproduce(["noise", "better"], options=RunOptions.make(out=tmp_path, device="cpu"))
+    second = reproduce(["better", "close"], seeds=(0, 1), options=RunOptions.make(out=tmp_path, device="cpu"))
     assert [finding.claim for finding in second.findings] == ["better", "close"]
     assert read_report(tmp_path / FILE).findings == [*second.findings, first.findings[0]]
 
@@ -167,20 +169,20 @@ def test_a_file_that_cannot_be_added_to_is_told_before_anything_is_trained(
 ) -> None:
     (tmp_path / FILE).write_text('{"schema_version": 1}')
     with pytest.raises(kdbench.KdbenchError, match="schema_version"):
-        reproduce(["better"], out=tmp_path)
+        reproduce(["better"], options=RunOptions.make(out=tmp_path))
     assert not asked
     assert (tmp_path / FILE).read_text() == '{"schema_version": 1}'
 
 
 def test_an_unknown_claim_is_told_with_the_nearest_right_name(state: Plugins, tmp_path: Path) -> None:
     with pytest.raises(kdbench.KdbenchError, match="no claim named 'beter' .did you mean 'better'"):
-        reproduce(["beter"], out=tmp_path)
+        reproduce(["beter"], options=RunOptions.make(out=tmp_path))
 
 
 def test_no_claim_at_all_is_told(state: Plugins, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(state, "claims", Registry("claim"))
     with pytest.raises(kdbench.KdbenchError, match="no plugin states a claim"):
-        reproduce(out=tmp_path)
+        reproduce(options=RunOptions.make(out=tmp_path))
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema_version": 1}', "\xff"])

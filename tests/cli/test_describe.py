@@ -1,60 +1,69 @@
-"""``kdbench describe suite``: what each installed method would get there."""
-
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import pytest
-from typer.testing import CliRunner
+from pydantic import BaseModel, Field
 
-from kdbench.cli import app
-from kdbench.cli.describe import describe_tuning, tuning_rows
+from kdbench.cli.describe import describe_entry, describe_needs, describe_parameters
 from kdbench.plugin.loader import load_plugins
-from kdbench.suites import FOLDER, load_suite
 
 
-def test_a_suite_shows_what_differs_from_defaults_for_every_method_and_condition() -> None:
-    found = describe_tuning(load_suite("nrd-cifar10"))
-    assert list(found) == load_plugins().methods.names()
-    assert all(list(conditions) == list(load_suite("nrd-cifar10").conditions) for conditions in found.values())
-    # Shon et al. 2024, Table 5; the suite's own are lr .1 and weight decay 5e-4.
-    assert found["gce"]["sym-80"] == {"params": {"q": 0.9, "view": "strong"}, "optimizer": {"lr": 0.01}}
-    assert found["ce"]["clean"] == {"params": {"view": "strong"}, "optimizer": {"lr": 0.05, "weight_decay": 1e-3}}
-    assert found["kd"]["clean"] == {"params": {}, "optimizer": {}}, "a method without recipes"
-    assert found["elr-plus"]["sym-80"] is None, "its recipe for this data set is for asymmetric noise"
-    schedules = describe_tuning(load_suite("arani"))["fickle-teacher"]["clean"]
-    assert schedules == {"params": {}, "optimizer": {"epochs": 350, "milestones": [105, 210, 280]}}
+class Settings(BaseModel):
+    share: Annotated[float, Field(ge=0, lt=1, description="how much")] = 0.5
+    count: Annotated[int, Field(gt=0, le=9)] = 3
+    way: Literal["up", "down"] = "up"
+    only: Literal["this"] = "this"
+    fast: bool = False
+    name: str | None = None
+    sizes: dict[str, float] = Field(default_factory=lambda: {"a": 0.5})
+    needed: int
 
 
-def test_conditions_and_methods_that_get_the_same_share_a_row() -> None:
-    tuned: dict[str, Any] = {"params": {"q": 0.5, "view": "strong"}, "optimizer": {"lr": 0.01}}
-    usual: dict[str, Any] = {"params": {}, "optimizer": {}}
-    rows = tuning_rows({
-        "a": {"clean": tuned, "noisy": usual, "web": tuned}, "b": {"clean": None, "noisy": None, "web": None},
-        "c": {"clean": usual, "noisy": usual, "web": usual}, "d": {"clean": usual, "noisy": usual, "web": usual},
-    })  # fmt: skip
-    assert rows == [
-        ("a", "clean, web", "q=0.5 view=strong", "lr=0.01"),
-        ("a", "noisy", "defaults", "the suite's"),
-        ("b", "all", "defaults: it has recipes, none for this", "the suite's"),
-        ("c, d", "all", "defaults", "the suite's"),
-    ]
+def test_ranges_and_choices_are_in_words() -> None:
+    found = {row["name"]: row for row in describe_parameters(Settings)}
+    assert found["share"] == {"name": "share", "default": 0.5, "range": "number >= 0 < 1", "meaning": "how much"}
+    assert {name: row["range"] for name, row in found.items()} == {
+        "share": "number >= 0 < 1",
+        "count": "integer > 0 <= 9",
+        "way": "up | down",
+        "only": "this",
+        "fast": "true | false",
+        "name": "string or none",
+        "sizes": "object",
+        "needed": "integer",
+    }
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_a_suite_file_is_described_too(tmp_path: Path, kept: bool) -> None:
-    text = (FOLDER / "nrd-cifar10.toml").read_text().replace('name = "nrd-cifar10"', 'name = "mine"')
-    if not kept:
-        text = "\n".join(line for line in text.splitlines() if not line.startswith("family"))
-    (tmp_path / "mine.toml").write_text(text)
-    done = CliRunner().invoke(app, ["describe", "suite", str(tmp_path / "mine.toml"), "--json"])
-    described = json.loads(done.stdout)
-    assert described["family"] == ("nrd-cifar10" if kept else "mine")
-    optimizer = {"lr": 0.05, "weight_decay": 1e-3}
-    assert described["methods"]["ce"]["clean"] == (
-        {"params": {"view": "strong"}, "optimizer": optimizer} if kept else None
-    )
-    shown = CliRunner().invoke(app, ["describe", "suite", str(tmp_path / "mine.toml")]).stdout
-    assert ("lr=0.05 weight_decay=0.001" in shown) == kept
+def test_a_default_is_the_value_that_is_used() -> None:
+    defaults = {row["name"]: row["default"] for row in describe_parameters(Settings)}
+    assert (defaults["sizes"], defaults["needed"], defaults["name"]) == ({"a": 0.5}, "required", None)
+
+
+def test_a_method_is_described_with_parameters_needs_and_recipes() -> None:
+    methods = load_plugins().methods
+    found = describe_entry("nrd", methods.get("nrd"), methods.origin("nrd"))
+    parameters = {row["name"]: row for row in found["parameters"]}
+    assert (parameters["pi2"]["default"], parameters["pi2"]["range"]) == (0.6, "number > 0 < 1")
+    assert found["from"].startswith("kdbench ")
+    assert found["recipes"]
+    assert describe_needs(methods.get("kd"))["teacher"].startswith("the suite's teacher")
+    assert describe_needs(methods.get("ce")) == {}
+
+
+def test_everything_that_is_registered_can_be_described_as_json() -> None:
+    for registry in load_plugins().registries():
+        for name in registry:
+            description = describe_entry(name, registry.get(name), registry.origin(name))
+            assert json.loads(json.dumps(description))["name"] == name
+
+
+def test_a_claim_and_a_task_say_what_they_are() -> None:
+    plugins = load_plugins()
+    claim = plugins.claims.get("kd-label-noise")
+    found = describe_entry("kd-label-noise", claim, "kdbench 1")
+    assert (found["what"], found["suite"]) == (claim.sentence, claim.suite)
+    assert found["comparisons"] == [str(one) for one in claim.comparisons]
+    task = describe_entry("calibration", plugins.tasks.get("calibration"), "kdbench 1")
+    assert task["version"] == plugins.tasks.get("calibration").version
+    assert "bins" in {row["name"] for row in task["settings"]}

@@ -2,23 +2,17 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from kdbench.cli.tables import score_tables
+from kdbench.cli.tables import listing, score_tables, seeds_tables
 from kdbench.results.record import Check, Score
-from kdbench.results.wording import FLAG, failed_checks, flagged, name, percent
+from kdbench.results.wording import FLAG
 from kdbench.suites import load_suite
+from tests.leaderboard.evidence import make as make_run
 
 
 def make(task: str, metric: str, value: float = 0.5, **setting: str | int) -> Score:
     return Score(
         task=task, metric=metric, condition="clean", setting=setting, value=value, n=200, ci_low=0.4, ci_high=0.6
     )
-
-
-def test_a_score_is_named_by_task_metric_and_setting() -> None:
-    assert name(make("pgd", "robust_accuracy", variant="pgd-std", steps=20)) == "pgd/robust_accuracy pgd-std steps 20"
-    low = make("calibration", "ece", bins=15).model_copy(update={"higher_is_better": False})
-    assert name(low) == "calibration/ece bins 15 (lower is better)"
-    assert percent(low) == ("50.00 %", "40.00 - 60.00")
 
 
 def test_untrusted_text_is_no_markup() -> None:
@@ -29,17 +23,42 @@ def test_untrusted_text_is_no_markup() -> None:
     assert "[bold]title" in text
 
 
-def test_a_doubtful_score_is_marked_and_the_reason_stated() -> None:
+def test_a_doubtful_score_is_marked_in_the_table() -> None:
     check = Check(
         name="zero_gradients", task="pgd", condition="clean", setting={"variant": "pgd-std"}, passed=False,
         value=0.25, limit=0.01, n=200, flags=["pgd"], meaning="gradients vanish",
     )  # fmt: skip
     doubtful, other = (make("pgd", "robust_accuracy", variant=v, rule="worst") for v in ("pgd-std", "pgd-arani"))
-    assert flagged(doubtful, [check]) == f"{name(doubtful)} {FLAG}"
-    assert flagged(other, [check]) == name(other)
-    [line] = failed_checks([check, check.model_copy(update={"passed": True})])
-    assert "clean pgd zero_gradients pgd-std: 0.25 found, at most 0.01 expected, n = 200: gradients vanish" in line
     console = Console(width=150, record=True)
     console.print(*score_tables([doubtful, other], [check], "title", load_suite("digits")))
-    text = console.export_text()
-    assert text.count(FLAG) == 1
+    assert console.export_text().count(FLAG) == 1
+
+
+def test_seeds_are_a_mean_and_a_standard_deviation() -> None:
+    """Of .5 and .6: mean .55, standard deviation .1 / sqrt(2); a score that one seed has not has none."""
+    records = [
+        make_run(seed=seed).record.model_copy(
+            update={"scores": [make("clean", "accuracy", value), *extra], "checks": []}
+        )
+        for seed, value, extra in ((0, 0.5, [make("ood", "accuracy", 0.25)]), (1, 0.6, []))
+    ]
+    [table] = seeds_tables(records, "title")
+    assert table.title == "title, condition clean"
+    assert [str(column.header) for column in table.columns] == ["measured", "mean of 2 seeds", "sd over seeds"]
+    assert [list(column.cells) for column in table.columns] == [
+        ["clean/accuracy", "ood/accuracy"], ["55.00 %", "25.00 %"], ["7.07", "-"],
+    ]  # fmt: skip
+
+
+def test_one_table_per_condition() -> None:
+    scores = [make("clean", "accuracy"), make("clean", "accuracy").model_copy(update={"condition": "sym-40"})]
+    assert [table.title for table in score_tables(scores, [], "ce", load_suite("digits"))] == [
+        "ce, condition clean",
+        "ce, condition sym-40",
+    ]
+
+
+def test_a_listing_is_plain_text() -> None:
+    console = Console(width=60, record=True)
+    console.print(listing([("[b]x[/b]", "y")], ("name", "what")))
+    assert "[b]x[/b]" in console.export_text()

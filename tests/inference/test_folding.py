@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kdbench import models
 from kdbench.inference.folding import folded
-from kdbench.inference.prediction import measured
+from kdbench.inference.prediction import frozen
 
 
 class Block(nn.Module):
@@ -85,7 +85,7 @@ def test_the_network_itself_stays_as_it_was() -> None:
     assert norms_in(model) == 4
 
 
-def test_a_changed_network_is_folded_anew() -> None:
+def test_a_changed_network_is_folded_again() -> None:
     """Changes that torch does not count: through .data, an attribute, another module."""
     model, images = with_statistics(Block()), pixels().double()
     folded(model, images)
@@ -151,7 +151,7 @@ class Training(Rounding):
 @pytest.mark.parametrize("kind", [Rounding, Sealed, Named, Training])
 def test_what_a_trace_gets_wrong_is_run_as_it_is(kind: type[nn.Module]) -> None:
     model = kind().eval().requires_grad_(False)
-    with measured(model, pixels()) as fast:
+    with frozen(model, pixels()) as fast:
         leaf = pixels().requires_grad_(True)
         (theirs,) = torch.autograd.grad(model(leaf).sum(), leaf, allow_unused=True) if kind is not Sealed else (None,)
         logits = fast(leaf)
@@ -207,7 +207,7 @@ def test_what_cannot_be_folded_is_run_as_it_is(model: nn.Module) -> None:
 def test_hooks_are_not_lost() -> None:
     model, seen = with_statistics(Block()), []
     model.get_submodule("norm2").register_forward_hook(lambda *call: seen.append(1))
-    with measured(model, pixels().double()) as fast:
+    with frozen(model, pixels().double()) as fast:
         fast(pixels().double())
     assert seen
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import frozen, predict
+from kdbench.inference.prediction import folded_copy, freeze, frozen, predict
 
 CPU = torch.device("cpu")
 
@@ -129,8 +129,46 @@ def test_frozen_twice_comes_back_in_steps() -> None:
 
 
 def test_a_plain_function_needs_no_freezing() -> None:
-    with frozen(torch.square):
-        pass
+    with frozen(torch.square) as same:
+        assert same is torch.square
+    with frozen(torch.square, some_images()) as same:
+        assert same is torch.square
+
+
+def test_for_a_measurement_batch_norms_are_folded_unless_that_is_not_wanted() -> None:
+    model, images = network(), some_images()
+    before = state_of(model)
+    with frozen(model) as same, frozen(model, images, fold=False) as plain, frozen(model, images) as fast:
+        assert same is model
+        assert plain is model
+        assert isinstance(fast, nn.Module)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+        assert torch.allclose(fast(images.float() / 255), model(images.float() / 255), atol=1e-4)
+    after = state_of(model)
+    assert after[:2] == before[:2]
+    assert all(torch.equal(*pair) for pair in zip(before[2], after[2], strict=True))
+
+
+def test_a_folded_copy_outlasts_its_making_and_leaves_the_network_as_it_was() -> None:
+    model, images = network(), some_images()
+    before = state_of(model)
+    copy = folded_copy(model, images, CPU)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in copy.modules())
+    assert state_of(model)[:2] == before[:2]
+    expected = predict(model, images, device=CPU)
+    with torch.no_grad(), frozen(copy):
+        assert torch.allclose(copy(images.float() / 255), expected, atol=1e-4)
+    assert state_of(model)[:2] == before[:2]
+    unfoldable = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
+    assert folded_copy(unfoldable, images, CPU) is unfoldable
+
+
+def test_freeze_is_for_good_and_lays_weights_out_for_convolutions() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    assert freeze(model) is model
+    assert not any(module.training for module in model.modules())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def limited(part: Tensor, *, room: int, tried: list[int]) -> Tensor:

@@ -148,7 +148,7 @@ def test_workflows_are_sound(path: Path) -> None:
         assert job["timeout-minutes"] <= 360, name
     for step in steps(path):
         assert ("run" in step) != ("uses" in step)
-        # What a stranger writes into a pull request reaches a shell as a variable's value only, never as its text.
+        # Untrusted text of a pull request reaches a shell as a variable's value only, never as its text.
         assert "github.event." not in step.get("run", "")
         done = subprocess.run(["bash", "-n"], input=step.get("run", ""), text=True, capture_output=True)
         assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ import pytest
 
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.diff import Change, RowState, _beyond, diff
-from kdbench.leaderboard.index import write_index
+from kdbench.leaderboard.index import INDEX_VERSION, write_index
 from tests.leaderboard.evidence import make
 
 
@@ -45,7 +45,7 @@ def test_rows_and_cells_that_come_and_go(folders: tuple[Path, Path]) -> None:
     assert ("cell", "digits", "gce", "clean/pgd") in keys(back, "added")
 
 
-def test_another_value_is_told_with_whether_intervals_allow_it(tmp_path: Path) -> None:
+def test_another_value_is_reported_with_whether_intervals_allow_it(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     make("ce", skill=1.0).publish(old)
     make("kd", skill=1.0).publish(old)
@@ -60,7 +60,7 @@ def test_another_value_is_told_with_whether_intervals_allow_it(tmp_path: Path) -
     assert str(kd).startswith(f"! cell digits kd clean/clean {kd.old.value:.4f} (")
 
 
-def test_a_last_rank_that_moved_is_told(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_last_rank_that_moved_is_reported(folders: tuple[Path, Path], tmp_path: Path) -> None:
     write_index(folders[0], tmp_path / "index.json")
     index = json.loads((tmp_path / "index.json").read_text())
     cell = index["boards"][0]["rows"][0]["cells"]["clean/clean"]
@@ -73,6 +73,22 @@ def test_a_last_rank_that_moved_is_told(folders: tuple[Path, Path], tmp_path: Pa
     assert str(change).endswith(", rank 1)")
 
 
+def test_an_index_of_the_first_version_is_read_and_one_of_a_later_version_is_refused(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "index.json"
+    write_index(folders[0], path)
+    first = json.loads(path.read_text())
+    first["index_version"], first["apart"] = 1, first.pop("excluded")
+    for board in first["boards"]:
+        board["apart"] = board.pop("excluded")
+    path.write_text(json.dumps(first))
+    assert diff(path, folders[0]) == []
+    path.write_text(json.dumps({**first, "index_version": INDEX_VERSION + 1}))
+    with pytest.raises(KdbenchError, match="is an index of version 3, read are those up to 2"):
+        diff(path, folders[0])
+
+
 def test_beyond_is_the_interval_of_a_difference() -> None:
     """Sides of .03 and .04 that face each other allow .05."""
     low, high = RowState(0.50, 0.4, 0.53), RowState(0.55, 0.51, 0.7)
@@ -81,7 +97,7 @@ def test_beyond_is_the_interval_of_a_difference() -> None:
     assert _beyond(high, low) == _beyond(low, high)
 
 
-def test_two_records_are_held_against_each_other_score_by_score(tmp_path: Path) -> None:
+def test_two_records_are_compared_score_by_score(tmp_path: Path) -> None:
     first, second = make("ce", skill=1.0).keep(tmp_path), make("kd", skill=2.0, conditions=["clean"]).keep(tmp_path)
     changes = diff(first, second)
     assert ("cell", "clean clean/accuracy") in keys(changes, "changed")

@@ -42,7 +42,7 @@ def files(remote: Path, branch: str = "pages") -> dict[str, str]:
 
 
 def push(remote: Path, tmp_path: Path, name: str, text: str, branch: str = "pages") -> None:
-    """Somebody else's commit."""
+    """Another publisher's commit."""
     clone = tmp_path / f"clone-{name}"
     git(tmp_path, "clone", "--quiet", str(remote), str(clone))
     if git(remote, "branch", "--list", branch):
@@ -86,7 +86,7 @@ def test_nothing_to_do_makes_no_commit(site: Path, remote: Path) -> None:
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], None]) -> list[int]:
-    """Let somebody act after each fetch, before the push."""
+    """Run ``act`` after each fetch, before the push."""
     calls: list[int] = []
     real = module._replace
 
@@ -109,7 +109,7 @@ def test_a_remote_that_moved_on_is_fetched_again(
     assert publish(site, f"git:{remote}#pages").changed
     assert calls == [0, 1]
     assert files(remote)["index.html"] == "second"
-    assert files(remote)["CNAME"] == "x", "nobody's commit is lost"
+    assert files(remote)["CNAME"] == "x", "no commit is lost"
 
 
 def test_a_remote_that_always_moves_on_is_refused(
@@ -130,7 +130,7 @@ def test_a_branch_that_is_no_site_is_refused(site: Path, remote: Path, tmp_path:
     assert set(files(remote, "main")) == {"main.py"}
 
 
-def test_a_rule_of_the_server_is_told_and_not_tried_again(
+def test_a_rule_of_the_server_is_reported_and_not_tried_again(
     site: Path, remote: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hook = remote / "hooks" / "pre-receive"

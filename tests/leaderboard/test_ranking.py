@@ -1,37 +1,15 @@
+"""From records on disk to boards: the whole way."""
+
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kdbench.leaderboard import Board, Boards, Row, rank
-from kdbench.leaderboard.rows import file_key
-from kdbench.specs import NetworkSpec, Suite, TaskPlan
-from tests.leaderboard.evidence import Made, digest, digits, make, many
-
-FEW = ("clean", "pgd")
-
-
-def boards(folder: Path, *made: Made) -> Boards:
-    for one in made:
-        one.publish(folder)
-    return rank(folder)
-
-
-def board(folder: Path, *made: Made) -> Board:
-    [one] = boards(folder, *made).boards
-    return one
-
-
-def row(found: Board, title: str) -> Row:
-    [one] = [one for one in found.rows if one.title == title]
-    return one
-
-
-def reasons(found: Board) -> list[str]:
-    return sorted(one.reason for one in found.excluded)
+from kdbench.leaderboard import rank
+from tests.leaderboard.evidence import make, many
+from tests.leaderboard.ranked import FEW, board, boards, other_suite, row
 
 
 def test_better_methods_rank_higher_and_equal_ones_share(tmp_path: Path) -> None:
@@ -79,16 +57,10 @@ def test_scatter_over_seeds_moves_a_method_to_the_middle_and_not_to_the_front(tm
     cells = {one.method: one.cells["clean/clean"] for one in found.rows}
     assert cells["scattered"].value < cells["second"].value
     ranks = {name: (cell.rank, cell.last_rank) for name, cell in cells.items()}
-    assert ranks["scattered"] == (1, 5)  # no test tells it from anybody
+    assert ranks["scattered"] == (1, 5)  # no test finds a difference from any other
     assert (ranks["best"], ranks["second"], ranks["last"]) == ((1, 2), (2, 3), (4, 5))
     middle = {name: (first + last) / 2 for name, (first, last) in ranks.items()}
     assert middle["best"] < middle["second"] < middle["scattered"] < middle["last"]
-
-
-def test_an_axis_that_decides_nothing_is_named(tmp_path: Path) -> None:
-    found = board(tmp_path, make("a", skill=0, tasks=FEW), make("b", skill=0, tasks=FEW), make("c", tasks=["clean"]))
-    assert "PGD-20 ε .031: no two methods differ significantly, so that its first place says nothing." in found.notes
-    assert not any(note.startswith("clean:") for note in found.notes)
 
 
 def test_mean_rank_is_only_for_those_with_every_axis(tmp_path: Path) -> None:
@@ -108,12 +80,6 @@ def test_a_seed_that_lacks_an_axis_leaves_no_mean_rank(tmp_path: Path) -> None:
     assert len(found.rows[0].cells["clean/pgd"].per_seed) == 2
 
 
-def test_one_seed_has_an_interval_from_examples_and_it_is_said(tmp_path: Path) -> None:
-    found = board(tmp_path, make("a"), *(make("b", seed=seed) for seed in range(2)))
-    assert row(found, "a").cells["clean/clean"].basis == "examples"
-    assert any(note.startswith("1 of 2 methods have one seed only") for note in found.notes)
-
-
 def test_flagged_scores_come_last_with_their_reason(tmp_path: Path) -> None:
     found = board(tmp_path, make("honest", skill=0), make("gradient-masking", skill=3, flagged=True))
     cell = row(found, "gradient-masking").cells["clean/pgd"]
@@ -123,17 +89,6 @@ def test_flagged_scores_come_last_with_their_reason(tmp_path: Path) -> None:
     assert row(found, "honest").cells["clean/pgd"].rank == 1
     assert row(found, "gradient-masking").cells["clean/clean"].rank == 1
     assert row(found, "gradient-masking").cells["clean/clean"].flags == ()
-
-
-def test_a_random_model_that_was_attacked_without_averaging_is_flagged(tmp_path: Path) -> None:
-    plain = make("random", skill=3, random=True)
-    found = board(tmp_path, plain, make("other"))
-    assert "answers at random" in row(found, "random").cells["clean/pgd"].flags[0]
-    averaged = [score.model_copy(update={"setting": {**score.setting, "gradient_draws": 8, "votes": 32}})
-                if score.task in ("pgd", "transfer") else score for score in plain.record.scores]  # fmt: skip
-    found = board(tmp_path / "again", plain.changed(scores=averaged), make("other"))
-    assert row(found, "random").cells["clean/pgd"].flags == ()
-    assert row(found, "random").cells["clean/pgd"].rank == 1
 
 
 def test_a_checkpoint_that_was_chosen_on_the_test_images_is_flagged_everywhere(tmp_path: Path) -> None:
@@ -169,35 +124,6 @@ def test_parameters_make_another_row(tmp_path: Path) -> None:
     assert len({one.key for one in found.rows}) == 3
 
 
-@pytest.mark.parametrize(
-    "name", ["<script>alert(1)</script>", "a/../../b", "\u202eevil", "x" * 10_000, "é", "", "CON", "a b", "\x00\n"]
-)
-def test_keys_are_safe_and_stay(name: str) -> None:
-    key = file_key(name)
-    assert re.fullmatch(r"[a-z0-9-]+", key)
-    assert len(key) < 80
-    assert key == file_key(name)
-    assert key != file_key(name, {"a": 1}) != file_key(name, {"a": 2})
-
-
-def test_no_name_is_the_key_of_another() -> None:
-    for key in (file_key("kd", {"a": 1}), file_key("")):
-        assert file_key(key) != key
-
-
-def test_a_stranger_of_a_method_is_shown_by_its_name_alone(tmp_path: Path) -> None:
-    found = board(tmp_path, make("<b>bold</b>"), make("kd"))
-    stranger = row(found, "<b>bold</b>")
-    assert (stranger.family, stranger.paper, stranger.summary) == ("", "", "")
-    known = row(found, "kd")
-    assert known.family == "distillation"
-    assert known.summary
-
-
-def other_suite(**changes: object) -> Suite:
-    return digits().model_copy(update=changes)
-
-
 def test_suites_have_boards_of_their_own(tmp_path: Path) -> None:
     found = boards(tmp_path, make("a", tasks=FEW), make("a", tasks=FEW, suite=other_suite(name="long-gone")))
     assert [one.suite for one in found.boards] == ["digits", "long-gone"]
@@ -206,119 +132,7 @@ def test_suites_have_boards_of_their_own(tmp_path: Path) -> None:
     assert found.boards[1].rows[0].cells["clean/clean"].rank == 1
 
 
-def test_another_version_of_a_suite_is_apart(tmp_path: Path) -> None:
-    found = board(tmp_path, make("a"), make("b", suite=other_suite(version=99)))
-    assert [one.method for one in found.rows] == ["a"]
-    assert reasons(found) == ["version 99 of the suite; here it is 1"]
-    gone = board(
-        tmp_path / "x",
-        *(make(f"m{i}", suite=other_suite(name="gone", version=1), tasks=FEW) for i in range(3)),
-        make("new", suite=other_suite(name="gone", version=2), tasks=FEW),
-    )
-    assert [one.method for one in gone.rows] == ["new"]  # the newest where none is installed
-
-
-def test_a_suite_of_the_same_version_with_other_content_is_apart(tmp_path: Path) -> None:
-    network = NetworkSpec(model="wrn-40-2", method="ce", seed=1000)
-    changed = other_suite(networks={**digits().networks, "teacher": network})
-    found = board(tmp_path, make("a"), *(make(f"m{i}", suite=changed) for i in range(3)))
-    assert [one.method for one in found.rows] == ["a"]
-    [reason] = set(reasons(found))
-    assert reason == 'another suite of this name: networks.teacher.model is "wrn-40-2"; here it is "wrn-16-1"'
-
-
-def test_other_prose_is_the_same_suite(tmp_path: Path) -> None:
-    found = board(tmp_path, make("a", suite=other_suite(title="Better words")), make("b"))
-    assert len(found.rows) == 2
-    assert found.title == digits().title
-
-
-@pytest.mark.parametrize("version", [1, 3])
-def test_versions_of_a_task_are_never_mixed(tmp_path: Path, version: int) -> None:
-    found = board(tmp_path, make("a"), make("b", versions={"pgd": version}), make("c", tasks=["clean"]))
-    assert {one.method for one in found.rows} == {"a", "c"}
-    assert reasons(found) == [f"version {version} of task pgd; here it is 2"]
-    assert found.tasks["pgd"] == 2
-
-
-def test_versions_that_cross_leave_those_of_most(tmp_path: Path) -> None:
-    suite = other_suite(name="gone", tasks={"x": TaskPlan(), "y": TaskPlan()})
-    found = board(
-        tmp_path,
-        *(make(f"old-{i}", suite=suite, versions={"x": 2, "y": 1}) for i in range(2)),
-        make("new", suite=suite, versions={"x": 1, "y": 2}),
-    )
-    assert {one.method for one in found.rows} == {"old-0", "old-1"}
-    assert reasons(found) == ["other versions of tasks than most"]
-
-
-def test_other_images_are_apart(tmp_path: Path) -> None:
-    standard = {"digits": digest("digits"), "digits-fonts": digest("digits-fonts")}
-    found = board(
-        tmp_path,
-        *(make(f"m{i}") for i in range(2)),
-        make("fewer", tasks=["clean"], datasets={"digits": standard["digits"]}),
-        make("edited", datasets={**standard, "digits": digest("edited")}),
-        make("elsewhere", datasets={"digits": standard["digits"], "my-photos": digest("x")}),
-    )
-    assert {one.method for one in found.rows} == {"m0", "m1", "fewer"}
-    assert reasons(found) == [
-        "data set my-photos; here it is digits, digits-fonts",
-        "other images of data set digits than most records here",
-    ]
-
-
-def test_published_and_generated_corruptions_are_not_mixed(tmp_path: Path) -> None:
-    made = make("b")
-    published = made.changed(spec=made.record.spec.model_copy(update={"corruption_images": "published"}))
-    found = board(tmp_path, make("a"), make("c"), published)
-    assert reasons(found) == ["published corruption images; here they are generated"]
-    assert "Corrupted images: generated." in found.notes
-
-
-def test_an_older_source_of_a_method_is_apart(tmp_path: Path) -> None:
-    old, new = digest("old"), digest("new")
-    found = board(
-        tmp_path,
-        make("mine", seed=0, source=old, finished="2026-01-01T00:00:00+00:00"),
-        make("mine", seed=1, source=new, finished="2026-02-01T00:00:00+00:00"),
-    )
-    assert len(found.rows[0].runs) == 1
-    assert found.rows[0].runs[0].record.spec.seed == 1
-    assert reasons(found) == ["another source of method mine than the one that is ranked"]
-
-
-def test_runs_whose_recipes_or_resolved_parameters_differ_are_not_averaged(tmp_path: Path) -> None:
-    made = make("mine", seed=1, finished="2025-01-01T00:00:00+00:00")
-    spec = made.record.spec
-    longer = {**spec.recipes, "clean": spec.recipes["clean"].model_copy(update={"epochs": 99})}
-    tuned = {**spec.params, "clean": {"alpha": 2}}
-    found = board(
-        tmp_path,
-        make("mine"),
-        made.changed(spec=spec.model_copy(update={"recipes": longer})),
-        made.changed(spec=spec.model_copy(update={"params": tuned})),
-    )
-    assert len(found.rows[0].runs) == 1
-    assert [reason.partition(" under")[0] for reason in reasons(found)] == [
-        "another training recipe",
-        "other resolved parameters",
-    ]
-
-
-def test_one_seed_counts_once(tmp_path: Path) -> None:
-    found = board(tmp_path, make("a", seed=0, tasks=["clean"]), make("a", seed=0))
-    assert len(found.rows[0].runs) == 1
-    assert len(found.rows[0].cells) == 8
-    assert reasons(found) == [f"seed 0 once more: run {found.rows[0].runs[0].record.run_id} counts"]
-
-
-def test_extended_budgets_are_marked(tmp_path: Path) -> None:
-    found = board(tmp_path, make("a", budget="extended"), make("b"))
-    assert {one.method: one.budget for one in found.rows} == {"a": "extended", "b": "standard"}
-
-
-def test_other_json_is_listed_apart_of_all_boards(tmp_path: Path) -> None:
+def test_other_json_belongs_to_no_board(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{"name": "x"}')
     found = boards(tmp_path, make("a", tasks=FEW))
     assert [one.path.name for one in found.excluded] == ["package.json"]

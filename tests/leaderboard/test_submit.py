@@ -9,6 +9,7 @@ import pytest
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.submit import reproduce, submit
 from kdbench.leaderboard.validate import validate
+from kdbench.tasks.attack import with_attacks
 from tests.leaderboard.evidence import make
 
 
@@ -61,7 +62,7 @@ def test_the_text_has_title_table_hashes_and_command(tmp_path: Path) -> None:
     assert "pgd-std steps 20 worst [!] |" in done.body
 
 
-def test_a_strangers_text_is_no_markup_of_the_request(tmp_path: Path) -> None:
+def test_untrusted_text_is_no_markup_of_the_request(tmp_path: Path) -> None:
     made = make(failed="condition sym-40: <img src=x onerror=alert(1)> | `x` [a](javascript:b)\nnew line")
     body = submit(made.keep(tmp_path / "runs"), tmp_path / "records").body
     [line] = [line for line in body.splitlines() if line.startswith("The run failed")]
@@ -78,3 +79,13 @@ def test_the_command_asks_for_what_the_run_was_asked() -> None:
     assert [words[i + 1] for i, word in enumerate(words) if word == "--set"] == [
         "a=0.5", 'b="0.5"', "c=two words", "d=[1, 2]",
     ]  # fmt: skip
+
+
+def test_the_command_asks_for_the_attacks_with_their_options() -> None:
+    part = make(conditions=["clean"], tasks=["clean"]).record
+    suite, _ = with_attacks(part.spec.suite, None, ["pgd steps=50 objective=dlr", "apgd"])
+    spec = part.spec.model_copy(update={"suite": suite, "tasks": {"attack": 2, "clean": 1}})
+    words = shlex.split(reproduce(part.model_copy(update={"spec": spec})))
+    asked = [words[i + 1] for i, word in enumerate(words) if word == "--attack"]
+    assert asked == ["apgd", "pgd steps=50 objective=dlr"]
+    assert with_attacks(part.spec.suite, None, asked)[0] == suite

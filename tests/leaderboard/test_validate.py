@@ -29,6 +29,14 @@ def errors(path: Path) -> list[Problem]:
     return [problem for problem in validate(path) if problem.severity == "error"]
 
 
+def first(path: Path, message: str, field: str = "") -> Problem:
+    """The first error with that message, at a field that begins so."""
+    found = errors(path)
+    fitting = [problem for problem in found if problem.field.startswith(field) and message in problem.message]
+    assert fitting, [str(problem) for problem in found]
+    return fitting[0]
+
+
 def edited(made: Made, folder: Path, edit: Callable[[Values], Any]) -> Path:
     """The published record after an edit of its JSON."""
     path = made.publish(folder)
@@ -72,76 +80,57 @@ def test_an_honest_record_has_no_error_wherever_it_lies(options: Values, tmp_pat
 
 
 def test_what_is_not_known_here_is_a_warning(made: Made, tmp_path: Path) -> None:
-    path = make("a-stranger's".replace("'", ""), versions={"pgd": 9}).publish(tmp_path)
+    path = make("unheard", versions={"pgd": 9}).publish(tmp_path)
     found = {problem.field: problem for problem in validate(path)}
     assert {problem.severity for problem in found.values()} == {"warning"}
-    assert "method 'a-strangers' is not installed here" in found["spec.method"].message
+    assert "method 'unheard' is not installed here" in found["spec.method"].message
     assert found["spec.tasks.pgd"].message == "version 9 of task 'pgd', here is 2"
 
 
+def claims(value: float, task: str, metric: str, **setting: Any) -> Callable[[Values], None]:
+    """An edit: the one score of that setting claims another value."""
+    return lambda values: claim(score(values, task, metric, **setting), value)
+
+
+def pgd(value: float, rule: str) -> Callable[[Values], None]:
+    return claims(value, "pgd", "robust_accuracy", variant="pgd-std", steps=20, rule=rule)
+
+
+GIVES = "but the per-example results give"
+LAST = "'worst' looks at the last iterate, 'any' at each"
+BROKEN = "an image that was broken stays broken (steps 3 after 2)"
+WORST = "the worst case of all restarts is no more than one of them"
+LOWEST = "the lowest of the restarts is no more than their mean"
+
 LIES: list[tuple[str, Callable[[Values], Any], str, str]] = [
-    ("share", lambda r: claim(score(r, "clean", "accuracy"), 0.99), "value", "the per-example results give"),
-    ("cell", lambda r: claim(score(r, "corruption", "accuracy", corruption="fog"), 0.9), "value", "per-example"),
+    ("share", claims(0.99, "clean", "accuracy"), "value", GIVES),
+    ("cell", claims(0.9, "corruption", "accuracy", corruption="fog"), "value", GIVES),
     ("interval", lambda r: score(r, "ood", "accuracy").update(ci_low=0.5), "ci_low", "of n = 1000 gives"),
     ("outside", lambda r: score(r, "clean", "accuracy").update(value=0.999), "value", "lies outside its interval"),
     ("n", lambda r: score(r, "clean", "accuracy").update(n=400), "n", "400, but there are per-example results of"),
-    ("mca", lambda r: claim(score(r, "corruption", "mca"), 0.9), "value", "but the mean of its 95 cells is"),
-    (
-        "conditional mca",
-        lambda r: claim(score(r, "corruption", "conditional_mca"), 0.99),
-        "value",
-        "but the per-example results give",
-    ),
-    (
-        "any above worst",
-        lambda r: claim(score(r, "pgd", "robust_accuracy", variant="pgd-std", steps=20, rule="any"), 0.9),
-        "value",
-        "'worst' looks at the last iterate, 'any' at each",
-    ),
-    (
-        "any rises",
-        lambda r: claim(score(r, "pgd", "accuracy_at_step", variant="pgd-std", steps=3, rule="any"), 0.99),
-        "value",
-        "an image that was broken stays broken (steps 3 after 2)",
-    ),
-    (
-        "worst above mean",
-        lambda r: claim(score(r, "pgd", "robust_accuracy", variant="pgd-std", steps=20, rule="min-run"), 0.0),
-        "value",
-        "the worst case of all restarts is no more than one of them",
-    ),
-    (
-        "min-run above mean",
-        lambda r: claim(score(r, "pgd", "robust_accuracy", variant="pgd-std", steps=20, rule="mean"), 0.0),
-        "value",
-        "the lowest of the restarts is no more than their mean",
-    ),
-    (
-        "conditional",
-        lambda r: claim(score(r, "transfer", "conditional_accuracy", source="teacher"), 0.99),
-        "value",
-        "but the per-example results give",
-    ),
-    (
-        "ece",
-        lambda r: score(r, "calibration", "ece").update(value=0.001, ci_low=0.0, ci_high=0.002),
-        "value",
-        "0.001, but the per-example results give",
-    ),
-]
+    ("mca", claims(0.9, "corruption", "mca"), "value", "but the mean of its 95 cells is"),
+    ("conditional mca", claims(0.99, "corruption", "conditional_mca"), "value", GIVES),
+    ("any above worst", pgd(0.9, "any"), "value", LAST),
+    ("any rises", claims(0.99, "pgd", "accuracy_at_step", variant="pgd-std", steps=3, rule="any"), "value", BROKEN),
+    ("worst above mean", pgd(0.0, "min-run"), "value", WORST),
+    ("min-run above mean", pgd(0.0, "mean"), "value", LOWEST),
+    ("conditional", claims(0.99, "transfer", "conditional_accuracy", source="teacher"), "value", GIVES),
+    ("ece", lambda r: score(r, "calibration", "ece").update(value=0.001, ci_low=0.0, ci_high=0.002), "value",
+     f"0.001, {GIVES}"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("edit", "field", "message"), [row[1:] for row in LIES], ids=[row[0] for row in LIES])
-def test_a_score_that_cannot_be_is_told_with_its_field_and_line(
+def test_a_score_that_cannot_be_is_reported_with_its_field_and_line(
     made: Made, tmp_path: Path, edit: Callable[[Values], Any], field: str, message: str
 ) -> None:
     path = edited(made, tmp_path, edit)
-    found = [p for p in errors(path) if p.field.startswith("scores[") and p.field.endswith(f".{field}")]
-    telling = [problem for problem in found if message in problem.message]
-    assert telling, [str(problem) for problem in errors(path)]
-    assert telling[0].line is not None
-    assert f'"{field}"' in path.read_text().splitlines()[telling[0].line - 1]
-    assert str(telling[0]).startswith(f"{path}:{telling[0].line}: scores[")
+    problem = first(path, message)
+    assert problem.field.startswith("scores[")
+    assert problem.field.endswith(f".{field}")
+    assert problem.line is not None
+    assert f'"{field}"' in path.read_text().splitlines()[problem.line - 1]
+    assert str(problem).startswith(f"{path}:{problem.line}: scores[")
 
 
 WRONG: list[tuple[str, Callable[[Values], Any], str, str]] = [
@@ -196,16 +185,15 @@ WRONG: list[tuple[str, Callable[[Values], Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("edit", "field", "message"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
-def test_what_is_wrong_is_told_with_its_field_and_line(
+def test_what_is_wrong_is_reported_with_its_field_and_line(
     made: Made, tmp_path: Path, edit: Callable[[Values], Any], field: str, message: str
 ) -> None:
     path = edited(made, tmp_path, edit)
-    telling = [p for p in errors(path) if p.field.startswith(field) and message in p.message]
-    assert telling, [str(problem) for problem in errors(path)]
-    assert telling[0].line is not None
+    problem = first(path, message, field)
+    assert problem.line is not None
     last = field.rpartition(".")[2].partition("[")[0]
     if field != "provenance.torch" and "[" not in field.rpartition(".")[2]:
-        assert f'"{last}"' in path.read_text().splitlines()[telling[0].line - 1]
+        assert f'"{last}"' in path.read_text().splitlines()[problem.line - 1]
 
 
 def test_all_problems_of_a_file_are_listed_in_the_order_of_its_lines(made: Made, tmp_path: Path) -> None:
@@ -343,7 +331,7 @@ def test_a_record_lies_where_its_name_says(made: Made, tmp_path: Path) -> None:
         (b'{"schema_version": "two"}', 1, "input should be 2"),
     ],
 )
-def test_a_file_that_is_no_record_is_told(tmp_path: Path, content: bytes, line: int | None, message: str) -> None:
+def test_a_file_that_is_no_record_is_reported(tmp_path: Path, content: bytes, line: int | None, message: str) -> None:
     path = tmp_path / "record.json"
     path.write_bytes(content)
     found = [problem for problem in validate(path) if message in problem.message]
@@ -371,7 +359,7 @@ def test_arrays_hold_no_code_and_no_bomb(tmp_path: Path) -> None:
         untrusted.read_arrays(path)
 
 
-def test_a_strangers_text_does_not_reach_the_terminal(made: Made, tmp_path: Path) -> None:
+def test_untrusted_text_does_not_reach_the_terminal(made: Made, tmp_path: Path) -> None:
     path = edited(made, tmp_path, lambda r: r["scores"][0].update(task="\x1b[2J\u202eevil\nline"))
     for problem in validate(path):
         assert str(problem).isprintable()

@@ -14,10 +14,10 @@ import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
 from kdbench.leaderboard import verify as module
-from kdbench.leaderboard.agreement import Examples, compare
 from kdbench.leaderboard.verify import Verification, verify
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error, wilson_interval
-from kdbench.results.record import Record, Score
+from kdbench.results.record import Record
+from kdbench.running.options import RunOptions
 from kdbench.running.runner import record_path
 from kdbench.tasks.calibration import _two_sided
 from tests.conftest import TINY_SUITE
@@ -34,7 +34,8 @@ class Ran:
         return self.path.with_name(f"checkpoint-{condition}.safetensors")
 
     def verify(self, condition: str = "clean", **options: Any) -> Verification:
-        return verify(self.path, self.checkpoint(condition), **{"out": self.out, "device": "cpu", **options})
+        options.setdefault("options", RunOptions.make(out=self.out, device="cpu"))
+        return verify(self.path, self.checkpoint(condition), **options)
 
     def copy(self, folder: Path) -> Ran:
         target = folder / self.record.run_id
@@ -112,14 +113,15 @@ def test_a_lie_inside_the_interval_is_found_example_by_example(ran: Ran, tmp_pat
 
 
 def test_tasks_that_need_other_networks_find_train_or_skip_them(ran: Ran, tmp_path: Path) -> None:
-    found = ran.verify(tasks=["transfer", "clean"], out=tmp_path / "elsewhere")
+    elsewhere = RunOptions.make(out=tmp_path / "elsewhere", device="cpu")
+    found = ran.verify(tasks=["transfer", "clean"], options=elsewhere)
     assert {agreement.score.task for agreement in found.agreements} == {"clean"}
     assert "--train trains it" in found.skipped["transfer"]
-    trained = ran.verify(tasks=["transfer"], out=tmp_path / "elsewhere", train=True)
+    trained = ran.verify(tasks=["transfer"], options=elsewhere, train=True)
     assert {agreement.verdict for agreement in trained.agreements} == {"same"}
     for file in (tmp_path / "elsewhere").rglob("checkpoint.safetensors"):
         shutil.copy(ran.checkpoint("clean"), file)
-    found = ran.verify(tasks=["transfer"], out=tmp_path / "elsewhere")
+    found = ran.verify(tasks=["transfer"], options=elsewhere)
     assert "is another network than the record's" in found.skipped["transfer"]
 
 
@@ -137,7 +139,7 @@ def test_another_checkpoint_is_refused(ran: Ran, tmp_path: Path) -> None:
         ("https://localhost/x", {}, "which checkpoint is to be fetched? (say --condition clean or sym-40)"),
     ):
         with pytest.raises(KdbenchError) as caught:
-            verify(ran.path, checkpoint, device="cpu", out=ran.out, **options)
+            verify(ran.path, checkpoint, options=RunOptions.make(device="cpu", out=ran.out), **options)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -152,7 +154,8 @@ def test_an_address_is_fetched_and_held_against_the_hash(ran: Ran, monkeypatch: 
 
     monkeypatch.setattr(module, "fetch", fetch)
     address = "https://example.org/releases/download/x/checkpoint.safetensors"
-    found = verify(ran.path, address, condition="clean", tasks=["clean"], device="cpu", out=ran.out)
+    options = RunOptions.make(device="cpu", out=ran.out)
+    found = verify(ran.path, address, condition="clean", tasks=["clean"], options=options)
     assert {agreement.verdict for agreement in found.agreements} == {"same"}
     assert asked == [([address], f"sha256:{file_sha256(ran.checkpoint('clean'))}")]
 
@@ -162,52 +165,3 @@ def test_a_record_that_is_not_valid_is_not_measured(ran: Ran, tmp_path: Path) ->
     broken.path.with_name("log.jsonl").unlink()
     with pytest.raises(KdbenchError, match="not a valid record: .*log.jsonl is not beside the record"):
         broken.verify()
-
-
-def share(value: float, n: int) -> Score:
-    low, high = wilson_interval(value * n, n)
-    return Score(task="t", metric="accuracy", condition="c", value=value, n=n, ci_low=low, ci_high=high)
-
-
-def one(old: Score, new: Score, *, whole: bool) -> str:
-    [agreement] = compare([old], [new], lambda score: None, whole=whole)
-    return agreement.verdict
-
-
-def test_without_examples_the_intervals_decide() -> None:
-    old = share(0.8, 1000)
-    assert one(old, share(0.8, 1000), whole=True) == "same"
-    assert one(old, share(0.81, 1000), whole=True) == "within interval"
-    assert one(old, share(0.84, 1000), whole=True) == "not"
-    assert one(old, share(0.75, 100), whole=False) == "within interval"
-    assert one(old, share(0.5, 100), whole=False) == "not"
-
-
-def test_by_examples_gains_and_losses_decide() -> None:
-    """Five against five is chance; ten against none is not: p = 2 / 2^10."""
-    old, new = np.zeros(100, bool), np.zeros(100, bool)
-    old[:5], new[5:10] = True, True
-    [agreement] = compare([share(0.05, 100)], [share(0.05, 100)], lambda score: Examples(old, new), whole=True)
-    assert agreement.verdict == "within interval"
-    [agreement] = compare(
-        [share(0.0, 100)],
-        [share(0.1, 100)],
-        lambda score: Examples(np.zeros(100, bool), np.arange(100) < 10),
-        whole=True,
-    )
-    assert (agreement.verdict, agreement.basis) == ("not", "10 examples gained and 0 lost, p = 0.002")
-
-
-def test_of_many_scores_of_an_honest_record_hardly_one_is_called_not() -> None:
-    """The level holds over all scores: among 40 records of 25 scores with chance flips, about one in 20 at most."""
-    rng = np.random.default_rng(0)
-    refused = 0
-    for _ in range(40):
-        scores = [share(0.5, 40).model_copy(update={"metric": f"m{i}"}) for i in range(25)]
-        flips = {score.metric: rng.random(40) < 0.5 for score in scores}
-
-        def examples(score: Score, flips: dict[str, Any] = flips) -> Examples:
-            return Examples(flips[score.metric], ~flips[score.metric])
-
-        refused += any(agreement.verdict == "not" for agreement in compare(scores, scores, examples, whole=True))
-    assert refused <= 5

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import kdbench
 from kdbench.errors import KdbenchError
-from kdbench.plugin import hookspecs
+from kdbench.plugin import builtin, hookspecs
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.runner import run
 
@@ -136,6 +135,12 @@ import kdbench
 import torch
 
 
+@kdbench.attack("to-grey")
+def to_grey(model, images, labels, ctx, *, share: float = 1.0):
+    "Towards grey."
+    return images + share * (0.5 - images)
+
+
 class Majority(kdbench.Task):
     "How often the commonest predicted class is predicted."
 
@@ -187,6 +192,11 @@ def kdbench_register_label_noises():
 
 
 @kdbench.hookimpl
+def kdbench_register_attacks():
+    return [to_grey]
+
+
+@kdbench.hookimpl
 def kdbench_register_suites():
     return [Path(__file__).with_name("stripes-suite.toml")]
 
@@ -220,11 +230,14 @@ noise = { kind = "to-zero", rate = 0.5, seed = 0 }
 def test_a_task_a_dataset_a_model_a_noise_and_a_suite_are_added_the_same_way(install: Install, tmp_path: Path) -> None:
     install("everything", EVERYTHING)
     (tmp_path / "stripes-suite.toml").write_text(STRIPES_SUITE)
-    record = run("stripes-suite", "ce", out=tmp_path / "runs")
+    record = run("stripes-suite", "ce", out=tmp_path / "runs", attacks=["to-grey share=0.5"])
     assert record.status == "finished"
     assert {(score.task, score.condition) for score in record.scores} == {
-        ("clean", "clean"), ("majority", "clean"), ("majority", "zeroed"),
+        ("clean", "clean"), ("majority", "clean"), ("majority", "zeroed"), ("attack", "clean"), ("attack", "zeroed"),
     }  # fmt: skip
+    [attacked] = [score for score in record.select("attack", "robust_accuracy") if score.condition == "clean"]
+    assert attacked.setting == {"attack": "to-grey", "eps": 0.031, "restarts": 1}
+    assert load_plugins().attacks.origin("to-grey") == "everything 1.0"
     assert record.hashes.label_noise["zeroed"].kind == "to-zero"
     assert 0.1 < record.hashes.label_noise["zeroed"].realised < 0.4
     assert record.select("clean", "accuracy")[0].n == 40
@@ -234,5 +247,5 @@ def test_a_task_a_dataset_a_model_a_noise_and_a_suite_are_added_the_same_way(ins
 
 def test_every_hook_is_implemented_by_a_test_or_by_kdbench() -> None:
     declared = {name for name in vars(hookspecs) if name.startswith("kdbench_")}
-    text = Path(__file__).read_text() + Path(kdbench.__file__).with_name("builtin.py").read_text()
+    text = Path(__file__).read_text() + Path(builtin.__file__).read_text()
     assert {name for name in declared if f"def {name}(" in text} == declared

@@ -12,13 +12,13 @@ from kdbench_noisy_collaboration.fixed_corruption import corrupted
 from torch import Tensor, nn
 
 import kdbench
-from kdbench.data import DataPlace
 from kdbench.hashes import integers_sha256
 from kdbench.methods.recipes import Setting
 from kdbench.models import build
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.graph import RunGraph
 from kdbench.running.needs import Needs, Node, is_extended
+from kdbench.running.options import RunOptions
 from kdbench.running.suite_data import load_suite_data
 from kdbench.specs import Condition, LabelNoise
 from kdbench.suites import load_suite
@@ -168,8 +168,9 @@ def test_on_noisy_labels_the_students_targets_alone_are_changed(name: str) -> No
 
 def test_every_teacher_learns_from_the_noisy_labels_of_its_student(tiny_suite: Path, tmp_path: Path) -> None:
     suite, plugins = load_suite(str(tiny_suite)), load_plugins()
-    dataset = load_suite_data(suite, plugins, DataPlace.default(), ood=False).dataset
-    graph = RunGraph(suite, dataset, plugins, tmp_path, torch.device("cpu"))
+    options = RunOptions.make(device="cpu", out=tmp_path)
+    dataset = load_suite_data(suite, plugins, options.place, ood=False).dataset
+    graph = RunGraph(suite, dataset, plugins, options)
     labels = {name: integers_sha256(graph.train_set(name)[0].labels) for name in ("clean", "sym-40")}
     assert labels["clean"] != labels["sym-40"]
     changed = [

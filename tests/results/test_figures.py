@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kdbench import corruptions, metrics
-from kdbench.results import figures as pictures
+from kdbench.results import figures
 from kdbench.results.record import Score
 
 
@@ -26,7 +26,7 @@ def test_corruption_map_is_corruptions_by_severities_with_gaps_as_nan() -> None:
         if (name, severity) != ("fog", 3)
     ]
     others = [score(0.9), score(0.8, corruption="fog", severity=3, condition="sym-40"), score(0.5, "mca", images="x")]
-    found = pictures.corruption_map([*others, *scores], "clean")
+    found = figures.corruption_map([*others, *scores], "clean")
     assert found is not None
     assert found.corruptions == corruptions.NAMES
     assert found.severities == (1, 2, 3, 4, 5)
@@ -36,7 +36,7 @@ def test_corruption_map_is_corruptions_by_severities_with_gaps_as_nan() -> None:
     assert found.by_corruption[1] == pytest.approx(0.01 + 0.3)
     assert (found.ci_low <= found.value)[~np.isnan(found.value)].all()
     assert found.n == 50
-    assert pictures.corruption_map(others[:1], "clean") is None
+    assert figures.corruption_map(others[:1], "clean") is None
 
 
 def test_step_lines_are_sorted_by_k_and_split_by_everything_else() -> None:
@@ -45,7 +45,7 @@ def test_step_lines_are_sorted_by_k_and_split_by_everything_else() -> None:
         for k in (2, 0, 1)
         for rule in ("last", "any")
     ]
-    lines = pictures.step_lines([*scores, score(0.1, "robust_accuracy", steps=2)], "clean")
+    lines = figures.step_lines([*scores, score(0.1, "robust_accuracy", steps=2)], "clean")
     assert [line.label for line in lines] == ["std, last", "std, any"]
     assert lines[0].x.tolist() == [0, 1, 2]
     assert lines[0].value == pytest.approx([0.8, 0.7, 0.6])
@@ -53,15 +53,22 @@ def test_step_lines_are_sorted_by_k_and_split_by_everything_else() -> None:
     assert lines[1].setting == {"variant": "std", "rule": "any"}
 
 
+def test_steps_that_are_no_numbers_have_no_curve() -> None:
+    hostile = [score(0.5, "accuracy_at_step", steps=steps) for steps in ("many", "nan", True, 10**400)]
+    assert figures.step_lines(hostile, "clean") == []
+    [curve] = figures.step_lines([*hostile, score(0.4, "accuracy_at_step", steps=3)], "clean")
+    assert curve.x.tolist() == [3]
+
+
 def test_transfer_table_has_both_accuracies_of_each_source() -> None:
     scores = [score(0.2, source="teacher"), score(0.1, source="self")]
     scores.append(score(0.3, "conditional_accuracy", n=40, source="teacher"))
-    found = pictures.transfer_table(scores, "clean")
+    found = figures.transfer_table(scores, "clean")
     assert found is not None
     assert found.sources == ("teacher", "self")
     assert [one.value for one in found.accuracy] == [0.2, 0.1]
     assert [one and one.n for one in found.conditional] == [40, None]
-    assert pictures.transfer_table(scores, "sym-40") is None
+    assert figures.transfer_table(scores, "sym-40") is None
 
 
 def test_reliability_equals_the_metric_that_sees_all_probabilities() -> None:
@@ -70,17 +77,38 @@ def test_reliability_equals_the_metric_that_sees_all_probabilities() -> None:
     probabilities[0] = torch.tensor([0.2, *[0.8 / 9] * 9])  # confidence on an edge
     labels = torch.randint(10, (400,), generator=generator)
     expected = metrics.reliability_bins(probabilities, labels, bins=15)
-    found = pictures.reliability(probabilities.amax(1).numpy(), probabilities.argmax(1).eq(labels).numpy(), bins=15)
+    found = figures.reliability(probabilities.amax(1).numpy(), probabilities.argmax(1).eq(labels).numpy(), bins=15)
     filled = found.count > 0
     assert found.count.tolist() == expected.count.tolist()
     assert found.accuracy[filled] == pytest.approx(expected.accuracy.numpy()[filled])
     assert found.confidence[filled] == pytest.approx(expected.confidence.numpy()[filled])
     assert np.isnan(found.accuracy[~filled]).all()
-    assert found.ece == pytest.approx(metrics.expected_calibration_error(probabilities, labels, bins=15))
+    assert found.ece == metrics.expected_calibration_error(probabilities, labels, bins=15)
     largest = int(found.count.argmax())
     n = int(found.count[largest])
     interval = metrics.wilson_interval(round(found.accuracy[largest] * n), n)
     assert (found.ci_low[largest], found.ci_high[largest]) == pytest.approx(interval)
+
+
+def test_reliability_by_hand() -> None:
+    """Bins (0, .25], (.25, .5], (.5, .75], (.75, 1]: .5 lies on an edge and belongs below it."""
+    confidence = np.array([0.5, 0.5, 0.6, 0.9, 1.0])
+    found = figures.reliability(confidence, np.array([True, False, False, True, True]), bins=4)
+    assert found.lower.tolist() == [0, 0.25, 0.5, 0.75]
+    assert found.upper.tolist() == [0.25, 0.5, 0.75, 1]
+    assert found.count.tolist() == [0, 2, 1, 2]
+    assert found.accuracy[1:].tolist() == [0.5, 0, 1]
+    assert found.confidence[1:] == pytest.approx([0.5, 0.6, 0.95])
+    assert found.ece == pytest.approx((2 * 0 + 1 * 0.6 + 2 * 0.05) / 5)
+    assert (found.ci_low[3], found.ci_high[3]) == metrics.wilson_interval(2, 2)
+    assert np.isnan([found.accuracy[0], found.confidence[0], found.ci_low[0], found.ci_high[0]]).all()
+
+
+@pytest.mark.parametrize("precision", [np.float16, np.float32, np.float64, np.longdouble, ">f4", ">f8"])
+def test_reliability_of_any_floating_array(precision: Any) -> None:
+    found = figures.reliability(np.array([0.25, 0.75, 1.0], dtype=precision), np.array([True, False, True]), bins=4)
+    assert found.count.tolist() == [1, 0, 1, 1]
+    assert found.ece == pytest.approx((0.75 + 0.75 + 0) / 3)
 
 
 def test_reliability_of_a_run_finds_the_accuracy_on_the_same_images() -> None:
@@ -91,12 +119,12 @@ def test_reliability_of_a_run_finds_the_accuracy_on_the_same_images() -> None:
         "clean/clean/correct": np.array([True, False]),
         "sym-40/calibration/confidence": np.array([0.9, 0.6], dtype=np.float32),
     }
-    found = pictures.reliability_of(predictions, "clean", bins=2)
+    found = figures.reliability_of(predictions, "clean", bins=2)
     assert found is not None
     assert found.accuracy[1] == 0.5
-    assert pictures.reliability_of(predictions, "sym-40") is None
+    assert figures.reliability_of(predictions, "sym-40") is None
     for hostile in (np.array([np.nan, 0.5]), np.array([0.5, 7.0]), np.array(["a", "b"]), np.zeros((2, 2))):
-        assert pictures.reliability_of({**predictions, "clean/calibration/confidence": hostile}, "clean") is None
+        assert figures.reliability_of({**predictions, "clean/calibration/confidence": hostile}, "clean") is None
 
 
 def test_curves_keep_every_number_and_say_where_the_peak_was() -> None:
@@ -112,7 +140,7 @@ def test_curves_keep_every_number_and_say_where_the_peak_was() -> None:
         }
         for epoch, accuracy in enumerate(accuracies, 1)
     ]
-    found = pictures.curves([*reversed(log), {"condition": "other", "epoch": 1, "loss": 2.0}])
+    found = figures.curves([*reversed(log), {"condition": "other", "epoch": 1, "loss": 2.0}])
     assert list(found) == ["clean", "other"]
     clean = found["clean"]
     assert clean.epoch.tolist() == [1, 2, 3]
@@ -126,13 +154,13 @@ def test_curves_keep_every_number_and_say_where_the_peak_was() -> None:
     assert found["other"].overfitting() is None
 
 
-def test_curves_of_anybodys_log() -> None:
+def test_curves_of_an_untrusted_log() -> None:
     log: list[dict[str, Any]] = [
         {"condition": "clean", "epoch": 1, "loss": 10**400, "test_accuracy": "<script>", "test_n": -3},
         {"condition": "clean", "epoch": 2, "loss": float("nan"), "seconds": True, "lr": 0.1},
         {"condition": ["clean"], "epoch": 1}, {"epoch": 1}, {"condition": "clean", "epoch": "2"}, {},
     ]  # fmt: skip
-    found = pictures.curves(log)["clean"]
+    found = figures.curves(log)["clean"]
     assert found.epoch.tolist() == [1, 2]
     assert np.isnan(found.series["loss"]).all()
     assert set(found.series) == {"loss", "lr"}

@@ -1,28 +1,20 @@
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import itertools
 import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 import kdbench
-from kdbench.corruptions import NAMES
-from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, digit_fonts, digits, load_dataset
+from kdbench.data import DataPlace, Dataset, digit_fonts, digits
 from kdbench.errors import KdbenchError
-from kdbench.plugin.loader import load_plugins
 from kdbench.running import graph
-from kdbench.running.evaluation import Evaluation, evaluate, open_checkpoint
-from kdbench.running.suite_data import load_suite_data
-from kdbench.suites import load_suite
-from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
+from kdbench.running.evaluation import Evaluation, evaluate
+from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.seeds import derive_seed
 from tests.conftest import TINY_SUITE
 from tests.tasks.test_transfer import attacked
@@ -49,7 +41,7 @@ def data() -> Dataset:
 
 @pytest.fixture(scope="module")
 def template(data: Dataset) -> dict[str, Tensor]:
-    """Weights of ``Thirds``: the mean picture of each class."""
+    """Weights of ``Thirds``: the mean image of each class."""
     assert data.train is not None
     model = Thirds()
     pixels = data.train.images.float() / 255
@@ -146,7 +138,7 @@ def test_a_condition_can_be_named_and_files_the_scores(model: Thirds, tiny_suite
     }  # fmt: skip
 
 
-def test_a_task_that_does_not_apply_to_the_condition_is_told(model: Thirds, tiny_suite: Path) -> None:
+def test_a_task_that_does_not_apply_to_the_condition_is_refused(model: Thirds, tiny_suite: Path) -> None:
     """As ``run`` does: an accuracy filed as noisy-label accuracy of a condition with clean labels means nothing."""
     with pytest.raises(KdbenchError, match="task 'noisy_label' does not apply to condition clean"):
         evaluate(model, str(tiny_suite), tasks=["noisy_label"], condition="clean")
@@ -183,7 +175,7 @@ class Odd(nn.Module):
         (Thirds(), {"suite": "cifar10-lite", "data_dir": "nowhere"}, "data folder nowhere is not a folder"),
     ],
 )
-def test_mistakes_are_told_in_one_line(model: Any, options: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_mistakes_are_errors_of_one_line(model: Any, options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(KdbenchError, match=message) as caught:
         evaluate(model, out=tmp_path / "runs", download=False, **{"suite": "digits", **options})
     assert "\n" not in str(caught.value)
@@ -252,88 +244,3 @@ def test_transfer_finds_the_trained_networks_again(
     monkeypatch.setattr(graph, "fit", fit)
     again = evaluate(model, str(transferred.suite), tasks=["transfer"], out=transferred.out)
     assert again.scores == transferred.found.scores
-
-
-def test_our_own_checkpoint_opens_without_a_word_about_its_model(transferred: Transferred) -> None:
-    network, suite, condition = open_checkpoint(transferred.checkpoint("teacher"), suite=str(transferred.suite))
-    assert (suite, condition) == (str(transferred.suite), "clean")
-    assert open_checkpoint(transferred.checkpoint("teacher"), suite="digits")[1:] == ("digits", None)
-    with pytest.raises(KdbenchError, match="no suite named 'tiny'"):  # the one it was trained in, a file of the user's
-        open_checkpoint(transferred.checkpoint("teacher"))
-    assert not any(module.training for module in network.modules())
-    assert not any(parameter.requires_grad for parameter in network.parameters())
-    tensors, _ = load_checkpoint(transferred.checkpoint("teacher"))
-    expected = {name.removeprefix("student."): tensor for name, tensor in tensors.items()}
-    state = network.state_dict()
-    assert state.keys() == expected.keys()
-    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
-
-
-def test_our_own_checkpoint_opens_with_its_models_name_too(transferred: Transferred) -> None:
-    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    plain, *_ = open_checkpoint(transferred.checkpoint("teacher"), suite="digits")
-    named, *_ = open_checkpoint(transferred.checkpoint("teacher"), suite="digits", model="wrn-10-1")
-    assert torch.equal(plain(images), named(images))
-    with pytest.raises(KdbenchError, match="is of another architecture, wrn-10-1, not wrn-16-2"):
-        open_checkpoint(transferred.checkpoint("teacher"), suite="digits", model="wrn-16-2")
-
-
-def test_a_checkpoint_of_another_version_is_one_line(transferred: Transferred, tmp_path: Path) -> None:
-    tensors, metadata = load_checkpoint(transferred.checkpoint("teacher"))
-    metadata["training"]["from_the_future"] = 1
-    save_checkpoint(tmp_path / "a.safetensors", tensors, metadata)
-    with pytest.raises(KdbenchError, match="a.safetensors"):
-        open_checkpoint(tmp_path / "a.safetensors", suite="digits")
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two images a class and split as CIFAR-10's class folders, and an out-of-distribution set of seven classes."""
-    folder, random = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
-    absent = {"automobile", "deer", "truck"}
-    splits = {"cifar10/train": CIFAR10_CLASSES, "cifar10/test": CIFAR10_CLASSES}
-    splits["ood_imagenet/test"] = tuple(name for name in CIFAR10_CLASSES if name not in absent)
-    for (split, names), number in itertools.product(splits.items(), range(2)):
-        for name in names:
-            path = folder / split / name / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-            pixels[0, 0] = CIFAR10_CLASSES.index(name)
-            Image.fromarray(pixels).save(path)
-    return folder
-
-
-def test_the_first_out_of_distribution_set_at_hand_is_read_under_its_own_name(photographs: Path) -> None:
-    suite = load_suite("cifar10-lite")
-    assert suite.ood == ("cinic-in-test", "ood-imagenet")
-    suite_data = load_suite_data(suite, load_plugins(), DataPlace.default(photographs), ood=True)
-    away = suite_data.test.ood
-    assert away is not None
-    assert (away.name, len(away)) == ("ood-imagenet", 14)
-    assert torch.equal(away.images[:, 0, 0, 0].long(), away.labels), "labels must index the data set's own classes"
-    assert sorted(set(away.labels.tolist())) == [0, 2, 3, 5, 6, 7, 8]
-    assert suite_data.hashes().keys() == {"cifar10", "ood-imagenet"}
-    assert suite_data.hashes()["cifar10"] == suite_data.dataset.sha256
-    assert suite_data.sources() == {"cifar10": "class folders", "ood-imagenet": "class folders"}
-    assert load_suite_data(suite, load_plugins(), DataPlace.default(photographs), ood=False).test.ood is None
-
-
-@pytest.mark.parametrize("source", ["class folders", "official archive"])
-def test_published_corruptions_are_for_the_official_order_alone(
-    photographs: Path, monkeypatch: pytest.MonkeyPatch, source: str
-) -> None:
-    published = photographs / "CIFAR-10-C"
-    published.mkdir(exist_ok=True)
-    for name in (*NAMES, "labels"):
-        (published / f"{name}.npy").touch()
-
-    def load(spec: Any, place: DataPlace) -> Dataset:
-        found = load_dataset(spec, place)
-        return dataclasses.replace(found, test=dataclasses.replace(found.test, source=source))
-
-    monkeypatch.setattr("kdbench.running.suite_data.load_dataset", load)
-    ignored = pytest.warns(UserWarning, match="keyed to the order of the official archive")
-    with ignored if source == "class folders" else contextlib.nullcontext():
-        suite, place = load_suite("cifar10-lite"), DataPlace.default(photographs)
-        suite_data = load_suite_data(suite, load_plugins(), place, ood=False)
-    assert suite_data.test.published_corruptions == (published if source == "official archive" else None)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,54 @@ def git(*arguments: str) -> str:
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
-def test_a_checkout_tells_its_commit_and_whether_it_was_changed() -> None:
+def test_a_checkout_knows_its_commit_and_whether_it_was_changed() -> None:
     provenance.commit.cache_clear()
     changed = bool(git("status", "--porcelain", "--untracked-files=no"))
     assert provenance.commit() == (git("rev-parse", "HEAD"), changed)
+
+
+def test_an_installed_copy_has_the_commit_that_it_was_built_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(provenance, "BUILT", tmp_path / "kdbench/_commit.json")
+    provenance.commit.cache_clear()
+    assert provenance.commit() == (None, None)
+    (tmp_path / "kdbench").mkdir()
+    provenance.BUILT.write_text('{"commit": "abc", "dirty": true}')
+    provenance.commit.cache_clear()
+    assert provenance.commit() == ("abc", True)
+    provenance.commit.cache_clear()
+
+
+def test_the_hash_of_the_package_is_that_of_its_files_and_their_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+
+    def of(**files: str) -> str:
+        shutil.rmtree(tmp_path / "kdbench", ignore_errors=True)
+        for name, text in files.items():
+            (tmp_path / "kdbench" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "kdbench" / name).write_text(text)
+        provenance.package_sha256.cache_clear()
+        return provenance.package_sha256()
+
+    plain = of(a="1", b="2")
+    assert (
+        plain
+        == hashlib.sha256(
+            f"a {hashlib.sha256(b'1').hexdigest()}\nb {hashlib.sha256(b'2').hexdigest()}\n".encode()
+        ).hexdigest()
+    )
+    assert of(a="1", b="2", **{"__pycache__/x.pyc": "0"}) == plain
+    assert len({plain, of(a="2", b="1"), of(a="1", c="2"), of(a="12")}) == 4
+    provenance.package_sha256.cache_clear()
+
+
+def test_all_distributions_are_listed_as_pip_does() -> None:
+    frozen = subprocess.run(
+        [sys.executable, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True
+    )
+    listed = {one["name"]: one["version"] for one in json.loads(frozen.stdout)}
+    assert provenance.distributions() == listed

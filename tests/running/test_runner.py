@@ -13,18 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import kdbench
-from kdbench.data import DataPlace
 from kdbench.errors import KdbenchError
-from kdbench.methods.source import source_hash
-from kdbench.plugin.loader import load_plugins
+from kdbench.plugin.loader import Plugins
 from kdbench.results.record import Record, read_record
-from kdbench.running import graph as graph_module
-from kdbench.running.graph import RunGraph
+from kdbench.running.loading import load_predictor
 from kdbench.running.runner import record_path, run
-from kdbench.running.suite_data import load_suite_data
-from kdbench.suites import load_suite
+from tests.running.stages import follow
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +106,7 @@ def test_a_second_call_returns_the_finished_record(finished: tuple[Path, Record,
     assert record_path(record, out).stat().st_mtime_ns == before
 
 
-def test_fresh_runs_anew_with_the_same_scores_and_keeps_the_old_record(finished: tuple[Path, Record, Path]) -> None:
+def test_fresh_runs_again_with_the_same_scores_and_keeps_the_old_record(finished: tuple[Path, Record, Path]) -> None:
     suite, record, out = finished
     again = run(str(suite), "kd", out=out, fresh=True)
     assert again.provenance.started >= record.provenance.started
@@ -167,20 +164,6 @@ def test_a_diverging_run_leaves_a_failed_record(tmp_path: Path, tiny_suite: Path
     assert read_record(record_path(record, tmp_path)).status == "failed"
 
 
-def test_a_damaged_cached_teacher_is_trained_again_with_a_word(tmp_path: Path, tiny_suite: Path) -> None:
-    options = {"tasks": ["transfer"], "conditions": ["clean"], "out": tmp_path}
-    first = run(str(tiny_suite), "ce", **options)  # type: ignore[arg-type]  # mixed options
-    [teacher] = [
-        folder for folder in (tmp_path / "tiny/trainings").iterdir()
-        if folder.name.endswith(first.hashes.networks["clean/teacher"].training)
-    ]  # fmt: skip
-    path = teacher / "checkpoint.safetensors"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.warns(UserWarning, match="is damaged.*trained again"):
-        second = run(str(tiny_suite), "ce", seed=5, **options)  # type: ignore[arg-type]  # mixed options
-    assert second.hashes.networks["clean/teacher"].sha256 == first.hashes.networks["clean/teacher"].sha256
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -194,20 +177,22 @@ def test_a_damaged_cached_teacher_is_trained_again_with_a_word(tmp_path: Path, t
         ({"tasks": ["noisy_label"], "conditions": ["clean"]}, "task 'noisy_label' does not apply to condition clean"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_trained(tmp_path: Path, options: dict[str, object], message: str) -> None:
+def test_mistakes_are_errors_before_anything_is_trained(
+    tmp_path: Path, options: dict[str, object], message: str
+) -> None:
     out = tmp_path / "runs"
     with pytest.raises(KdbenchError, match=message):
         run(**{"suite": "digits", "method": "kd", "out": out, **options})  # type: ignore[arg-type]  # mixed options
     assert not out.exists() or not any(out.rglob("*.*"))
 
 
-def test_a_suite_with_an_unknown_model_is_told(tmp_path: Path, tiny_suite: Path) -> None:
+def test_a_suite_with_an_unknown_model_is_an_error(tmp_path: Path, tiny_suite: Path) -> None:
     tiny_suite.write_text(tiny_suite.read_text().replace('student = "wrn-10-1"', 'student = "wrn-10-3"'))
     with pytest.raises(KdbenchError, match="no model named 'wrn-10-3' .did you mean 'wrn-10-1'"):
         run(str(tiny_suite), "ce", out=tmp_path)
 
 
-def test_an_out_that_is_a_file_is_told(tmp_path: Path, tiny_suite: Path) -> None:
+def test_an_out_that_is_a_file_is_an_error(tmp_path: Path, tiny_suite: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(KdbenchError, match="cannot write to .*file"):
         run(str(tiny_suite), "ce", out=tmp_path / "file")
@@ -232,77 +217,6 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_scores(
     assert parts["run_id"] == whole["run_id"]
     assert parts["scores"] == whole["scores"]
     assert parts["hashes"]["students"]["clean"]["sha256"] == whole["hashes"]["students"]["clean"]["sha256"]
-
-
-def run_graph(tiny_suite: Path, folder: Path) -> RunGraph:
-    suite, plugins = load_suite(str(tiny_suite)), load_plugins()
-    dataset = load_suite_data(suite, plugins, DataPlace.default(), ood=False).dataset
-    return RunGraph(suite, dataset, plugins, folder, torch.device("cpu"))
-
-
-def test_an_examples_index_says_nothing_of_its_clean_label(tiny_suite: Path, tmp_path: Path) -> None:
-    graph = run_graph(tiny_suite, tmp_path)
-    labels = graph.train_set("clean")[0].labels.double()
-    index = torch.arange(len(labels)).double()
-    assert abs(torch.corrcoef(torch.stack([index, labels]))[0, 1]) < 0.2
-    assert labels.long().bincount(minlength=10).tolist() == [20] * 10
-    assert torch.equal(graph.train_set("clean")[0].images, graph.train_set("sym-40")[0].images)
-
-
-def test_the_source_of_a_peers_architecture_decides_what_is_trained(
-    tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    graph = run_graph(tiny_suite, tmp_path)
-
-    def digests() -> list[str]:
-        return [graph.student("clean", "mkd", {"peer": peer}, 0).digest() for peer in ("shufflenet-v2", "")]
-
-    other, same = digests()
-    own = graph.plugins.models.get("shufflenet-v2").build
-    monkeypatch.setattr(
-        "kdbench.running.graph.source_hash", lambda target: "edited" if target is own else source_hash(target)
-    )
-    assert digests()[0] != other
-    assert digests()[1] == same
-
-
-@pytest.mark.parametrize(
-    ("edit", "method", "params", "message"),
-    [
-        (("batch_size = 20", "batch_size = 1"), "kd", {}, "batch_size found 1, expected at least 2"),
-        (
-            ("[conditions.sym-40]", "[conditions.sym-40]\nrecipe = { batch_size = 1 }"),
-            "kd",
-            {},
-            "sym-40: teacher: batch_size",
-        ),
-        (None, "forward", {"percentile": 50}, "percentile is 50.0, expected above 90.00"),
-    ],
-)
-def test_what_only_networks_show_is_told_before_anything_is_trained(
-    tiny_suite: Path, tmp_path: Path, edit: tuple[str, str] | None, method: str, params: dict[str, Any], message: str
-) -> None:
-    if edit:
-        assert edit[0] in tiny_suite.read_text()
-        tiny_suite.write_text(tiny_suite.read_text().replace(*edit))
-    with pytest.raises(KdbenchError, match=message):
-        run(str(tiny_suite), method, params=params, out=tmp_path)
-    assert not list(tmp_path.rglob("*.safetensors"))
-    assert not list(tmp_path.rglob("log.jsonl"))
-
-
-def test_a_need_of_another_class_count_is_named(
-    tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    graph = run_graph(tiny_suite, tmp_path)
-    teacher, build = graph.network("clean", "teacher"), graph_module.build_network
-    monkeypatch.setattr(
-        graph_module,
-        "build_network",
-        lambda plugins, spec, classes: build(plugins, spec, 7 if spec == teacher else classes),
-    )
-    with pytest.raises(KdbenchError, match=r"clean: teacher: network 'student' \(wrn-10-1\) gives \(2, 7\)"):
-        graph.dry_run(graph.student("clean", "kd", {}, 0), "clean")
 
 
 def test_whatever_decides_a_result_is_in_the_run_id(tiny_suite: Path, tmp_path: Path) -> None:
@@ -333,3 +247,43 @@ def test_an_interrupted_fresh_run_goes_on(tiny_suite: Path, tmp_path: Path, monk
     assert again.hashes.students["clean"].reused, "the interrupted fresh run had trained it already"
     assert again.scores == record.scores
     assert not run(str(tiny_suite), "ce", fresh=True, **options).hashes.students["clean"].reused  # type: ignore[arg-type]  # mixed options
+
+
+def test_stages_are_recorded_in_the_order_of_their_training_and_shared_between_runs(
+    tiny_suite: Path, tmp_path: Path, staged: Plugins
+) -> None:
+    options: dict[str, Any] = {"conditions": ["sym-40"], "tasks": ["noisy_label"], "out": tmp_path / "runs"}
+    record = run(str(tiny_suite), "follow", **options)
+    assert record.status == "finished"
+    keys = ["sym-40/teacher", "sym-40/student/peers/start", "sym-40/student/peers"]
+    assert list(record.hashes.networks) == keys
+    assert {key: record.spec.trainings[key] for key in keys} == {
+        key: network.training for key, network in record.hashes.networks.items()
+    }
+    assert record.budget == "extended", "its first stage was"
+    assert record.spec.recipes["sym-40"].epochs == 3
+    peers = run(str(tiny_suite), "peers", **options)
+    assert peers.hashes.networks["sym-40/student/start"] == record.hashes.networks[
+        "sym-40/student/peers/start"
+    ].model_copy(update={"reused": True})
+    assert (peers.budget, peers.spec.recipes["sym-40"].epochs) == ("extended", 4)
+    assert peers.hashes.students["sym-40"].training != record.hashes.networks["sym-40/student/peers"].training
+    mean = load_predictor(
+        record_path(peers, tmp_path / "runs").with_name("checkpoint-sym-40.safetensors"), plugins=staged
+    )
+    digits = kdbench.data.digits.load(kdbench.data.DataPlace.default())
+    with torch.no_grad():
+        correct = mean(digits.test.images.float() / 255).argmax(1) == digits.test.labels
+    assert correct.double().mean().item() == peers.select("noisy_label", "accuracy")[0].value
+
+
+def test_a_stage_that_diverges_is_named_in_a_failed_record(tiny_suite: Path, tmp_path: Path, staged: Plugins) -> None:
+    def diverges(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        return ctx.student(batch.images).sum() * float("nan")
+
+    staged.methods.add("diverges", kdbench.method("diverges")(diverges), "test")
+    needs = {"bad": kdbench.Network(method="diverges")}
+    staged.methods.add("hopeless", kdbench.method("hopeless", needs=needs)(follow), "test")
+    record = run(str(tiny_suite), "hopeless", conditions=["clean"], tasks=["clean"], out=tmp_path / "runs")
+    assert record.status == "failed"
+    assert record.error == "condition clean: student/bad: the training loss became nan in epoch 1"

@@ -117,7 +117,7 @@ def test_tensorboard_shows_the_same_numbers(tiny_suite: Path, tmp_path: Path) ->
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for _ in range(2):  # a finished run is written anew, not twice
+    for _ in range(2):  # a finished run is written again, not twice
         record, log, folder = trained(tiny_suite, tmp_path / "runs", track=["tensorboard"])
         events = EventAccumulator(str(folder / "tensorboard"))
         events.Reload()

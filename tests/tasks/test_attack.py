@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.plugin.builtin import kdbench_register_tasks
 from kdbench.plugin.loader import load_plugins
+from kdbench.running.evaluation import TaskResult
 from kdbench.running.plan import Plan
 from kdbench.specs import Suite, TaskPlan, read_suite
 from kdbench.suites import builtin_suites
 from kdbench.tasks import Attack, builtin_tasks
 from kdbench.tasks.attack import with_attacks
+from kdbench.tasks.scorecard import Objection, Scorecard
 from tests.cli.test_cli import kdbench as command
 from tests.tasks.helpers import (
     LEVELS,
@@ -46,7 +49,7 @@ def standing(eps: float, count: int = 60) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("name", ["apgd", "torchattacks:PGD"])
+@pytest.mark.parametrize("name", ["pgd", "apgd", "torchattacks:PGD"])
 def test_a_linear_model_is_broken_up_to_the_radius_and_no_further(name: str) -> None:
     data = ten_classes(count=60, wrong=17)
     expected, right = standing(EPS), nearest_is_right(data.test)
@@ -56,7 +59,36 @@ def test_a_linear_model_is_broken_up_to_the_radius_and_no_further(name: str) -> 
     assert_share(one(outcome, "robust_accuracy", attack=name), expected.sum(), 60)
     assert_share(one(outcome, "conditional_accuracy", attack=name), expected.sum(), 43)
     assert np.array_equal(outcome.correct[f"{name}/correct"].numpy(), expected)
-    assert all(score.setting == {"attack": name} and score.higher_is_better for score in outcome.scores)
+    assert all(score.higher_is_better for score in outcome.scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "setting"),
+    [
+        ("apgd", {}, {}),
+        ("torchattacks:PGD", {"steps": 3}, {"steps": 3, "restarts": 1}),
+        ("torchattacks:FGSM", {"restarts": 2}, {"restarts": 2}),
+        (
+            "pgd",
+            {"steps": 7, "restarts": 2, "objective": "margin", "start": "zero", "iterate": "best"},
+            {"steps": 7, "restarts": 2, "objective": "margin", "start": "zero"},
+        ),
+    ],
+)
+def test_the_setting_says_what_tells_budgets_apart(name: str, options: Any, setting: Any) -> None:
+    outcome = measure(
+        Attack(), Nearest(sharpness=200.0), ten_classes(count=20, wrong=4), attacks=[name], options={name: options}
+    )
+    assert [score.setting for score in outcome.scores] == [{"attack": name, "eps": EPS, **setting}] * 2
+
+
+def test_the_headline_picks_one_score() -> None:
+    settings = Attack().resolve({"attacks": ["pgd", "torchattacks:FGSM"], "options": {"pgd": {"steps": 2}}})
+    headline = Attack().headline(settings)
+    outcome = measure(Attack(), Nearest(), ten_classes(count=20, wrong=4), **settings.model_dump())
+    [score] = select(outcome, headline.metric, **headline.setting)
+    assert score.setting["attack"] == headline.title == "pgd"
+    assert Attack().results_key(score) == "pgd/correct"
 
 
 def test_several_attacks_are_measured_once_each_on_the_same_subset() -> None:
@@ -95,9 +127,55 @@ class Noisy(Nearest):
         return super().forward(images + 0.02 * torch.randn_like(images[:, :, :1, :1]))
 
 
-def test_a_random_model_is_said_to_be_one() -> None:
-    outcome = measure(Attack(), Noisy(), ten_classes(count=12, wrong=2), subset=6)
-    assert one(outcome, "robust_accuracy").setting == {"attack": "apgd", "version": "rand"}
+@pytest.mark.parametrize("name", ["apgd", "pgd"])
+def test_a_random_model_is_attacked_through_averages_judged_by_votes_and_says_so(name: str) -> None:
+    """Noise of .02 on a border .049 away: one answer in a hundred is wrong without an attack, a vote never."""
+    settings: dict[str, Any] = {"attacks": [name], "subset": 6, "gradient_draws": 9, "votes": 101, "eps": 0.001}
+    outcome = measure(Attack(), Noisy(), ten_classes(count=12, wrong=0), **settings)
+    score = one(outcome, "robust_accuracy")
+    assert (score.setting["gradient_draws"], score.setting["votes"]) == (9, 101)
+    [check] = [check for check in outcome.checks if check.name == "random_model"]
+    assert (check.value, check.passed) == (1.0, True)
+    plain = measure(Attack(), Nearest(), ten_classes(count=12, wrong=0), **settings)
+    assert "votes" not in one(plain, "robust_accuracy").setting
+
+
+class Masked(nn.Module):
+    """The same answer whatever the image; the gradient is there and zero."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.tensor([2.0] + [0.0] * 9) + 0 * images.mean((1, 2, 3))[:, None]
+
+
+def test_masked_gradients_flag_the_attacks_that_follow_them() -> None:
+    names = ["pgd", "torchattacks:FGSM", "torchattacks:VANILA", "autoattack"]
+    data = ten_classes(count=20, wrong=0, present=[0])
+    outcome = measure(Attack(), Masked(), data, attacks=names)
+    failed = {(check.name, check.setting["attack"]) for check in outcome.checks if not check.passed}
+    assert failed == {(kind, name) for kind in ("zero_gradients", "large_eps") for name in names[:2]}
+    flagged = {score.setting["attack"] for score in outcome.scores for check in outcome.checks if check.concerns(score)}
+    assert flagged == set(names[:2])
+
+
+def test_an_honest_network_passes_every_check() -> None:
+    outcome = measure(Attack(), Nearest(), ten_classes(count=20, wrong=0), attacks=["pgd", "apgd"])
+    assert [(check.name, check.setting.get("attack")) for check in outcome.checks] == [
+        ("random_model", None), ("zero_gradients", "pgd"), ("zero_gradients", "apgd"),
+        ("large_eps", "pgd"), ("large_eps", "apgd"),
+    ]  # fmt: skip
+    assert all(check.passed for check in outcome.checks)
+    assert not any(objections(outcome))
+    broken = dataclasses.replace(outcome, checks=outcome.checks[1:])
+    assert [objection.field for objection in objections(broken)] == ["checks"]
+
+
+def objections(outcome: TaskResult) -> list[Objection]:
+    results = {f"attack/{name}": array.numpy() for name, array in outcome.correct.items()}
+    clean = {"clean/correct": np.ones(20, dtype=bool)}
+    settings = Attack().resolve({"attacks": ["pgd", "apgd"]})
+    return list(
+        Attack().audit(Scorecard("attack", settings, tuple(outcome.scores), tuple(outcome.checks), results | clean))
+    )
 
 
 def test_no_conditional_accuracy_where_nothing_was_right() -> None:
@@ -116,7 +194,12 @@ def test_no_conditional_accuracy_where_nothing_was_right() -> None:
         ({"eps": -0.1}, "eps: "),
         ({"subset": 0}, "subset"),
         ({"attack": ["apgd"]}, "no setting of task 'attack' named 'attack' .did you mean 'attacks'"),
-        ({"options": {"apgd": {"steps": 3}}}, "attack 'apgd' has no option 'steps'"),
+        ({"options": {"apgd": {"steps": 3}}}, "no option named 'steps' .*describe attack apgd"),
+        ({"attacks": ["pgd"], "options": {"pgd": {"stepz": 3}}}, "no option named 'stepz' .did you mean 'steps'"),
+        ({"attacks": ["pgd"], "options": {"pgd": {"steps": 0}}}, "attack 'pgd', option steps: .* found 0"),
+        ({"attacks": ["torchattacks"]}, "'torchattacks' is a family of attacks"),
+        ({"gradient_draws": 4}, "gradient_draws"),
+        ({"votes": 0}, "votes"),
         ({"options": {"torchattacks:PGD": {"steps": 3}}}, "options for 'torchattacks:PGD', which is not among its"),
     ],
 )
@@ -162,6 +245,23 @@ def test_what_the_suite_says_of_the_task_stays(tiny_suite: Path) -> None:
     assert suite.tasks["attack"].settings == settings
 
 
+def test_options_stand_behind_the_name(tiny_suite: Path) -> None:
+    settings = {"attacks": ["y"], "options": {"y": {"steps": 2, "start": "zero"}}}
+    suite = suite_of(tiny_suite, attack=TaskPlan(settings=settings))
+    asked = ["y steps=50 restarts=3", "x objective=dlr"]
+    assert with_attacks(suite, None, asked)[0].tasks["attack"].settings == {
+        "attacks": ["x", "y"],
+        "options": {"x": {"objective": "dlr"}, "y": {"steps": 50, "start": "zero", "restarts": 3}},
+    }
+    for text, message in (
+        ("pgd steps", "attack pgd got 'steps' .write it as attack pgd name=value"),
+        ("", "attack '' can't be read"),
+        ("pgd 'steps", "can't be read .write a name, or a name and options"),
+    ):
+        with pytest.raises(KdbenchError, match=message):
+            with_attacks(suite, None, [text])
+
+
 def test_a_plan_has_the_task_under_the_clean_condition_alone(tiny_suite: Path) -> None:
     suite, plugins = read_suite(tiny_suite), load_plugins()
     plan = Plan.make(suite, plugins, "ce", {}, None, None, ["torchattacks:FGSM"])
@@ -176,18 +276,21 @@ def test_a_plan_has_the_task_under_the_clean_condition_alone(tiny_suite: Path) -
             Plan.make(suite, plugins, "ce", {}, ["sym-40"], tasks, ["apgd"])
     with pytest.raises(KdbenchError, match="did you mean 'apgd'"):
         Plan.make(suite, plugins, "ce", {}, None, None, ["agpd"])
+    with pytest.raises(KdbenchError, match="no option named 'stepz' .did you mean 'steps'"):
+        Plan.make(suite, plugins, "ce", {}, None, None, ["pgd stepz=3"])
 
 
 def test_both_commands_attack(tiny_suite: Path, tmp_path: Path) -> None:
     common = ["--suite", tiny_suite, "--out", tmp_path / "runs", "--tasks", "clean"]
     run = ["run", "--method", "ce", "--condition", "clean", *common, "--json"]
-    done = command(*run, "--attack", "torchattacks:FGSM", "--attack", "torchattacks:VANILA")
+    done = command(*run, "--attack", "torchattacks:FGSM restarts=2", "--attack", "torchattacks:VANILA")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert record["spec"]["suite"]["tasks"]["attack"]["settings"] == {
-        "attacks": ["torchattacks:FGSM", "torchattacks:VANILA"]
+        "attacks": ["torchattacks:FGSM", "torchattacks:VANILA"],
+        "options": {"torchattacks:FGSM": {"restarts": 2}},
     }
-    assert record["spec"]["tasks"] == {"attack": 1, "clean": 1}
+    assert record["spec"]["tasks"] == {"attack": 2, "clean": 1}
     scores = {
         (score["metric"], score["setting"]["attack"]): score for score in record["scores"] if score["task"] == "attack"
     }
@@ -202,7 +305,7 @@ def test_both_commands_attack(tiny_suite: Path, tmp_path: Path) -> None:
         )
 
     evaluate = ["evaluate", folder / "checkpoint-clean.safetensors", *common, "--json"]
-    done = command(*evaluate, "--attack", "torchattacks:FGSM")
+    done = command(*evaluate, "--attack", "torchattacks:FGSM restarts=2")
     assert done.returncode == 0, done.stderr
     found = [score for score in json.loads(done.stdout)["scores"] if score["task"] == "attack"]
     assert found == [score for key, score in scores.items() if key[1] == "torchattacks:FGSM"]

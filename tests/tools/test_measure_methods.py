@@ -79,7 +79,7 @@ def test_what_is_filed_is_not_measured_again(tmp_path: Path, monkeypatch: pytest
 def test_a_step_is_timed_after_the_first_epoch(tmp_path: Path) -> None:
     graph = measure_methods.cost_graph(tmp_path, torch.device("cpu"))
     found = measure_methods.seconds_per_step(graph, "ce")
-    [log] = [read_log(path) for path in tmp_path.glob("ce-*") if path.is_dir()]
+    [log] = [read_log(path) for path in graph.folder.glob("ce-*") if path.is_dir()]
     assert len(log) == measure_methods.COST_RECIPE.epochs
     assert found == statistics.fmean(entry["seconds"] for entry in log[1:])
 

@@ -1,23 +1,19 @@
-"""What surrounds every call into an attack library: the model it sees, its random numbers, what is believed of it."""
+"""What surrounds every call into an attack library: the model it sees, its prints, its exceptions."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kdbench.attacks._random_numbers import own_random_numbers
 from kdbench.attacks.libraries import installation
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import is_out_of_memory
 from kdbench.inference.prediction import Model
-
-BATCH_SIZE = 250
-"""AutoAttack's own. Random starts depend on it, so it is the same on every machine."""
 
 
 class Guarded(nn.Module):
@@ -49,37 +45,12 @@ class _ChannelsLast(torch.autograd.Function):
         return gradients[0].contiguous()
 
 
-def as_pixels(images: Tensor) -> Tensor:
-    """A copy, float32 (N, C, H, W) in [0, 1] and contiguous, of uint8 or float32 images."""
-    pixels = images.float() / 255 if images.dtype == torch.uint8 else images.clone()
-    return pixels.contiguous()
-
-
-@contextmanager
-def own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
-    """Start the global generators of torch, NumPy and Python from ``seed``; give them back as they were.
-
-    The libraries draw from all three and seed torch's themselves; a model that is random draws from torch's.
-    """
-    cuda = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(cuda):
-            torch.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
 @contextmanager
 def inside_library(name: str, seed: int, device: torch.device) -> Iterator[None]:
-    """Run a library's attack: quietly, with random numbers of its own.
+    """Run a library's attack: quietly, with global random numbers of its own.
 
     Raises:
-        KdbenchError: for whatever the library raises, but for a full memory, which a smaller batch mends.
+        KdbenchError: for whatever the library raises, but for a full memory, which a smaller batch fixes.
     """
     try:
         with installation.quiet(), own_random_numbers(seed, device):
@@ -92,27 +63,3 @@ def inside_library(name: str, seed: int, device: torch.device) -> Iterator[None]
             f"attack '{name}' failed inside its library: {type(error).__name__}: {what}",
             "check its options, and that the model's logits carry a gradient to the input",
         ) from error
-
-
-def inside_ball(found: object, images: Tensor, eps: float) -> Tensor:
-    """A library's result, clipped to the L-infinity ball of radius eps (up to rounding) and to [0, 1].
-
-    A pixel that is not a number becomes the image's. A result that lies inside already keeps its bits.
-
-    Args:
-        found: what the library returned for ``images``.
-        images: float32 (n, C, H, W) in [0, 1].
-
-    Raises:
-        KdbenchError: it is no tensor of the images' shape.
-
-    >>> inside_ball(torch.tensor([[[[0.9, float("nan")]]]]), torch.tensor([[[[0.5, 0.25]]]]), 0.25).tolist()
-    [[[[0.75, 0.25]]]]
-    """
-    if not isinstance(found, Tensor) or found.shape != images.shape:
-        what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        raise KdbenchError(
-            f"the attack returned {what}, expected images of shape {tuple(images.shape)}", "tell the library's author"
-        )
-    found = found.detach().to(images.device, torch.float32)
-    return torch.where(found.isfinite(), found, images).clamp(images - eps, images + eps).clamp(0, 1)

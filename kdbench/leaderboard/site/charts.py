@@ -1,4 +1,4 @@
-"""The pictures of a method's page, as SVG, from the arrays that reports draw too."""
+"""The plots of a method's page, as SVG, from the arrays that reports draw too."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from kdbench.leaderboard.site.svg import SERIES, Frame, legend, ticks
-from kdbench.results.figures import Curves, Line, Reliability
+from kdbench.results.figures import Reliability, StepCurve, TrainingCurves
 
 MOST_POINTS: Final = 1000
-"""Of a curve: more than a picture has pixels."""
+"""Of a curve: more than a plot has pixels."""
 
 
-def step_chart(by_seed: Mapping[int, Sequence[Line]]) -> Markup:
-    """Accuracy against the number of attack steps: a line for each attack, thin ones for its seeds."""
-    found = [line for lines in by_seed.values() for line in lines]
-    labels = list(dict.fromkeys(line.label for line in found))[:SERIES]
-    last = max(float(line.x.max()) for line in found)
-    top = min(1.0, 1.08 * max(float(line.ci_high.max()) for line in found))
+def step_chart(by_seed: Mapping[int, Sequence[StepCurve]]) -> Markup:
+    """Accuracy against the number of attack steps: one line per attack, thin ones for its seeds."""
+    lines = [line for of_seed in by_seed.values() for line in of_seed]
+    labels = list(dict.fromkeys(line.label for line in lines))[:SERIES]
+    last = max(float(line.x.max()) for line in lines)
+    top = min(1.0, 1.08 * max(float(line.ci_high.max()) for line in lines))
     frame = Frame((0, last), (0, top), "attack steps k", "accuracy (%)")
     for number, label in enumerate(labels):
-        group = [line for line in found if line.label == label]
+        group = [line for line in lines if line.label == label]
         kind = f"s{number}"
         if len(group) == 1:
             only = group[0]
@@ -60,8 +60,8 @@ def reliability_chart(by_seed: Mapping[int, Reliability]) -> Markup:
     return frame.svg("Reliability diagram: accuracy in each bin of confidence; the table below has its numbers.")
 
 
-def curve_chart(curves: Mapping[int, Curves], name: str, title: str, *, percent: bool = False) -> Markup:
-    """One number of the training log against the epoch, a line a seed; of a test accuracy also peak and end."""
+def curve_chart(curves: Mapping[int, TrainingCurves], name: str, title: str, *, percent: bool = False) -> Markup:
+    """One number of the training log against the epoch, one line per seed; of a test accuracy also peak and end."""
     lines = {seed: (curve.epoch, curve.series[name]) for seed, curve in curves.items() if name in curve.series}
     known = np.concatenate([values[np.isfinite(values)] for _, values in lines.values()])
     if not len(known):

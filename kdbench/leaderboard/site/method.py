@@ -1,4 +1,4 @@
-"""What a method's page shows: its scores on the axes, pictures, all scores, and how they came about."""
+"""What a method's page shows: its scores on the axes, plots, all scores, and how they came about."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def method_view(board: Board, row: Row) -> dict[str, Any]:
     runs = {run.record.spec.seed: run for run in row.runs}
     records = [run.record for run in (*row.runs, *row.failed)]
     conditions = list(dict.fromkeys(name for record in records for name in record.spec.recipes))
-    every = _score_groups(row.runs)
+    groups = _score_groups(row.runs)
     return {
         "axes": [_axis(board, row, axis) for axis in board.axes],
         "flags": list(dict.fromkeys(flag for cell in row.cells.values() for flag in cell.flags)),
-        "conditions": [found for name in conditions if (found := _condition(name, runs))["any"]],
-        "groups": every,
-        "more": sum(len(group["lines"]) for group in every) >= MOST_SCORES,
+        "conditions": [view for name in conditions if (view := _condition(name, runs))["any"]],
+        "groups": groups,
+        "more": sum(len(group["lines"]) for group in groups) >= MOST_SCORES,
         "seeds": list(runs),
         "checks": [(record.spec.seed, check) for record in records for check in record.checks],
         "params": _parameters(records),
@@ -66,15 +66,15 @@ def _axis(board: Board, row: Row, axis: Any) -> dict[str, Any]:
 
 
 def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:
-    """The pictures of one condition's students; None where no run has what they need."""
+    """The plots of one condition's students; None where no run has what a plot needs."""
     scores = {seed: run.record.scores for seed, run in runs.items()}
-    steps = {seed: lines for seed, found in scores.items() if (lines := step_lines(found, name))}
+    steps = {seed: lines for seed, of_seed in scores.items() if (lines := step_lines(of_seed, name))}
     diagrams = {
         seed: diagram
         for seed, run in runs.items()
         if run.predictions is not None and (diagram := reliability_of(run.predictions, name))
     }
-    logs = {seed: found[name] for seed, run in runs.items() if run.log and name in (found := curves(run.log))}
+    logs = {seed: by_name[name] for seed, run in runs.items() if run.log and name in (by_name := curves(run.log))}
     view = {
         "heat": _heat(scores, name),
         "steps": charts.step_chart(steps) if steps else None,
@@ -102,13 +102,11 @@ def _own_curves(logs: Mapping[int, Any]) -> list[tuple[str, Any]]:
 
 def _heat(scores: Mapping[int, Iterable[Score]], condition: str) -> dict[str, Any] | None:
     """Corruptions by severities: accuracy in percent, mean over seeds, with the class of its colour."""
-    maps = [found for record in scores.values() if (found := corruption_map(record, condition))]
-    maps = [
-        found for found in maps if (found.corruptions, found.severities) == (maps[0].corruptions, maps[0].severities)
-    ]
+    maps = [heat for of_seed in scores.values() if (heat := corruption_map(of_seed, condition))]
+    maps = [heat for heat in maps if (heat.corruptions, heat.severities) == (maps[0].corruptions, maps[0].severities)]
     if not maps:
         return None
-    values = np.mean([found.value for found in maps], axis=0)
+    values = np.mean([heat.value for heat in maps], axis=0)
     rows = [
         {"name": name.replace("_", " "), "cells": [_shade(value) for value in line], "mean": _shade(line.mean())}
         for name, line in zip(maps[0].corruptions, values, strict=True)
@@ -122,18 +120,18 @@ def _shade(value: float) -> tuple[str, str]:
 
 def _transfer(scores: Mapping[int, Iterable[Score]], condition: str) -> dict[str, Any] | None:
     """Source networks by accuracy over all images and over those that are right without an attack."""
-    tables = {seed: found for seed, record in scores.items() if (found := transfer_table(record, condition))}
+    tables = [table for of_seed in scores.values() if (table := transfer_table(of_seed, condition))]
     if not tables:
         return None
     lines: dict[str, dict[str, list[Score]]] = {}
-    for table in tables.values():
+    for table in tables:
         for source, every, right in zip(table.sources, table.accuracy, table.conditional, strict=True):
             line = lines.setdefault(source, {"all": [], "right": []})
             line["all"].append(every)
             line["right"] += [right] if right else []
     return {
         "rows": [(source, _mean_of(line["all"]), _mean_of(line["right"])) for source, line in lines.items()],
-        "n": min(score.n for table in tables.values() for score in table.accuracy),
+        "n": min(score.n for table in tables for score in table.accuracy),
     }
 
 

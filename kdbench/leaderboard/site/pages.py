@@ -22,7 +22,7 @@ from kdbench.leaderboard.site.method import method_view
 from kdbench.leaderboard.site.table import board_view, table_data
 
 SCRIPTS: Final = {
-    "table": ("page.js", "state.js", "draw.js", "table.js", "pictures.js", "start.js"),
+    "table": ("page.js", "state.js", "draw.js", "table.js", "plots.js", "start.js"),
     "compare": ("page.js", "state.js", "draw.js", "compare.js"),
     "method": ("page.js",),
 }
@@ -57,7 +57,7 @@ def build(boards: Boards, out: Path) -> list[Path]:
 
 
 def pages(boards: Boards) -> Iterator[tuple[str, str]]:
-    """Path within the site and HTML of each page, one after the other: a large site need not fit into memory."""
+    """Path within the site and HTML, page by page, so that a large site need not fit into memory."""
     for board in boards.boards:
         for key in (board.key, *(row.key for row in board.rows)):
             if not re.fullmatch(KEY, key):

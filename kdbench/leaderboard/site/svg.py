@@ -1,4 +1,4 @@
-"""Pictures as SVG, written by hand: a frame with axes, and lines, bands, bars and points in it.
+"""Plots as SVG, written by hand: a frame with axes, and lines, bands, bars and points in it.
 
 Colours, dashes and sizes come from the style sheet by class; here are only coordinates. Every text goes through
 ``escape`` after ``plain``.
@@ -19,7 +19,7 @@ SERIES = 8
 
 
 def text_of(value: str) -> Markup:
-    """A stranger's text within SVG."""
+    """Untrusted text within SVG."""
     return escape(plain(shorten(value, SHORT)))
 
 
@@ -106,12 +106,12 @@ class Frame:
         self.parts.append(f'<circle class="{kind}" {where} r="3.5">{inner}</circle>')
 
     def label(self, x: float, y: float, text: str, anchor: str = "start", above: float = 6) -> None:
-        """A word at a place of the picture."""
+        """A word at a place of the plot."""
         where = f'x="{short(self.at_x(x))}" y="{short(self.at_y(y) - above)}"'
         self.parts.append(f'<text class="note" {where} text-anchor="{anchor}">{text_of(text)}</text>')
 
     def svg(self, description: str) -> Markup:
-        """The whole picture; ``description`` is what a reader who does not see it is told."""
+        """The whole plot; ``description`` is for readers who do not see it."""
         body = "".join(self._axes() + self.parts)
         return Markup(  # numbers of our own and text that went through text_of
             f'<svg class="chart" role="img" aria-label="{text_of(description)}" '
@@ -144,7 +144,7 @@ class Frame:
 
 
 def legend(labels: Sequence[str]) -> Markup:
-    """Names of the lines s0, s1, ... in words, each after a sample of its line."""
+    """Names of the lines s0, s1, ..., each after a sample of its line."""
     items = [
         f'<li><svg class="key" viewBox="0 0 28 8" aria-hidden="true"><path class="line s{number % SERIES}" '
         f'd="M0 4H28"/></svg> <bdi>{text_of(label)}</bdi></li>'
@@ -159,7 +159,7 @@ def interval_bar(low: float, value: float, high: float, scale: tuple[float, floa
     def at(number: float) -> int:
         return round(3 + 58 * (number - scale[0]) / ((scale[1] - scale[0]) or 1))
 
-    # Pictures of a thousand rows: few bytes each, and nothing that a screen reader would stop at.
+    # Plots of a thousand rows: few bytes each, and nothing that a screen reader would stop at.
     return Markup(
         f'<svg viewBox="0 0 64 8" aria-hidden="true"><path d="M{at(low)} 4H{at(high)}"/>'
         f'<circle cx="{at(value)}" cy="4" r="3"/></svg>'

@@ -25,7 +25,7 @@ def board_view(board: Board) -> dict[str, Any]:
 
 
 def axis_view(board: Board, axis: Axis) -> dict[str, Any]:
-    """A column's heading and what is said of it in full."""
+    """A column's heading and its description."""
     sizes = sorted({cell.n for row in board.rows if (cell := row.cells.get(axis.key))})
     return {
         "key": axis.key,
@@ -48,7 +48,7 @@ def column_scale(board: Board, axis: Axis) -> tuple[float, float]:
 
 
 def leader(board: Board, axis: Axis) -> float | None:
-    """The best estimate without a flag; None where no method is told from any other, so that there is no best."""
+    """The best estimate without a flag; None where no two methods differ significantly, so that there is no best."""
     cells = [cell for row in board.rows if (cell := row.cells.get(axis.key)) and not cell.flags]
     if all(cell.best for cell in cells):
         return None
@@ -91,7 +91,7 @@ def _cell_view(cell: Cell, axis: Axis, scale: tuple[float, float], leader: float
 
 
 def hardware(board: Board) -> list[str]:
-    """Machines behind the numbers, each with its software."""
+    """Machines that measured, each with its software."""
     facts = [evidence.record.provenance for row in board.rows for evidence in (*row.runs, *row.failed)]
     machines = {
         (fact.device_name, fact.device, f"{fact.threads} thread{'s' * (fact.threads != 1)}", fact.torch)
@@ -106,11 +106,11 @@ def seeds(board: Board) -> str:
     if not counts:
         return "no finished runs"
     many = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-    return f"{many} seed{'s' if counts[-1] > 1 else ''} a method"
+    return f"{many} seed{'s' if counts[-1] > 1 else ''} per method"
 
 
 def table_data(board: Board) -> dict[str, Any]:
-    """The numbers for sorting, filtering and drawing: a row is [key, name, family, flagged, mean rank, cells]."""
+    """The numbers for sorting, filtering and drawing: a row is [key, title, family, mean rank, cells]."""
     return {
         "axes": [
             [axis.key, shorten(axis.title, 24), axis.unit, int(axis.higher_is_better)] for axis in board.axes
@@ -130,16 +130,16 @@ def table_data(board: Board) -> dict[str, Any]:
 
 
 def _robust_axis(board: Board) -> int:
-    """What a scatter has against the first axis to begin with: accuracy under attack, or under corruptions where the
-    attack leaves nothing that tells methods apart, else the next axis."""
+    """What a scatter has against the first axis to begin with: accuracy under attack, or under corruptions where no
+    two methods differ under attack, else the next axis."""
     robust = [
         number
         for metric in ("robust_accuracy", "mca")
         for number, axis in enumerate(board.axes)
         if axis.metric == metric
     ]
-    telling = (number for number in robust if leader(board, board.axes[number]) is not None)
-    return next(telling, robust[0] if robust else min(1, len(board.axes) - 1))
+    decided = (number for number in robust if leader(board, board.axes[number]) is not None)
+    return next(decided, robust[0] if robust else min(1, len(board.axes) - 1))
 
 
 def _numbers(cell: Cell | None) -> list[float | int] | None:

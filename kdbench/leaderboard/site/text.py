@@ -1,7 +1,7 @@
-"""A stranger's text, numbers and addresses, made fit to be shown.
+"""Untrusted text, numbers and addresses as the pages show them.
 
-Everything in a record is somebody else's text. Templates escape it and a policy forbids what is not ours; here it also
-becomes honest: a character that is not seen but changes what is seen is spelt out, and an address is a web address.
+Every text in a record is untrusted. Templates escape it, and a content policy forbids what is not ours. Here invisible
+characters that change how text looks are spelt out, and only web addresses become links.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from markupsafe import Markup
 UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that are spelt out: controls, formats (marks of direction among them), lone surrogates."""
 SHORT = 80
-"""Characters of a name in tables, pictures and headings; the page of the method has more."""
+"""Characters of a name in tables, plots and headings; the page of the method has more."""
 LONG = 2000
 """Characters of any other text, and of a name on its own page."""
 
 
 def plain(text: str) -> str:
-    r"""Text in which every character is one that is seen; line ends and tabs stay.
+    r"""Text of visible characters; others are spelt out, line ends and tabs stay.
 
     >>> plain("a\u202eb")
     'a⟨U+202E⟩b'
@@ -38,7 +38,7 @@ def plain(text: str) -> str:
 
 
 def shorten(text: str, limit: int = SHORT) -> str:
-    """At most ``limit`` characters, told by an ellipsis where there were more.
+    """At most ``limit`` characters, with an ellipsis where there were more.
 
     >>> shorten("abcdef", 4)
     'abc…'

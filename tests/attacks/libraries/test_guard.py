@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdbench.attacks import auto_attack, library_attack
+from kdbench.attacks import run
 from kdbench.attacks.libraries import installation
 from kdbench.errors import KdbenchError
 from tests.attacks.small_models import Linear, curved, labelled, reach, some_images
@@ -62,7 +62,7 @@ def test_a_result_outside_the_ball_is_clipped_and_judged_again(fake: Any) -> Non
         return found + 2
 
     fake(forward)
-    result = library_attack("torchattacks:Fake", brightness, images, labels, eps=0.03)
+    result = run("torchattacks:Fake", brightness, images, labels, eps=0.03)
     assert result.robust.tolist() == [True, True, False, True]
     assert torch.allclose(result.examples, images + 0.03, rtol=0, atol=1e-6)
     assert seen == [4]
@@ -71,14 +71,14 @@ def test_a_result_outside_the_ball_is_clipped_and_judged_again(fake: Any) -> Non
 def test_an_example_that_the_library_made_better_is_no_more_robust_than_the_image(fake: Any) -> None:
     images = torch.full((1, 3, 8, 8), 0.51)
     fake(lambda found: found - 0.05)
-    result = library_attack("torchattacks:Fake", brightness, images, torch.tensor([0]), eps=0.05)
+    result = run("torchattacks:Fake", brightness, images, torch.tensor([0]), eps=0.05)
     assert (result.clean_correct.item(), result.robust.item()) == (False, False)
 
 
 def test_pixels_that_are_no_numbers_become_the_images(fake: Any) -> None:
     images = torch.full((2, 3, 8, 8), 0.4)
     fake(lambda found: torch.full_like(found, torch.nan))
-    result = library_attack("torchattacks:Fake", brightness, images, torch.tensor([0, 0]), eps=0.2)
+    result = run("torchattacks:Fake", brightness, images, torch.tensor([0, 0]), eps=0.2)
     assert torch.equal(result.examples, images)
     assert result.robust.tolist() == [True, True]
 
@@ -96,7 +96,7 @@ def test_a_library_that_fails_is_one_line_and_the_model_comes_back(fake: Any, fo
     model = curved().train()
     images = some_images(4)
     with pytest.raises(KdbenchError, match=message) as caught:
-        library_attack("torchattacks:Fake", model, images, labelled(model, images, wrong=5), eps=0.1)
+        run("torchattacks:Fake", model, images, labelled(model, images, wrong=5), eps=0.1)
     assert "\n" not in caught.value.message
     assert all(module.training for module in model.modules())
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -111,7 +111,7 @@ def test_the_librarys_words_stay_inside(fake: Any, capsys: pytest.CaptureFixture
 
     fake(forward)
     level = logging.getLogger("auto-attack").level
-    library_attack("torchattacks:Fake", brightness, some_images(3), torch.tensor([0, 1, 0]), eps=0.1)
+    run("torchattacks:Fake", brightness, some_images(3), torch.tensor([0, 1, 0]), eps=0.1)
     assert capsys.readouterr() == ("", "")
     assert logging.getLogger("auto-attack").level == level
     print("back")
@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_bits_and_the_callers_numbers_go_on(name: s
     labels = labelled(model, images)
 
     def attack(seed: int) -> Tensor:
-        return library_attack(name, model, images, labels, eps=0.03, seed=seed).examples
+        return run(name, model, images, labels, eps=0.03, seed=seed).examples
 
     torch.manual_seed(5), random.seed(5), np.random.seed(5)
     alone = torch.rand(3).tolist(), random.random(), np.random.rand()
@@ -144,7 +144,7 @@ def test_the_models_state_comes_back(name: str) -> None:
     flags = [parameter.requires_grad for parameter in model.parameters()]
     numbers = {key: value.clone() for key, value in model.state_dict().items()}
     images = some_images(6)
-    library_attack(name, model, images, torch.arange(6) % 5, eps=0.1)
+    run(name, model, images, torch.arange(6) % 5, eps=0.1)
     assert [module.training for module in model.modules()] == modes
     assert [parameter.requires_grad for parameter in model.parameters()] == flags
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -165,10 +165,10 @@ def test_batches_of_one_and_a_full_memory(name: str) -> None:
         logits: Tensor = model(pixels)
         return logits
 
-    whole = library_attack(name, model, images, labels, eps=eps).robust
+    whole = run(name, model, images, labels, eps=eps).robust
     assert 0 < whole.sum() < 9
-    assert torch.equal(library_attack(name, model, images, labels, eps=eps, batch_size=1).robust, whole)
-    assert torch.equal(library_attack(name, tight, images, labels, eps=eps).robust, whole)
+    assert torch.equal(run(name, model, images, labels, eps=eps, batch_size=1).robust, whole)
+    assert torch.equal(run(name, tight, images, labels, eps=eps).robust, whole)
     assert max(largest) == 8
 
 
@@ -178,6 +178,6 @@ def test_logits_that_are_a_view_of_the_pixels_are_not_written_into() -> None:
 
     images = some_images(6)
     labels = model(images).argmax(1)
-    found = auto_attack(model, images, labels, eps=0.01)
+    found = run("autoattack", model, images, labels, eps=0.01).examples
     assert found.isfinite().all()
     assert float((found - images).abs().max()) <= 0.01 + 1e-6

@@ -37,7 +37,7 @@ function signed(value, unit) {
 function verdict(found, axis, first, second) {
   const better = found.value > 0 === Boolean(DATA.axes[axis][3]) ? first : second;
   const how = found.paired ? "" : ", unpaired";
-  if (found.significant === null) return Math.abs(found.value) > found.half ? `${better} better${how}` : `not told apart${how}`;
+  if (found.significant === null) return Math.abs(found.value) > found.half ? `${better} better${how}` : `no clear difference${how}`;
   return found.significant ? `${better} is better${how}` : `no significant difference${how}`;
 }
 
@@ -108,8 +108,8 @@ function render() {
   }
   status.textContent = `${rows.map((index) => DATA.rows[index][1]).join(", ")}`;
   document.getElementById("basis").textContent = DATA.pairs
-    ? "In points of percent where the score is a share. Pictures of one table share one scale."
-    : `This suite has more than ${DATA.limit} methods: differences are computed here from the two intervals, unpaired and without a test. They are less sharp than those behind the ranks.`;
+    ? "In points of percent where the score is a share. Plots of one table share one scale."
+    : `This suite has more than ${DATA.limit} methods: differences are computed here from the two intervals, unpaired and without a test. They are less sharp than the differences that the ranks rest on.`;
   renderScores(rows);
   const parts = [];
   for (let i = 0; i < rows.length; i += 1) {

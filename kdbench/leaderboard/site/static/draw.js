@@ -46,7 +46,7 @@ function sample(number) {
   return drawn("svg", { class: "key", viewBox: "0 0 28 8", "aria-hidden": "true" }, line);
 }
 
-/** Points of different shapes, so that colour is not all that tells them apart. */
+/** Points of different shapes, so that they do not differ by colour alone. */
 function marker(x, y, number) {
   const shapes = [
     `M${x - 4.5} ${y}a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0Z`,

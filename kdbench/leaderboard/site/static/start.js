@@ -47,12 +47,12 @@ function change(changes, quiet = false) {
   render();
 }
 
-let pictured = "";
+let plotted = "";
 
 function renderChosen(state) {
   const wanted = JSON.stringify([state.chosen, state.across, state.up]);
-  if (wanted === pictured || !DATA.axes.length) return;
-  pictured = wanted;
+  if (wanted === plotted || !DATA.axes.length) return;
+  plotted = wanted;
   const rows = state.chosen.length ? state.chosen.map((key) => BY_KEY.get(key)) : ROWS.slice(0, DEFAULT);
   const drawnRows = rows.slice(0, MOST);
   at("chosen-note").textContent = state.chosen.length

@@ -1,0 +1,70 @@
+"""From the methods' samples on one axis to their ranks.
+
+A method's first rank is 1 + the number of methods that are significantly better, its last one the number of methods
+less those that are significantly worse: paired tests, 5 % over all pairs of the axis after Holm's correction. Methods
+that do not differ significantly share ranks. The midrank counts for the mean rank, so that scatter, with which no test
+finds anything, moves a method to the middle and not to the front. A doubtful score comes after all others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.leaderboard.board import Axis, Cell, Measurement, Pairs
+from kdbench.results import comparison
+
+Bools = NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class RankedAxis:
+    """An axis with its cells and all their differences, in the order in which the methods were given."""
+
+    axis: Axis
+    cells: tuple[Cell | None, ...]
+    """None for a method that was not measured."""
+    pairs: Pairs
+
+
+def rank_axis(axis: Axis, measured: Sequence[Measurement | None]) -> RankedAxis:
+    """Compare all methods on one axis; None for one that was not measured."""
+    differences = comparison.differences([None if one is None else one.sample for one in measured])
+    pairs = Pairs(
+        differences.value,
+        differences.half_width,
+        differences.p_value,
+        comparison.significant(differences),
+        differences.paired,
+    )
+    scored = [place for place, one in enumerate(measured) if one is not None]
+    better = pairs.significant & (pairs.value > 0 if axis.higher_is_better else pairs.value < 0)
+    flagged = np.array([bool(one.flags) for one in measured if one is not None], dtype=bool)
+    ranges = iter(rank_ranges(better[np.ix_(scored, scored)], flagged))
+    cells = tuple(None if one is None else _ranked(one, *next(ranges)) for one in measured)
+    return RankedAxis(axis, cells, pairs)
+
+
+def rank_ranges(better: Bools, flagged: Bools) -> list[tuple[int, int]]:
+    """First and last rank of each method.
+
+    Args:
+        better: (K, K), whether method i is significantly better than method j.
+        flagged: (K,), whether its score is doubtful. Such methods are ranked among themselves, after all others.
+
+    >>> better = np.array([[False, True, True], [False, False, False], [False, False, False]])
+    >>> rank_ranges(better, np.array([False, False, False]))
+    [(1, 1), (2, 3), (2, 3)]
+    """
+    among = better & (flagged[:, None] == flagged)
+    before = np.where(flagged, (~flagged).sum(), 0)
+    upto = np.where(flagged, len(flagged), (~flagged).sum())
+    first, last = 1 + before + among.sum(0), upto - among.sum(1)
+    return [(int(low), int(high)) for low, high in zip(first, last, strict=True)]
+
+
+def _ranked(measured: Measurement, rank: int, last_rank: int) -> Cell:
+    return Cell(**vars(measured), rank=rank, last_rank=last_rank)

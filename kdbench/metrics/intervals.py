@@ -1,0 +1,47 @@
+"""How well a share of examples is known."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+from kdbench.errors import KdbenchError
+
+
+def wilson_interval(correct: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion, in [0, 1] (Wilson 1927), without continuity correction.
+
+    Unlike the normal approximation it stays inside [0, 1] and has a width at 0 of n and at n of n.
+
+    Args:
+        correct: number of successes, 0 <= correct <= n; a mean over repetitions needs not be whole.
+        n: number of trials, >= 1.
+        confidence: two-sided coverage, in (0, 1).
+
+    Raises:
+        KdbenchError: an argument out of its range.
+
+    >>> tuple(round(bound, 4) for bound in wilson_interval(9, 10))
+    (0.5958, 0.9821)
+    """
+    if n < 1 or not 0 <= correct <= n:
+        raise KdbenchError(f"{correct} correct of {n}, expected 0 <= correct <= n and n >= 1", "count examples again")
+    require_confidence(confidence)
+    return score_interval(correct / n, n, NormalDist().inv_cdf(0.5 + confidence / 2))
+
+
+def score_interval(share: float, n: float, quantile: float) -> tuple[float, float]:
+    """Wilson's score interval of a share in [0, 1] of n examples, which needs not be whole, for a quantile of whatever
+    distribution the doubt has: the normal's for ``wilson_interval``, Student's where a variance was estimated."""
+    square = quantile * quantile
+    centre = (share + square / (2 * n)) / (1 + square / n)
+    half = quantile / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    low = 0.0 if share == 0 else max(0.0, centre - half)
+    high = 1.0 if share == 1 else min(1.0, centre + half)
+    return low, high
+
+
+def require_confidence(confidence: float) -> None:
+    """Raise for a two-sided coverage that is none."""
+    if not 0 < confidence < 1:
+        raise KdbenchError(f"confidence is {confidence}, expected between 0 and 1", "e.g. 0.95")

@@ -1,0 +1,34 @@
+"""The dry run: a training is set up with untrained networks, so that mistakes are reported before hours are spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from kdbench.running.graph import RunGraph
+from kdbench.running.lineage import in_message
+from kdbench.running.loading import build_network, make_method, network_builder
+from kdbench.specs import Training
+from kdbench.training.loop import TrainingRun
+
+
+def dry_run(graph: RunGraph, spec: Training, condition: str) -> None:
+    """Set a training up, and all that it needs, on the CPU with untrained networks, unless it is finished.
+
+    What only networks show of a mistake is an error here, in a moment, before any of them is trained. Its message
+    begins with the condition and the roles on the way to the network that it is a mistake in.
+    """
+    if graph.is_finished(spec):
+        return
+    train, _ = graph.train_set(condition)
+
+    def untrained(training: Training, networks: Mapping[str, nn.Module]) -> nn.Module:
+        method = make_method(graph.plugins, training)
+        student = build_network(graph.plugins, training, train.num_classes)
+        build = network_builder(graph.plugins, training, train.num_classes)
+        return TrainingRun(training, method, student, train, networks, torch.device("cpu"), build).predictor()
+
+    with torch.random.fork_rng(devices=[]), in_message(condition):
+        untrained(spec, graph.lineage(spec).networks(untrained))

@@ -1,0 +1,45 @@
+"""Where a run finds its data, computes and writes: what a caller says of their machine, passed on as one value."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from kdbench.data import DataPlace
+from kdbench.devices import resolve_device
+from kdbench.specs import Suite
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """What is the same for every run and every measurement of one call."""
+
+    place: DataPlace
+    device: torch.device
+    out: Path
+    """Folder of runs and of trained networks."""
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        data_dir: str | Path | None = None,
+        device: str = "auto",
+        out: str | Path = "runs",
+        download: bool = True,
+        progress: bool = False,
+    ) -> RunOptions:
+        """From the arguments of ``kdbench.run``. Raises ``KdbenchError`` for a device that is not there."""
+        place = DataPlace.default(data_dir, download=download, progress=progress)
+        return cls(place, resolve_device(device), Path(out))
+
+    @property
+    def progress(self) -> bool:
+        """Whether progress bars are shown."""
+        return self.place.progress
+
+    def trainings(self, suite: Suite) -> Path:
+        """Where a suite's trained networks are kept, for every run."""
+        return self.out / suite.name / "trainings"

@@ -1,0 +1,47 @@
+"""The training set of a condition: images in a fixed order, labels as observed, and what the noise did to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from kdbench.data import Dataset, ImageSet, stratified_subset, take
+from kdbench.errors import KdbenchError
+from kdbench.methods.context import TrainSet
+from kdbench.noise import LabelNoiseSpec, apply
+from kdbench.plugin.registry import Registry
+from kdbench.results.record import NoiseFacts
+from kdbench.specs import Condition
+from kdbench.training.seeds import derive_seed
+
+
+def train_images(dataset: Dataset) -> ImageSet:
+    """The data set's training images; an error where it has none."""
+    if dataset.train is None:
+        raise KdbenchError(f"dataset '{dataset.name}' has no training images", "name one that has")
+    return dataset.train
+
+
+def train_set(
+    dataset: Dataset, condition: Condition, noises: Registry[LabelNoiseSpec], folder: Path
+) -> tuple[TrainSet, NoiseFacts | None]:
+    """Training images with labels as observed under a condition, and what the noise did to them, None without noise.
+
+    Image sets are sorted by class, so they are shuffled here, always in the same way: an example's index says nothing
+    of its clean label. Images too large for memory are mapped from a file in ``folder``.
+    """
+    source = train_images(dataset)
+    index = torch.arange(len(source))
+    if condition.train_size is not None:
+        index = stratified_subset(source.labels, min(condition.train_size, len(source)), condition.subset_seed)
+    order = torch.Generator().manual_seed(derive_seed(condition.subset_seed, "shuffle"))
+    index = index[torch.randperm(len(index), generator=order)]
+    images, labels = take(source.images, index, folder), source.labels[index]
+    classes = len(dataset.class_names)
+    noise = condition.noise
+    if noise is None:
+        return TrainSet(images, labels, classes), None
+    noisy = apply(noises.get(noise.kind), labels, noise.rate, classes, noise.seed)
+    facts = NoiseFacts(kind=noise.kind, rate=noise.rate, seed=noise.seed, realised=noisy.realised, sha256=noisy.sha256)
+    return TrainSet(images, noisy.labels, classes, noisy.realised), facts

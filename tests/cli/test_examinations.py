@@ -1,0 +1,252 @@
+"""Each trap of an installation, simulated."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import shutil
+import sys
+import types
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kdbench.attacks.libraries import installation
+from kdbench.cli import examinations
+from kdbench.cli.doctor import isolated
+from kdbench.cli.examinations import Diagnosis
+from kdbench.data import DataPlace
+from kdbench.errors import KdbenchError
+
+
+class FakeDistribution:
+    """As much of a distribution as the doctor reads."""
+
+    def __init__(self, version: str, requires: list[str] | None = None, python: str = ">=3.11") -> None:
+        self.version, self.requires, self.metadata = version, requires, Message()
+        self.metadata["Requires-Python"] = python
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeDistribution]:
+    """The only distributions that importlib.metadata sees."""
+    table = {
+        "kdbench": FakeDistribution("0.1", ["torch>=2.11", "rich>=13.9", "ray>=2; extra == 'ray'"]),
+        "torch": FakeDistribution("2.15.0"),
+        "rich": FakeDistribution("15.0.0"),
+        "torchvision": FakeDistribution("0.30", ["numpy", "torch==2.15.0"]),
+        "torchattacks": FakeDistribution("3.5.1", ["requests~=2.25.1"]),
+        "requests": FakeDistribution("2.25.1"),
+    }
+
+    def distribution(name: str) -> FakeDistribution:
+        if name not in table:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return table[name]
+
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: distribution(name).version)
+    return table
+
+
+def by_name(checks: Any) -> dict[str, Diagnosis]:
+    return {check.name: check for check in checks}
+
+
+def dependencies() -> dict[str, Diagnosis]:
+    return by_name(isolated("dependencies", examinations.dependencies))
+
+
+def test_everything_in_place(installed: dict[str, FakeDistribution]) -> None:
+    checks = dependencies()
+    assert set(checks) == {"torch", "rich", "torchvision with torch", "torchattacks with requests"}  # ray is an extra
+    assert {check.status for check in checks.values()} == {"ok"}
+    assert all(check.fix == "" for check in checks.values())
+
+
+def test_a_missing_dependency(installed: dict[str, FakeDistribution]) -> None:
+    del installed["rich"]
+    hint = "`pip install 'rich>=13.9'`"
+    assert dependencies()["rich"] == Diagnosis("rich", "broken", "not installed", ">=13.9", hint)
+
+
+def test_an_old_dependency(installed: dict[str, FakeDistribution]) -> None:
+    installed["rich"].version = "12.0"
+    check = dependencies()["rich"]
+    assert (check.status, check.found, check.fix) == ("broken", "12.0", "`pip install 'rich>=13.9'`")
+
+
+@pytest.mark.parametrize(("version", "status"), [("2.15.0+cu132", "ok"), ("2.16.0", "broken"), ("2.14.1", "broken")])
+def test_torch_must_be_the_one_torchvision_was_made_for(
+    installed: dict[str, FakeDistribution], version: str, status: str
+) -> None:
+    installed["torch"].version = version
+    check = dependencies()["torchvision with torch"]
+    assert check.status == status
+    assert ("torch torchvision" in check.fix) == (status == "broken")
+
+
+def test_a_violated_pin_of_torchattacks_is_only_a_warning(installed: dict[str, FakeDistribution]) -> None:
+    installed["requests"].version = "2.32.0"
+    check = dependencies()["torchattacks with requests"]
+    assert (check.status, check.found, check.expected) == ("warn", "2.32.0", "~=2.25.1")
+    assert "pip install 'requests~=2.25.1'" in check.fix
+
+
+def test_a_missing_owner_of_a_pin_is_no_end(installed: dict[str, FakeDistribution]) -> None:
+    del installed["torchvision"]
+    checks = dependencies()
+    assert "torchvision with torch" not in checks
+    assert checks["torchattacks with requests"].status == "ok"
+
+
+def test_kdbench_itself_not_installed(installed: dict[str, FakeDistribution]) -> None:
+    del installed["kdbench"]
+    check = dependencies()["dependencies"]
+    assert check.status == "broken"
+    assert "'kdbench' is not installed" in check.found
+    assert "pip install" in check.fix
+
+
+def test_an_old_python(installed: dict[str, FakeDistribution]) -> None:
+    installed["kdbench"].metadata.replace_header("Requires-Python", ">=99")
+    check = by_name(examinations.python())["python"]
+    assert (check.status, check.expected) == ("broken", ">=99")
+
+
+def test_torchvision_operators_that_do_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = types.ModuleType("torchvision")
+    fake.__version__ = "0.1+cu999"
+    fake.ops = types.SimpleNamespace(nms=lambda *_: (_ for _ in ()).throw(RuntimeError("operator nms does not exist")))
+    monkeypatch.setitem(sys.modules, "torchvision", fake)
+    check = by_name(examinations.torchvision())["torchvision operators"]
+    assert check.status == "broken"
+    assert "nms does not exist" in check.found
+    assert "pip install --force-reinstall torch torchvision" in check.fix
+
+
+@pytest.mark.parametrize(("builds", "status"), [(("+cu132", "+cu132"), "ok"), (("+cu132", "+cpu"), "warn")])
+def test_torchvision_of_another_build(monkeypatch: pytest.MonkeyPatch, builds: tuple[str, str], status: str) -> None:
+    fake = types.ModuleType("torchvision")
+    fake.__version__ = "0.30" + builds[0]
+    fake.ops = types.SimpleNamespace(nms=lambda *_: torch.tensor([0, 2]))
+    monkeypatch.setitem(sys.modules, "torchvision", fake)
+    monkeypatch.setattr(torch, "__version__", "2.15.0" + builds[1])
+    assert by_name(examinations.torchvision())["torchvision operators"].status == status
+
+
+def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert by_name(examinations.device())["device"].status == "warn"
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert by_name(examinations.device())["device"].status == "ok"
+
+
+def test_bfloat16_is_reported_as_the_precision_rule_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for native in (True, False):
+        monkeypatch.setattr("kdbench.devices.computes_bfloat16", lambda device, native=native: native)
+        assert ("native" in by_name(examinations.bfloat16())["bfloat16"].found) == native
+
+
+def test_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 10**6)
+    check = by_name(examinations.threads())["threads"]
+    assert check.status == "warn"
+    assert "OMP_NUM_THREADS" in check.fix
+
+
+def test_opencv_without_its_system_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> Any:
+        raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr(importlib, "import_module", refuse)
+    check = by_name(examinations.opencv())["opencv module"]
+    assert check.status == "broken"
+    assert "libGL" in check.found
+    assert "apt-get install libgl1" in check.fix
+
+
+def test_missing_frost_textures(installed: dict[str, FakeDistribution], monkeypatch: pytest.MonkeyPatch) -> None:
+    textures = pytest.importorskip("kdbench.corruptions.frost_textures")
+    monkeypatch.setattr(textures, "distribution", importlib.metadata.distribution)
+    (check,) = isolated("frost textures", examinations.frost)
+    assert check.status == "broken"
+    assert "imagecorruptions" in check.fix
+
+
+def test_overwritten_robustbench(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = installation.RobustbenchFiles("1.1.1", ("a.py", "b.py"), ("a.py",))
+    monkeypatch.setattr(installation, "robustbench_files", lambda: files)
+    check = by_name(examinations.robustbench())["robustbench module"]
+    assert check.status == "broken"
+    assert check.found == "2 of its files replaced, 1 of them by torchattacks' old copy"
+    assert check.fix == "`pip install --force-reinstall --no-deps robustbench==1.1.1`"
+
+
+@pytest.mark.parametrize("name", ["torchattacks", "autoattack", "robustbench"])
+def test_a_third_party_that_cannot_be_imported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Any:
+        raise KdbenchError(f"{name} can't be imported", "the command")
+
+    monkeypatch.setattr(installation, name, refuse)
+    monkeypatch.setattr(installation, "robustbench_files", lambda: installation.RobustbenchFiles("1.1.1", (), ()))
+    (check,) = isolated(name, getattr(examinations, name))
+    assert (check.status, check.found, check.fix) == ("broken", f"{name} can't be imported", "the command")
+
+
+def test_cache_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = DataPlace.default(tmp_path, cache_dir=tmp_path / "not" / "yet" / "there")
+    checks = by_name(examinations.cache(place))
+    assert checks["cache"].status == "ok"
+    assert list(tmp_path.iterdir()) == []  # looking leaves nothing behind
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=2**30))
+    disk = by_name(examinations.cache(place))["disk"]
+    assert (disk.status, disk.found) == ("warn", "1.0 GiB free")
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(examinations.tempfile, "TemporaryFile", refuse)
+    check = by_name(examinations.cache(DataPlace.default(cache_dir=tmp_path)))["cache"]
+    assert check.status == "broken"
+    assert "Permission denied" in check.found
+    assert "KDBENCH_CACHE_DIR" in check.fix
+
+
+def test_a_file_in_the_way_of_the_cache(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    check = by_name(examinations.cache(DataPlace.default(cache_dir=tmp_path / "file")))["cache"]
+    assert check.status == "broken"
+
+
+def test_plugins_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    failure = types.SimpleNamespace(plugin="bad", origin="bad-plugin 0.1", error="ImportError: no")
+    loaded = types.SimpleNamespace(failures=[failure], loaded={"builtin": "kdbench 0.1"})
+    monkeypatch.setattr("kdbench.plugin.loader.load_plugins", lambda: loaded)
+    checks = by_name(examinations.plugins())
+    assert checks["plugin bad"].status == "broken"
+    assert checks["plugin bad"].found == "bad-plugin 0.1: ImportError: no"
+    assert checks["plugins"].status == "ok"
+    loaded.loaded = {}
+    assert by_name(examinations.plugins())["plugins"].status == "broken"
+
+
+def test_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spec(present: bool, fetch: Any) -> Any:
+        return types.SimpleNamespace(available=lambda place: present and place.data_dir == tmp_path, fetch=fetch)
+
+    class Table(dict[str, Any]):
+        get = dict.__getitem__  # type: ignore[assignment]  # as a registry's
+
+    table = Table(here=spec(True, None), away=spec(False, print), never=spec(False, None))
+    monkeypatch.setattr("kdbench.plugin.loader.load_plugins", lambda: types.SimpleNamespace(datasets=table))
+    checks = by_name(examinations.datasets(tmp_path))
+    assert checks["dataset here"].status == "ok"
+    assert (checks["dataset away"].status, checks["dataset away"].fix) == ("warn", "`kdbench data fetch away`")
+    assert "KDBENCH_DATA_DIR" in checks["dataset never"].fix

@@ -1,0 +1,128 @@
+"""What the table says: leaders, marks, scales, and the numbers for its scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from kdbench.leaderboard.board import Axis, Board, Cell, Row
+from kdbench.leaderboard.site import table
+from tests.browser import boards
+
+ACCURACY, ECE = boards.AXES[0], boards.AXES[5]
+
+
+def cell(value: float, rank: int = 1, *flags: str, **changes: object) -> Cell:
+    one = boards.row("x", "x", (value,), bare=True).cells["clean/clean"]
+    return dataclasses.replace(
+        one, value=value, ci_low=value - 0.02, ci_high=value + 0.02, rank=rank, last_rank=3, flags=flags, **changes
+    )
+
+
+def board(*cells: Cell | None, axis: Axis = ACCURACY) -> Board:
+    """One row per cell on one axis."""
+    empty = boards.row("x", "x", (), bare=True)
+    rows = [
+        dataclasses.replace(empty, key=f"m{i}", title=f"m{i}", cells={axis.key: one} if one else {})
+        for i, one in enumerate(cells)
+    ]
+    return dataclasses.replace(boards.small().boards[0], axes=(axis,), rows=tuple(rows))
+
+
+def marks(found: Board) -> list[str | None]:
+    return [row["cells"][0] and row["cells"][0]["mark"] for row in table.board_view(found)["rows"]]
+
+
+def test_the_leader_is_the_best_estimate_among_those_that_none_is_better_than() -> None:
+    assert table.leader(board(cell(0.8), cell(0.9), cell(0.5, rank=3)), ACCURACY) == 0.9
+    assert table.leader(board(cell(0.02), cell(0.01), cell(0.5, rank=3), axis=ECE), ECE) == 0.01
+    # The best estimate may lose a test that a worse one does not.
+    assert table.leader(board(cell(0.95, rank=2), cell(0.9), cell(0.5, rank=3)), ACCURACY) == 0.9
+    assert table.leader(board(cell(0.99, 1, "Doubtful."), cell(0.9), cell(0.5, rank=2)), ACCURACY) == 0.9
+
+
+def test_where_no_two_methods_differ_there_is_no_leader_and_no_mark() -> None:
+    found = board(cell(0.8), cell(0.9), None)
+    assert table.leader(found, ACCURACY) is None
+    assert marks(found) == ["", "", None]
+    assert table.axis_view(found, ACCURACY)["alike"]
+    assert not table.axis_view(board(None), ACCURACY)["alike"], "nobody was measured"
+
+
+def test_the_leader_has_a_full_star_and_others_that_none_is_better_than_a_hollow_one() -> None:
+    found = board(cell(0.8), cell(0.9), cell(0.5, rank=3), cell(0.99, 4, "Doubtful."), None)
+    assert marks(found) == ["☆", "★", "", "", None]
+    views = [row["cells"][0] for row in table.board_view(found)["rows"]]
+    assert views[1]["value"] == "90.0"
+    assert views[1]["interval"] == "88.0–92.0"  # noqa: RUF001  # the page has a dash between numbers
+    assert views[1]["rank"] == "1–3"  # noqa: RUF001  # as above
+    assert [row["flagged"] for row in table.board_view(found)["rows"]] == [0, 0, 0, 1, 0]
+
+
+def test_a_columns_scale_spans_all_its_intervals() -> None:
+    assert table.column_scale(board(cell(0.8), cell(0.3), None), ACCURACY) == pytest.approx((0.28, 0.82))
+    assert table.column_scale(board(None), ACCURACY) == (0, 1)
+
+
+def test_a_column_says_unit_direction_and_test_images() -> None:
+    view = table.axis_view(board(cell(0.02, n=2000), cell(0.03, n=500), axis=ECE), ECE)
+    assert (view["unit"], view["better"], view["n"], view["setting"]) == ("%", "lower", "500 to 2,000", "bins 15")
+    assert view["what"] == "ece of task calibration, condition clean"
+    assert table.axis_view(board(cell(0.5, n=2000)), ACCURACY)["n"] == "2,000"
+
+
+def rows_with(*counts: int) -> Board:
+    rows = [dataclasses.replace(boards.row("x", "x", (), bare=True), runs=(None,) * count) for count in counts]
+    return dataclasses.replace(board(), rows=tuple(rows))
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [((3, 3), "3 seeds per method"), ((1,), "1 seed per method"), ((1, 3, 2), "1 to 3 seeds per method"),
+     ((0, 2), "2 seeds per method"), ((0,), "no finished runs"), ((), "no finished runs")],
+)  # fmt: skip
+def test_seeds_are_counted_over_methods_that_have_any(counts: tuple[int, ...], said: str) -> None:
+    assert table.seeds(rows_with(*counts)) == said
+
+
+def test_each_machine_is_named_once() -> None:
+    assert table.hardware(boards.small().boards[0]) == ["EPYC (cpu, 2 threads, torch 2.15.0)"]
+
+
+def test_the_numbers_for_the_scripts_are_those_of_the_table() -> None:
+    found = board(cell(0.8123456789), None, cell(0.5, 2, "Doubtful."))
+    data = table.table_data(found)
+    assert data["axes"] == [["clean/clean", "clean", "fraction", 1]]
+    assert data["rows"] == [
+        ["m0", "m0", "baselines", None, [[0.812346, 0.792346, 0.832346, 0]]],
+        ["m1", "m1", "baselines", None, [None]],
+        ["m2", "m2", "baselines", None, [[0.5, 0.48, 0.52, 1]]],
+    ]
+    broken = cell(0.5)
+    assert table.table_data(board(dataclasses.replace(broken, ci_low=math.nan)))["rows"][0][4] == [None]
+
+
+def robust(*columns: tuple[str, bool]) -> int:
+    """The axis for the scatter; each column is its metric and whether methods differ on it."""
+    axes = tuple(
+        dataclasses.replace(ACCURACY, key=f"{number}", metric=metric) for number, (metric, _) in enumerate(columns)
+    )
+    cells = [
+        {f"{number}": cell(0.9 - 0.1 * place, rank=1 + place * differ) for number, (_, differ) in enumerate(columns)}
+        for place in range(2)
+    ]
+    rows: tuple[Row, ...] = tuple(
+        dataclasses.replace(boards.row("x", "x", (), bare=True), cells=by_axis) for by_axis in cells
+    )
+    found: int = table.table_data(dataclasses.replace(board(), axes=axes, rows=rows))["robust"]
+    return found
+
+
+def test_the_scatter_begins_with_robustness_where_methods_differ_in_it() -> None:
+    assert robust(("accuracy", True), ("mca", True), ("robust_accuracy", True)) == 2
+    assert robust(("accuracy", True), ("mca", True), ("robust_accuracy", False)) == 1
+    assert robust(("accuracy", True), ("robust_accuracy", False), ("mca", False)) == 1
+    assert robust(("accuracy", True), ("ece", True)) == 1
+    assert robust(("accuracy", True)) == 0

@@ -1,0 +1,123 @@
+"""Which records stand in one table, and the reason that the others get."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdbench.leaderboard.grouping import Group, group
+from kdbench.specs import NetworkSpec, TaskPlan
+from tests.leaderboard.evidence import Made, digest, digits, make
+from tests.leaderboard.ranked import FEW, evidence, other_suite
+
+STANDARD = {"digits": digest("digits"), "digits-fonts": digest("digits-fonts")}
+
+
+def grouped(*made: Made) -> Group:
+    [one] = group([evidence(each) for each in made])
+    return one
+
+
+def methods(found: Group) -> list[str]:
+    return [one.method for one in found.methods]
+
+
+def reasons(found: Group) -> dict[str, str]:
+    """Method to why it is excluded."""
+    return {one.method: one.reason for one in found.excluded}
+
+
+def test_each_suite_is_a_group_in_order_of_names() -> None:
+    groups = group([evidence(make("a", tasks=FEW, suite=other_suite(name=name))) for name in ("z", "digits", "b")])
+    assert [(one.suite.name, one.installed) for one in groups] == [("b", False), ("digits", True), ("z", False)]
+    assert group([]) == []
+
+
+@pytest.mark.parametrize("version", [0, 99])
+def test_the_installed_version_of_a_suite_is_preferred_to_older_and_newer_ones(version: int) -> None:
+    others = [make(f"m{i}", suite=other_suite(version=version)) for i in range(3)]
+    found = grouped(*others, make("here"))
+    assert (methods(found), found.suite.version, found.installed) == (["here"], 1, True)
+    assert reasons(found) == {f"m{i}": f"version {version} of the suite; here it is 1" for i in range(3)}
+
+
+def test_of_a_suite_that_is_not_installed_the_newest_version_is_ranked() -> None:
+    old = [make(f"m{i}", suite=other_suite(name="gone", version=1), tasks=FEW) for i in range(3)]
+    found = grouped(*old, make("new", suite=other_suite(name="gone", version=2), tasks=FEW))
+    assert (methods(found), found.suite.version, found.installed) == (["new"], 2, False)
+
+
+def test_a_suite_of_the_same_version_with_other_content_is_excluded() -> None:
+    network = NetworkSpec(model="wrn-40-2", method="ce", seed=1000)
+    changed = other_suite(networks={**digits().networks, "teacher": network})
+    found = grouped(make("a"), *(make(f"m{i}", suite=changed) for i in range(3)))
+    assert methods(found) == ["a"]
+    reason = 'another suite of this name: networks.teacher.model is "wrn-40-2"; here it is "wrn-16-1"'
+    assert set(reasons(found).values()) == {reason}
+
+
+def test_other_prose_is_the_same_suite() -> None:
+    found = grouped(make("a", suite=other_suite(title="Better words", why="Others.")), make("b"))
+    assert (methods(found), found.suite.title) == (["a", "b"], digits().title)
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_the_installed_version_of_a_task_is_preferred_to_older_and_newer_ones(version: int) -> None:
+    others = [make(f"m{i}", versions={"pgd": version}) for i in range(3)]
+    found = grouped(make("a"), *others, make("c", tasks=["clean"]))
+    assert methods(found) == ["a", "c"], "c has no task of another version"
+    assert reasons(found) == {f"m{i}": f"version {version} of task pgd; here it is 2" for i in range(3)}
+    assert found.tasks["pgd"] == 2
+
+
+def test_where_no_record_has_the_installed_version_the_newest_is_ranked() -> None:
+    found = grouped(*(make(f"old{i}", versions={"pgd": 7}) for i in range(3)), make("new", versions={"pgd": 8}))
+    assert (methods(found), found.tasks["pgd"]) == (["new"], 8)
+
+
+def test_the_tasks_of_a_group_are_those_of_its_records() -> None:
+    found = grouped(make("a", tasks=["clean"]), make("b", tasks=["clean", "ood"], versions={"clean": 9}))
+    assert (methods(found), dict(found.tasks)) == (["a"], {"clean": 1})
+
+
+def test_versions_that_cross_leave_those_of_most() -> None:
+    """x 2 and y 2 are the newest, and nobody has both."""
+    suite = other_suite(name="gone", tasks={"x": TaskPlan(), "y": TaskPlan()})
+    found = grouped(
+        make("new", suite=suite, versions={"x": 1, "y": 2}),
+        *(make(f"old-{i}", suite=suite, versions={"x": 2, "y": 1}) for i in range(2)),
+    )
+    assert (methods(found), dict(found.tasks)) == (["old-0", "old-1"], {"x": 2, "y": 1})
+    assert reasons(found) == {"new": "other versions of tasks than most"}
+
+
+def test_records_on_the_data_sets_of_most_and_on_a_part_of_them_are_compared() -> None:
+    found = grouped(
+        *(make(f"m{i}") for i in range(2)),
+        make("fewer", tasks=["clean"], datasets={"digits": STANDARD["digits"]}),
+        make("edited", datasets={**STANDARD, "digits": digest("edited")}),
+        make("elsewhere", datasets={"digits": STANDARD["digits"], "my-photos": digest("x")}),
+    )
+    assert methods(found) == ["fewer", "m0", "m1"]
+    assert reasons(found) == {
+        "edited": "other images of data set digits than most records here",
+        "elsewhere": "data set my-photos; here it is digits, digits-fonts",
+    }
+
+
+def test_published_and_generated_corruptions_are_not_mixed() -> None:
+    made = make("b")
+    published = made.changed(spec=made.record.spec.model_copy(update={"corruption_images": "published"}))
+    found = grouped(make("a"), make("c"), published)
+    assert reasons(found) == {"b": "published corruption images; here they are generated"}
+
+
+def test_every_record_is_ranked_or_excluded_once() -> None:
+    made = [
+        make("a"), make("a", seed=1), make("a", seed=1, tasks=FEW), make("b", versions={"pgd": 1}),
+        make("c", suite=other_suite(version=9)), make("d", datasets={"digits": digest("edited")}),
+    ]  # fmt: skip
+    found = grouped(*made)
+    ranked = [run.record.run_id for one in found.methods for run in (*one.finished, *one.failed)]
+    listed = [one.run_id for one in found.excluded]
+    assert sorted(ranked + listed) == sorted(one.record.run_id for one in made)
+    assert [run.record.spec.seed for run in found.methods[0].finished] == [0, 1]

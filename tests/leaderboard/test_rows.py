@@ -1,0 +1,66 @@
+"""Rows from runs and cells, with mean ranks worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from kdbench.leaderboard.board import Cell
+from kdbench.leaderboard.method_runs import MethodRuns, by_method
+from kdbench.leaderboard.rows import make_row, row_order
+from tests.leaderboard.evidence import Made, make
+from tests.leaderboard.ranked import evidence
+from tests.leaderboard.test_board import cell
+
+
+def runs(*made: Made) -> MethodRuns:
+    [[one], _] = by_method([evidence(each) for each in made])
+    return one
+
+
+def over(ranks: tuple[int, int], method: MethodRuns) -> Cell:
+    """A cell with a score of every seed of the method."""
+    scored = tuple((run.record.spec.seed, run.record.scores[0]) for run in method.finished)
+    return dataclasses.replace(cell(*ranks), per_seed=scored)
+
+
+def test_the_mean_rank_is_the_mean_of_the_midranks() -> None:
+    """Midranks 1, 2.5 and 4: their mean is 2.5."""
+    method = runs(make("a", seed=0), make("a", seed=1))
+    cells = {"x": over((1, 1), method), "y": over((2, 3), method), "z": over((3, 5), method)}
+    row = make_row(method, cells)
+    assert (row.mean_rank, row.cells, len(row.runs)) == (2.5, cells, 2)
+
+
+def test_only_a_method_with_every_axis_and_every_seed_has_a_mean_rank() -> None:
+    method = runs(make("a", seed=0), make("a", seed=1))
+    whole = over((1, 1), method)
+    part = dataclasses.replace(whole, per_seed=whole.per_seed[:1])
+    assert make_row(method, {"x": whole, "y": whole}).mean_rank == 1
+    assert make_row(method, {"x": whole, "y": part}).mean_rank is None
+    missing = make_row(method, {"x": whole, "y": None})
+    assert (missing.mean_rank, missing.cells) == (None, {"x": whole})
+    assert make_row(method, {}).mean_rank is None
+    failed = runs(make("a", seed=0), make("a", seed=1, failed="diverged"))
+    row = make_row(failed, {"x": over((1, 1), failed)})
+    assert (row.mean_rank, len(row.runs), len(row.failed)) == (None, 1, 1)
+
+
+def test_rows_are_ordered_by_mean_rank_and_then_by_name() -> None:
+    made = {}
+    for title, ranks in {"b": (2, 2), "C": None, "a": (2, 2), "d": (1, 1), "B": None}.items():
+        method = runs(make(title))
+        made[title] = make_row(method, {"x": over(ranks, method) if ranks else None})
+    assert [row.title for row in sorted(made.values(), key=row_order)] == ["d", "a", "b", "B", "C"]
+
+
+def test_an_installed_method_is_described_and_another_is_its_name_alone() -> None:
+    known, unknown = make_row(runs(make("kd")), {}), make_row(runs(make("<b>bold</b>")), {})
+    assert (known.family, known.key) == ("distillation", "kd")
+    assert known.summary and known.paper.startswith("https://")
+    assert (unknown.family, unknown.paper, unknown.summary) == ("", "", "")
+
+
+def test_one_extended_run_makes_a_row_extended() -> None:
+    assert make_row(runs(make("a"), make("a", seed=1)), {}).budget == "standard"
+    assert make_row(runs(make("a"), make("a", seed=1, budget="extended")), {}).budget == "extended"
+    assert make_row(runs(make("a", failed="x", budget="extended")), {}).budget == "extended"

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdbench.corruptions import NAMES
+from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, load_dataset
+from kdbench.plugin.loader import load_plugins
+from kdbench.running.suite_data import load_suite_data
+from kdbench.suites import load_suite
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images a class and split as CIFAR-10's class folders, and an out-of-distribution set of seven classes."""
+    folder, random = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
+    absent = {"automobile", "deer", "truck"}
+    splits = {"cifar10/train": CIFAR10_CLASSES, "cifar10/test": CIFAR10_CLASSES}
+    splits["ood_imagenet/test"] = tuple(name for name in CIFAR10_CLASSES if name not in absent)
+    for (split, names), number in itertools.product(splits.items(), range(2)):
+        for name in names:
+            path = folder / split / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            pixels[0, 0] = CIFAR10_CLASSES.index(name)
+            Image.fromarray(pixels).save(path)
+    return folder
+
+
+def test_the_first_available_out_of_distribution_set_is_read_under_its_own_name(photographs: Path) -> None:
+    suite = load_suite("cifar10-lite")
+    assert suite.ood == ("cinic-in-test", "ood-imagenet")
+    suite_data = load_suite_data(suite, load_plugins(), DataPlace.default(photographs), ood=True)
+    away = suite_data.test.ood
+    assert away is not None
+    assert (away.name, len(away)) == ("ood-imagenet", 14)
+    assert torch.equal(away.images[:, 0, 0, 0].long(), away.labels), "labels must index the data set's own classes"
+    assert sorted(set(away.labels.tolist())) == [0, 2, 3, 5, 6, 7, 8]
+    assert suite_data.hashes().keys() == {"cifar10", "ood-imagenet"}
+    assert suite_data.hashes()["cifar10"] == suite_data.dataset.sha256
+    assert suite_data.sources() == {"cifar10": "class folders", "ood-imagenet": "class folders"}
+    assert load_suite_data(suite, load_plugins(), DataPlace.default(photographs), ood=False).test.ood is None
+
+
+@pytest.mark.parametrize("source", ["class folders", "official archive"])
+def test_published_corruptions_are_for_the_official_order_alone(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    published = photographs / "CIFAR-10-C"
+    published.mkdir(exist_ok=True)
+    for name in (*NAMES, "labels"):
+        (published / f"{name}.npy").touch()
+
+    def load(spec: Any, place: DataPlace) -> Dataset:
+        found = load_dataset(spec, place)
+        return dataclasses.replace(found, test=dataclasses.replace(found.test, source=source))
+
+    monkeypatch.setattr("kdbench.running.suite_data.load_dataset", load)
+    ignored = pytest.warns(UserWarning, match="keyed to the order of the official archive")
+    with ignored if source == "class folders" else contextlib.nullcontext():
+        suite, place = load_suite("cifar10-lite"), DataPlace.default(photographs)
+        suite_data = load_suite_data(suite, load_plugins(), place, ood=False)
+    assert suite_data.test.published_corruptions == (published if source == "official archive" else None)

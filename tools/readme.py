@@ -1,0 +1,59 @@
+"""README.md with its table of results as leaderboards/records have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdbench.leaderboard import Boards, Cell, rank
+from kdbench.results.wording import FLAG
+from tools.markdown import prose, table
+
+ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "leaderboards/records"
+SUITE = "cifar10-lite"
+"""The suite that README.md and docs/benchmarks.md show."""
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+
+
+def readme() -> str:
+    """README.md with its table as the records have it."""
+    text = (ROOT / "README.md").read_text()
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{results(rank(RECORDS))}\n{END}{rest.split(END)[1]}"
+
+
+def cell(found: Cell | None) -> str:
+    """Percent with the 95 % interval, bold where nobody is better, and the sign of a flagged score."""
+    if found is None:
+        return "-"
+    value = f"{100 * found.value:.1f}"
+    interval = f"({100 * found.ci_low:.1f}-{100 * found.ci_high:.1f})"
+    return " ".join(filter(None, (f"**{value}**" if found.best else value, interval, FLAG if found.flags else "")))
+
+
+def results(boards: Boards) -> str:
+    """The README's table: the suite's leaderboard."""
+    board = next((board for board in boards.boards if board.suite == SUITE), None)
+    if board is None:
+        return "No records of `cifar10-lite` yet."
+    rows = [
+        [
+            f"`{row.title}`",
+            "-" if row.mean_rank is None else f"{row.mean_rank:.1f}",
+            str(len(row.runs)),
+            *(cell(row.cells.get(axis.key)) for axis in board.axes),
+        ]
+        for row in board.rows
+    ]
+    machines = sorted({one.record.provenance.device_name for row in board.rows for one in row.runs})
+    n = {axis.title: max(row.cells[axis.key].n for row in board.rows if axis.key in row.cells) for axis in board.axes}
+    counts = ", ".join(f"{title} {count:,}" for title, count in n.items())
+    lower = ", ".join(axis.title for axis in board.axes if not axis.higher_is_better)
+    words = f"""Suite `{board.suite}`: percent, mean over seeds, with 95 % intervals over seeds and test images (over
+test images alone with one seed); n: {counts}. {lower}: lower is better. Bold: no method is significantly better
+(paired, 5 % over all pairs of a column); {FLAG} marks scores that a reliability check makes doubtful. The rank is the
+mean over columns of the middle of the ranks that these tests leave open. {" ".join(board.notes)}
+Measured on {", ".join(machines)}; the records are in
+`leaderboards/records/`."""
+    headings = ["method", "rank", "seeds", *(axis.title for axis in board.axes)]
+    return f"{table(headings, rows)}\n\n{prose(words)}"
