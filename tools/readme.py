@@ -52,7 +52,7 @@ def results(boards: Boards) -> str:
     words = f"""Suite `{board.suite}`: percent, mean over seeds, with 95 % intervals over seeds and test images (over
 test images alone with one seed); n: {counts}. {lower}: lower is better. Bold: no method is significantly better
 (paired, 5 % over all pairs of a column); {FLAG} marks scores that a reliability check makes doubtful. The rank is the
-mean over columns of the middle of the ranks that these tests leave open. {" ".join(board.notes)}
+mean over columns of midranks: the tests leave a range of ranks open, and its middle counts. {" ".join(board.notes)}
 Measured on {", ".join(machines)}; the records are in
 `leaderboards/records/`."""
     headings = ["method", "rank", "seeds", *(axis.title for axis in board.axes)]

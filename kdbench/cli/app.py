@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+from typing import Annotated
+
 import typer
 
 app = typer.Typer(
     name="kdbench",
-    help="How good is a training method, on every axis at once? `kdbench run --method nrd` trains it and measures it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"kdbench {importlib.metadata.version('kdbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """How good is a training method, on every axis at once? `kdbench run --method nrd` trains it and measures it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli.app import app
+from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import Json
 from kdbench.errors import unknown_name
 
@@ -42,7 +43,7 @@ def _written(name: str, entry: Any) -> str:
     return str(getattr(entry, "written", name))
 
 
-@app.command("list")
+@app.command("list", cls=OnceCommand)
 def list_(
     kind: Annotated[
         str, typer.Argument(help="methods, suites, tasks, datasets, models, label-noises, attacks or claims.")
@@ -63,7 +64,7 @@ def list_(
     output().print(listing(rows, (registry.kind, "what it is", "from")))
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def describe(
     kind: Annotated[str, typer.Argument(help="method, suite, task, dataset, model, label-noise, attack or claim.")],
     name: Annotated[str, typer.Argument(help="Its name; of a suite also its TOML file.")],
@@ -90,7 +91,7 @@ def describe(
         print_description(description)
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def plugins(as_json: Json = False) -> None:
     """Show installed plugins, what failed to load and why, and names that two plugins bring."""
     from kdbench.plugin.loader import load_plugins

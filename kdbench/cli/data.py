@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kdbench.cli.app import app
+from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import DataDir, Json
 from kdbench.errors import KdbenchError
 
@@ -15,7 +16,7 @@ data_app = typer.Typer(help="Image sets: what is there, and downloading what is 
 app.add_typer(data_app, name="data")
 
 
-@data_app.command("status")
+@data_app.command("status", cls=OnceCommand)
 def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Show which image sets are available."""
     from kdbench.data import DataPlace
@@ -37,7 +38,7 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
     print(f"looked in {place.data_dir or 'no --data-dir'}; cache and downloads in {place.cache_dir}")
 
 
-@data_app.command("fetch")
+@data_app.command("fetch", cls=OnceCommand)
 def data_fetch(name: Annotated[str, typer.Argument(help="Dataset to download.")], data_dir: DataDir = None) -> None:
     """Download an image set from its official place (or a mirror), checked against its pinned checksum."""
     from kdbench.data import DataPlace

@@ -14,6 +14,7 @@ import typer
 from kdbench.cli import examinations
 from kdbench.cli.app import app
 from kdbench.cli.examinations import Diagnosis
+from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import DataDir, Json
 from kdbench.errors import KdbenchError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from kdbench.data import DataPlace
 
 
-@app.command("doctor")
+@app.command("doctor", cls=OnceCommand)
 def command(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Say what is installed, what is broken and how to fix it. Exit status 1 when something is broken."""
     found = examine(data_dir)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kdbench.cli.app import app
+from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import DataDir, Device, Download, Json, Out, Tasks, names
 
 leaderboard_app = typer.Typer(help="Records to a page, and back: rank, check, submit, publish.", no_args_is_help=True)
@@ -24,7 +25,7 @@ def _say(line: object) -> None:
     print(str(line).encode("utf-8", "backslashreplace").decode())
 
 
-@leaderboard_app.command()
+@leaderboard_app.command(cls=OnceCommand)
 def build(
     records: Records = RECORDS,
     out: Annotated[Path, typer.Option(help="Folder for the site.")] = SITE,
@@ -54,7 +55,7 @@ def build(
     _say(out / "index.html")
 
 
-@leaderboard_app.command()
+@leaderboard_app.command(cls=OnceCommand)
 def export(
     to: Annotated[Path, typer.Option(help="File to write: .csv or .parquet.")],
     records: Records = RECORDS,
@@ -66,7 +67,7 @@ def export(
     _say(to)
 
 
-@leaderboard_app.command()
+@leaderboard_app.command(cls=OnceCommand)
 def validate(
     files: Annotated[list[Path], typer.Argument(help="Records, run folders, or folders of any of them.")],
     as_json: Json = False,
@@ -88,7 +89,7 @@ def validate(
     raise typer.Exit(int(errors > 0))
 
 
-@leaderboard_app.command()
+@leaderboard_app.command(cls=OnceCommand)
 def verify(
     file: Annotated[Path, typer.Argument(help="The record.")],
     checkpoint: Annotated[str, typer.Option(help="The record's checkpoint: a file or an https address.")],
@@ -136,7 +137,7 @@ def verify(
 _VERDICTS = ("same", "within interval", "not")
 
 
-@leaderboard_app.command("diff")
+@leaderboard_app.command("diff", cls=OnceCommand)
 def diff_(
     old: Annotated[Path, typer.Argument(help="Folder of records, index file, or record.")],
     new: Annotated[Path, typer.Argument(help="The same, later.")],
@@ -161,7 +162,7 @@ def diff_(
 _KINDS = ("added", "removed", "changed", "moved")
 
 
-@leaderboard_app.command()
+@leaderboard_app.command(cls=OnceCommand)
 def submit(
     record: Annotated[Path, typer.Argument(help="A run's folder, or its record.json.")],
     to: Annotated[Path, typer.Option(help="Folder of published records.")] = RECORDS,
@@ -181,7 +182,7 @@ def submit(
     _say(f"{done.title}\n\n{done.body}")
 
 
-@leaderboard_app.command()
+@leaderboard_app.command(cls=OnceCommand)
 def publish(
     to: Annotated[str, typer.Option(help="Folder, or git:REMOTE#BRANCH.")],
     site: Annotated[Path, typer.Argument(help="The built site.")] = SITE,

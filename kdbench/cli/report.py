@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from kdbench.cli.app import app
+from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import DataDir, Device, Json
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or record files; several are put side by side.")],
     out: Annotated[Path, typer.Option(help="Folder for the page and its figures.")] = Path("report"),

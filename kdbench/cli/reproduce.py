@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli.app import app
+from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import DataDir, Device, Download, Json, Out
 from kdbench.errors import KdbenchError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from kdbench.claims.findings import Finding
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def reproduce(
     name: Annotated[list[str] | None, typer.Argument(help="Claims by name; default: all.")] = None,
     claims: Annotated[bool, typer.Option("--claims", help="Check what the papers of the methods claim.")] = False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli.app import app
+from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import Attacks, DataDir, Device, Download, Json, Out, Tasks, names, parse_params
 from kdbench.errors import KdbenchError
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from kdbench.results.record import Record
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def run(
-    method: Annotated[str, typer.Option(help="Method to train; `kdbench list methods` shows all.")],
+    method: Annotated[list[str], typer.Option(help="Method to train; repeatable; `kdbench list methods` shows all.")],
     suite: Annotated[str, typer.Option(help="Suite by name, or a TOML file of your own.")] = "digits",
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; several give several records.")] = None,
     assignments: Annotated[
@@ -39,13 +40,17 @@ def run(
 ) -> None:
     """Train a method under a suite's conditions and measure it on every axis."""
     params_passed = parse_params(assignments or [])
+    from kdbench.plugin.loader import load_plugins
     from kdbench.running.runner import record_path
     from kdbench.running.runner import run as run_one
+
+    for name in method:  # the last one's mistakes before the first one's training
+        load_plugins().methods.get(name).validate(params_passed)
 
     records = [
         run_one(
             suite,
-            method,
+            name,
             seed=one,
             params=params_passed,
             conditions=condition or None,
@@ -59,6 +64,7 @@ def run(
             track=track or (),
             progress=not as_json,
         )
+        for name in dict.fromkeys(method)
         for one in dict.fromkeys(seed or [0])
     ]
     if as_json:
@@ -84,12 +90,15 @@ def _print_records(records: list[Record]) -> None:
         console.print(*score_tables(record.scores, record.checks, title, spec.suite))
         for line in failed_checks(record.checks):
             console.print(line, markup=False, highlight=False)
-    if len(records) > 1:
-        spec = records[0].spec
-        console.print(*seeds_tables(records, f"{spec.method} on {spec.suite.name}"))
+    by_method: dict[str, list[Record]] = {}
+    for record in records:
+        by_method.setdefault(record.spec.method, []).append(record)
+    for method, seeds in by_method.items():
+        if len(seeds) > 1:
+            console.print(*seeds_tables(seeds, f"{method} on {seeds[0].spec.suite.name}"))
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of kdbench, or a plain state dict with --model.")],
     suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the checkpoint's own.")] = None,
