@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from kdbench.data import Dataset, DatasetSpec, ImageSet
     from kdbench.errors import KdbenchError
     from kdbench.methods.context import Batch, Context, Network, TrainSet
-    from kdbench.methods.method import Method, MethodSpec, method
+    from kdbench.methods.method import MeasuredOnly, Method, MethodSpec, method
     from kdbench.methods.two_networks import TwoNetworks
     from kdbench.models import ModelSpec
     from kdbench.noise import LabelNoiseSpec
@@ -63,6 +63,7 @@ _HOMES = {
     "KdbenchError": "errors",
     "LabelNoiseSpec": "noise",
     "Measure": "claims",
+    "MeasuredOnly": "methods",
     "Method": "methods",
     "MethodSpec": "methods",
     "ModelSpec": "models",
@@ -110,6 +111,7 @@ __all__ = [
     "KdbenchError",
     "LabelNoiseSpec",
     "Measure",
+    "MeasuredOnly",
     "Method",
     "MethodConfig",
     "MethodSpec",

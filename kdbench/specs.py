@@ -56,9 +56,10 @@ class GrowingSpec(Spec):
     @model_serializer(mode="wrap")
     def _without_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
-        fields = type(self).model_fields
-        return {name: value for name, value in values.items()
-                if name not in self.later or getattr(self, name) != fields[name].default}  # fmt: skip
+        return {name: value for name, value in values.items() if name not in self.later or not self._is_default(name)}
+
+    def _is_default(self, name: str) -> bool:
+        return bool(getattr(self, name) == type(self).model_fields[name].default)
 
 
 class LabelNoise(Spec):
@@ -108,9 +109,20 @@ class Recipe(GrowingSpec):
             raise ValueError(f"nesterov = true goes with optimizer = sgd, not with {self.optimizer}")
         return self
 
-    def with_share(self, share: float) -> Recipe:
-        """The same for a share of the epochs, at least one; milestones move with it."""
-        epochs = max(1, round(share * self.epochs))
+    def steps_per_epoch(self, images: int) -> int:
+        """Optimiser steps of a pass over so many images."""
+        batch = min(self.batch_size, images)
+        return images // batch if self.drop_last else -(-images // batch)
+
+    def with_share(self, share: float, *, least_steps: int = 0, images: int = 1) -> Recipe:
+        """The same for a share of the epochs, at least one; milestones move with it.
+
+        On ``images`` at least so many epochs that they have ``least_steps``, as far as those are half of all or fewer.
+        """
+        per_epoch = self.steps_per_epoch(images)
+        least = -(-min(least_steps, self.epochs * per_epoch // 2) // per_epoch)
+        epochs = max(1, round(share * self.epochs), least)
+        share = max(share, least / self.epochs)
         moved = {round(share * milestone) for milestone in self.milestones}
         return self.model_copy(
             update={"epochs": epochs, "milestones": tuple(sorted(m for m in moved if 0 < m < epochs))}
@@ -150,9 +162,12 @@ class TaskPlan(Spec):
 class Suite(GrowingSpec):
     """A standard setting: data, networks, training conditions and tasks. Data, not code: a TOML file."""
 
-    later = ("pretrained",)
+    later = ("pretrained", "family")
 
     name: Name
+    family: Name = ""
+    """What tuned values of methods go by, beside data set, noise and network. A copy of the suite keeps it; without one
+    it is the suite's own name."""
     version: int
     title: str
     why: str
@@ -169,6 +184,16 @@ class Suite(GrowingSpec):
     networks: dict[str, NetworkSpec] = {}
     conditions: dict[Name, Condition]
     tasks: dict[str, TaskPlan]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_family(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "name" in values and "family" not in values:
+            return {**values, "family": values["name"]}
+        return values
+
+    def _is_default(self, name: str) -> bool:
+        return self.family == self.name if name == "family" else super()._is_default(name)
 
     @field_validator("conditions")
     @classmethod
@@ -208,7 +233,7 @@ class Suite(GrowingSpec):
 class Training(GrowingSpec):
     """One node of the run graph: everything that decides what a trained network is. Its digest names the training."""
 
-    later = ("pretrained", "other_models")
+    later = ("pretrained", "other_models", "measured")
 
     suite: str
     dataset: str
@@ -234,11 +259,27 @@ class Training(GrowingSpec):
     method: str
     method_source: str
     params: dict[str, Any]
+    """Of the method, resolved, without those that only matter when the network is measured."""
+    measured: dict[str, Any] = {}
+    """The latter, where they are not at their defaults. They are no part of the digest: one training serves all."""
     seed: int
     device: str
     needs: dict[str, str]
-    """Role to digest of the training that fills it."""
+    """Role to ``predictor_digest`` of the training that fills it."""
     training_version: int = TRAINING_VERSION
+
+    def canonical_json(self) -> str:
+        """As for every specification, without what only matters when the network is measured."""
+        values = self.model_dump(mode="json")
+        values.pop("measured", None)
+        return _canonical(values)
+
+    def predictor_digest(self) -> str:
+        """Of the network that is measured, or taught with: the training's, unless it is measured otherwise."""
+        if not self.measured:
+            return self.digest()
+        text = _canonical({"training": self.digest(), "measured": self.measured})
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class RunSpec(Spec):

@@ -65,11 +65,11 @@ def check_method(
     """Check what a plugin author can get wrong; raises ``AssertionError`` that names the rule and what was found.
 
     Finite scalar loss; gradients reach the student (and networks of the method's own that ask for them) and nothing
-    else; frozen networks, training images and labels stay as they were; no state is shared between runs; the same seed
-    gives the same weights; a last batch of one image and 10 as well as 100 classes work; an interrupted training ends
-    where an uninterrupted one does; the predictor gives one finite logit a class, and a checkpoint alone, loaded where
-    no training data are, predicts the same. What the method needs is there as untrained networks, whatever should
-    have trained them.
+    else; frozen networks, training images and labels stay as they were; no state is shared between runs; parameters
+    that are marked ``MeasuredOnly`` change nothing of it; the same seed gives the same weights; a last batch of one
+    image and 10 as well as 100 classes work; an interrupted training ends where an uninterrupted one does; the
+    predictor gives one finite logit a class, and a checkpoint alone, loaded where no training data are, predicts
+    the same. What the method needs is there as untrained networks, whatever should have trained them.
     """
     assert isinstance(method, MethodSpec), f"expected what @kdbench.method returns, found {type(method).__name__}"
     resolved = method.validate(params or {})
@@ -77,6 +77,10 @@ def check_method(
         trial = _Trial(method, resolved, classes)
         trial.check_gradients()
         first = trial.train(seed=0)
+        if measured := method.split(resolved)[1]:
+            usual = dataclasses.replace(trial, params=method.validate(method.split(resolved)[0])).train(seed=0)
+            names = ", ".join(measured)
+            _same(first, usual, f"'{method.name}': {names} is marked as for measuring alone and changes the training")
         trial.train(seed=1)
         _same(first, trial.train(seed=0), f"'{method.name}': the same seed gave other weights after another run")
         _same(first, trial.train(seed=0, interrupted=True), f"'{method.name}': a resumed training ended differently")
@@ -114,6 +118,7 @@ class _Trial:
         return build(TINY, num_classes=self.classes, seed=seed)
 
     def _spec(self, seed: int, method: str | None = None) -> Training:
+        params, measured = self.method.split(self.params)
         return Training(
             suite="conformance",
             dataset="random pixels",
@@ -130,7 +135,8 @@ class _Trial:
             recipe=RECIPE,
             method=method or self.method.name,
             method_source=self.method.source,
-            params={} if method else self.params,
+            params={} if method else params,
+            measured={} if method else measured,
             seed=seed,
             device="cpu",
             needs={} if method else dict.fromkeys(self.networks, ""),

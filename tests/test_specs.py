@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.specs import Condition, LabelNoise, Recipe, Training, read_suite
+from kdbench.specs import Condition, LabelNoise, Recipe, Suite, Training, read_suite
 from kdbench.suites import builtin_suites, load_suite
 from kdbench.training.optimisers import learning_rate
 
@@ -119,3 +119,24 @@ def test_the_hash_of_a_training_holds() -> None:
 def test_nesterov_is_of_sgd() -> None:
     with pytest.raises(ValueError, match="nesterov = true goes with optimizer = sgd, not with adam"):
         Recipe(epochs=1, batch_size=2, lr=0.1, nesterov=True, optimizer="adam")
+
+
+@pytest.mark.parametrize("path", builtin_suites(), ids=lambda path: path.stem)
+def test_a_copy_of_a_builtin_suite_keeps_its_family_and_the_original_its_hash(path: Path, tmp_path: Path) -> None:
+    original, text = read_suite(path), path.read_text()
+    assert original.family == original.name
+    assert "family" not in original.model_dump(), "the run ids from before suites had families hold"
+    copy = tmp_path / "mine.toml"
+    copy.write_text(text.replace(f'name = "{path.stem}"', 'name = "mine"', 1))
+    copied = read_suite(copy)
+    assert (copied.name, copied.family) == ("mine", path.stem)
+    assert f'"family":"{path.stem}"' in copied.canonical_json()
+    assert Suite.model_validate_json(copied.canonical_json()) == copied
+    assert Suite.model_validate_json(original.canonical_json()) == original
+
+
+def test_without_a_family_a_suite_is_its_own(tiny_suite: Path) -> None:
+    assert read_suite(tiny_suite).family == read_suite(tiny_suite).name
+    tiny_suite.write_text(tiny_suite.read_text().replace("version", 'family = "a b"\nversion', 1))
+    with pytest.raises(KdbenchError, match="family: string should match pattern"):
+        read_suite(tiny_suite)

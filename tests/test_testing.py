@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 import torch
@@ -23,6 +23,7 @@ PLUGINS = (Path(__file__).parent.parent / "docs/plugins.md").read_text()
 def test_the_methods_in_the_documentation_conform(name: str) -> None:
     world: dict[str, Any] = {
         "kdbench": kdbench, "F": F, "nn": nn, "torch": torch, "Annotated": Annotated, "Field": Field,
+        "Literal": Literal,
     }  # fmt: skip
     [block] = [
         code

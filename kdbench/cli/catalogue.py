@@ -67,7 +67,7 @@ def list_(
 @app.command(cls=OnceCommand)
 def describe(
     kind: Annotated[str, typer.Argument(help="method, suite, task, dataset, model, label-noise, attack or claim.")],
-    name: Annotated[str, typer.Argument(help="Its name.")],
+    name: Annotated[str, typer.Argument(help="Its name; of a suite also its TOML file.")],
     as_json: Json = False,
 ) -> None:
     """Show everything about one method, suite, task, ...: parameters, defaults, ranges."""
@@ -75,10 +75,13 @@ def describe(
     from kdbench.plugin.loader import load_plugins
 
     registry = _registry(load_plugins(), kind)
+    entry: Any
     if registry.kind == "attack":
         from kdbench.attacks.spec import named
 
         entry, origin = named(registry, name)
+    elif registry.kind == "suite" and name.endswith(".toml"):
+        entry, origin = Path(name), name
     else:
         entry, origin = registry.get(name), registry.origin(name)
     description = describe_entry(name, entry, origin)

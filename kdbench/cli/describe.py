@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from kdbench.methods.context import Network
     from kdbench.methods.method import MethodSpec
+    from kdbench.specs import Suite
 
 
 def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
@@ -38,7 +40,9 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
             return {**description, "members": list(entry.members())}
         return {**description, "parameters": describe_parameters(entry.parameters)}
     if isinstance(entry, Path):
-        return {**description, **read_suite(entry).model_dump(mode="json")}
+        suite = read_suite(entry)
+        facts = {**suite.model_dump(mode="json"), "family": suite.family}
+        return {**description, **facts, "methods": describe_tuning(suite)}
     if isinstance(entry, Claim):
         stated = {"what": entry.sentence, "paper": entry.paper, "suite": entry.suite}
         return {**description, **stated, "comparisons": [str(comparison) for comparison in entry.comparisons]}
@@ -48,6 +52,31 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
     fields = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
     plain = {key: value for key, value in fields.items() if isinstance(value, (str, int, float, tuple, type(None)))}
     return {**description, **plain}
+
+
+def describe_tuning(suite: Suite) -> dict[str, dict[str, dict[str, Any] | None]]:
+    """Every installed method to condition to what its student gets there of its own: parameters that differ from their
+    declared defaults, ``optimizer`` values that differ from the suite's; None where it has recipes and none is for
+    the condition."""
+    from kdbench.methods.recipes import Setting
+    from kdbench.plugin.loader import load_plugins
+    from kdbench.running.needs import tuned_recipe
+
+    methods, found = load_plugins().methods, dict[str, dict[str, dict[str, Any] | None]]()
+    for spec in (methods.get(name) for name in methods.names()):
+        found[spec.name] = {}
+        for name, condition in suite.conditions.items():
+            resolved = spec.resolve({}, Setting(suite.family, suite.dataset, suite.student, condition))
+            own = tuned_recipe(spec.name, condition.recipe, resolved.tuned)
+            found[spec.name][name] = None if resolved.untuned else {
+                "params": _other(spec.validate({}), resolved.params),
+                "optimizer": _other(condition.recipe.model_dump(mode="json"), own.model_dump(mode="json")),
+            }  # fmt: skip
+    return found
+
+
+def _other(usual: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in own.items() if value != usual[name]}
 
 
 def describe_needs(method: MethodSpec) -> dict[str, str]:
@@ -71,18 +100,21 @@ def _network(needed: Network) -> str:
     parts += [f"with dropout {needed.dropout:g}"] if needed.dropout else []
     parts += [f"trained by {needed.method}" + (f" with {dict(needed.params)}" if needed.params else "")]
     parts += [f"for {needed.epochs_share:.0%} of the epochs"] if needed.epochs_share < 1 else []
+    parts += [f"at least {needed.least_steps} steps"] if needed.least_steps else []
     return ", ".join(parts)
 
 
 def describe_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """Name, default, range or choices, and meaning of each field."""
+    """Name, default, range or choices, and meaning of each field, which says what only matters for measuring."""
+    from kdbench.methods.method import is_measured_only
+
     properties = model.model_json_schema(mode="serialization").get("properties", {})
     return [
         {
             "name": name,
             "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
             "range": _range(properties.get(name, {})),
-            "meaning": field.description or "",
+            "meaning": (field.description or "") + "; matters only when it is measured" * is_measured_only(field),
         }
         for name, field in model.model_fields.items()
     ]
@@ -102,6 +134,40 @@ def _range(schema: dict[str, Any]) -> str:
     return " ".join([text, *limits])
 
 
+USUAL, UNTUNED = ("defaults", "the suite's"), ("defaults: it has recipes, none for this", "the suite's")
+"""How parameters and optimiser values are shown where a method has none of its own."""
+
+
+def tuning_rows(
+    tuning: Mapping[str, Mapping[str, Mapping[str, Any] | None]],
+) -> list[tuple[str, str, str, str]]:
+    """What ``describe_tuning`` found as rows of a table: conditions in which a method gets the same share one, and so
+    do methods that get nothing of their own in any."""
+    rows, alike = [], dict[tuple[str, str], list[str]]()
+    for method, conditions in tuning.items():
+        shared: dict[tuple[str, str], list[str]] = {}
+        for name, values in conditions.items():
+            words = UNTUNED
+            if values is not None:
+                words = _words(values["params"]) or USUAL[0], _words(values["optimizer"]) or USUAL[1]
+            shared.setdefault(words, []).append(name)
+        same = next(iter(shared))
+        if len(shared) == 1 and same in (UNTUNED, USUAL):
+            alike.setdefault(same, []).append(method)
+        else:
+            rows += [(method, ", ".join(names), *words) for words, names in shared.items()]
+    return rows + [(", ".join(methods), "all", *words) for words, methods in alike.items()]
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    """Values as ``--set`` takes them.
+
+    >>> _words({"pi2": 0.5, "view": "strong"})
+    'pi2=0.5 view=strong'
+    """
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
 def print_description(description: dict[str, Any]) -> None:
     """The description as text; parameters as a table."""
     from kdbench.cli.tables import listing, output
@@ -116,6 +182,8 @@ def print_description(description: dict[str, Any]) -> None:
                 match = {k: v for k, v in recipe.items() if k not in ("params", "optimizer", "extended")}
                 chosen = {k: v for part in ("params", "optimizer", "extended") for k, v in recipe.get(part, {}).items()}
                 console.print(f"recipe for {match}: {chosen}", markup=False, highlight=False)
+        elif key == "methods" and isinstance(value, dict):
+            console.print(listing(tuning_rows(value), ("method", "condition", "parameters", "optimiser")))
         elif isinstance(value, dict):
             for name, inner in value.items():
                 console.print(f"{key}.{name}: {inner}", markup=False, highlight=False)

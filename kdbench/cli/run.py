@@ -104,6 +104,10 @@ def evaluate(
     suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the checkpoint's own.")] = None,
     model: Annotated[str | None, typer.Option(help="Architecture of a plain state dict.")] = None,
     condition: Annotated[str | None, typer.Option(help="Condition it was trained under; ours know theirs.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Parameter that only matters when it is measured, as evaluate=peer; repeatable."),
+    ] = None,
     tasks: Tasks = None,
     attack: Attacks = None,
     data_dir: DataDir = None,
@@ -116,7 +120,8 @@ def evaluate(
     from kdbench.running.evaluation import evaluate as measure
     from kdbench.running.loading import open_checkpoint
 
-    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model)
+    params = parse_params(assignments or [])
+    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model, params=params)
     result = measure(
         network,
         suite,

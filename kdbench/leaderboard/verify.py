@@ -116,6 +116,9 @@ def verify(
             if reason:
                 skipped[name] = reason
             else:
+                for name, params in task.predictors(case.plugins.methods.get(record.spec.method)).items():
+                    network = load_predictor(file, params=params, device=where, plugins=case.plugins)
+                    networks[name] = folded_copy(network, suite_data.test.test.images, where)
                 agreements += job.measure(task, settings, networks)
     return Verification(record.run_id, condition, where.type, examples, seed, agreements, skipped)
 
@@ -220,16 +223,18 @@ class _Job:
             recorded = self.case.record.hashes.networks.get(f"{self.condition}/{role}")
             if recorded is None:
                 return {}, f"the record names no network '{role}'"
+            training = self.graph.network(self.condition, role)
             folders = sorted(self.graph.folder.glob(f"*-{recorded.training}"))
             file = folders[0] / "checkpoint.safetensors" if folders else None
             if (file is None or not file.is_file()) and self.train:
-                training = self.graph.network(self.condition, role)
                 file = self.graph.ensure(training, self.condition, role).checkpoint
             if file is None or not file.is_file():
                 return {}, f"'{role}' is not under {self.graph.folder}: --train trains it, --out says where it is"
             if file_sha256(file) != recorded.sha256:
                 return {}, f"'{role}' in {file.parent} is another network than the record's"
-            network = load_predictor(file, device=self.graph.device, plugins=self.graph.plugins)
+            network = load_predictor(
+                file, params=training.measured, device=self.graph.device, plugins=self.graph.plugins
+            )
             networks[role] = folded_copy(network, self.suite_data.test.test.images, self.graph.device)
         return networks, ""
 

@@ -70,6 +70,9 @@ class Network:
     """Another architecture, by its registered name."""
     epochs_share: float = 1.0
     """Share in (0, 1] of the suite's epochs that it is trained for; milestones move with it."""
+    least_steps: int = 0
+    """At least so many steps, whatever the share, as far as these are half of the suite's or fewer: a share of a short
+    suite may be too little to learn anything."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
@@ -78,6 +81,10 @@ class Network:
             raise KdbenchError(
                 f"Network: epochs_share found {self.epochs_share}, expected a share in (0, 1]",
                 "1 is the suite's budget",
+            )
+        if self.least_steps < 0:
+            raise KdbenchError(
+                f"Network: least_steps found {self.least_steps}, expected a number >= 0", "0 is no floor"
             )
 
 
@@ -137,6 +144,23 @@ class Context:
     def progress(self) -> float:
         """Share of the training that is done, in [0, 1)."""
         return self.step / self.steps
+
+    def share_at_least(self, share: float, steps: int) -> float:
+        """A share of training, or what ``steps`` are of it where that is more, up to half of it; 0 stays 0.
+
+        A method that warms up for a share of training needs some steps for it, however short the training is.
+        """
+        return max(share, min(steps / self.steps, 0.5)) if share > 0 else 0.0
+
+    def held_out(self, share: float, seed: int = 0) -> Tensor:
+        """Which training examples, (N,) bool on ``device``, a method sets aside to judge by: a random share of them, at
+        least one; the same for the same seed, whatever the run's."""
+        import torch
+
+        order = torch.randperm(self.train_size, generator=torch.Generator().manual_seed(seed))
+        mask = torch.zeros(self.train_size, dtype=torch.bool)
+        mask[order[: max(1, int(share * self.train_size))]] = True
+        return mask.to(self.device)
 
     @property
     def train(self) -> TrainSet:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from kdbench.errors import KdbenchError
 from kdbench.methods.context import Batch, Context, Network
-from kdbench.methods.recipes import matching_recipe, read_recipes
+from kdbench.methods.recipes import Setting, matching_recipes, merged, read_recipes
 from kdbench.methods.source import source_hash
 from kdbench.plugin.parameters import parameters_of, validated
-from kdbench.specs import Condition
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 Needed = str | Network
 """A role of the suite, or a network that is trained for the method."""
 NeedsDeclaration = Iterable[str] | Mapping[str, Needed] | Callable[[Mapping[str, Any]], Mapping[str, Needed]]
+
+
+class MeasuredOnly:
+    """Marks a parameter that only matters when the trained network is measured.
+
+    In its annotation, ``Annotated[Literal["student", "ema"], kdbench.MeasuredOnly()]``. One training then serves all
+    its values. ``predictor`` may use it, nothing that trains may.
+    """
+
+
+def is_measured_only(field: FieldInfo) -> bool:
+    """Whether a method's parameter is marked so."""
+    return any(isinstance(mark, MeasuredOnly) for mark in field.metadata)
 
 
 class Method:
@@ -104,6 +118,17 @@ class _FunctionMethod(Method):
 
 
 @dataclasses.dataclass(frozen=True)
+class Resolved:
+    """What a method is run with in one setting."""
+
+    params: dict[str, Any]
+    tuned: dict[str, Any]
+    """What the method tunes of the optimiser, and the longer schedule of an extended budget."""
+    untuned: bool
+    """Whether the method has recipes and none of them is for the setting."""
+
+
+@dataclasses.dataclass(frozen=True)
 class MethodSpec:
     """A registered method: its name, parameters and needs, and how to make it. Made by ``kdbench.method``."""
 
@@ -121,24 +146,43 @@ class MethodSpec:
         """What was passed with defaults filled in; an unknown one or a value out of range is an error that names it."""
         return validated(f"method '{self.name}'", "parameter", self.parameters, params_passed)
 
-    def resolve(
-        self, params_passed: Mapping[str, Any], *, suite: str, dataset: str, condition: Condition
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Parameters and recipe values for one condition: declared defaults, then recipes, then what was passed.
+    def resolve(self, params: Mapping[str, Any], setting: Setting) -> Resolved:
+        """Parameters and recipe values for one setting: declared defaults, then recipes, then ``params``."""
+        self.validate(params)
+        resolved = self.validate({**merged(matching_recipes(self.recipes, setting))["params"], **params})
+        found = matching_recipes(self.recipes, setting, resolved)
+        values = merged(found)
+        return Resolved(resolved, values["optimizer"] | values["extended"], bool(self.recipes) and not found)
 
-        Recipe values are what the method tunes of the optimiser, and the longer schedule of an extended budget.
-        """
-        self.validate(params_passed)
-        where: dict[str, Any] = {"suite": suite, "dataset": dataset, "condition": condition}
-        params = self.validate({**matching_recipe(self.recipes, **where)["params"], **params_passed})
-        recipe = matching_recipe(self.recipes, **where, params=params)
-        return params, recipe["optimizer"] | recipe["extended"]
+    @functools.cached_property
+    def measuring(self) -> frozenset[str]:
+        """Parameters marked with ``MeasuredOnly``."""
+        fields = self.parameters.model_fields.items()
+        return frozenset(name for name, field in fields if is_measured_only(field))
+
+    def split(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Resolved parameters, first those of the training, then those that only matter when it is measured, where
+        they are not at their defaults."""
+        training = {name: value for name, value in params.items() if name not in self.measuring}
+        usual = self.validate({})
+        return training, {name: params[name] for name in sorted(self.measuring) if params[name] != usual[name]}
+
+    def measured_with(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """``params``, checked to be such as only matter when a network is measured, without those at their defaults."""
+        for name in params:
+            if name in self.parameters.model_fields and name not in self.measuring:
+                known = ", ".join(sorted(self.measuring)) or "none"
+                raise KdbenchError(
+                    f"parameter '{name}' of method '{self.name}' belongs to its training",
+                    f"parameters that only matter when it is measured: {known}",
+                )
+        return self.split(self.validate(params))[1]
 
     def needed(self, params: Mapping[str, Any]) -> dict[str, Needed]:
-        """What must be trained first, by role, for resolved parameters."""
+        """What must be trained first, by role, for resolved parameters; those for measuring count as defaults."""
         if not callable(self.needs):
             return dict(self.needs)
-        found = self.needs(dict(params))
+        found = self.needs(self.validate(self.split(params)[0]))
         if not isinstance(found, Mapping):
             raise KdbenchError(
                 f"method '{self.name}': needs returned {type(found).__name__}",
@@ -177,8 +221,8 @@ def method(
 
     ``needs`` says what must be trained first: a set of roles that the suite fills ("teacher"); or a mapping from role
     to ``kdbench.Network`` or to the name of a suite's network; or a function that returns such a mapping for the
-    resolved parameters. ``recipes`` is a TOML file of tuned values per suite, data set and noise. The first line of the
-    docstring is the method's summary.
+    resolved parameters. ``recipes`` is a TOML file of tuned values per family of suites, data set, model and noise. The
+    first line of the docstring is the method's summary.
     """
 
     needed = needs if callable(needs) else _named(name, needs)

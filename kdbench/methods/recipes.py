@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +16,26 @@ TUNABLE = ("lr", "weight_decay", "momentum", "nesterov", "schedule", "gamma")
 checkpoint rule stay the suite's."""
 EXTENDED = ("epochs", "milestones")
 """What an ``extended`` table may set: a longer schedule than the suite grants, which the record states."""
-_KEYS = ("suite", "dataset", "noise", "rate", "when", "params", "optimizer", "extended")
+_KEYS = ("family", "dataset", "model", "noise", "rate", "when", "params", "optimizer", "extended")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a recipe is chosen by: what a suite is, not what it is called."""
+
+    family: str
+    """``Suite.family``."""
+    dataset: str
+    model: str
+    """Architecture of the network that is trained: the student's, or that of a network which a method needs."""
+    condition: Condition
+
+    @property
+    def noise(self) -> tuple[str, float]:
+        """Kind and rate: without label noise "none", with labels that are wrong as they come "unknown"."""
+        if self.condition.noise:
+            return self.condition.noise.kind, self.condition.noise.rate
+        return "unknown" if self.condition.noise_unknown else "none", 0.0
 
 
 def read_recipes(name: str, path: Path | None) -> tuple[Mapping[str, Any], ...]:
@@ -47,24 +67,20 @@ def _check(name: str, recipe: Mapping[str, Any]) -> None:
         )
 
 
-def matching_recipe(
-    recipes: Iterable[Mapping[str, Any]],
-    *,
-    suite: str,
-    dataset: str,
-    condition: Condition,
-    params: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Merge the recipes whose ``suite``, ``dataset`` and ``noise`` lists admit this condition, later ones winning.
+def matching_recipes(
+    recipes: Iterable[Mapping[str, Any]], setting: Setting, params: Mapping[str, Any] | None = None
+) -> list[Mapping[str, Any]]:
+    """The recipes whose lists of ``family``, ``dataset``, ``model`` and ``noise`` admit a setting.
 
     A condition without label noise has noise "none", one whose labels are wrong as they come "unknown"; "any" is each
     but "none". Among those that also state a noise ``rate`` only the nearest rate counts. Recipes with ``when``, which
-    lists values of parameters or their range, are merged only where ``params``, the resolved ones, are given and agree.
-    Returns ``{"params": ..., "optimizer": ..., "extended": ...}``.
+    lists values of parameters or their range, match only where ``params``, the resolved ones, are given and agree.
     """
-    without = "unknown" if condition.noise_unknown else "none"
-    kind, rate = (condition.noise.kind, condition.noise.rate) if condition.noise else (without, 0.0)
-    facts = {"suite": {suite}, "dataset": {dataset}, "noise": {kind} if kind == "none" else {kind, "any"}}
+    kind, rate = setting.noise
+    facts = {
+        "family": {setting.family}, "dataset": {setting.dataset}, "model": {setting.model},
+        "noise": {kind} if kind == "none" else {kind, "any"},
+    }  # fmt: skip
     admitted = [
         recipe
         for recipe in recipes
@@ -73,12 +89,16 @@ def matching_recipe(
     ]
     rates = [recipe["rate"] for recipe in admitted if "rate" in recipe]
     nearest = min(rates, key=lambda stated: abs(stated - rate), default=None)
-    merged: dict[str, Any] = {"params": {}, "optimizer": {}, "extended": {}}
-    for recipe in admitted:
-        if "rate" not in recipe or recipe["rate"] == nearest:
-            for part, values in merged.items():
-                values.update(recipe.get(part, {}))
-    return merged
+    return [recipe for recipe in admitted if recipe.get("rate", nearest) == nearest]
+
+
+def merged(recipes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What recipes say together, later ones winning: ``{"params": ..., "optimizer": ..., "extended": ...}``."""
+    values: dict[str, dict[str, Any]] = {"params": {}, "optimizer": {}, "extended": {}}
+    for recipe in recipes:
+        for part, known in values.items():
+            known.update(recipe.get(part, {}))
+    return values
 
 
 def _agrees(when: Mapping[str, Any], params: Mapping[str, Any]) -> bool:

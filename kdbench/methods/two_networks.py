@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from kdbench.methods.context import Context
-from kdbench.methods.method import Method
+from kdbench.methods.method import MeasuredOnly, Method
 from kdbench.models.ensemble import MeanLogits
 
 _PeerModel = Annotated[
@@ -18,6 +18,7 @@ _PeerModel = Annotated[
 _Evaluated = Annotated[
     Literal["student", "peer", "ensemble"],
     Field(description="what is measured: one of the two networks, or the mean of their logits"),
+    MeasuredOnly(),
 ]
 
 
@@ -25,8 +26,9 @@ class TwoNetworks(Method):
     """Two networks, trained together from initial weights of their own: the student and ``self.peer``.
 
     A method derives from it and defines ``loss``. Papers often report the mean accuracy of the two; a record measures
-    one predictor, by default the student. A method with parameters of its own passes on those of these two that it
-    offers, annotated as ``kdbench.TwoNetworks.PeerModel`` and ``kdbench.TwoNetworks.Evaluated``.
+    one predictor, by default the student, and task ``peers`` that mean. Both come from one training. A method with
+    parameters of its own passes on those of these two that it offers, annotated as ``kdbench.TwoNetworks.PeerModel``
+    and ``kdbench.TwoNetworks.Evaluated``.
     """
 
     PeerModel: TypeAlias = _PeerModel

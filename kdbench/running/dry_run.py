@@ -9,7 +9,7 @@ from torch import nn
 
 from kdbench.running.graph import RunGraph
 from kdbench.running.lineage import in_message
-from kdbench.running.loading import build_network, network_builder
+from kdbench.running.loading import build_network, make_method, network_builder
 from kdbench.specs import Training
 from kdbench.training.loop import TrainingRun
 
@@ -25,7 +25,7 @@ def dry_run(graph: RunGraph, spec: Training, condition: str) -> None:
     train, _ = graph.train_set(condition)
 
     def untrained(training: Training, networks: Mapping[str, nn.Module]) -> nn.Module:
-        method = graph.plugins.methods.get(training.method).make(training.params)
+        method = make_method(graph.plugins, training)
         student = build_network(graph.plugins, training, train.num_classes)
         build = network_builder(graph.plugins, training, train.num_classes)
         return TrainingRun(training, method, student, train, networks, torch.device("cpu"), build).predictor()

@@ -23,7 +23,7 @@ from kdbench.methods.source import source_hash
 from kdbench.plugin.loader import Plugins
 from kdbench.results.record import NoiseFacts, TrainedNetwork
 from kdbench.running.lineage import Lineage
-from kdbench.running.loading import build_network, load_predictor, network_builder
+from kdbench.running.loading import build_network, load_predictor, make_method, network_builder
 from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar
@@ -126,6 +126,7 @@ class RunGraph:
         setting = self.suite.condition(condition)
         precision = resolve_precision(node.recipe.precision, self.device)
         train, facts = self.train_set(condition)
+        params, measured = node.method.split(node.params)
         return Training(
             suite=self.suite.name,
             dataset=self.suite.dataset,
@@ -142,13 +143,14 @@ class RunGraph:
             mean=self.suite.mean,
             std=self.suite.std,
             flip=self.suite.flip,
-            recipe=node.recipe.model_copy(update={"precision": precision}),
+            recipe=node.recipe_for(len(train.labels)).model_copy(update={"precision": precision}),
             method=node.method.name,
             method_source=node.method.source,
-            params=node.params,
+            params=params,
+            measured=measured,
             seed=node.seed,
             device=self.device.type,
-            needs={role: planned.training.digest() for role, planned in needs.items()},
+            needs={role: planned.training.predictor_digest() for role, planned in needs.items()},
         )
 
     def _model_source(self, name: str) -> str:
@@ -193,6 +195,7 @@ class RunGraph:
 
     def _train(self, spec: Training, condition: str, label: str, on_epoch: Callable[[], None]) -> None:
         lineage = self.lineage(spec)
+        spec = spec.model_copy(update={"measured": {}})  # whoever asks for it first, it is the same training
         networks = {
             role: self.load(self.ensure(needed.training, condition, role)) for role, needed in lineage.needs.items()
         }
@@ -206,7 +209,7 @@ class RunGraph:
 
             fit(
                 spec,
-                self.plugins.methods.get(spec.method).make(spec.params),
+                make_method(self.plugins, spec),
                 build_network(self.plugins, spec, train.num_classes, pretrained=spec.pretrained),
                 train,
                 networks,
@@ -232,9 +235,11 @@ class RunGraph:
         index = stratified_subset(test.labels, min(MONITOR_SIZE, len(test)), 0)
         return Monitor(test.images[index], test.labels[index])
 
-    def load(self, trained: Trained) -> nn.Module:
-        """The predictor of a finished training: eval mode, frozen, on the device."""
-        return load_predictor(trained.checkpoint, device=self.device, plugins=self.plugins)
+    def load(self, trained: Trained, params: Mapping[str, Any] | None = None) -> nn.Module:
+        """The predictor of a finished training, measured as it was asked for, or as ``params`` say: eval mode, frozen,
+        on the device."""
+        measured = trained.spec.measured if params is None else params
+        return load_predictor(trained.checkpoint, params=measured, device=self.device, plugins=self.plugins)
 
     def shared(self, condition: str, roles: Iterable[str]) -> dict[str, Trained]:
         """The suite's networks of these roles under a condition, trained."""

@@ -53,13 +53,32 @@ def network_builder(plugins: Plugins, spec: Training, num_classes: int, *, pretr
     return build
 
 
-def load_predictor(path: Path, *, device: torch.device | None = None, plugins: Plugins | None = None) -> nn.Module:
-    """The network that a checkpoint of ours says is to be evaluated: eval mode, frozen, pixels in [0, 1] to logits."""
+def make_method(plugins: Plugins, spec: Training) -> Method:
+    """The method of a training, with all its parameters."""
+    return plugins.methods.get(spec.method).make({**spec.params, **spec.measured})
+
+
+def load_predictor(
+    path: Path,
+    *,
+    params: Mapping[str, Any] | None = None,
+    device: torch.device | None = None,
+    plugins: Plugins | None = None,
+) -> nn.Module:
+    """The network that a checkpoint of ours says is to be evaluated: eval mode, frozen, pixels in [0, 1] to logits.
+
+    ``params`` are parameters of its method that only matter when it is measured, such as ``{"evaluate": "peer"}``, in
+    place of those that it was kept with. Raises ``KdbenchError`` for parameters of the training.
+    """
     found = plugins or load_plugins()
     tensors, metadata = load_checkpoint(path)
     lineage = lineage_of(path, metadata)
     spec = lineage.training
-    if metadata["predictor"] == "student":  # the usual case, which does not even need the method's package
+    if params:
+        measured = found.methods.get(spec.method).measured_with({**spec.measured, **params})
+        spec = spec.model_copy(update={"measured": measured})
+    # The usual case, which does not even need the method's package.
+    if metadata["predictor"] == "student" and not spec.measured:
         student = build_network(found, spec, metadata["num_classes"])
         load_weights(student, _part(tensors, "student"), path)
         return freeze(student, device)
@@ -96,7 +115,7 @@ def _set_up(
         noise_realised=facts.get("noise_realised", 0.0),
         build=network_builder(plugins, spec, classes),
     )
-    method = plugins.methods.get(spec.method).make(spec.params)
+    method = make_method(plugins, spec)
     torch.default_generator.manual_seed(derive_seed(spec.seed, "setup"))
     method.setup(ctx)
     ctx._make = None
@@ -104,24 +123,26 @@ def _set_up(
 
 
 def open_checkpoint(
-    path: Path, *, suite: str | None = None, model: str | None = None
+    path: Path, *, suite: str | None = None, model: str | None = None, params: Mapping[str, Any] | None = None
 ) -> tuple[nn.Module, str, str | None]:
     """The network in a checkpoint of ours, or in a plain state dict of the architecture ``model``; its suite; and the
     suite's condition it was trained under, None where that is not known.
 
     Ours knows where it was trained; a plain state dict is measured on ``digits`` unless ``suite`` says otherwise, and
     may come from ``kdbench.models`` (normalisation inside) or from the bare network (the suite's normalisation is put
-    in front of it).
+    in front of it). ``params`` of ours: as for ``load_predictor``.
     """
     plugins = load_plugins()
     state, metadata = load_checkpoint(path)
     if metadata or model is None:
-        network, spec = load_predictor(path, plugins=plugins), lineage_of(path, metadata).training
+        network, spec = load_predictor(path, params=params, plugins=plugins), lineage_of(path, metadata).training
         if model not in (None, spec.model):
             raise KdbenchError(
                 f"checkpoint {path} is of another architecture, {spec.model}, not {model}", "omit --model"
             )
         return network, suite or spec.suite, _condition_of(spec, load_suite(suite or spec.suite))
+    if params:
+        raise KdbenchError(f"checkpoint {path} is a plain state dict, it has no method's parameters", "omit --set")
     suite = suite or "digits"
     setting = load_suite(suite)
     classes = len(plugins.datasets.get(setting.dataset).class_names)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
 from kdbench.methods.method import MethodSpec, Needed
+from kdbench.methods.recipes import Setting
 from kdbench.models import ModelSpec, check_dropout, check_image_size, check_pretrained
 from kdbench.plugin.loader import Plugins
 from kdbench.specs import Condition, Recipe, Suite, first_problem
@@ -33,11 +34,21 @@ class Node:
     params: dict[str, Any]
     """Resolved: defaults, recipes, and what was passed."""
     recipe: Recipe
-    """The condition's, with what the method tunes of it; precision as the suite states it."""
+    """The condition's, with what the method tunes of it, at its whole length; precision as the suite states it."""
     seed: int
     needs: dict[str, Node]
     suite_role: str | None = None
     """The suite's network that it is, None for one that is trained for a method."""
+    untuned: bool = False
+    """Whether the method has recipes and none of them is for this training."""
+    epochs_share: float = 1.0
+    least_steps: int = 0
+
+    def recipe_for(self, images: int) -> Recipe:
+        """How it is trained on so many images."""
+        if self.epochs_share == 1:
+            return self.recipe
+        return self.recipe.with_share(self.epochs_share, least_steps=self.least_steps, images=images)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +63,7 @@ class _Wish:
     """Where seeds of networks like the student come from."""
     dropout: float = 0.0
     epochs_share: float = 1.0
+    least_steps: int = 0
     suite_role: str | None = None
 
 
@@ -99,28 +111,31 @@ class Needs:
             run_seed,
             dropout=needed.dropout,
             epochs_share=needed.epochs_share,
+            least_steps=needed.least_steps,
         )
 
     def _node(self, wish: _Wish, above: tuple[tuple[str, str], ...]) -> Node:
         spec = self.plugins.methods.get(wish.method)
         check_dropout(self._model(wish.model), wish.dropout)
-        params, tuned = spec.resolve(
-            wish.params_passed, suite=self.suite.name, dataset=self.suite.dataset, condition=self.setting
-        )
+        where = Setting(self.suite.family, self.suite.dataset, wish.model, self.setting)
+        resolved = spec.resolve(wish.params_passed, where)
+        params = resolved.params
         others = tuple(spec.make(params).architectures())  # a method may refuse parameters that do not go together
         for name in others:
             self._model(name)
         self._check_rate(spec.name, params)
-        recipe = tuned_recipe(spec.name, self.setting.recipe, tuned)
-        if wish.epochs_share < 1:
-            recipe = recipe.with_share(wish.epochs_share)
-        facts = json.dumps([wish.model, wish.dropout, wish.epochs_share, wish.seed, params], sort_keys=True)
+        recipe = tuned_recipe(spec.name, self.setting.recipe, resolved.tuned)
+        budget = wish.epochs_share, wish.least_steps
+        facts = json.dumps([wish.model, wish.dropout, *budget, wish.seed, params], sort_keys=True)
         _check_finite((*above, (wish.method, facts)))
         needs = {
             role: self._node(self._wish(needed, wish.run_seed), (*above, (wish.method, facts)))
             for role, needed in spec.needed(params).items()
         }
-        return Node(spec, wish.model, others, wish.dropout, params, recipe, wish.seed, needs, wish.suite_role)
+        return Node(
+            spec, wish.model, others, wish.dropout, params, recipe, wish.seed, needs, wish.suite_role,
+            resolved.untuned, *budget,
+        )  # fmt: skip
 
     def _check_rate(self, method: str, params: Mapping[str, Any]) -> None:
         """By convention ``noise_rate = None`` is the condition's own rate, and that must be known."""

@@ -28,6 +28,8 @@ class Plan:
     params: dict[str, dict[str, Any]]
     """Resolved, for each condition."""
     tasks: dict[str, tuple[Task, Any]]
+    untuned: tuple[str, ...] = ()
+    """Conditions for which the method, though it has recipes, has none."""
 
     @classmethod
     def make(
@@ -46,20 +48,24 @@ class Plan:
         spec = plugins.methods.get(method)
         spec.validate(params_passed)
         chosen = chosen_tasks(suite, plugins, wanted)
+        for task, _ in chosen.values():
+            task.predictors(spec)
         names = list(suite.conditions) if conditions is None else list(dict.fromkeys(conditions))
         for model in [suite.student, *(network.model for network in suite.networks.values())]:
             plugins.models.get(model)
         sources = sorted({role for task, settings in chosen.values() for role in task.sources(settings)})
-        params = {}
+        params, untuned = {}, []
         for name in names:
             condition = suite.condition(name)
             if condition.noise:
                 plugins.label_noises.get(condition.noise.kind)
             needs = Needs(suite, plugins, name)
-            params[name] = needs.student(method, params_passed, 0).params
+            student = needs.student(method, params_passed, 0)
+            params[name] = student.params
+            untuned += [name] * student.untuned
             for role in sources:
                 needs.network(role)
-        plan = cls(suite, plugins, method, params_passed, params, chosen)
+        plan = cls(suite, plugins, method, params_passed, params, chosen, tuple(untuned))
         idle = [name for name in chosen if not any(name in plan.tasks_of(condition) for condition in names)]
         idle = [name for name in idle if asked or (attacks and name == Attack.name)]
         if idle:
@@ -67,6 +73,16 @@ class Plan:
                 f"task '{idle[0]}' does not apply to condition {', '.join(names)}", "name a condition it is meant for"
             )
         return plan
+
+    def notes(self) -> list[str]:
+        """What whoever asked should know before hours are spent, a line each."""
+        if not self.untuned:
+            return []
+        return [
+            f"note: no recipe of method '{self.method}' is for family '{self.suite.family}', data set "
+            f"'{self.suite.dataset}' and model '{self.suite.student}' under {', '.join(self.untuned)}: declared "
+            "defaults and the suite's own optimiser values are used"
+        ]
 
     def tasks_of(self, condition: str) -> dict[str, tuple[Task, Any]]:
         """The tasks to run on the student of a condition."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from rich.console import Console
@@ -43,3 +44,9 @@ def bar(label: str, *, shown: bool) -> Iterator[Update]:
 
         yield update
         progress.update(task, completed=1.0)
+
+
+def say(lines: Iterable[str]) -> None:
+    """Lines that nobody should miss, by way of logger "kdbench": on standard error unless somebody turns that off."""
+    for line in lines:
+        logging.getLogger("kdbench").warning(line)

@@ -24,12 +24,13 @@ from kdbench.running.graph import RunGraph, Trained
 from kdbench.running.options import RunOptions
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
-from kdbench.running.progress import bar
+from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import SuiteData, load_suite_data
 from kdbench.running.tracking import Tracking, check_trackers
 from kdbench.specs import RunSpec, Suite, Training
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext
+from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
 from kdbench.training.log import LOG, read_log, write_log
 from kdbench.training.loop import TrainingDivergedError
 from kdbench.training.monitor import SOFTMAX
@@ -79,6 +80,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     folder = run_folder(spec, options.out)
     finished = folder / "record.json"
     if finished.exists() and not fresh:
+        say(plan.notes())
         record = read_record(finished)
         with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
             tracking.run(record, finished)
@@ -86,6 +88,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     check_writable(folder, graph.folder)
     for condition in spec.params:
         dry_run(graph, graph.student(condition, plan.method, plan.params_passed, seed), condition)
+    say(plan.notes())
     with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
         job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
         job.seconds["data"] = time.perf_counter() - clock
@@ -161,7 +164,6 @@ class _Job:
             self.networks[f"{condition}/student/{path}"] = own.describe()
         self.extended |= self.graph.extended(spec, condition)
         student = self._ensure(spec, condition, "student")
-        self.students[condition] = student.describe()
         self._keep_checkpoint(student, condition)
         self._measure(condition, student, shared)
 
@@ -189,7 +191,12 @@ class _Job:
         """The run folder holds its own copy, so that it can be moved and published whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"checkpoint-{condition}.safetensors"
-        write_atomically(target, student.checkpoint.read_bytes())
+        if student.spec.measured:  # the copy says how the run measured it
+            tensors, metadata = load_checkpoint(student.checkpoint)
+            save_checkpoint(target, tensors, {**metadata, "training": student.spec.model_dump(mode="json")})
+        else:
+            write_atomically(target, student.checkpoint.read_bytes())
+        self.students[condition] = student.describe().model_copy(update={"sha256": file_sha256(target)})
         write_atomically(self.folder / f"softmax-{condition}.npz", (student.folder / SOFTMAX).read_bytes())
 
     def _measure(self, condition: str, student: Trained, shared: Mapping[str, Trained]) -> None:
@@ -201,8 +208,14 @@ class _Job:
             store = Partial(self.folder / "partial", condition, name, self._inputs(condition, shared))
             outcome = store.load()
             if outcome is None:
+                others = {
+                    key: folded_copy(self.graph.load(student, params), images, device)
+                    for key, params in task.predictors(self.plan.plugins.methods.get(self.spec.method)).items()
+                }
                 with bar(f"measure {name} ({condition})", shown=self.graph.options.progress) as update:
-                    step = dataclasses.replace(ctx, advance=functools.partial(update, note=""))
+                    step = dataclasses.replace(
+                        ctx, networks={**sources, **others}, advance=functools.partial(update, note="")
+                    )
                     outcome = run_task(task, settings, predictor, self.suite_data.test, step)
                 store.save(outcome)
             self.outcomes[condition, name] = outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +20,9 @@ from kdbench.results.headline import Headline
 from kdbench.results.record import Check, Score
 from kdbench.specs import Condition, first_problem
 from kdbench.tasks.scorecard import Objection, Scorecard
+
+if TYPE_CHECKING:
+    from kdbench.methods.method import MethodSpec
 
 SUBSET_SEED = 0
 """Seed of the stratified test subset that costly tasks share, the same for every method."""
@@ -66,7 +69,7 @@ class EvaluationContext:
     settings: Any
     """The task's ``Settings``, resolved."""
     networks: Mapping[str, nn.Module] = dataclasses.field(default_factory=dict)
-    """The networks that the task asked for in ``sources``: eval mode, frozen, logits."""
+    """The networks that the task asked for in ``sources`` and ``predictors``: eval mode, frozen, logits."""
     advance: Callable[[float], None] = lambda share: None
     """Report progress as a share of the task in [0, 1]."""
     task: str = ""
@@ -204,6 +207,11 @@ class Task:
     def sources(self, settings: Any) -> Iterable[str]:
         """Roles of the suite's networks that must be trained for this task."""
         return ()
+
+    def predictors(self, method: MethodSpec) -> Mapping[str, Mapping[str, Any]]:
+        """What else than the predictor it measures of the same training, by the name under ``ctx.networks``: values of
+        parameters that only matter when it is measured. Raises ``KdbenchError`` for a method that has none such."""
+        return {}
 
     def resolve(self, settings: Mapping[str, Any]) -> Any:
         """The settings with defaults filled in; a mistake is an error that names it."""

@@ -47,8 +47,6 @@ def make_context(
 ) -> Context:
     """The context that the harness provides to a method in ``setup``."""
     recipe = spec.recipe
-    batch = min(recipe.batch_size, train_size)
-    per_epoch = train_size // batch if recipe.drop_last else -(-train_size // batch)
     generator = torch.Generator(device).manual_seed(derive_seed(spec.seed, "setup"))
     return Context(
         student=student,
@@ -64,7 +62,7 @@ def make_context(
         noise_rate=spec.noise.rate if spec.noise else 0.0,
         noise_realised=noise_realised,
         epochs=recipe.epochs,
-        steps=per_epoch * recipe.epochs,
+        steps=recipe.steps_per_epoch(train_size) * recipe.epochs,
         _make=_maker(spec, device, build, check),
     )
 

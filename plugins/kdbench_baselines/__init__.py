@@ -9,6 +9,7 @@ from kdbench_baselines.confidence_penalty import cp
 from kdbench_baselines.critical_parameters import cdr
 from kdbench_baselines.cross_entropy import ce
 from kdbench_baselines.determinant import dmi
+from kdbench_baselines.early_stopping import early_stopping
 from kdbench_baselines.forward import forward
 from kdbench_baselines.generalized_cross_entropy import gce
 from kdbench_baselines.jensen_shannon import gjs, js
@@ -22,4 +23,4 @@ from kdbench_baselines.t_revision import t_revision
 @kdbench.hookimpl
 def kdbench_register_methods() -> list[kdbench.MethodSpec]:
     losses = [ce, ls, cp, boot_soft, boot_hard, mae, gce, sce, nce_rce, js, gjs]
-    return [*losses, forward, t_revision, dmi, cdr, joint_relabelling, joint]
+    return [*losses, early_stopping, forward, t_revision, dmi, cdr, joint_relabelling, joint]

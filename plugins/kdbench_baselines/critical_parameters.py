@@ -39,7 +39,8 @@ class CriticalParameters(CrossEntropy):
     network are ranked by |w dL/dw|, all together; the first 1 - tau of them keep their gradient, times 1 - tau, the
     others get none, and only decay. Biases and batch norms learn as usual. tau = 0 is cross-entropy.
 
-    tau is the share of labels that are wrong, ``ctx.noise_realised``, unless it is given. The paper lets the share kept
+    tau is the nominal rate of the condition's noise, as in the authors' code, unless it is given: where the noise draws
+    from all classes, or corrupts some of them alone, fewer labels are wrong. The paper lets the share kept
     fall from 1 to 1 - tau over the first epochs; the authors' code computes that and overwrites it with 1 - tau, which
     is the default here (``ramp_share`` > 0 has the ramp). The published recipe (learning rate .01, weight decay 1e-3,
     batch 64) is the suite's to set.
@@ -49,7 +50,7 @@ class CriticalParameters(CrossEntropy):
         self,
         *,
         noise_rate: Annotated[
-            float | None, Field(ge=0, lt=1, description="tau; without it, the share of wrong labels of the condition")
+            float | None, Field(ge=0, lt=1, description="tau; without it, the nominal rate of the condition's noise")
         ] = None,
         ramp_share: Annotated[
             float, Field(ge=0, le=1, description="share of training in which the share kept falls to 1 - tau")
@@ -61,7 +62,7 @@ class CriticalParameters(CrossEntropy):
 
     def kept(self, ctx: kdbench.Context) -> float:
         """The share of weights that learn now."""
-        rate = ctx.noise_realised if self.noise_rate is None else self.noise_rate
+        rate = ctx.noise_rate if self.noise_rate is None else self.noise_rate
         return 1 - rate * (ctx.progress / self.ramp_share if ctx.progress < self.ramp_share else 1)
 
     def before_step(self, ctx: kdbench.Context) -> None:

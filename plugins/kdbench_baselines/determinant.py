@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import kdbench
+from kdbench_baselines.early_stopping import HOLDOUT, HoldOut, early_stopping
 from kdbench_baselines.label_loss import RECIPES, LabelLoss, View
 
 
@@ -27,15 +28,16 @@ class DeterminantMutualInformation(LabelLoss):
     L = -ln |det U|, U = mean_i q_i p_i^T, with q the one-hot label and p = softmax(logits). Label noise that does not
     depend on the image multiplies det U by a constant, so the best network is that for clean labels.
 
-    The student starts from a network trained by cross-entropy on the same labels (``start_share`` of the suite's
-    epochs: less than all of them stops before wrong labels are learnt by heart). The paper has -ln(|det U| + .001) of
-    the sum of q p^T over the batch, where .001 is nothing unless U is singular. With C classes, U is singular when
-    fewer than C labels are in the batch, as with 100 classes and batches of 128, and tells little about those that come
-    once. So U is a moving average over batches, U <- memory U + (1 - memory) mean_i q_i p_i^T, from identity / C, and
-    ``ridge`` of that identity stays in it; the gradient is that through the newest batch, with the weight of a whole
-    one. memory = 0 and a ridge near 0 is the paper's loss. Published numbers for CIFAR-100 are without such an average
-    and are no test of the idea. Learning rate and weight decay are the authors' 1e-6 and 1e-4, in each suite: this is a
-    second stage, which a suite's learning rate would undo.
+    The student starts from a network that ``early-stopping`` trains on the same labels: cross-entropy at the epoch that
+    does best on ``holdout`` of them, held out, before wrong labels are learnt by heart. The paper has -ln(|det U| +
+    .001) of the sum of q p^T over the batch, where .001 is nothing unless U is singular. With C classes, U is singular
+    when fewer than C labels are in the batch, as with 100 classes and batches of 128, and tells little about those that
+    come once. So U is a moving average over batches, U <- memory U + (1 - memory) mean_i q_i p_i^T, from identity / C,
+    and ``ridge`` of that identity stays in it; the gradient is that through the newest batch, with the weight of a
+    whole one. memory = 0 and a ridge near 0 is the paper's loss. Published numbers for CIFAR-100 are without such an
+    average and are no test of the idea. The learning rate is the authors' 1e-6, constant, the weight decay their 1e-4,
+    in each suite: this is a second stage, which a suite's learning rate would undo. They keep the best epoch of this
+    stage too, by one batch of held-out examples; here its last one counts.
     """
 
     def __init__(
@@ -43,9 +45,7 @@ class DeterminantMutualInformation(LabelLoss):
         *,
         memory: Annotated[float, Field(ge=0, lt=1, description="of the moving average of U, per step")] = 0.9,
         ridge: Annotated[float, Field(gt=0, lt=1, description="share of identity / C in U")] = 1e-3,
-        start_share: Annotated[
-            float, Field(gt=0, le=1, description="share of the suite's epochs for the network that it starts from")
-        ] = 1.0,
+        holdout: HoldOut = HOLDOUT,
         view: View = "suite",
     ) -> None:
         super().__init__(view=view)
@@ -77,7 +77,7 @@ class DeterminantMutualInformation(LabelLoss):
 
 def start(params: Mapping[str, Any]) -> dict[str, kdbench.Network]:
     """The network that the student starts from."""
-    return {"start": kdbench.Network(like="student", epochs_share=params["start_share"])}
+    return {"start": kdbench.Network(like="student", method=early_stopping.name, params={"holdout": params["holdout"]})}
 
 
 dmi = kdbench.method("dmi", needs=start, paper="https://arxiv.org/abs/1909.03388", recipes=RECIPES)(

@@ -7,7 +7,9 @@ from torch import Tensor
 import kdbench
 from kdbench_baselines.label_loss import RECIPES, View
 from kdbench_baselines.transition import (
+    LEAST_STEPS,
     EstimatorShare,
+    LeastSteps,
     Percentile,
     TransitionLoss,
     estimator,
@@ -23,15 +25,16 @@ class ForwardCorrection(TransitionLoss):
     T is estimated with a network trained by cross-entropy: row i is its prediction for the training image that it is
     surest is an i, after the highest 3 % of those predictions (after none where that is all that a class has, as on
     CIFAR-100). How long that network is trained is not stated where this method is compared; here it is a tenth of the
-    budget, as in the public code of T-revision (20 of 200 epochs), before it learns wrong labels by heart; in a suite
-    of few epochs that is too little for a network to be sure of anything, and T is then nearly even. The student is
-    trained from scratch. No gradient reaches T.
+    budget, as in the public code of T-revision (20 of 200 epochs), before it learns wrong labels by heart. In a suite
+    of few steps that is too little for a network to be sure of anything, and T would be nearly even, so it gets
+    ``least_steps`` there. The student is trained from scratch. No gradient reaches T.
     """
 
     def __init__(
         self,
         *,
         estimator_share: EstimatorShare = 0.1,
+        least_steps: LeastSteps = LEAST_STEPS,
         percentile: Percentile = None,
         view: View = "suite",
     ) -> None:

@@ -18,6 +18,8 @@ PAPER = "https://arxiv.org/abs/1803.11364"
 Alpha = Annotated[float, Field(ge=0, description="weight of the prior: predictions shared evenly by the classes")]
 Beta = Annotated[float, Field(ge=0, description="weight of the predictions' entropy")]
 UpdateShare = Annotated[float, Field(ge=0, le=1, description="share of training before labels are replaced")]
+LeastSteps = Annotated[int, Field(ge=0, description="at least so many steps before that, up to half of training")]
+LEAST_STEPS = 500
 Averaged = Annotated[int, Field(ge=1, le=100, description="epochs whose predictions make a label")]
 
 
@@ -25,13 +27,14 @@ class Relabelling(LabelLoss):
     """The first stage of joint optimisation: labels become what the network has predicted in the last epochs.
 
     L = H(s, p) - alpha sum_c (1/C) ln m_c + beta H(p), with s the soft label, m the mean of p over the batch and p =
-    softmax(logits). s is the observed label for ``update_share`` of training (70 of 200 epochs), and then, at each
-    epoch's end, the mean of the predictions in training in the last ``averaged`` epochs.
+    softmax(logits). s is the observed label for ``update_share`` of training (70 of 200 epochs; at least
+    ``least_steps``), and then, at each epoch's end, the mean of the predictions in training in the last ``averaged``
+    epochs.
 
     Predictions are those for the augmented images, in train mode, as in the authors' code, and kept in half precision:
     ``averaged`` N C numbers. An image left out of an epoch counts with its prediction before (at first its label).
-    Defaults are the authors' example for 70 % symmetric noise. They train at a constant learning rate, .08 there; here
-    it is the suite's schedule.
+    Defaults are the authors' example for 70 % symmetric noise. They train at a constant learning rate, .08 there and
+    .03 for asymmetric noise; here it is the suite's schedule, as theirs was tuned for networks and data of their own.
     """
 
     def __init__(
@@ -40,11 +43,13 @@ class Relabelling(LabelLoss):
         alpha: Alpha = 1.2,
         beta: Beta = 0.8,
         update_share: UpdateShare = 0.35,
+        least_steps: LeastSteps = LEAST_STEPS,
         averaged: Averaged = 10,
         view: View = "suite",
     ) -> None:
         super().__init__(view=view)
-        self.alpha, self.beta, self.update_share, self.averaged = alpha, beta, update_share, averaged
+        self.alpha, self.beta, self.averaged = alpha, beta, averaged
+        self.update_share, self.least_steps = update_share, least_steps
 
     def setup(self, ctx: kdbench.Context) -> None:
         self.recent = torch.zeros(self.averaged, ctx.train_size, ctx.num_classes, dtype=torch.half, device=ctx.device)
@@ -60,7 +65,7 @@ class Relabelling(LabelLoss):
         if ctx.epoch == 0:
             self.labels = F.one_hot(ctx.train.labels, ctx.num_classes).float()
             self.recent = self.labels.half().expand_as(self.recent).clone()
-        elif ctx.epoch >= self.update_share * ctx.epochs:
+        elif ctx.epoch >= ctx.share_at_least(self.update_share, self.least_steps) * ctx.epochs:
             self.labels = self.recent.mean(0, dtype=torch.float32)
 
     def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
@@ -80,7 +85,7 @@ class JointOptimization(LabelLoss):
     """A network trained on soft labels that another found while it was trained.
 
     L = H(s, p), with s the prediction of a network trained by ``joint-relabelling`` (see there for alpha, beta,
-    update_share and averaged) and p = softmax(logits).
+    update_share, least_steps and averaged) and p = softmax(logits).
 
     The two stages are two trainings: the first one, of a whole budget, is a need of the second, which is the student's.
     The authors take the soft labels as they stand after the first stage, means of the last ten epochs; here they are
@@ -94,6 +99,7 @@ class JointOptimization(LabelLoss):
         alpha: Alpha = 1.2,
         beta: Beta = 0.8,
         update_share: UpdateShare = 0.35,
+        least_steps: LeastSteps = LEAST_STEPS,
         averaged: Averaged = 10,
         view: View = "suite",
     ) -> None:

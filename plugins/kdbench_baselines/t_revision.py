@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 import kdbench
 from kdbench_baselines.label_loss import RECIPES, View
-from kdbench_baselines.transition import EstimatorShare, Percentile, TransitionLoss, estimator
+from kdbench_baselines.transition import (
+    LEAST_STEPS,
+    EstimatorShare,
+    LeastSteps,
+    Percentile,
+    TransitionLoss,
+    estimator,
+)
 
 SMALLEST = 1e-12
 """Below which a probability in a denominator counts as this much."""
@@ -44,20 +51,21 @@ class TRevision(TransitionLoss):
     L = b H(q, p), b = p_y / (T^T p)_y; T_ij = P(observed label j | right label i), q the one-hot label, p =
     softmax(logits). In the last ``revision_share`` of training b has T + D for T, with D learned, 0 at first.
 
-    T is estimated as for forward correction (after 20 of 200 epochs of cross-entropy, on CIFAR-100 15), and the student
-    starts from that network. b is a weight: the network gets no gradient through it, and D gets its own through it
-    alone. In the authors' code D is added once for each example of a batch; here once. There the last stage has as many
-    epochs as the one before and an optimiser of its own (Adam at 5e-7, which moves no weight by more than .04 in all);
-    here the suite's schedule runs through both, and D learns at ``correction_rate`` times the learning rate, so that it
-    moves as little (the rate is exact for SGD: D is its root times a parameter). Their last stage has the network's
-    gradient through b too, which at that rate does nothing; at a suite's it would be another loss, one that is lowered
-    by moving away from labels that the network doubts. Rows of D need not sum to 0.
+    T is estimated as for forward correction (after 20 of 200 epochs of cross-entropy, on CIFAR-100 15, and at least
+    ``least_steps``), and the student starts from that network. b is a weight: the network gets no gradient through it,
+    and D gets its own through it alone. In the authors' code D is added once for each example of a batch; here once.
+    There the last stage has as many epochs as the one before and an optimiser of its own (Adam at 5e-7, which moves no
+    weight by more than .04 in all); here the suite's schedule runs through both, and D learns at ``correction_rate``
+    times the learning rate, so that it moves as little (the rate is exact for SGD: D is its root times a parameter).
+    Their last stage has the network's gradient through b too, which at that rate does nothing; at a suite's it would be
+    another loss, one that is lowered by moving away from labels that the network doubts. Rows of D need not sum to 0.
     """
 
     def __init__(
         self,
         *,
         estimator_share: EstimatorShare = 0.1,
+        least_steps: LeastSteps = LEAST_STEPS,
         percentile: Percentile = None,
         revision_share: Annotated[
             float, Field(ge=0, le=1, description="last share of training, in which the correction is learned")

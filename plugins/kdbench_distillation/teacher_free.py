@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 
 import kdbench
 
+RECIPES = Path(__file__).with_name("recipes.toml")
 
-@kdbench.method("tf-kd-reg", paper="https://arxiv.org/abs/1909.11723")
+
+@kdbench.method("tf-kd-reg", paper="https://arxiv.org/abs/1909.11723", recipes=RECIPES)
 def tf_kd_reg(
     batch: kdbench.Batch,
     ctx: kdbench.Context,
@@ -30,12 +33,13 @@ def tf_kd_reg(
     L = (1 - alpha) H(q, p) + alpha multiplier KL(d_T || p), with T the temperature, d = ``correct`` for the label and
     (1 - correct) / (C - 1) for the other classes, d_T = softmax(d / T), p = softmax(logits), q the one-hot label.
 
-    The authors' code differs from their paper: it leaves the student unsoftened and has no factor T^2; the paper's
-    form is alpha multiplier T^2 KL(d_T || p_T). What the code softens are the probabilities d themselves, not their
-    logarithms, so at T = 20 the target is all but uniform; the paper doesn't say how d is softened, so both forms do
-    it like the code. The code averages the divergence over examples and classes and multiplies it by a number set per
+    The authors' code differs from their paper: it leaves the student unsoftened and has no factor T^2; the paper's form
+    is alpha multiplier T^2 KL(d_T || p_T). What the code softens are the probabilities d themselves, not their
+    logarithms, so at T = 20 the target is all but uniform; the paper doesn't say how d is softened, so both forms do it
+    like the code. The code averages the divergence over examples and classes and multiplies it by a number set per
     architecture; here it is averaged over examples only, so ``multiplier`` is that number over C. The defaults are its
-    values for ResNet-18 on CIFAR-100 (100 over C = 100); those for ShuffleNetV2 are alpha .95, T 10, multiplier .01.
+    values for ResNet-18 on CIFAR-100 (100 over C = 100), which ResNet-34 has too; those for ShuffleNetV2, alpha .95, T
+    10 and multiplier .01, are its there.
     """
     logits = ctx.student(batch.images)
     wrong = (1 - correct) / (ctx.num_classes - 1)

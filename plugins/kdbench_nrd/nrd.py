@@ -45,7 +45,8 @@ class NRD(kdbench.Method):
     The paper prints no factor Z, but takes the learning rates of GJS, whose code has it on CIFAR and not on WebVision;
     so has this method: scaled, and unscaled on mini-webvision. The strong view is that of GJS with its Cutout of 16
     pixels (the paper says 5). The teacher's batch norm isn't specified: batch statistics as in other mean-teacher code,
-    its buffers copied from the student. ``variant`` takes parts away: ``ner`` gives the teacher a view without
+    and running ones of its own, which count where it is measured (``evaluated="ema"``); with ``teacher_bn="eval"`` they
+    are averaged like the weights. ``variant`` takes parts away: ``ner`` gives the teacher a view without
     vicinity, cropped and flipped alone; ``nvr`` has no moving average, the teacher has the student's present weights.
     On photographs, where shifts by four pixels mean nothing, the views are those of the paper's WebVision experiments:
     the suite's own augmentation for the student, weak as with GJS there; AugMix, then a crop magnified to the whole and
@@ -81,7 +82,9 @@ class NRD(kdbench.Method):
         teacher_bn: Annotated[
             Literal["batch", "eval"], Field(description="statistics of the teacher's batch norm")
         ] = "batch",
-        evaluated: Annotated[Literal["student", "ema"], Field(description="which network is measured")] = "student",
+        evaluated: Annotated[
+            Literal["student", "ema"], Field(description="which network is measured"), kdbench.MeasuredOnly()
+        ] = "student",
     ) -> None:
         if variant == "nvr" and decay != DECAY:
             raise kdbench.KdbenchError(f"parameter decay: {decay} has no effect with variant='nvr'", "leave one out")
@@ -128,7 +131,8 @@ class NRD(kdbench.Method):
         return kdbench.losses.jensen_shannon(distributions, self.weights, scaled=self.scaled).mean()
 
     def after_step(self, ctx: kdbench.Context) -> None:
-        kdbench.models.update_average(self.ema, ctx.student, self.decay)
+        buffers: Literal["keep", "average"] = "keep" if self.batch_statistics else "average"
+        kdbench.models.update_average(self.ema, ctx.student, self.decay, buffers=buffers)
 
     def predictor(self, ctx: kdbench.Context) -> nn.Module:
         return self.ema if self.evaluate_ema else ctx.student

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 import kdbench
 from kdbench_sample_selection.loss_mixture import clean_probability, normalised
 from kdbench_sample_selection.mixing import larger_share, mix, partners, sharpen
+from kdbench_sample_selection.small_loss import LEAST_STEPS, LeastSteps
 
 
 class DivideMix(kdbench.TwoNetworks):
@@ -31,7 +33,8 @@ class DivideMix(kdbench.TwoNetworks):
     step has as many clean examples as others, so an epoch is as long as there are clean ones. Guesses are made in train
     mode, as there for the network that learns. Where all losses are equal there is no mixture, and the epoch is one of
     warm-up. With noise that depends on the class, the warm-up adds -H(p), so that losses stay apart. Defaults are those
-    for CIFAR-10 with 50 % symmetric noise; 10 of 300 epochs are warm-up, and lambda_u rises within 16.
+    for CIFAR-10 with 50 % symmetric noise; 10 of 300 epochs are warm-up, at least ``least_steps``, and lambda_u rises
+    within 16.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class DivideMix(kdbench.TwoNetworks):
         warmup_share: Annotated[float, Field(gt=0, le=1, description="share of epochs for warm-up, at least one")] = (
             1 / 30
         ),
+        least_steps: LeastSteps = LEAST_STEPS,
         warmup_penalty: Annotated[
             Literal["class-dependent", "always", "never"], Field(description="for which noise warm-up rewards entropy")
         ] = "class-dependent",
@@ -53,12 +57,14 @@ class DivideMix(kdbench.TwoNetworks):
     ) -> None:
         super().__init__(evaluate=evaluate)
         self.warmup_share, self.penalty, self.ramp_share = warmup_share, warmup_penalty, ramp_share
+        self.least_steps = least_steps
         self.threshold, self.temperature, self.alpha = threshold, temperature, alpha
         self.lambda_u, self.averaged_epochs = lambda_u, averaged_epochs
 
     def setup(self, ctx: kdbench.Context) -> None:
         super().setup(ctx)
-        self.warmup = max(1, round(self.warmup_share * ctx.epochs))
+        share = ctx.share_at_least(self.warmup_share, self.least_steps)
+        self.warmup = math.ceil(round(share * ctx.epochs, 6))  # 30 of 300 epochs, not 31 by rounding
         self.history = torch.zeros(0, 2, ctx.train_size, device=ctx.device)
         self.clean: Tensor | None = None
 

@@ -40,7 +40,7 @@ class EarlyLearning(kdbench.TwoNetworks):
     CIFAR-100; 0, the default, is no ramp, as on CIFAR-10. The averages' decay rises likewise, as decay r(s), within
     ``decay_ramp_share``: 40 000 steps in the authors' configurations for CIFAR; for WebVision it doesn't rise.
     ``reweight`` has the labels multiplied by t and normalised again, as their code does for CIFAR-100. The averages are
-    in train mode, as there; theirs keep batch norm statistics of their own, which train mode does not use. Both
+    in train mode, as there, with batch norm statistics of their own. Both
     networks learn from each batch here; there they take turns by epochs. Each keeps a target for each training image.
     Defaults are those for CIFAR-10 with symmetric noise; the mean of the two networks' logits is measured, as in the
     paper.
@@ -109,7 +109,7 @@ class EarlyLearning(kdbench.TwoNetworks):
     def after_step(self, ctx: kdbench.Context) -> None:
         decay = self.decay * ramp(ctx.progress, self.decay_ramp_share)
         for average, network in zip(self.averages, (ctx.student, self.peer), strict=True):
-            kdbench.models.update_average(average, network, decay)
+            kdbench.models.update_average(average, network, decay, buffers="keep")
 
 
 elr_plus = kdbench.method(

@@ -5,7 +5,15 @@ from __future__ import annotations
 from torch import Tensor
 
 import kdbench
-from kdbench_sample_selection.small_loss import Exponent, KeepRate, NoiseRate, RampShare, small_loss_weights
+from kdbench_sample_selection.small_loss import (
+    LEAST_STEPS,
+    Exponent,
+    KeepRate,
+    LeastSteps,
+    NoiseRate,
+    RampShare,
+    small_loss_weights,
+)
 
 
 class MentorNet(kdbench.Method):
@@ -18,8 +26,15 @@ class MentorNet(kdbench.Method):
     moving percentile of the losses is the batch's own, and their random dropping of examples is left out.
     """
 
-    def __init__(self, *, noise_rate: NoiseRate = None, ramp_share: RampShare = 0.05, exponent: Exponent = 1.0) -> None:
-        self.keep = KeepRate(noise_rate, ramp_share, exponent)
+    def __init__(
+        self,
+        *,
+        noise_rate: NoiseRate = None,
+        ramp_share: RampShare = 0.05,
+        least_steps: LeastSteps = LEAST_STEPS,
+        exponent: Exponent = 1.0,
+    ) -> None:
+        self.keep = KeepRate(noise_rate, ramp_share, exponent, least_steps)
 
     def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
         losses = kdbench.losses.cross_entropy(ctx.student(batch.images), batch.labels)

@@ -11,20 +11,12 @@ from torch import Tensor
 
 import kdbench
 from kdbench_sample_selection.keep_schedule import draw_schedule
-from kdbench_sample_selection.small_loss import exchanged
+from kdbench_sample_selection.small_loss import LEAST_STEPS, exchanged
 
 PAPER = "https://arxiv.org/abs/1911.02377"
 
 SearchSeed = Annotated[int, Field(ge=0, description="of the schedules and of the part held out")]
 HoldOut = Annotated[float, Field(gt=0, lt=1, description="share of the training set that candidates are judged on")]
-
-
-def held_out(train_size: int, share: float, seed: int, device: torch.device) -> Tensor:
-    """Which training examples (N,) bool are held out of a search: a random share of them, at least one."""
-    order = torch.randperm(train_size, generator=torch.Generator().manual_seed(seed))
-    mask = torch.zeros(train_size, dtype=torch.bool)
-    mask[order[: max(1, int(share * train_size))]] = True
-    return mask.to(device)
 
 
 class Candidate(kdbench.TwoNetworks):
@@ -47,7 +39,7 @@ class Candidate(kdbench.TwoNetworks):
 
     def setup(self, ctx: kdbench.Context) -> None:
         super().setup(ctx)
-        self.learnt = ~held_out(ctx.train_size, self.holdout, self.search_seed, ctx.device)
+        self.learnt = ~ctx.held_out(self.holdout, self.search_seed)
 
     def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
         ours, theirs = (kdbench.losses.cross_entropy(n(batch.images), batch.labels) for n in (ctx.student, self.peer))
@@ -65,7 +57,8 @@ class SearchToExploit(kdbench.TwoNetworks):
     Yao et al. search twelve parameters in ten rounds of six trainings, by a natural gradient of accuracy on validation
     data; their public code takes half the test set for those. Here it is a random search over ten parameters, on noisy
     labels, and small by default: ``candidates`` trainings of ``search_share`` of the budget each, kept and shared like
-    every other network. The schedule is a function of the share of training that is done, so that it carries over.
+    every other network, and judged by the first of its two. The schedule is a function of the share of training that is
+    done, so that it carries over.
     """
 
     def __init__(
@@ -75,6 +68,9 @@ class SearchToExploit(kdbench.TwoNetworks):
         search_share: Annotated[
             float, Field(gt=0, le=1, description="share of the suite's epochs for each of them")
         ] = 0.2,
+        least_steps: Annotated[
+            int, Field(ge=0, description="steps that each of them gets at least, up to half of the suite's")
+        ] = LEAST_STEPS,
         search_seed: SearchSeed = 0,
         holdout: HoldOut = 0.1,
         evaluate: kdbench.TwoNetworks.Evaluated = "student",
@@ -91,7 +87,7 @@ class SearchToExploit(kdbench.TwoNetworks):
 
     def on_epoch_start(self, ctx: kdbench.Context) -> None:
         if ctx.epoch == 0:
-            held = held_out(ctx.train_size, self.holdout, self.search_seed, ctx.device)
+            held = ctx.held_out(self.holdout, self.search_seed)
             labels = ctx.train.labels[held]
             predicted = (ctx.predict(ctx.networks[role(number)])[held].argmax(1) for number in range(self.candidates))
             self.chosen = int(torch.stack([(each == labels).sum() for each in predicted]).argmax())
@@ -108,13 +104,14 @@ def role(number: int) -> str:
 
 def tried(params: Mapping[str, Any]) -> dict[str, kdbench.Network]:
     """The trainings that S2E needs."""
-    shared = {key: params[key] for key in ("search_seed", "holdout", "evaluate")}
+    shared = {key: params[key] for key in ("search_seed", "holdout")}
     return {
         role(number): kdbench.Network(
             like="student",
             method=s2e_candidate.name,
             params={"number": number, **shared},
             epochs_share=params["search_share"],
+            least_steps=params["least_steps"],
         )
         for number in range(params["candidates"])
     }

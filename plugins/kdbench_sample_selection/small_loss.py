@@ -12,11 +12,15 @@ from torch import Tensor
 import kdbench
 
 NoiseRate = Annotated[
-    float | None, Field(ge=0, lt=1, description="share of wrong labels; without it, that of the condition")
+    float | None, Field(ge=0, lt=1, description="rate of wrong labels; without it, the nominal one of the condition")
 ]
 RampShare = Annotated[
     float, Field(ge=0, le=1, description="share of training over which the kept share falls; 0: at once")
 ]
+LeastSteps = Annotated[int, Field(ge=0, description="at least so many steps for that, up to half of training")]
+LEAST_STEPS = 500
+"""A share of a short training teaches nothing: one epoch of 30 on digits is 41 steps, after which losses say nothing of
+labels. The published ramps and warm-ups have 3,900 steps and more."""
 Exponent = Annotated[float, Field(gt=0, description="c of that fall: 1 is a line, less is steep first")]
 
 
@@ -24,17 +28,18 @@ Exponent = Annotated[float, Field(gt=0, description="c of that fall: 1 is a line
 class KeepRate:
     """R(t) = 1 - rate min((t / ramp)^c, 1), with t the share of training that is done (Han et al. 2018).
 
-    Without a rate of its own it takes the realised one, the share of labels that are wrong; the nominal rate of
-    inclusive noise is larger.
+    Without a rate of its own it takes the condition's nominal one, as the authors' code does. Fewer labels are wrong
+    where noise draws from all classes, or corrupts some of them alone. The ramp has at least ``least_steps``.
     """
 
     rate: float | None
     ramp: float
     exponent: float
+    least_steps: int
 
     def __call__(self, ctx: kdbench.Context) -> float:
-        rate = ctx.noise_realised if self.rate is None else self.rate
-        done = 1.0 if ctx.progress >= self.ramp else (ctx.progress / self.ramp) ** self.exponent
+        rate, ramp = ctx.noise_rate if self.rate is None else self.rate, ctx.share_at_least(self.ramp, self.least_steps)
+        done = 1.0 if ctx.progress >= ramp else (ctx.progress / ramp) ** self.exponent
         return 1 - rate * done
 
 

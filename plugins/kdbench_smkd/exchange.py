@@ -28,8 +28,8 @@ Eta = Annotated[
     Field(description="strictness, > 0: up to 1, with b2 = 0, everything is passed on; inf: nothing"),
 ]
 Denominator = Annotated[
-    Literal["own", "batch-mean", "paper-alg1"],
-    Field(description="what the sum over the samples passed on is divided by: their number, the batch size, or the "
+    Literal["batch-mean", "own", "paper-alg1"],
+    Field(description="what the sum over the samples passed on is divided by: the batch size, their number, or the "
           "number of those passed on in the other direction, as the paper's Algorithm 1 prints it"),
 ]  # fmt: skip
 

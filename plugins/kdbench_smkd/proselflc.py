@@ -42,12 +42,13 @@ class ProSelfLC(SelfCorrected):
     l = 1 - H(p) / ln C, h(x, b) = 1 / (1 + exp(-x b)); t of T steps are done, q is the one-hot label,
     p = softmax(logits).
 
-    Whether the gradient goes through the p of the target is not stated, and it matters: stopped, the second part of
-    the loss has none, since that of H(stop(p), p) is p - p = 0, and (1 - epsilon)(p - q) is left, a weighted
-    cross-entropy. Kept, it also lowers the entropy of the prediction, which is what the method is for. The authors'
-    first release keeps it, the default; a later one stops it, but sharpens p, and takes max p for l. Neither of these
-    is in the paper's formula. B and offset are tuned by the authors in 4 to 16 and .2 to .7; the defaults are in the
-    middle.
+    Whether the gradient goes through the p of the target is not stated, and it matters: stopped, the second part of the
+    loss has none, since that of H(stop(p), p) is p - p = 0, and (1 - epsilon)(p - q) is left, a weighted cross-entropy.
+    Kept, it also lowers the entropy of the prediction, which is what the method is for. The authors' first release
+    keeps it, the default; a later one stops it, but sharpens p, and takes max p for l. Neither of these is in the
+    paper's formula. B and offset are tuned by the authors in 4 to 16 and .2 to .7; the defaults are in the middle.
+    Their code adds 1e-6 to p inside the logarithm, which weakens the pull towards labels whose probability is not far
+    above that; it is left out, as the formula of the paper has none, and so that epsilon = 0 is cross-entropy.
     """
 
     def __init__(self, *, b: Slope = SLOPE, offset: Offset = MIDDLE, target_gradient: TargetGradient = "keep") -> None:

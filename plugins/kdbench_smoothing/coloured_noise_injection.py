@@ -57,7 +57,9 @@ class CNI(kdbench.Method):
         steps: Steps = STEPS,
         smoothing: Smoothing = "soft",
         draws: Draws = 8,
-        input_sigma: Annotated[float, Field(ge=0, description="noise on the pixels of each draw when measured")] = 0.0,
+        input_sigma: Annotated[
+            float, Field(ge=0, description="noise on the pixels of each draw when measured"), kdbench.MeasuredOnly()
+        ] = 0.0,
     ) -> None:
         self.make_noise = partial(ColouredNoise, rank=rank, diagonal=diagonal, factor=factor, white=white)
         self.factor_decay, self.share = factor_decay, adversarial_share

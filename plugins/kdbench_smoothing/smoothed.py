@@ -11,14 +11,20 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import kdbench
 from kdbench_smoothing.noisy_network import check_batch
 
 Aggregation = Literal["votes", "soft", "mean-logit"]
 Smoothing = Annotated[
     Literal["votes", "soft", "mean-logit", "none"],
     Field(description="of the predictions: votes, mean probability, mean logit, or one draw alone"),
+    kdbench.MeasuredOnly(),
 ]
-Draws = Annotated[int, Field(ge=1, description="M: forward passes of a smoothed prediction; Katz & Reches take 512")]
+Draws = Annotated[
+    int,
+    Field(ge=1, description="M: forward passes of a smoothed prediction; Katz & Reches take 512"),
+    kdbench.MeasuredOnly(),
+]
 
 
 def smooth(draw: Callable[[], Tensor], draws: int, aggregation: Aggregation) -> Tensor:

@@ -8,8 +8,13 @@ from torch import Tensor
 
 import kdbench
 from kdbench.errors import KdbenchError
-from kdbench.methods.recipes import matching_recipe
-from kdbench.specs import Condition, LabelNoise, Recipe
+from kdbench.methods.method import Resolved
+from kdbench.methods.recipes import Setting, matching_recipes, merged
+from kdbench.plugin.loader import load_plugins
+from kdbench.running.needs import Needs
+from kdbench.running.plan import Plan
+from kdbench.specs import Condition, LabelNoise, Recipe, read_suite
+from kdbench.suites import FOLDER, builtin_suites, load_suite
 
 RECIPE = Recipe(epochs=1, batch_size=1, lr=0.1)
 CLEAN = Condition(recipe=RECIPE)
@@ -26,12 +31,13 @@ RECIPES: list[dict[str, Any]] = [
     {"dataset": ["web"], "noise": ["none"], "params": {"pi2": 0.6}},
     {"dataset": ["web"], "noise": ["unknown"], "params": {"pi2": 0.7}},
     {"dataset": ["heat"], "noise": ["any"], "params": {"pi2": 0.9}},
-    {"suite": ["special"], "optimizer": {"lr": 3.0}},
+    {"family": ["special"], "optimizer": {"lr": 3.0}},
+    {"family": ["special"], "model": ["wide"], "optimizer": {"lr": 4.0}},
 ]
 
 
 @pytest.mark.parametrize(
-    ("suite", "dataset", "condition", "params", "optimizer"),
+    ("family", "dataset", "condition", "params", "optimizer"),
     [
         ("s", "cifar10", CLEAN, {"pi2": 0.1}, {}),
         ("s", "cifar10", noisy("symmetric", 0.2), {"pi2": 0.2}, {}),
@@ -45,11 +51,17 @@ RECIPES: list[dict[str, Any]] = [
         ("special", "digits", CLEAN, {}, {"lr": 3.0}),
     ],
 )
-def test_recipes_match_by_suite_dataset_noise_and_nearest_rate(
-    suite: str, dataset: str, condition: Condition, params: dict[str, Any], optimizer: dict[str, Any]
+def test_recipes_match_by_family_dataset_noise_and_nearest_rate(
+    family: str, dataset: str, condition: Condition, params: dict[str, Any], optimizer: dict[str, Any]
 ) -> None:
-    found = matching_recipe(RECIPES, suite=suite, dataset=dataset, condition=condition)
-    assert found == {"params": params, "optimizer": optimizer, "extended": {}}
+    found = matching_recipes(RECIPES, Setting(family, dataset, "narrow", condition))
+    assert merged(found) == {"params": params, "optimizer": optimizer, "extended": {}}
+    assert bool(found) == bool(params or optimizer)
+
+
+def test_recipes_match_by_the_network_that_is_trained() -> None:
+    for model, lr in (("narrow", 3.0), ("wide", 4.0)):
+        assert merged(matching_recipes(RECIPES, Setting("special", "digits", model, CLEAN)))["optimizer"] == {"lr": lr}
 
 
 def test_what_the_user_passes_wins_over_recipes(tmp_path: Path) -> None:
@@ -60,9 +72,10 @@ def test_what_the_user_passes_wins_over_recipes(tmp_path: Path) -> None:
     def probe2(batch: kdbench.Batch, ctx: kdbench.Context, *, share: float = 0.5) -> Tensor:
         return batch.images.sum()
 
-    where = {"suite": "s", "dataset": "digits", "condition": CLEAN}
-    assert probe2.resolve({}, **where) == ({"share": 0.25}, {"lr": 0.7})
-    assert probe2.resolve({"share": 0.75}, **where) == ({"share": 0.75}, {"lr": 0.7})
+    where = Setting("s", "digits", "m", CLEAN)
+    assert probe2.resolve({}, where) == Resolved({"share": 0.25}, {"lr": 0.7}, untuned=False)
+    assert probe2.resolve({"share": 0.75}, where) == Resolved({"share": 0.75}, {"lr": 0.7}, untuned=False)
+    assert probe2.resolve({}, Setting("s", "cifar10", "m", CLEAN)) == Resolved({"share": 0.5}, {}, untuned=True)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +84,7 @@ def test_what_the_user_passes_wins_over_recipes(tmp_path: Path) -> None:
         ("optimizer = { epochs = 900 }", r"recipes may not set \['epochs'\]"),
         ("extended = { epochs = 900, batch_size = 1 }", r"recipes may not set \['batch_size'\]"),
         ("extended = { milestones = [3] }", "an extended recipe states no epochs"),
+        ('suite = ["nrd-cifar10"]', r"recipes may not set \['suite'\]"),
         ("when = { p = [1] }\nparams = { p = 2 }", "depends on parameters .when. sets some"),
     ],
 )
@@ -106,4 +120,60 @@ def test_a_longer_schedule_may_depend_on_resolved_parameters(
     def probe3(batch: kdbench.Batch, ctx: kdbench.Context, *, p: float = 0.0, schedule: str = "own") -> Tensor:
         return batch.images.sum()
 
-    assert probe3.resolve(params, suite="s", dataset="digits", condition=CLEAN)[1] == expected
+    resolved = probe3.resolve(params, Setting("s", "digits", "m", CLEAN))
+    assert (resolved.tuned, resolved.untuned) == (expected, not expected)
+
+
+def test_a_method_without_recipes_misses_none() -> None:
+    plain = kdbench.method("plain")(lambda batch, ctx: None)
+    assert not plain.resolve({}, Setting("s", "digits", "m", CLEAN)).untuned
+
+
+def test_a_copied_suite_with_one_more_condition_loses_nothing(tmp_path: Path) -> None:
+    """It lost learning rates, weight decays and the strong view of each method, without a word."""
+    original = load_suite("nrd-cifar10")
+    copy = tmp_path / "mine.toml"
+    more = '\n[conditions.sym-30]\nnoise = { kind = "symmetric-inclusive", rate = 0.3, seed = 0 }\n'
+    copy.write_text((FOLDER / "nrd-cifar10.toml").read_text().replace('name = "nrd-cifar10"', 'name = "mine"') + more)
+    copied, plugins = read_suite(copy), load_plugins()
+    for name in ("ce", "gce", "nrd", "dmi"):
+        for condition in original.conditions:
+            expected, found = (Needs(suite, plugins, condition).student(name, {}, 0) for suite in (original, copied))
+            assert (found.params, found.recipe, found.untuned) == (expected.params, expected.recipe, False)
+        assert Needs(copied, plugins, "sym-30").student(name, {}, 0).recipe == expected.recipe
+    stranger = copied.model_copy(update={"family": "mine"})
+    assert Needs(stranger, plugins, "clean").student("ce", {}, 0).untuned
+    assert Plan.make(stranger, plugins, "ce", {}, None, None).notes() == [
+        "note: no recipe of method 'ce' is for family 'mine', data set 'cifar10' and model 'preact34-gjs' under clean, "
+        "sym-40, sym-80, sym-30: declared defaults and the suite's own optimiser values are used"
+    ]
+    assert Plan.make(copied, plugins, "ce", {}, None, None).notes() == []
+    assert Plan.make(stranger, plugins, "kd", {}, None, None).notes() == [], "it has no recipes"
+
+
+def test_a_run_without_a_recipe_says_so_whoever_asks(
+    tiny_suite: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for times in (1, 2):  # a run that is found again says it too
+        kdbench.run(str(tiny_suite), "ce", conditions=["clean"], tasks=["clean"], out=tmp_path / "runs")
+        assert [record.message[:46] for record in caplog.records] == times * [
+            "note: no recipe of method 'ce' is for family '"
+        ]
+    caplog.clear()
+    kdbench.run(str(tiny_suite), "target-variability", conditions=["clean"], tasks=["clean"], out=tmp_path / "runs")
+    assert not caplog.records, "it has no recipes"
+
+
+def test_every_family_dataset_and_model_of_a_first_party_recipe_is_one_of_ours() -> None:
+    """A misspelt one would never match."""
+    plugins = load_plugins()
+    known = {
+        "family": {load_suite(path.stem).family for path in builtin_suites()},
+        "dataset": set(plugins.datasets),
+        "model": set(plugins.models),
+        "noise": {"none", "unknown", "any", *plugins.label_noises},
+    }
+    for spec in (plugins.methods.get(name) for name in plugins.methods):
+        for recipe in spec.recipes:
+            for key, values in known.items():
+                assert set(recipe.get(key, ())) <= values, (spec.name, recipe)

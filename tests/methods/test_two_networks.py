@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from kdbench_distillation.peers import Peers
 from torch import Tensor, nn
 
 import kdbench
@@ -29,26 +26,18 @@ class OfOneArchitecture(Together):
         self.weight = weight
 
 
-class OldBase(Peers):
-    """Both learn from the labels."""
-
-    loss = Together.loss  # type: ignore[assignment]  # of the other base
-
-
-@pytest.mark.parametrize("base", [Together, OldBase])
 @pytest.mark.parametrize("evaluate", ["student", "peer", "ensemble"])
-def test_what_is_measured_is_one_of_the_two_or_their_mean(base: type[Any], evaluate: str) -> None:
+def test_what_is_measured_is_one_of_the_two_or_their_mean(evaluate: str) -> None:
     ours, theirs = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
     ctx = with_peer(make_context(Legible(3)), Legible(3, start=3))
-    method = base(evaluate=evaluate)
+    method = Together(evaluate=evaluate)
     method.setup(ctx)
     assert method.networks() == {"peer": method.peer}
     expected = {"student": ours, "peer": theirs, "ensemble": (ours + theirs) / 2}[evaluate]
     torch.testing.assert_close(method.predictor(ctx)(image_of(torch.cat([ours, theirs], 1))), expected)
 
 
-@pytest.mark.parametrize("base", [Together, OldBase])
-def test_the_second_networks_architecture_is_looked_up_and_asked_for(base: type[Any]) -> None:
+def test_the_second_networks_architecture_is_looked_up_and_asked_for() -> None:
     asked: list[str | None] = []
     ctx = make_context(Legible(3))
 
@@ -58,7 +47,7 @@ def test_the_second_networks_architecture_is_looked_up_and_asked_for(base: type[
 
     ctx._make = make
     for peer, architectures in (("", []), ("shufflenet-v2", ["shufflenet-v2"])):
-        method = base(peer=peer)
+        method = Together(peer=peer)
         assert list(method.architectures()) == architectures
         method.setup(ctx)
     assert asked == [None, "shufflenet-v2"]
@@ -70,12 +59,6 @@ def test_a_method_offers_the_parameters_it_names() -> None:
     with pytest.raises(kdbench.KdbenchError, match="evaluate: input should be 'student', 'peer' or 'ensemble'"):
         spec.validate({"evaluate": "both"})
     assert kdbench.method("two")(Together).validate({}) == {"peer": "", "evaluate": "student"}
-
-
-def test_the_base_that_published_records_hash_offers_the_same() -> None:
-    """``kdbench_distillation.peers`` is part of smkd-p's published source hash, so it stays to the byte as it was."""
-    new, old = (kdbench.method("m")(base).parameters.model_json_schema() for base in (Together, OldBase))
-    assert new == old
 
 
 @pytest.mark.parametrize("evaluate", ["peer", "ensemble"])

@@ -27,6 +27,17 @@ def test_an_average_moves_by_its_decay_and_copies_statistics() -> None:
     assert all(parameter.requires_grad for parameter in current.parameters())
 
 
+def test_statistics_are_averaged_or_kept_where_that_is_asked_for() -> None:
+    current, average = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    current(torch.tensor([[0.0, 4.0], [2.0, 8.0]]))
+    update_average(average, current, 0.75, buffers="keep")
+    assert average.running_mean.tolist() == [0, 0]  # type: ignore[union-attr]  # it tracks
+    update_average(average, current, 0.75, buffers="average")
+    # A quarter of a tenth, batch norm's own momentum, of the means 1 and 6.
+    torch.testing.assert_close(average.running_mean, torch.tensor([0.025, 0.15]))
+    assert average.num_batches_tracked == 1
+
+
 @pytest.mark.parametrize("decay", [0.0, 1.0])
 def test_the_ends_of_the_range_copy_and_keep(decay: float) -> None:
     average, current = nn.Linear(3, 2), nn.Linear(3, 2)

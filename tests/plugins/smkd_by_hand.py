@@ -98,5 +98,5 @@ def pair_by_hand(
     for to, giver in ((0, 1), (1, 0)):
         received = -(targets[giver] * np.log(ps[to])).sum(1)[passed[giver]].sum()
         counts = {"own": passed[giver].sum(), "batch-mean": len(q), "paper-alg1": passed[to].sum()}
-        total += received / max(1, counts[params.get("denominator", "own")])
+        total += received / max(1, counts[params.get("denominator", "batch-mean")])
     return float(total)

@@ -33,7 +33,7 @@ def legible(progress: float = 0.0, size: int = 12) -> kdbench.Context:
     """A context whose student reads its logits off the image, and so does every network a method needs."""
     ctx = make_context(Legible(CLASSES), classes=CLASSES)
     ctx.networks = {role: Legible(CLASSES) for role in ("estimator", "start", "relabelled")}
-    ctx.train_size, ctx.epochs, ctx.steps = size, 10, 1000
+    ctx.train_size, ctx.epochs, ctx.steps = size, 10, 10_000  # no floor of a share matters
     at(ctx, progress)
     return ctx
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kdbench.methods.recipes import Setting
 from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Condition, LabelNoise, Recipe
 
@@ -55,8 +56,8 @@ def resolved(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     condition = Condition(recipe=RECIPE, noise=LabelNoise(kind=kind, rate=rate) if kind else None)
     spec = load_plugins().methods.get(name)
-    params, optimizer = spec.resolve({}, suite=suite, dataset=dataset, condition=condition)[:2]
-    return params, optimizer
+    found = spec.resolve({}, Setting(suite, dataset, "preact34-gjs", condition))
+    return found.params, found.tuned
 
 
 def numbers(cell: str) -> tuple[float, ...]:
@@ -120,5 +121,5 @@ def test_every_baseline_sees_the_strong_view_where_the_table_was_made(name: str,
 def test_what_is_passed_goes_before_recipes() -> None:
     condition = Condition(recipe=RECIPE)
     spec = load_plugins().methods.get("gce")
-    params = spec.resolve({"q": 0.2, "view": "suite"}, suite="nrd-cifar10", dataset="cifar10", condition=condition)[0]
-    assert params == {"q": 0.2, "view": "suite"}
+    where = Setting("nrd-cifar10", "cifar10", "preact34-gjs", condition)
+    assert spec.resolve({"q": 0.2, "view": "suite"}, where).params == {"q": 0.2, "view": "suite"}

@@ -281,6 +281,26 @@ def test_reduction_7_limits(name: str, params: dict[str, Any], other: str, facto
     )
 
 
+@pytest.mark.parametrize("target_gradient", ["keep", "stop"])
+def test_soft_bootstrapping_clamps_probabilities_inside_the_logarithm(target_gradient: str) -> None:
+    """As the code of Englesson & Azizpour: it stops the pull towards a label that the network is sure is wrong."""
+    logits, beta = torch.tensor([[0.0, 30.0, 1.0], [0.0, 3.0, 1.0]], dtype=torch.float64), 0.4
+    p = softmax(logits.numpy())
+    assert p[0, 0] < 1e-7 < p[1, 0]
+    log, q = np.log(np.maximum(p, 1e-7)), np.eye(3)[[0, 0]]
+    expected = -(((1 - beta) * q + beta * p) * log).sum(1).mean()
+    found = loss_of("bootstrap-soft", logits, [0, 0], beta=beta, target_gradient=target_gradient)
+    assert found.item() == pytest.approx(expected, rel=1e-9)
+    # dL/dz_k = sum_c dL/dp_c p_c ((c = k) - p_k), with no part of a clamped logarithm.
+    through_log = -((1 - beta) * q + beta * p) / p * (p > 1e-7)
+    through_target = -beta * log if target_gradient == "keep" else 0
+    of_p = through_log + through_target
+    of_z = p * (of_p - (of_p * p).sum(1, keepdims=True)) / 2
+    gradient = gradient_of("bootstrap-soft", logits, [0, 0], beta=beta, target_gradient=target_gradient)
+    np.testing.assert_allclose(gradient, of_z, rtol=1e-6, atol=1e-15)
+    assert gradient[0].abs().max() < 1e-6 < gradient_of("ce", logits, [0, 0])[0].abs().max()
+
+
 @pytest.mark.parametrize("name", ["bootstrap-soft", "confidence-penalty"])
 def test_reduction_7_the_kept_gradient_is_that_of_the_entropy(name: str) -> None:
     logits, _, labels = draw(8, 2.0)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import kdbench
 from kdbench.hashes import integers_sha256
+from kdbench.methods.recipes import Setting
 from kdbench.models import build
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.graph import RunGraph
@@ -161,8 +162,8 @@ def test_on_noisy_labels_the_students_targets_alone_are_changed(name: str) -> No
         assert planned(name, condition=condition, variant="TS").params["variant"] == "TS"
     for noise in kdbench.noise.builtin_specs():
         condition = Condition(noise=LabelNoise(kind=noise.name, rate=0.2), recipe=RECIPE)
-        resolved, _ = load_plugins().methods.get(name).resolve({}, suite="s", dataset="d", condition=condition)
-        assert resolved["variant"] == "S", noise.name
+        resolved = load_plugins().methods.get(name).resolve({}, Setting("s", "d", "m", condition))
+        assert resolved.params["variant"] == "S", noise.name
 
 
 def test_every_teacher_learns_from_the_noisy_labels_of_its_student(tiny_suite: Path, tmp_path: Path) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import kdbench
+from kdbench.methods.recipes import Setting
 from kdbench.models import build
 from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Condition, Recipe
 from kdbench.testing import TINY
-from tests.plugins.helpers import Legible, image_of, make, make_batch, make_context
+from tests.plugins.helpers import Legible, draw_pixels, image_of, make, make_batch, make_context
 
 LABELS = [0, 2, 1, 1]
 
@@ -92,8 +93,43 @@ def test_nvr_has_the_students_present_weights() -> None:
             parameter.mul_(1.5)
         student(torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2)))
     method.after_step(ctx)
-    average = method.networks()["ema"].state_dict()
-    assert all(torch.equal(average[name], tensor) for name, tensor in student.state_dict().items())
+    average = method.networks()["ema"]
+    for present, copied in zip(student.parameters(), average.parameters(), strict=True):
+        assert torch.equal(copied, present)
+
+
+def after_a_step(**params: Any) -> tuple[nn.BatchNorm2d, nn.BatchNorm2d, Tensor]:
+    """Batch norms of student and teacher after one step from statistics that differ, and what the teacher's saw."""
+    student = build(TINY, num_classes=3, seed=0).train()
+    ctx, method = make_context(student), make("nrd", **params)
+    method.setup(ctx)
+    teacher = method.networks()["ema"]
+    method.on_epoch_start(ctx)
+    views = {"images": draw_pixels(1, 4, 3, 32, 32), "teacher": draw_pixels(2, 4, 3, 32, 32)}
+    with torch.no_grad():
+        seen = teacher.get_submodule("network.features.0")(views["teacher"])
+        for parameter in student.parameters():
+            parameter.add_(0.5)
+    method.loss(make_batch([0, 1, 2, 0], **views), ctx)
+    method.after_step(ctx)
+    found = (network.get_submodule("network.features.1") for network in (student, teacher))
+    return (*found, seen)  # type: ignore[return-value]  # torch leaves them untyped
+
+
+def test_the_averages_statistics_are_its_own() -> None:
+    """They were the student's: of other weights, seen through other views."""
+    student, teacher, seen = after_a_step()
+    expected = 0.1 * seen.mean((0, 2, 3))  # from 0, momentum .1
+    torch.testing.assert_close(teacher.running_mean, expected)
+    assert student.running_mean is not None
+    assert (student.running_mean - expected).abs().max() > 0.01
+
+
+def test_a_teacher_in_eval_mode_has_averaged_statistics() -> None:
+    student, teacher, _ = after_a_step(teacher_bn="eval", decay=0.75)
+    assert student.running_mean is not None
+    torch.testing.assert_close(teacher.running_mean, 0.25 * student.running_mean)
+    assert teacher.num_batches_tracked == student.num_batches_tracked == 1
 
 
 @pytest.mark.parametrize(("variant", "alike"), [("ner", True), ("nrd", False), ("nvr", False)])
@@ -125,8 +161,9 @@ def test_unscaled_on_webvision_with_the_papers_weights() -> None:
     datasets = {name for recipe in spec.recipes for name in recipe.get("dataset", ()) if "webvision" in name}
     assert datasets
     for dataset in datasets:
-        params, optimizer = spec.resolve({}, suite="mine", dataset=dataset, condition=condition)
-        assert (params["pi2"], params["scale"], params["decay"], optimizer) == (0.8, "none", 0.99, {})
+        found = spec.resolve({}, Setting("mine", dataset, "wrn-10-1", condition))
+        assert [found.params[key] for key in ("pi2", "scale", "decay")] == [0.8, "none", 0.99]
+        assert found.tuned == {}
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from kdbench_sample_selection.keep_schedule import draw_schedule
-from kdbench_sample_selection.s2e import held_out
 from kdbench_sample_selection.small_loss import small_loss_weights
 from torch import Tensor
 from torch.nn import functional as F
 
 import kdbench
+from kdbench.methods.recipes import Setting
 from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Condition, LabelNoise, Recipe
 from tests.plugins.helpers import make
@@ -66,7 +66,7 @@ def test_a_share_that_rounding_puts_below_a_whole_number_keeps_that_number() -> 
     ],
 )
 @pytest.mark.parametrize("name", ["co-teaching", "co-teaching-plus", "mentornet"])
-def test_the_kept_share_falls_to_that_of_right_labels(
+def test_the_kept_share_falls_to_what_the_nominal_rate_leaves(
     name: str, params: dict[str, float], progress: float, expected: float
 ) -> None:
     assert make(name, **params).keep(two_of_them(progress)) == pytest.approx(expected)  # type: ignore[attr-defined]  # of these three
@@ -196,9 +196,15 @@ def test_s2e_needs_one_short_training_a_candidate() -> None:
     assert needed["candidate2"] == kdbench.Network(
         like="student",
         method="s2e-candidate",
-        params={"number": 2, "search_seed": 5, "holdout": 0.2, "evaluate": "student"},
+        params={"number": 2, "search_seed": 5, "holdout": 0.2},
         epochs_share=0.1,
+        least_steps=500,
     )
+
+
+def test_what_is_measured_of_the_student_changes_no_candidate() -> None:
+    spec = load_plugins().methods.get("s2e")
+    assert spec.needed(spec.validate({"evaluate": "peer"})) == spec.needed(spec.validate({}))
 
 
 def test_a_candidate_learns_nothing_of_what_is_held_out() -> None:
@@ -206,7 +212,7 @@ def test_a_candidate_learns_nothing_of_what_is_held_out() -> None:
     images, ctx = image_of(first, second).requires_grad_(), two_of_them(progress=0.0)
     prepared("s2e-candidate", ctx, holdout=0.5).loss(batch_of(labels, images=images), ctx).backward()
     assert images.grad is not None
-    held = held_out(8, 0.5, 0, torch.device("cpu"))
+    held = ctx.held_out(0.5)
     assert held.sum() == 4
     assert torch.equal(images.grad.flatten(1).abs().sum(1) > 0, ~held)
 
@@ -216,7 +222,7 @@ def test_a_candidate_learns_nothing_of_what_is_held_out() -> None:
 def test_a_candidate_is_co_teaching_by_its_schedule_on_what_is_not_held_out(number: int, progress: float) -> None:
     first, second, labels = draw(20, batch=20)
     ctx, a, b = two_of_them(progress, size=20), entropies(first, labels), entropies(second, labels)
-    learnt = ~held_out(20, 0.3, 5, torch.device("cpu")).numpy()
+    learnt = ~ctx.held_out(0.3, 5).numpy()
     share = draw_schedule(5, number)(progress)
     expected = a[smallest(b, share, learnt)].mean() + b[smallest(a, share, learnt)].mean()
     method = prepared("s2e-candidate", ctx, number=number, search_seed=5, holdout=0.3)
@@ -232,7 +238,7 @@ def test_a_candidate_is_co_teaching_by_its_schedule_on_what_is_not_held_out(numb
 @pytest.mark.parametrize("seed", [0, 4, 9])
 def test_s2e_follows_the_candidate_that_held_out_labels_favour(seed: int) -> None:
     first, second, labels = draw(10)
-    held = held_out(8, 0.5, seed, torch.device("cpu"))
+    held = two_of_them().held_out(0.5, seed)
     right = F.one_hot(labels, CLASSES).double()
     half = torch.where((torch.arange(8) == held.nonzero()[0]).unsqueeze(1), right.roll(1, 1), right)
     elsewhere = torch.where(held.unsqueeze(1), right.roll(1, 1), right)  # right on all but the images that count
@@ -260,11 +266,9 @@ def test_s2e_follows_the_candidate_that_held_out_labels_favour(seed: int) -> Non
 def resolved(name: str, dataset: str, kind: str | None, rate: float = 0.4) -> dict[str, Any]:
     noise = LabelNoise(kind=kind, rate=rate) if kind else None
     condition = Condition(recipe=Recipe(epochs=1, batch_size=1, lr=0.1), noise=noise)
-    params, optimizer = load_plugins().methods.get(name).resolve(
-        {}, suite="mine", dataset=dataset, condition=condition
-    )  # fmt: skip
-    assert optimizer == {}
-    return params
+    found = load_plugins().methods.get(name).resolve({}, Setting("mine", dataset, "wrn-10-1", condition))
+    assert found.tuned == {}
+    return found.params
 
 
 def test_published_values_go_with_data_and_noise() -> None:

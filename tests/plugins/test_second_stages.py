@@ -94,11 +94,11 @@ def test_gradients_of_the_critical_weights_alone_are_kept(share: float) -> None:
         np.testing.assert_allclose(parameter.grad, np.where(kept, share * gradient, 0), rtol=1e-6)
 
 
-def stepped(name: str, realised: float, **params: Any) -> tuple[nn.Module, dict[str, Tensor]]:
+def stepped(name: str, rate: float, **params: Any) -> tuple[nn.Module, dict[str, Tensor]]:
     """A tiny network after backward and before_step, and the gradients as backward left them."""
     student = build(TINY, num_classes=CLASSES, seed=0)
     ctx = make_context(student, classes=CLASSES)
-    ctx.noise_realised, ctx.steps, ctx.step = realised, 100, 10
+    ctx.noise_rate, ctx.noise_realised, ctx.steps, ctx.step = rate, 0.9 * rate, 100, 10
     method = make(name, **params)
     images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(24))
     method.loss(make_batch([0, 1, 2, 3, 0, 1], images=images), ctx).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -123,7 +123,9 @@ def test_reduction_11_cdr_without_noise_is_plain_descent() -> None:
     ("params", "kept"),
     [({}, 0.6), ({"noise_rate": 0.7}, 0.3), ({"ramp_share": 0.2}, 0.8), ({"ramp_share": 0.05}, 0.6)],
 )
-def test_cdr_keeps_the_share_of_right_labels_and_leaves_biases_and_norms(params: dict[str, float], kept: float) -> None:
+def test_cdr_keeps_what_the_nominal_rate_leaves_and_leaves_biases_and_norms(
+    params: dict[str, float], kept: float
+) -> None:
     student, before = stepped("cdr", 0.4, **params)
     filters = [(key, p) for key, p in student.named_parameters() if p.ndim in (2, 4)]
     remaining = sum(int((p.grad != 0).sum()) for _, p in filters if p.grad is not None)

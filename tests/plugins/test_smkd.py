@@ -43,7 +43,7 @@ from tests.plugins.smkd_by_hand import (
 PAIR: list[tuple[str, dict[str, Any]]] = [
     ("smkd-s", {}),
     ("smkd-s", {"self_target": "proselflc", "b": 6.0, "offset": 0.3, "eta": 2.0}),
-    ("smkd-s", {"self_target": "ls", "epsilon": 0.25, "denominator": "batch-mean"}),
+    ("smkd-s", {"self_target": "ls", "epsilon": 0.25, "denominator": "own"}),
     ("smkd-s", {"self_target": "cp", "penalty": 0.3, "eta": 1.0, "denominator": "paper-alg1"}),
     ("smkd-p", {"b2": 4.0, "eta": 3.0, "denominator": "paper-alg1"}),
     ("smkd-p", {"b2": -8.0, "eta": 1.5, "self_target": "proselflc", "target_gradient": "stop"}),
@@ -102,6 +102,43 @@ def test_peers_keep_records_of_their_own() -> None:
     for owner, logits in (("student", ours), ("peer", theirs)):
         noted = method.state()[f"{owner}.entropies"].numpy()
         np.testing.assert_allclose(noted, entropy_of(softmax(logits.numpy())), rtol=1e-5)
+
+
+def test_one_sample_that_is_passed_on_weighs_as_one_of_its_batch() -> None:
+    """It weighed as much as the whole batch: the fewer were passed on, the more each pushed, until none was."""
+    count, labels = 64, [0] * 64
+    ours = torch.zeros(count, CLASSES, dtype=torch.float64)
+    theirs = ours.clone()
+    theirs[0, 1] = 20.0  # the one that the peer is sure of
+    found = gradients_of("smkd-s", ours, theirs, labels, self_target="ls", epsilon=0.0, eta=4.0)[0]
+    alone = gradients_of("smkd-s", ours, theirs, labels, self_target="ls", epsilon=0.0, eta="inf")[0]
+    received = (found - alone)[0]
+    expected = (torch.full((CLASSES,), 1 / CLASSES) - torch.eye(CLASSES)[0]) / count  # p - q, over the batch
+    torch.testing.assert_close(received, expected.double())
+    for name in ("smkd-s", "smkd-p"):
+        assert load_plugins().methods.get(name).validate({})["denominator"] == "batch-mean"
+
+
+def logged(method: Method, ctx: kdbench.Context, ours: Tensor, theirs: Tensor, labels: list[int]) -> Any:
+    method.on_epoch_start(ctx)
+    method.loss(batch_of(ours, theirs, labels), ctx)
+    return method.epoch_log(ctx)
+
+
+def test_the_log_says_when_the_exchange_has_died_and_one_warning_does() -> None:
+    unsure, _, labels = draw(4)
+    unsure, sure = 0 * unsure, 50 * torch.eye(CLASSES, dtype=torch.float64)[labels]
+    method = make("smkd-s")
+    method.setup(context(0.0, CLASSES, SAMPLES))
+    early, late = (dataclasses.replace(context(0.0, CLASSES, SAMPLES), epochs=10, epoch=epoch) for epoch in (3, 5))
+    assert logged(method, early, unsure, unsure, labels) == {"exchanged": 0.0, "exchange_died": 0.0}, "not yet"
+    assert logged(method, late, sure, unsure, labels) == {"exchanged": float(SAMPLES), "exchange_died": 0.0}
+    with pytest.warns(UserWarning, match=f"has died: 0 of {2 * SAMPLES} targets were passed on in epoch 6 of 10"):
+        assert logged(method, late, unsure, unsure, labels) == {"exchanged": 0.0, "exchange_died": 1.0}
+    assert logged(method, late, unsure, unsure, labels)["exchange_died"] == 1.0, "and no second warning"
+    alone = make("smkd-s", eta="inf")
+    alone.setup(context(0.0, CLASSES, SAMPLES))
+    assert logged(alone, late, sure, sure, labels)["exchange_died"] == 0.0, "none was meant to be"
 
 
 # Gradients.
@@ -278,7 +315,7 @@ def test_eta_may_be_infinite_and_is_plain_text_in_a_record(value: Any) -> None:
         ("smkd-p", {"eta": "all"}, "eta: input should be a number greater than 0, or inf, found 'all'"),
         ("smkd-p", {"b2": math.inf}, "b2: input should be a finite number"),
         ("smkd-s", {"b2": -4}, "b2"),
-        ("smkd-s", {"denominator": "mean"}, "denominator: input should be 'own', 'batch-mean' or 'paper-alg1'"),
+        ("smkd-s", {"denominator": "mean"}, "denominator: input should be 'batch-mean', 'own' or 'paper-alg1'"),
         ("smkd-s", {"self_target": "ls", "epsilon": 1.5}, "epsilon: input should be less than or equal to 1"),
         ("smkd-s", {"self_target": "cp", "penalty": 1.0}, "penalty: input should be less than 1"),
         ("smkd-s", {"self_target": "ls", "b1": 8.0}, "b1: 8.0 has no effect with self_target='ls'"),
@@ -316,7 +353,8 @@ def test_peers_and_schedule_are_the_papers(
 
 def test_the_suite_for_sample_selection_is_that_of_cdr() -> None:
     suite = load_suite("smkd-cifar100-resnet50")
-    assert (suite.student, suite.conditions.keys()) == ("resnet50", load_suite("smkd-cifar100").conditions.keys())
+    noises = {"clean", "sym-20", "sym-40", "pair-20", "pair-40"}
+    assert (suite.student, set(suite.conditions)) == ("resnet50", noises)
     for condition in suite.conditions.values():
         recipe = condition.recipe
         assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.weight_decay) == (200, 64, 0.01, 1e-3)
@@ -340,8 +378,8 @@ def test_the_suite_is_the_published_setting() -> None:
     assert (suite.dataset, suite.student) == ("cifar100", "resnet34")
     noises = {name: (c.noise.kind, c.noise.rate) for name, c in suite.conditions.items() if c.noise}
     assert noises == {
-        "sym-20": ("symmetric", 0.2), "sym-40": ("symmetric", 0.4), "pair-20": ("pair-flip", 0.2),
-        "pair-40": ("pair-flip", 0.4),
+        "sym-20": ("symmetric", 0.2), "sym-40": ("symmetric", 0.4), "sym-60": ("symmetric", 0.6),
+        "sym-80": ("symmetric", 0.8), "pair-20": ("pair-flip", 0.2), "pair-40": ("pair-flip", 0.4),
     }  # fmt: skip
     assert set(suite.conditions) == {"clean", *noises}
     for condition in suite.conditions.values():

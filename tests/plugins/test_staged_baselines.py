@@ -12,6 +12,7 @@ from torch import Tensor
 
 import kdbench
 from kdbench.errors import KdbenchError
+from kdbench.methods.recipes import Setting
 from kdbench.models import build
 from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Condition, LabelNoise, Recipe
@@ -76,8 +77,10 @@ def test_the_matrix_is_estimated_once_before_the_first_epoch_and_is_saved(name: 
 @pytest.mark.parametrize("name", ["forward", "t-revision"])
 def test_the_estimator_is_a_short_training_that_methods_share(name: str) -> None:
     spec = load_plugins().methods.get(name)
-    assert spec.needed(spec.validate({})) == {"estimator": kdbench.Network(like="student", epochs_share=0.1)}
-    assert spec.needed(spec.validate({"estimator_share": 0.3}))["estimator"].epochs_share == 0.3  # type: ignore[union-attr]  # a Network
+    usual = kdbench.Network(like="student", epochs_share=0.1, least_steps=500)
+    assert spec.needed(spec.validate({})) == {"estimator": usual}
+    asked = spec.needed(spec.validate({"estimator_share": 0.3, "least_steps": 0}))
+    assert asked == {"estimator": kdbench.Network(like="student", epochs_share=0.3)}
 
 
 # Forward correction.
@@ -199,7 +202,8 @@ def test_a_second_stage_starts_from_the_first_ones_weights(name: str, role: str)
 def resolved(name: str, suite: str, dataset: str, kind: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     noise = LabelNoise(kind=kind, rate=0.4) if kind else None
     condition = Condition(recipe=Recipe(epochs=1, batch_size=1, lr=0.1), noise=noise)
-    return load_plugins().methods.get(name).resolve({}, suite=suite, dataset=dataset, condition=condition)
+    found = load_plugins().methods.get(name).resolve({}, Setting(suite, dataset, "wrn-10-1", condition))
+    return found.params, found.tuned
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(10, 97.0), (33, 97.0), (34, 100.0), (50, 100.0), (101, 100.0)])
@@ -232,7 +236,8 @@ def test_only_dmi_brings_an_optimiser_and_all_see_the_strong_view_in_its_suites(
     for suite, dataset in (("nrd-cifar10", "cifar10"), ("nrd-cifar100", "cifar100"), ("mine", "cifar10")):
         params, optimizer = resolved(name, suite, dataset, "symmetric")
         assert params["view"] == ("suite" if suite == "mine" else "strong")
-        assert optimizer == ({"lr": 1e-6, "weight_decay": 1e-4} if name == "dmi" else {})
+        own = {"momentum": 0.9, "nesterov": False, "schedule": "steps", "gamma": 1.0}
+        assert optimizer == ({"lr": 1e-6, "weight_decay": 1e-4, **own} if name == "dmi" else {})
 
 
 @pytest.mark.parametrize(
@@ -243,6 +248,9 @@ def test_only_dmi_brings_an_optimiser_and_all_see_the_strong_view_in_its_suites(
         ("t-revision", {"revision_share": 1.1}, "revision_share: input should be less than or equal to 1"),
         ("t-revision", {"correction_rate": 0}, "correction_rate: input should be greater than 0"),
         ("t-revision", {"start": "teacher"}, "start: input should be 'estimator' or 'scratch', found 'teacher'"),
+        ("dmi", {"holdout": 1.0}, "holdout: input should be less than 1"),
+        ("early-stopping", {"holdout": 0}, "holdout: input should be greater than 0"),
+        ("forward", {"least_steps": -1}, "least_steps: input should be greater than or equal to 0"),
         ("dmi", {"memory": 1.0}, "memory: input should be less than 1"),
         ("dmi", {"ridge": -0.1}, "ridge: input should be greater than 0"),
         ("dmi", {"ridge": 0}, "ridge: input should be greater than 0"),

@@ -1,0 +1,60 @@
+"""``kdbench describe suite``: what each installed method would get there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from kdbench.cli import app
+from kdbench.cli.describe import describe_tuning, tuning_rows
+from kdbench.plugin.loader import load_plugins
+from kdbench.suites import FOLDER, load_suite
+
+
+def test_a_suite_shows_what_differs_from_defaults_for_every_method_and_condition() -> None:
+    found = describe_tuning(load_suite("nrd-cifar10"))
+    assert list(found) == load_plugins().methods.names()
+    assert all(list(conditions) == list(load_suite("nrd-cifar10").conditions) for conditions in found.values())
+    # Shon et al. 2024, Table 5; the suite's own are lr .1 and weight decay 5e-4.
+    assert found["gce"]["sym-80"] == {"params": {"q": 0.9, "view": "strong"}, "optimizer": {"lr": 0.01}}
+    assert found["ce"]["clean"] == {"params": {"view": "strong"}, "optimizer": {"lr": 0.05, "weight_decay": 1e-3}}
+    assert found["kd"]["clean"] == {"params": {}, "optimizer": {}}, "a method without recipes"
+    assert found["elr-plus"]["sym-80"] is None, "its recipe for this data set is for asymmetric noise"
+    schedules = describe_tuning(load_suite("arani"))["fickle-teacher"]["clean"]
+    assert schedules == {"params": {}, "optimizer": {"epochs": 350, "milestones": [105, 210, 280]}}
+
+
+def test_conditions_and_methods_that_get_the_same_share_a_row() -> None:
+    tuned: dict[str, Any] = {"params": {"q": 0.5, "view": "strong"}, "optimizer": {"lr": 0.01}}
+    usual: dict[str, Any] = {"params": {}, "optimizer": {}}
+    rows = tuning_rows({
+        "a": {"clean": tuned, "noisy": usual, "web": tuned}, "b": {"clean": None, "noisy": None, "web": None},
+        "c": {"clean": usual, "noisy": usual, "web": usual}, "d": {"clean": usual, "noisy": usual, "web": usual},
+    })  # fmt: skip
+    assert rows == [
+        ("a", "clean, web", "q=0.5 view=strong", "lr=0.01"),
+        ("a", "noisy", "defaults", "the suite's"),
+        ("b", "all", "defaults: it has recipes, none for this", "the suite's"),
+        ("c, d", "all", "defaults", "the suite's"),
+    ]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_suite_file_is_described_too(tmp_path: Path, kept: bool) -> None:
+    text = (FOLDER / "nrd-cifar10.toml").read_text().replace('name = "nrd-cifar10"', 'name = "mine"')
+    if not kept:
+        text = "\n".join(line for line in text.splitlines() if not line.startswith("family"))
+    (tmp_path / "mine.toml").write_text(text)
+    done = CliRunner().invoke(app, ["describe", "suite", str(tmp_path / "mine.toml"), "--json"])
+    described = json.loads(done.stdout)
+    assert described["family"] == ("nrd-cifar10" if kept else "mine")
+    optimizer = {"lr": 0.05, "weight_decay": 1e-3}
+    assert described["methods"]["ce"]["clean"] == (
+        {"params": {"view": "strong"}, "optimizer": optimizer} if kept else None
+    )
+    shown = CliRunner().invoke(app, ["describe", "suite", str(tmp_path / "mine.toml")]).stdout
+    assert ("lr=0.05 weight_decay=0.001" in shown) == kept
