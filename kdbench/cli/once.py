@@ -17,7 +17,9 @@ class OnceCommand(TyperCommand):
         """As every command, after counting which options are there."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for parameter, times in Counter(order).items():
-            single = parameter.param_type_name == "option" and not (parameter.multiple or parameter.is_flag)
+            single = parameter.param_type_name == "option" and not (
+                getattr(parameter, "multiple", False) or getattr(parameter, "is_flag", False)
+            )
             if times > 1 and single:
                 raise KdbenchError(f"{parameter.opts[-1]} was given {times} times", "it takes one value")
         return super().parse_args(ctx, args)
