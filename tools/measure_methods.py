@@ -27,6 +27,7 @@ from kdbench.data import DataPlace, Dataset, make_image_set
 from kdbench.devices import resolve_device
 from kdbench.files import write_atomically
 from kdbench.plugin.loader import load_plugins
+from kdbench.results.evidence import Predictions
 from kdbench.results.record import Record
 from kdbench.running import provenance
 from kdbench.running.graph import RunGraph
@@ -87,7 +88,7 @@ def summary(record: Record, folder: Path) -> dict[str, Any]:
     if record.status == "failed":
         return row | {"error": record.error}
     accuracies = [entry["test_accuracy"] for entry in read_log(folder) if entry["condition"] == CONDITION]
-    correct = np.load(folder / "predictions.npz")[f"{CONDITION}/{TASK}/correct"]
+    correct = Predictions.of(folder / "record.json", record)[f"{CONDITION}/{TASK}/correct"]
     return row | {
         "accuracy": float(correct.mean()),
         "correct": np.packbits(correct).tobytes().hex(),

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
 from kdbench.leaderboard.validate import PUBLISHED, validate
+from kdbench.plugin.parameters import as_assignments
 from kdbench.results.evidence import beside
-from kdbench.results.headline import shown
+from kdbench.results.headline import installed_task, shown
 from kdbench.results.record import Record, read_record
 from kdbench.results.untrusted import EVIDENCE_LIMIT, RECORD_LIMIT, plain, read_bytes
 from kdbench.results.wording import FLAG, describe_setting, failed_checks, percent
@@ -77,35 +76,16 @@ def reproduce(record: Record, *others: Record) -> str:
     words = ["kdbench", "run", "--method", spec.method, "--suite", spec.suite.name]
     for seed in dict.fromkeys(each.spec.seed for each in (record, *others)):
         words += ["--seed", str(seed)]
-    for assignment in _assignments(record.params_passed):
+    for assignment in as_assignments(record.params_passed):
         words += ["--set", assignment]
     if spec.params.keys() != spec.suite.conditions.keys():
         words += [word for condition in spec.params for word in ("--condition", condition)]
     if spec.tasks.keys() != spec.suite.tasks.keys():
         words += ["--tasks", ",".join(spec.tasks)]
-    attack = spec.suite.tasks.get("attack")
-    settings = attack.settings if attack and "attack" in spec.tasks else {}
-    attacks, options = settings.get("attacks"), settings.get("options")
-    for name in attacks if isinstance(attacks, list) else ():  # the suite is untrusted: anything may be there
-        own = options.get(name) if isinstance(options, dict) else None
-        words += ["--attack", shlex.join([str(name), *(_assignments(own) if isinstance(own, dict) else [])])]
+    for name in spec.tasks:
+        task, plan = installed_task(name), spec.suite.tasks.get(name)
+        words += task.command_words(plan.settings) if task is not None and plan is not None else []
     return shlex.join(words)
-
-
-def _assignments(values: Mapping[str, Any]) -> list[str]:
-    """``name=value``, as ``--set`` and ``--attack`` read them."""
-    return [f"{name}={value if _is_plain(value) else json.dumps(value)}" for name, value in values.items()]
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether ``--set`` reads this text as text, and not as another JSON value."""
-    if not isinstance(value, str):
-        return False
-    try:
-        json.loads(value)
-    except ValueError:
-        return True
-    return False
 
 
 def _title(record: Record) -> str:

@@ -84,3 +84,23 @@ def parse_assignments(where: str, texts: Iterable[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             parameters[name] = value
     return parameters
+
+
+def as_assignments(values: Mapping[str, Any]) -> list[str]:
+    """``name=value`` texts that ``parse_assignments`` reads as these values.
+
+    >>> as_assignments({"temperature": 8, "view": "strong", "name": "8"})
+    ['temperature=8', 'view=strong', 'name="8"']
+    """
+    return [f"{name}={value if _is_plain(value) else json.dumps(value)}" for name, value in values.items()]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether this is text that is read as text, and not as another JSON value."""
+    if not isinstance(value, str):
+        return False
+    try:
+        json.loads(value)
+    except ValueError:
+        return True
+    return False

@@ -220,22 +220,20 @@ def reliability(confidence: NDArray[Any], correct: NDArray[Any], bins: int = 15)
     )
 
 
-def reliability_of(
-    predictions: Mapping[str, NDArray[Any]], condition: str, *, task: str = "calibration", bins: int = 15
-) -> Reliability | None:
+def reliability_of(predictions: Mapping[str, NDArray[Any]], condition: str, *, bins: int = 15) -> Reliability | None:
     """The diagram of one condition's student from a run's predictions; None where they do not hold what it needs.
 
-    The confidence is ``<condition>/<task>/confidence``; what is right is the array ``<condition>/<any task>/correct``
-    of that length, which the accuracy on the same test images left.
+    The confidence is the array ``<condition>/<any task>/confidence``; what is right is the array ``.../correct`` of that
+    length, which the accuracy on the same test images left.
     """
-    confidence = predictions.get(f"{condition}/{task}/confidence")
+    own = {name: name.split("/") for name in predictions if name.startswith(f"{condition}/") and name.count("/") == 2}
+    confidence = next((predictions[name] for name, parts in own.items() if parts[2] == "confidence"), None)
     if confidence is None or confidence.ndim != 1 or not np.issubdtype(confidence.dtype, np.floating):
         return None
     if not len(confidence) or not ((confidence > 0) & (confidence <= 1)).all():
         return None
-    for name in predictions:
-        parts = name.removeprefix(f"{condition}/").split("/")
-        if name.startswith(f"{condition}/") and len(parts) == 2 and parts[1] == "correct":
+    for name, parts in own.items():
+        if parts[2] == "correct":
             correct = predictions[name]
             if correct.dtype == np.bool_ and correct.shape == confidence.shape:
                 return reliability(confidence, correct, bins)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -12,7 +12,7 @@ from torch import nn
 from kdbench.attacks import find_attack, run
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import PROBE
-from kdbench.plugin.parameters import parse_assignments
+from kdbench.plugin.parameters import as_assignments, parse_assignments
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Suite, TaskPlan
@@ -86,6 +86,14 @@ class Attack(Task):
             few = spread(labels.cpu(), settings.large_eps_subset).to(ctx.device)
             check_large_eps(predictor, images[few], labels[few], how, ctx, following)
         return scores
+
+    def command_words(self, settings: Mapping[str, Any]) -> list[str]:
+        attacks, options = settings.get("attacks"), settings.get("options")
+        words = []
+        for name in attacks if isinstance(attacks, list | tuple) else ():
+            own = options.get(name) if isinstance(options, dict) and isinstance(name, str) else None
+            words += ["--attack", shlex.join([str(name), *(as_assignments(own) if isinstance(own, dict) else [])])]
+        return words
 
     def headline(self, settings: Any) -> Headline:
         first = settings.attacks[0]

@@ -204,6 +204,10 @@ class Task:
         """Whether the task means something for students of this condition."""
         return True
 
+    def command_words(self, settings: Mapping[str, Any]) -> list[str]:
+        """What a command line says beyond the task's name to ask for these settings, which are untrusted."""
+        return []
+
     def sources(self, settings: Any) -> Iterable[str]:
         """Roles of the suite's networks that must be trained for this task."""
         return ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from kdbench.errors import KdbenchError
+from kdbench.results.comparison import estimate, shares
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks.base import EvaluationContext, Task, TestData
@@ -53,10 +53,9 @@ class Peers(Task):
         for name, values in correct.items():
             ctx.keep(name, values)
         both = torch.stack(list(correct.values())).double().mean(0)
-        mean, reach = both.mean().item(), 1.96 * both.std(correction=0).item() / math.sqrt(len(both))
-        interval = max(0.0, mean - reach), min(1.0, mean + reach)
+        mean = estimate(shares(both.cpu().numpy()))
         each = [ctx.share("accuracy", values, setting={"network": name}) for name, values in correct.items()]
-        return [ctx.score("mean_accuracy", mean, len(both), interval), *each]
+        return [ctx.score("mean_accuracy", mean.value, len(both), (mean.ci_low, mean.ci_high)), *each]
 
     def headline(self, settings: Any) -> Headline:
         return Headline("mean of two", "mean_accuracy")
