@@ -223,8 +223,8 @@ def reliability(confidence: NDArray[Any], correct: NDArray[Any], bins: int = 15)
 def reliability_of(predictions: Mapping[str, NDArray[Any]], condition: str, *, bins: int = 15) -> Reliability | None:
     """The diagram of one condition's student from a run's predictions; None where they do not hold what it needs.
 
-    The confidence is the array ``<condition>/<any task>/confidence``; what is right is the array ``.../correct`` of that
-    length, which the accuracy on the same test images left.
+    The confidence is the array ``<condition>/<any task>/confidence``. What is right is the array ``correct`` of a task
+    of that condition and of the same length: the accuracy on the same test images left it.
     """
     own = {name: name.split("/") for name in predictions if name.startswith(f"{condition}/") and name.count("/") == 2}
     confidence = next((predictions[name] for name, parts in own.items() if parts[2] == "confidence"), None)
