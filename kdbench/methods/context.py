@@ -157,7 +157,11 @@ class Context:
         least one; the same for the same seed, whatever the run's."""
         import torch
 
-        order = torch.randperm(self.train_size, generator=torch.Generator().manual_seed(seed))
+        from kdbench.training.seeds import derive_seed
+
+        # Mixed with a purpose: from the bare number label noise of that seed draws the very same examples.
+        generator = torch.Generator().manual_seed(derive_seed(seed, "held out"))
+        order = torch.randperm(self.train_size, generator=generator)
         mask = torch.zeros(self.train_size, dtype=torch.bool)
         mask[order[: max(1, int(share * self.train_size))]] = True
         return mask.to(self.device)

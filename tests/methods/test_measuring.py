@@ -18,9 +18,8 @@ from kdbench.data import DataPlace
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.graph import RunGraph
 from kdbench.running.runner import record_path, run
-from kdbench.running.suite_data import load_suite_data
-from kdbench.suites import load_suite
 from kdbench.training.checkpoint import load_checkpoint
+from tests.plugins.helpers import digits_graph
 
 OTHER: dict[str, dict[str, Any]] = {
     "cni": {"smoothing": "votes", "draws": 3, "input_sigma": 0.1},
@@ -36,9 +35,7 @@ OTHER: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def graph(tmp_path: Path) -> RunGraph:
-    suite, plugins = load_suite("digits"), load_plugins()
-    data = load_suite_data(suite, plugins, DataPlace.default(), ood=False)
-    return RunGraph(suite, data.dataset, plugins, tmp_path, torch.device("cpu"))
+    return digits_graph(tmp_path)
 
 
 def test_every_parameter_of_that_kind_is_tried_here() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import kdbench
+from kdbench.data import DataPlace, digits
 from kdbench.methods.method import Method
-from kdbench.plugin.loader import load_plugins
+from kdbench.plugin.loader import Plugins, load_plugins
+from kdbench.running.graph import RunGraph
+from kdbench.running.options import RunOptions
+from kdbench.suites import load_suite
+
+
+def digits_graph(folder: Path, plugins: Plugins | None = None) -> RunGraph:
+    """The trainings of suite digits, none of which is done."""
+    options = RunOptions(DataPlace.default(), torch.device("cpu"), folder)
+    return RunGraph(load_suite("digits"), digits.load(options.place), plugins or load_plugins(), options)
 
 
 class Fixed(nn.Module):

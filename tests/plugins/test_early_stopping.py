@@ -8,13 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from kdbench.data import DataPlace
 from kdbench.plugin.loader import load_plugins
-from kdbench.running.graph import RunGraph
-from kdbench.running.suite_data import load_suite_data
 from kdbench.suites import load_suite
 from kdbench.training.optimisers import learning_rate
-from tests.plugins.helpers import make
+from tests.plugins.helpers import digits_graph, make
 from tests.plugins.staged_by_hand import CLASSES, draw, gradient_of, knows, legible, loss_of, prepared
 
 
@@ -54,9 +51,7 @@ def test_the_best_epoch_by_held_out_labels_is_measured_the_last_of_equals() -> N
 
 def test_dmi_starts_from_the_best_epoch_and_keeps_its_learning_rate(tmp_path: Path) -> None:
     """It started where cross-entropy had memorised, at 73.9 % on noisy digits, and its 1e-6 fell with the suite's."""
-    suite, plugins = load_suite("digits"), load_plugins()
-    data = load_suite_data(suite, plugins, DataPlace.default(), ood=False)
-    graph = RunGraph(suite, data.dataset, plugins, tmp_path, torch.device("cpu"))
+    graph = digits_graph(tmp_path)
     student = graph.student("sym-40", "dmi", {}, 0)
     start = graph.own(student)["start"]
     assert (start.method, start.params["holdout"]) == ("early-stopping", 0.1)

@@ -13,14 +13,9 @@ import pytest
 import torch
 
 import kdbench
-from kdbench.data import DataPlace
 from kdbench.errors import KdbenchError
-from kdbench.plugin.loader import load_plugins
-from kdbench.running.graph import RunGraph
-from kdbench.running.suite_data import load_suite_data
 from kdbench.specs import Recipe
-from kdbench.suites import load_suite
-from tests.plugins.helpers import make
+from tests.plugins.helpers import digits_graph, make
 from tests.plugins.staged_by_hand import knows, legible
 from tests.plugins.two_networks import CLASSES, draw, two_of_them
 
@@ -75,9 +70,7 @@ def test_a_floor_below_0_is_refused() -> None:
     ("name", "role"), [("forward", "estimator"), ("t-revision", "estimator"), ("s2e", "candidate0")]
 )
 def test_estimators_and_searches_on_digits_train_for_at_least_500_steps(name: str, role: str, tmp_path: Path) -> None:
-    suite, plugins = load_suite("digits"), load_plugins()
-    data = load_suite_data(suite, plugins, DataPlace.default(), ood=False)
-    graph = RunGraph(suite, data.dataset, plugins, tmp_path, torch.device("cpu"))
+    graph = digits_graph(tmp_path)
     needed = graph.own(graph.student("sym-40", name, {}, 0))[role]
     assert (needed.recipe.epochs, needed.recipe.steps_per_epoch(1297)) == (13, 41)
     bare = graph.own(graph.student("sym-40", name, {"least_steps": 0}, 0))[role]
