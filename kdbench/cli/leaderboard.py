@@ -179,6 +179,8 @@ def submit(
         typer.echo(f"wrote {path}", err=True)
     if not done.written:
         typer.echo(f"{done.record} was there already", err=True)
+    if done.missing:
+        typer.echo(f"warning: not measured: {', '.join(done.missing)}: the row has no mean rank", err=True)
     _say(f"{done.title}\n\n{done.body}")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
 from kdbench.leaderboard.grouping import group
-from kdbench.results.evidence import Evidence
+from kdbench.results.evidence import Evidence, require_path
 from kdbench.results.store import read_evidence, read_records
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def load(path: Path | str = "leaderboards/records") -> pandas.DataFrame:
     """
     import pandas  # takes a second, and most commands don't need it
 
-    rows = list(_rows(_read(Path(path))))
+    rows = list(_rows(_read(require_path("load", path))))
     columns = {name: [row[name] for row in rows] for name in COLUMNS}
     return pandas.DataFrame({name: pandas.Series(columns[name], dtype=kind) for name, kind in COLUMNS.items()})
 
@@ -72,9 +72,11 @@ def save(frame: pandas.DataFrame, path: Path | str) -> None:
     In a CSV file, text that a spreadsheet would take for a formula gets an apostrophe in front.
 
     Raises:
-        KdbenchError: another ending, or Parquet without pyarrow.
+        KdbenchError: no table, another ending, or Parquet without pyarrow.
     """
-    target = Path(path)
+    target = require_path("save", path)
+    if not hasattr(frame, "to_parquet"):
+        raise KdbenchError(f"save got a {type(frame).__name__}, expected a DataFrame", "`load(folder)` makes one")
     buffer = io.BytesIO()
     if target.suffix == ".csv":
         text = frame.select_dtypes(exclude=["number", "bool"]).map(_harmless)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from kdbench.files import write_atomically
 from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Row
 from kdbench.leaderboard.ranking import rank
-from kdbench.results.evidence import Excluded
+from kdbench.results.evidence import Excluded, require_path
 
 INDEX_VERSION: Final = 2
 """Of this file's form. Version 1 had the key "apart" where this one has "excluded"."""
@@ -34,9 +34,9 @@ def index_text(boards: Boards, records: Path) -> str:
 
 def write_index(records: Path | str, path: Path | str) -> Boards:
     """Rank ``records`` and write the index to ``path``."""
-    folder = Path(records)
+    folder, path = require_path("write_index", records), require_path("write_index", path)
     boards = rank(folder)
-    write_atomically(Path(path), index_text(boards, folder).encode())
+    write_atomically(path, index_text(boards, folder).encode())
     return boards
 
 

@@ -17,7 +17,7 @@ from kdbench.leaderboard.keys import file_key
 from kdbench.leaderboard.notes import notes
 from kdbench.leaderboard.ranks import rank_axis
 from kdbench.leaderboard.rows import make_row, row_order
-from kdbench.results.evidence import Evidence, Excluded
+from kdbench.results.evidence import Evidence, Excluded, require_evidence
 from kdbench.results.store import read_records
 
 
@@ -27,7 +27,12 @@ def rank(folder: Path | str) -> Boards:
 
 
 def make_boards(runs: Sequence[Evidence], excluded: Sequence[Excluded] = ()) -> Boards:
-    """The same from what is read already; files excluded go to the board of the suite that they name."""
+    """The same from what is read already; files excluded go to the board of the suite that they name.
+
+    Raises:
+        KdbenchError: something among ``runs`` is no ``Evidence``.
+    """
+    require_evidence("make_boards", runs)
     groups = group(runs)
     suites = {one.suite.name for one in groups}
     boards = tuple(_board(one, [file for file in excluded if file.suite == one.suite.name]) for one in groups)

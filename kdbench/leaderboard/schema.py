@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from kdbench.files import write_atomically
+from kdbench.results.evidence import require_path
 from kdbench.results.record import Record
 
 
@@ -16,4 +17,4 @@ def schema_text() -> str:
 
 def write_schema(path: Path | str) -> None:
     """Write it to ``path``."""
-    write_atomically(Path(path), schema_text().encode())
+    write_atomically(require_path("write_schema", path), schema_text().encode())

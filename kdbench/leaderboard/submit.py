@@ -29,13 +29,16 @@ class Submission:
     """Where the record lies now."""
     written: list[Path]
     """The files that are new; [] when all of them were there."""
+    missing: list[str]
+    """What the suite plans and the record has not: "task pgd", "condition sym-40"."""
     title: str
     body: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         written = [str(path) for path in self.written]
-        return {"record": str(self.record), "written": written, "title": self.title, "body": self.body}
+        texts = {"missing": self.missing, "title": self.title, "body": self.body}
+        return {"record": str(self.record), "written": written, **texts}
 
 
 def submit(path: Path, folder: Path = DEFAULT) -> Submission:
@@ -67,7 +70,14 @@ def submit(path: Path, folder: Path = DEFAULT) -> Submission:
     written = [file for file in contents if not file.exists()]
     for file in written:
         write_atomically(file, contents[file])
-    return Submission(target, written, _title(record), _body(record))
+    return Submission(target, written, missing(record), _title(record), _body(record))
+
+
+def missing(record: Record) -> list[str]:
+    """What the record's suite plans and the record has not, such as "task pgd" or "condition sym-40"."""
+    suite = record.spec.suite
+    conditions = [f"condition {name}" for name in suite.conditions if name not in record.spec.params]
+    return [*(f"task {name}" for name in suite.tasks if name not in record.spec.tasks), *conditions]
 
 
 def reproduce(record: Record, *others: Record) -> str:
@@ -100,7 +110,12 @@ def _body(record: Record) -> str:
         f"Record `{record.run_id}` of `{spec.method}` on `{spec.suite.name}`, version {spec.suite.version}, seed "
         f"{spec.seed}; measured with kdbench {facts.kdbench_version} on {facts.device_name}.",
         "",
+        f"Commit {facts.kdbench_commit or 'not known'}{' with uncommitted changes' if facts.kdbench_dirty else ''}; "
+        f"plugins: {', '.join(_cell(origin) for origin in sorted(set(facts.plugins.values()))) or 'none'}.",
+        "",
     ]
+    if parts := missing(record):
+        lines += [f"Not measured: {', '.join(map(_cell, parts))}. Without these the row has no mean rank.", ""]
     if record.error is not None:
         lines += [f"The run failed: {_cell(record.error)}", ""]
     lines += ["| condition | score | value | 95 % interval | n |", "| --- | --- | --- | --- | --- |"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
 from kdbench.results.record import Record
 from kdbench.results.untrusted import EVIDENCE_LIMIT, LOG_LIMIT, Unreadable, read_arrays, read_bytes
@@ -64,6 +65,30 @@ def exclude(one: Evidence, reason: str) -> Excluded:
     """A record that can be read and is not ranked."""
     record = one.record
     return Excluded(one.path, reason, record.run_id, record.spec.suite.name, record.spec.method)
+
+
+def require_evidence(function: str, runs: object) -> None:
+    """Raise for what is no sequence of ``Evidence``: a path, for which there is another function, or records alone.
+
+    Raises:
+        KdbenchError: it is not.
+    """
+    listed = list(runs) if isinstance(runs, Iterable) and not isinstance(runs, str | bytes) else [runs]
+    wrong = [type(one).__name__ for one in listed if not isinstance(one, Evidence)]
+    if wrong:
+        hint = "`rank(folder)` and `read_records(folder)` read a folder, `read_evidence(path)` one record"
+        raise KdbenchError(f"{function} got a {wrong[0]}, expected a sequence of Evidence", hint)
+
+
+def require_path(function: str, path: object) -> Path:
+    """The path, where it is one or text.
+
+    Raises:
+        KdbenchError: it is something else.
+    """
+    if not isinstance(path, str | Path):
+        raise KdbenchError(f"{function} got a {type(path).__name__}, expected a path", "give a folder or a file")
+    return Path(path)
 
 
 def beside(record: Path, name: str) -> Path:

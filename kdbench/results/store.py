@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
-from kdbench.results.evidence import Evidence, Excluded, exclude
+from kdbench.results.evidence import Evidence, Excluded, exclude, require_path
 from kdbench.results.record import SCHEMA_VERSION, Record
 from kdbench.results.untrusted import Unreadable, plain, read_json
 from kdbench.specs import first_problem
@@ -30,7 +30,7 @@ def read_records(folder: Path | str) -> tuple[tuple[Evidence, ...], tuple[Exclud
     Raises:
         KdbenchError: there is no such folder.
     """
-    place = Path(folder)
+    place = require_path("read_records", folder)
     if not place.is_dir():
         raise KdbenchError(f"no folder {place}", "give a folder of records, such as runs or leaderboards/records")
     found: list[Evidence] = []
@@ -50,8 +50,9 @@ def _candidates(folder: Path) -> Iterator[Path]:
         yield from (Path(root) / name for name in names)
 
 
-def read_evidence(path: Path) -> Evidence | Excluded:
+def read_evidence(path: Path | str) -> Evidence | Excluded:
     """One record file and what lies beside it, or why it is not read. Never raises for what is in the file."""
+    path = require_path("read_evidence", path)
     try:
         value, text = read_json(path)
     except Unreadable as error:

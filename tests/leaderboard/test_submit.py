@@ -62,6 +62,32 @@ def test_the_text_has_title_table_hashes_and_command(tmp_path: Path) -> None:
     assert "pgd-std steps 20 worst [!] |" in done.body
 
 
+def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
+    whole = submit(make().keep(tmp_path / "whole"), tmp_path / "records")
+    assert whole.missing == []
+    assert "Not measured" not in whole.body
+    part = submit(make("kd", conditions=["clean"], tasks=["clean"]).keep(tmp_path / "part"), tmp_path / "records")
+    planned = [f"task {name}" for name in make().record.spec.suite.tasks if name != "clean"]
+    assert part.missing == [*planned, "condition sym-40"]
+    assert f"Not measured: {', '.join(part.missing).replace('_', chr(92) + '_')}." in part.body
+
+
+def test_the_text_says_which_code_made_it(tmp_path: Path) -> None:
+    made = make()
+    facts = made.record.provenance.model_copy(
+        update={
+            "kdbench_commit": "abc",
+            "kdbench_dirty": True,
+            "plugins": {"kdbench:nrd": "kdbench 0.1.0", "x:y": "x 2"},
+        }
+    )
+    body = submit(made.changed(provenance=facts).keep(tmp_path / "runs"), tmp_path / "records").body
+    assert "Commit abc with uncommitted changes; plugins: kdbench 0.1.0, x 2." in body
+    unknown = facts.model_copy(update={"kdbench_commit": None, "kdbench_dirty": None})
+    body = submit(make("kd").changed(provenance=unknown).keep(tmp_path / "kd"), tmp_path / "records").body
+    assert "Commit not known; plugins" in body
+
+
 def test_untrusted_text_is_no_markup_of_the_request(tmp_path: Path) -> None:
     made = make(failed="condition sym-40: <img src=x onerror=alert(1)> | `x` [a](javascript:b)\nnew line")
     body = submit(made.keep(tmp_path / "runs"), tmp_path / "records").body
