@@ -64,8 +64,8 @@ def _column(suite: Suite, condition: str, name: str, scores: Sequence[Score], me
         task=name,
         metric=headline.metric,
         setting=_common([score.setting for score in same]) or dict(headline.setting),
-        unit=same[0].unit if same else "fraction",
-        higher_is_better=same[0].higher_is_better if same else True,
+        unit=headline.unit,
+        higher_is_better=headline.higher_is_better,
     )
     return Column(axis, headline)
 

@@ -13,7 +13,7 @@ from kdbench.errors import KdbenchError
 from kdbench.hashes import integers_sha256
 from kdbench.metrics import wilson_interval
 from kdbench.plugin.loader import Plugins
-from kdbench.results.headline import unattacked_keys
+from kdbench.results.headline import headline_of, unattacked_keys
 from kdbench.results.record import Check, Record, Score
 from kdbench.results.untrusted import Where
 from kdbench.specs import Suite, read_suite
@@ -180,6 +180,11 @@ def _score(case: Case, score: Score) -> Iterator[Finding]:
     if known is None:
         return
     task, _ = known
+    headline = headline_of(case.record.spec.suite, task.name)
+    if headline is not None and headline.means(score) and not headline.agrees(score):
+        found = f"{score.unit}, {_direction(score.higher_is_better)}"
+        said = f"{headline.unit}, {_direction(headline.higher_is_better)}"
+        yield ("higher_is_better",), f"{found} is better, but task '{task.name}' says {said} is better", "error"
     if score.metric in task.shares and score.unit == "fraction":
         low, high = wilson_interval(min(max(score.value, 0.0), 1.0) * score.n, score.n)
         for field, ours, theirs in (("ci_low", low, score.ci_low), ("ci_high", high, score.ci_high)):
@@ -195,6 +200,10 @@ def _score(case: Case, score: Score) -> Iterator[Finding]:
         yield ("n",), f"{score.n}, but there are per-example results of shape {array.shape}", "error"
     elif array.dtype == bool and abs(float(array.mean()) - score.value) > SAME:
         yield ("value",), f"{score.value:.6g}, but the per-example results give {float(array.mean()):.6g}", "error"
+
+
+def _direction(higher_is_better: bool) -> str:
+    return "higher" if higher_is_better else "lower"
 
 
 def checks(case: Case) -> Iterator[Finding]:

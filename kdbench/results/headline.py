@@ -37,10 +37,22 @@ class Headline:
 
     listed: frozenset[str] = frozenset()
     """Names of the setting whose other values have a row of their own in a table, such as the attack's."""
+    unit: str = "fraction"
+    """Of the score; the task says it, whatever a record says."""
+    higher_is_better: bool = True
+    """Which way the score is good; the task says it, whatever a record says."""
+
+    def means(self, score: Score) -> bool:
+        """Whether it is this score of the task, by metric and setting."""
+        return score.metric == self.metric and self.setting.items() <= score.setting.items()
+
+    def agrees(self, score: Score) -> bool:
+        """Whether a score has the unit and the direction that the task says."""
+        return (score.unit, score.higher_is_better) == (self.unit, self.higher_is_better)
 
     def picks(self, score: Score) -> bool:
-        """Whether it means this score of the task."""
-        return score.metric == self.metric and self.setting.items() <= score.setting.items()
+        """Whether it is this score of the task, in the unit and the direction that the task says."""
+        return self.means(score) and self.agrees(score)
 
     def lists(self, score: Score) -> bool:
         """Whether a table shows this score of the task: the one that is meant, and those like it."""
@@ -71,7 +83,7 @@ def headline_of(suite: Suite, name: str) -> Headline | None:
 def first_headline(name: str, scores: Iterable[Score]) -> Headline:
     """The headline of a task that states none: its first score."""
     first = next(iter(scores))
-    return Headline(name, first.metric, first.setting)
+    return Headline(name, first.metric, first.setting, unit=first.unit, higher_is_better=first.higher_is_better)
 
 
 def shown(scores: Iterable[Score], suite: Suite) -> list[Score]:

@@ -84,6 +84,12 @@ def run_task(
     stray = {score.task for score in scores} - {task.name} | {score.condition for score in scores} - {ctx.condition}
     if stray:
         raise KdbenchError(f"task '{task.name}' returned scores of {sorted(stray)}", "make them with ctx.share")
+    headline = task.headline(settings)
+    if headline is not None and not all(headline.agrees(score) for score in scores if headline.means(score)):
+        raise KdbenchError(
+            f"task '{task.name}': its headline has another unit or direction than its score {headline.metric}",
+            "give kdbench.Headline the unit and higher_is_better of the score",
+        )
     return TaskResult(scores, ctx.checks, ctx.correct, ctx.subsets, time.perf_counter() - started)
 
 

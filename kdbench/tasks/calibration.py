@@ -51,7 +51,8 @@ class Calibration(Task):
         ]
 
     def headline(self, settings: Any) -> Headline:
-        return Headline("ECE", "ece", {"bins": settings.bins[0]}, noisy=True, confidence="confidence")
+        bins = {"bins": settings.bins[0]}
+        return Headline("ECE", "ece", bins, noisy=True, confidence="confidence", higher_is_better=False)
 
     def results_key(self, score: Score) -> str | None:
         return "confidence"

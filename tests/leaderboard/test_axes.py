@@ -8,6 +8,7 @@ import pytest
 
 from kdbench.leaderboard import read_records
 from kdbench.leaderboard.axes import Column, columns, results
+from kdbench.leaderboard.validate import validate
 from kdbench.results import comparison
 from kdbench.results.evidence import Evidence
 from kdbench.results.samples import sample
@@ -107,3 +108,22 @@ def test_arrays_that_cannot_be_are_not_used(tmp_path: Path, name: str, array: np
     task = name.split("/")[1]
     assert f"clean/{task}" not in results(columns(digits(), [run]), broken)
     assert f"clean/{task}" in results(columns(digits(), [run]), run)
+
+
+def test_one_record_does_not_turn_a_column_around(tmp_path: Path) -> None:
+    """It lacks the score, first of all records or not, and validation says what is wrong with it."""
+    honest, turned = make("ce"), make("aa")
+    scores = [
+        score.model_copy(update={"higher_is_better": True}) if score.metric == "ece" else score
+        for score in turned.record.scores
+    ]
+    wrong = turned.changed(scores=scores)
+    runs = sorted(read(tmp_path, honest, wrong), key=lambda run: run.record.spec.method)
+    assert [run.record.spec.method for run in runs] == ["aa", "ce"]
+    column = by_title(digits(), runs)["ECE"]
+    assert not column.axis.higher_is_better
+    assert column.score(runs[0]) is None
+    assert column.score(runs[1]) is not None
+    path = wrong.publish(tmp_path / "alone")
+    messages = [problem.message for problem in validate(path) if problem.field.endswith("higher_is_better")]
+    assert set(messages) == {"fraction, higher is better, but task 'calibration' says fraction, lower is better"}

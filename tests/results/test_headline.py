@@ -65,3 +65,15 @@ def test_settings_that_a_task_does_not_understand_leave_it_without_a_headline(se
 
 def test_tasks_say_which_results_are_on_the_unattacked_images() -> None:
     assert unattacked_keys() == ("clean/correct", "noisy_label/correct")
+
+
+def test_unit_and_direction_are_the_tasks_and_not_a_records() -> None:
+    score = make_record().record.select("calibration", "ece")[0]
+    headline = headline_of(make_record().record.spec.suite, "calibration")
+    assert headline is not None
+    assert (headline.unit, headline.higher_is_better) == ("fraction", False)
+    assert headline.picks(score)
+    for change in ({"higher_is_better": True}, {"unit": "nats"}):
+        other = score.model_copy(update=change)
+        assert headline.means(other)
+        assert not headline.picks(other)

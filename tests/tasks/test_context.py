@@ -1,4 +1,4 @@
-"""What the harness lends a task: subsets, settings, and the checks of what comes back."""
+"""What the harness provides to a task: subsets, settings, and the checks of what comes back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from kdbench.errors import KdbenchError
+from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.running.evaluation import run_task
 from kdbench.tasks import EvaluationContext, Task, TestData
@@ -123,6 +124,21 @@ def test_a_task_that_returns_something_else_is_refused(
 ) -> None:
     with pytest.raises(KdbenchError, match=message):
         measure(Probe(answer), Nearest(), ten_classes())
+
+
+class Turned(Probe):
+    """Its score is good when it is low, and its headline does not say so."""
+
+    def headline(self, settings: Any) -> Headline:
+        return Headline("probe", "share")
+
+
+def test_a_headline_that_contradicts_its_score_is_refused() -> None:
+    def returned(ctx: EvaluationContext) -> list[Score]:
+        return [ctx.share("share", torch.tensor([True]), higher_is_better=False)]
+
+    with pytest.raises(KdbenchError, match="task 'probe': its headline has another unit or direction than its score"):
+        measure(Turned(returned), Nearest(), ten_classes(count=20, wrong=0))
 
 
 def partly_frozen() -> nn.Module:
