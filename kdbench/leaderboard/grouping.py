@@ -145,7 +145,10 @@ def _newest(runs: Iterable[Evidence]) -> dict[str, int]:
 def _of_one_data(runs: Sequence[Evidence]) -> Selection:
     """The runs on the data sets that most have; one that needed fewer of them is still comparable."""
     counted = Counter(json.dumps(run.record.spec.datasets, sort_keys=True) for run in runs)
-    ranked = json.loads(max(counted, key=lambda text: (counted[text], len(text), text)))
+    sets = {text: json.loads(text).items() for text in counted}
+    # A record of fewer data sets speaks for each larger choice that holds its own: parts never outvote the whole.
+    support = {text: sum(count for part, count in counted.items() if sets[part] <= sets[text]) for text in counted}
+    ranked = json.loads(max(counted, key=lambda text: (support[text], len(text), text)))
     kept: list[Evidence] = []
     excluded: list[Excluded] = []
     for run in runs:

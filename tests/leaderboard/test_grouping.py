@@ -104,6 +104,14 @@ def test_records_on_the_data_sets_of_most_and_on_a_part_of_them_are_compared() -
     }
 
 
+def test_partial_records_do_not_push_a_whole_one_off_the_board() -> None:
+    """One whole record of two data sets, two that measured one task and needed one of them."""
+    partial = [make("kd", seed=seed, tasks=["clean"], datasets={"digits": digest("digits")}) for seed in (0, 1)]
+    found = grouped(make("nrd"), *partial)
+    assert methods(found) == ["kd", "nrd"]
+    assert reasons(found) == {}
+
+
 def test_published_and_generated_corruptions_are_not_mixed() -> None:
     made = make("b")
     published = made.changed(spec=made.record.spec.model_copy(update={"corruption_images": "published"}))
