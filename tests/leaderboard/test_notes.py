@@ -65,7 +65,7 @@ def test_runs_without_predictions_are_named_by_reason(tmp_path: Path) -> None:
     found = [note for note in notes(tmp_path) if note.startswith("Compared by their scores alone")]
     ids = ", ".join(f"{one.record.run_id} of m{number}" for number, one in enumerate(made[:5]))
     assert sorted(found) == sorted([
-        f"Compared by their scores alone, as predictions.npz is not there: run {ids} and 2 more.",
+        f"Compared by their scores alone, as predictions.npz is not beside the record: run {ids} and 2 more.",
         "Compared by their scores alone, as predictions.npz is not the file that the record hashed: run "
         f"{edited.record.run_id} of edited.",
     ])  # fmt: skip

@@ -113,12 +113,13 @@ def test_nrd_known_answer() -> None:
     assert 0 <= loss.item() <= -(0.2 * math.log(0.2) * 2 + 0.6 * math.log(0.6))
 
 
-def test_nrd_teacher_is_a_moving_average_of_parameters_with_copied_buffers() -> None:
+def test_nrd_teacher_is_a_moving_average_of_parameters_with_statistics_of_its_own() -> None:
     student = build(TINY, num_classes=3, seed=0).train()
     ctx, method = make_context(student), make("nrd")
     method.setup(ctx)
     ema = method.networks()["ema"]
     before = {name: p.detach().clone() for name, p in ema.named_parameters()}
+    statistics = {name: buffer.clone() for name, buffer in ema.named_buffers()}
     with torch.no_grad():
         for parameter in student.parameters():
             parameter += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
@@ -127,7 +128,8 @@ def test_nrd_teacher_is_a_moving_average_of_parameters_with_copied_buffers() -> 
     for name, new in student.named_parameters():
         torch.testing.assert_close(ema.get_parameter(name), 0.99 * before[name] + 0.01 * new)
     for name, buffer in student.named_buffers():
-        assert torch.equal(ema.get_buffer(name), buffer)
+        assert torch.equal(ema.get_buffer(name), statistics[name])
+        assert not torch.equal(buffer, statistics[name])
 
 
 @pytest.mark.parametrize("mode", ["batch", "eval"])

@@ -76,7 +76,9 @@ def test_on_wrong_labels_the_students_targets_vary(suite: str, method: str) -> N
 def test_dividemix_warms_up_in_one_epoch_of_web_images(suite: str) -> None:
     planned = node(suite, "dividemix")
     ctx = with_peer(make_context(build(TINY, num_classes=50, seed=0), classes=50), build(TINY, num_classes=50, seed=1))
-    ctx = dataclasses.replace(ctx, epochs=planned.recipe.epochs)
+    # The 65,944 web images of the 50 classes: one epoch of them is far above every floor in steps.
+    steps = planned.recipe.epochs * (65_944 // planned.recipe.batch_size)
+    ctx = dataclasses.replace(ctx, epochs=planned.recipe.epochs, steps=steps)
     method = planned.method.make(planned.params)
     method.setup(ctx)
     assert method.warmup == 1  # type: ignore[attr-defined]  # of DivideMix
@@ -112,7 +114,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
     """The installed plugins, and a small network that has pretrained weights."""
     found: Plugins = load_plugins.__wrapped__()
     found.models.add("small", ModelSpec("small", small, "for tests", image_size=224), "tests")
-    for module in ("running.runner", "plugins", "suites"):
+    for module in ("running.runner", "plugin.loader", "suites"):
         monkeypatch.setattr(f"kdbench.{module}.load_plugins", lambda: found)
     return found
 

@@ -14,6 +14,7 @@ import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.plugin.builtin import kdbench_register_tasks
 from kdbench.plugin.loader import load_plugins
+from kdbench.results.headline import unattacked_keys
 from kdbench.running.evaluation import TaskResult
 from kdbench.running.plan import Plan
 from kdbench.specs import Suite, TaskPlan, read_suite
@@ -174,7 +175,11 @@ def objections(outcome: TaskResult) -> list[Objection]:
     clean = {"clean/correct": np.ones(20, dtype=bool)}
     settings = Attack().resolve({"attacks": ["pgd", "apgd"]})
     return list(
-        Attack().audit(Scorecard("attack", settings, tuple(outcome.scores), tuple(outcome.checks), results | clean))
+        Attack().audit(
+            Scorecard(
+                "attack", settings, tuple(outcome.scores), tuple(outcome.checks), results | clean, unattacked_keys()
+            )
+        )
     )
 
 
