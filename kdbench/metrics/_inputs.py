@@ -22,9 +22,10 @@ def as_tensor(values: Array, name: str) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach()
     if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
-        # torch knows no other byte order, no unsigned integers beyond 8 bits and no negative strides.
-        native = values.astype(values.dtype.newbyteorder("=")) if values.dtype.kind != "u" else values.astype(np.int64)
-        return torch.from_numpy(np.ascontiguousarray(native))
+        # torch knows no other byte order or precision, no unsigned integers beyond 8 bits and no negative strides.
+        precision = np.float32 if values.dtype.itemsize <= 4 else np.float64
+        known = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": precision}[values.dtype.kind]
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=known))
     what = f"an array of {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__
     raise KdbenchError(f"{name} found {what}, expected a tensor or a NumPy array of numbers", "convert it first")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import KdbenchError
-from kdbench.metrics._inputs import Array, as_labels, as_probabilities, confidence_and_correct
+from kdbench.metrics._inputs import Array, as_labels, as_probabilities, as_tensor, confidence_and_correct
 from kdbench.metrics.intervals import require_confidence
 
 _CHUNK = 2**22  # sampled examples held at once by the bootstrap: about 100 MB
@@ -57,7 +57,7 @@ def reliability_bins(probabilities: Array, labels: Array, *, bins: int = 15) -> 
     return confidence_bins(*confidence_and_correct(probabilities, labels), bins=bins)
 
 
-def confidence_bins(confidence: Tensor, correct: Tensor, *, bins: int = 15) -> ReliabilityBins:
+def confidence_bins(confidence: Array, correct: Array, *, bins: int = 15) -> ReliabilityBins:
     """The bins of ``reliability_bins`` from what was kept of each example.
 
     Args:
@@ -71,6 +71,7 @@ def confidence_bins(confidence: Tensor, correct: Tensor, *, bins: int = 15) -> R
     >>> confidence_bins(torch.tensor([0.75, 1.0]), torch.tensor([False, True]), bins=4).count.tolist()
     [0, 0, 1, 1]
     """
+    confidence, correct = as_tensor(confidence, "confidence"), as_tensor(correct, "correct")
     where = bin_numbers(confidence, bins)
     count = torch.bincount(where, minlength=bins)
     filled = count.clamp(min=1).double()
@@ -215,11 +216,11 @@ def _calibration_error(where: Tensor, gaps: Tensor, bins: int, rows: int) -> Ten
     return sums.view(rows, bins).abs().sum(dim=1) / (len(gaps) / rows)
 
 
-def bin_numbers(confidence: Tensor, bins: int) -> Tensor:
+def bin_numbers(confidence: Array, bins: int) -> Tensor:
     """The bin of each confidence, int64 (N,) in [0, M): bin m is (m/M, (m+1)/M], and 0 lies in the first.
 
     Args:
-        confidence: float32 or float64 (N,) on the CPU. Edges are compared in this precision.
+        confidence: float32 or float64 (N,), or (S, N), on the CPU. Edges are compared in this precision.
         bins: M >= 1.
 
     Raises:
@@ -230,5 +231,6 @@ def bin_numbers(confidence: Tensor, bins: int) -> Tensor:
     """
     if bins < 1:
         raise KdbenchError(f"bins is {bins}, expected >= 1", "15 is usual")
-    edges = (torch.arange(1, bins, dtype=torch.float64) / bins).to(confidence.dtype)
-    return torch.bucketize(confidence, edges)  # right=False: an edge belongs to the bin below it
+    found = as_tensor(confidence, "confidence")
+    edges = (torch.arange(1, bins, dtype=torch.float64) / bins).to(found.dtype)
+    return torch.bucketize(found, edges)  # right=False: an edge belongs to the bin below it

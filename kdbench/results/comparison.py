@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
@@ -132,9 +131,7 @@ def calibration_errors(
     """
     peaks, right = np.atleast_2d(np.asarray(confidence)), np.atleast_2d(np.asarray(correct, dtype=np.float64))
     n = peaks.shape[1]
-    # torch knows neither other precisions nor other byte orders.
-    precision = np.float32 if peaks.dtype.itemsize <= 4 else np.float64
-    where = bin_numbers(torch.from_numpy(peaks.astype(precision)), bins).numpy()
+    where = bin_numbers(peaks, bins).numpy()
     counts = _resamples(n)
     values, resampled = np.empty(len(peaks)), np.zeros(len(counts))
     for seed, (peak, hit) in enumerate(zip(peaks, right, strict=True)):

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from kdbench.metrics import confidence_bins, wilson_interval
@@ -196,11 +195,7 @@ def reliability(confidence: NDArray[Any], correct: NDArray[Any], bins: int = 15)
     >>> reliability(np.array([0.75, 1.0]), np.array([False, True]), bins=4).accuracy.tolist()
     [nan, nan, 0.0, 1.0]
     """
-    # torch knows neither other precisions nor other byte orders.
-    precision = np.float32 if confidence.dtype.itemsize <= 4 else np.float64
-    found = confidence_bins(
-        torch.from_numpy(confidence.astype(precision)), torch.from_numpy(correct.astype(np.bool_)), bins=bins
-    )
+    found = confidence_bins(confidence, correct, bins=bins)
     count: NDArray[np.int64] = found.count.numpy()
     accuracy, mean = (np.where(count, column.numpy(), np.nan) for column in (found.accuracy, found.confidence))
     hits = np.rint(found.accuracy.numpy() * count)
