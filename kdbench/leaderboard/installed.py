@@ -10,15 +10,13 @@ from kdbench.specs import Suite, read_suite
 
 def installed_method(name: str) -> MethodSpec | None:
     """The method of this name, None where there is none or several."""
-    try:
-        return load_plugins().methods.get(name)
-    except KdbenchError:
-        return None
+    return load_plugins().methods.find(name)
 
 
 def installed_suite(name: str) -> Suite | None:
     """The suite of this name, None where there is none or several."""
+    path = load_plugins().suites.find(name)
     try:
-        return read_suite(load_plugins().suites.get(name))
+        return None if path is None else read_suite(path)
     except KdbenchError:
         return None

@@ -30,6 +30,11 @@ class Registry(Generic[T]):
         """The entry of that name; a miss is an error with the nearest right name."""
         return self._only(name)[0]
 
+    def find(self, name: str) -> T | None:
+        """The entry of that name, None where there is none or several: for names that an untrusted file gives."""
+        found = self._entries.get(name, [])
+        return found[0][0] if len(found) == 1 else None
+
     def origin(self, name: str) -> str:
         """The distribution that registered ``name``."""
         return self._only(name)[1]

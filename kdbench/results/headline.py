@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import Score
 from kdbench.specs import Suite
@@ -62,10 +61,7 @@ class Headline:
 
 def installed_task(name: str) -> Task | None:
     """The task of that name, None where it is not installed here."""
-    try:
-        return load_plugins().tasks.get(name)
-    except KdbenchError:
-        return None
+    return load_plugins().tasks.find(name)
 
 
 def headline_of(suite: Suite, name: str) -> Headline | None:

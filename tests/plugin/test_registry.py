@@ -37,3 +37,11 @@ def test_a_name_brought_twice_belongs_to_neither_and_spares_the_others() -> None
     assert made.get("kd") == 2
     assert made.names() == ["kd"]
     assert made.clashes() == {"nrd": ["a 1.0", "c 3.0"]}
+
+
+def test_find_answers_none_where_get_is_an_error() -> None:
+    found = Registry[int]("thing")
+    found.add("one", 1, "a 1")
+    found.add("two", 2, "a 1")
+    found.add("two", 3, "b 1")
+    assert (found.find("one"), found.find("two"), found.find("three")) == (1, None, None)
