@@ -134,20 +134,17 @@ class _Checked:
 def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) -> _Checked:
     """Run what a claim compares and judge it."""
     setting = suite_of(claim, suite)
-    measured: list[tuple[MethodConfig, list[Record]]] = []
+    measured: list[tuple[MethodConfig, list[Evidence]]] = []
     for config in claim.configs():
         records = runs.of(claim, config, setting, plugins)
         for record in records:
             if record.status == "failed":
                 where = f"{config}, seed {record.spec.seed}, run {record.run_id}"
                 return _Checked(setting.name, reason=f"{where}: {record.error}")
-        measured.append((config, records))
+        measured.append((config, [Evidence.of(one, record_path(one, runs.options.out)) for one in records]))
 
     def judged(config: MethodConfig, measure: Measure) -> Judged:
-        records = next(found for other, found in measured if other == config)
-        return Judged.make(
-            config, measure, [Evidence.of(record, record_path(record, runs.options.out)) for record in records]
-        )
+        return Judged.make(config, measure, next(found for other, found in measured if other == config))
 
     outcomes = [
         outcome(comparison, *(judged(*side) for side in comparison.sides())) for comparison in claim.comparisons
@@ -155,7 +152,7 @@ def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) 
     return _Checked(
         setting.name,
         verdict=combined([one.verdict for one in outcomes]),
-        hardware=sorted({_machine(record.provenance) for _, records in measured for record in records}),
+        hardware=sorted({_machine(one.record.provenance) for _, found in measured for one in found}),
         outcomes=outcomes,
     )
 
