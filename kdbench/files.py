@@ -72,3 +72,14 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_path(function: str, path: object) -> Path:
+    """The path, where it is one or text.
+
+    Raises:
+        KdbenchError: it is something else.
+    """
+    if not isinstance(path, str | Path):
+        raise KdbenchError(f"{function} got a {type(path).__name__}, expected a path", "give a folder or a file")
+    return Path(path)

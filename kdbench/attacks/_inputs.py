@@ -17,7 +17,7 @@ PART = 1000
 
 @dataclass(frozen=True)
 class Probe:
-    """What a model's answers to the first few images told of it."""
+    """What a model's answers to the first few images show of it."""
 
     random: bool
     """It answers differently on the same images."""

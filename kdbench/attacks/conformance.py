@@ -73,7 +73,7 @@ class _Trial:
 
     def candidates(self, count: int, *, eps: float = EPS) -> list[Tensor]:
         """What it returns for the first images at each of its stages."""
-        with self._told():
+        with self._naming_the_attack():
             made = self.attack.make(self.attack.validate(self.options))
             ctx = AttackContext(eps, torch.Generator(), CLASSES, 0, 0, "", 1, torch.arange(count))
             return [
@@ -101,7 +101,7 @@ class _Trial:
 
     def check_run(self) -> None:
         """What the core makes of it."""
-        with self._told():
+        with self._naming_the_attack():
             results = [
                 run(self.attack, self.model, self.images, self.labels, eps=eps, options=self.options)
                 for eps in (EPS, 0.0)
@@ -113,7 +113,7 @@ class _Trial:
         self.require(torch.equal(unattacked, self.images), "with eps = 0 an example is not its image")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _naming_the_attack(self) -> Iterator[None]:
         """What kdbench refuses, as an assertion that names the attack."""
         try:
             yield

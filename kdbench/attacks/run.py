@@ -18,7 +18,7 @@ from kdbench.attacks._starts import restart_seeds
 from kdbench.attacks.spec import AttackContext, AttackSpec, Candidates, find_attack, stages_of
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, frozen
+from kdbench.inference.prediction import Model, as_float, frozen
 
 DRAWS, VOTES = 20, 32
 """For a model that is random at test time: gradients averaged (AutoAttack's own number), and fresh answers counted."""
@@ -71,7 +71,7 @@ def run(
     counts = {"gradient_draws": gradient_draws, "votes": votes}
     labels = check_call(images, labels, batch_size=batch_size, **{k: n for k, n in counts.items() if n is not None})
     params = spec.validate(options or {})
-    pixels = (images.float() / 255 if images.dtype == torch.uint8 else images.clone()).contiguous()
+    pixels = as_float(images).clone(memory_format=torch.contiguous_format)
     with own_random_numbers(seed, pixels.device), frozen(model, pixels) as fast:
         facts = probe(fast, pixels, labels, batch_size or spec.batch_size)
         draws = gradient_draws or (DRAWS if facts.random else 1)

@@ -232,7 +232,7 @@ def robustbench() -> Iterable[Diagnosis]:
     if files.from_torchattacks:
         found += f", {len(files.from_torchattacks)} of them by torchattacks' old copy"
     yield Diagnosis(
-        "robustbench module", "broken", found, f"the files of robustbench {files.version}", f"`{files.mend}`"
+        "robustbench module", "broken", found, f"the files of robustbench {files.version}", f"`{files.fix}`"
     )
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import KdbenchError
-from kdbench.files import write_atomically
+from kdbench.files import require_path, write_atomically
 from kdbench.leaderboard.grouping import group
-from kdbench.results.evidence import Evidence, require_path
+from kdbench.results.evidence import Evidence
 from kdbench.results.store import read_evidence, read_records
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from kdbench.files import write_atomically
+from kdbench.files import require_path, write_atomically
 from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Row
 from kdbench.leaderboard.ranking import rank
-from kdbench.results.evidence import Excluded, require_path
+from kdbench.results.evidence import Excluded
 
 INDEX_VERSION: Final = 2
 """Of this file's form. Version 1 had the key "apart" where this one has "excluded"."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from kdbench.files import write_atomically
-from kdbench.results.evidence import require_path
+from kdbench.files import require_path, write_atomically
 from kdbench.results.record import Record
 
 

@@ -129,7 +129,7 @@ def load_plugins() -> Plugins:
             manager.register(module, name=name)
             manager.check_pending()
             brought = _collect(manager, name)
-        except (Exception, SystemExit) as error:  # a stranger's import may raise anything
+        except (Exception, SystemExit) as error:  # a third party's import may raise anything
             if manager.has_plugin(name):
                 manager.unregister(name=name)
             plugins.failures.append(Failure(point.name, origin, _describe(error)))

@@ -80,17 +80,6 @@ def require_evidence(function: str, runs: object) -> None:
         raise KdbenchError(f"{function} got a {wrong[0]}, expected a sequence of Evidence", hint)
 
 
-def require_path(function: str, path: object) -> Path:
-    """The path, where it is one or text.
-
-    Raises:
-        KdbenchError: it is something else.
-    """
-    if not isinstance(path, str | Path):
-        raise KdbenchError(f"{function} got a {type(path).__name__}, expected a path", "give a folder or a file")
-    return Path(path)
-
-
 def beside(record: Path, name: str) -> Path:
     """Where evidence of that name lies: in the run's folder, or with the run id in front where it is published."""
     return record.with_name(name if record.name == "record.json" else f"{record.stem}.{name}")

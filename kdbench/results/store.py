@@ -10,7 +10,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
-from kdbench.results.evidence import Evidence, Excluded, exclude, require_path
+from kdbench.files import require_path
+from kdbench.results.evidence import Evidence, Excluded, exclude
 from kdbench.results.record import SCHEMA_VERSION, Record
 from kdbench.results.untrusted import Unreadable, plain, read_json
 from kdbench.specs import first_problem

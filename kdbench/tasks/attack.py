@@ -28,9 +28,9 @@ class Attack(Task):
 
     ``robust_accuracy`` counts images that are right both unattacked and attacked, over all; ``conditional_accuracy``
     over those that are right unattacked. Each attack has its own options, such as steps and restarts, of which a score
-    says those that tell budgets apart. Every example is clipped to the ball, also that of an attack under another norm,
-    and judged here. A model that is random at test time is attacked through averaged gradients and judged by votes, and
-    its scores say so. Of an attack that follows gradients two checks tell whether the model lets it.
+    says those that distinguish budgets. Every example is clipped to the ball, whatever the norm of the attack, and
+    judged here. A model that is random at test time is attacked through averaged gradients and judged by votes, and
+    its scores say so. Of an attack that follows gradients two checks say whether the model lets it.
     """
 
     name = "attack"

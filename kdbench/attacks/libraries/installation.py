@@ -49,7 +49,7 @@ class RobustbenchFiles:
     from_torchattacks: tuple[str, ...]
 
     @property
-    def mend(self) -> str:
+    def fix(self) -> str:
         """The command that puts robustbench's own files back."""
         return f"pip install --force-reinstall --no-deps robustbench=={self.version}"
 
@@ -113,7 +113,7 @@ def robustbench() -> types.ModuleType:
         raise KdbenchError(
             f"{len(files.altered)} files of robustbench {files.version} are not its own: {whose} overwrote them, "
             f"e.g. {files.altered[0]}",
-            f"`{files.mend}`",
+            f"`{files.fix}`",
         )
     with _stand_ins():
         return _import("robustbench", _INSTALL["robustbench"])

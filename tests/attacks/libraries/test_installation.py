@@ -73,7 +73,7 @@ def test_torchattacks_old_copy_is_recognised(wheels: Any) -> None:
     files = installation.robustbench_files()
     assert files.altered == ("robustbench/__init__.py", "robustbench/data.py")
     assert files.from_torchattacks == files.altered
-    assert files.mend == "pip install --force-reinstall --no-deps robustbench==1.1.1"
+    assert files.fix == "pip install --force-reinstall --no-deps robustbench==1.1.1"
 
 
 def test_an_edited_and_a_missing_file_are_not_blamed_on_torchattacks(wheels: Any) -> None:
