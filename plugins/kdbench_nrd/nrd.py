@@ -50,7 +50,9 @@ class NRD(kdbench.Method):
     vicinity, cropped and flipped alone; ``nvr`` has no moving average, the teacher has the student's present weights.
     On photographs, where shifts by four pixels mean nothing, the views are those of the paper's WebVision experiments:
     the suite's own augmentation for the student, weak as with GJS there; AugMix, then a crop magnified to the whole and
-    a flip for the teacher. ``cutout`` and ``randaugment_magnitude`` belong to the strong view and do nothing there.
+    a flip for the teacher. ``cutout`` and ``randaugment_magnitude`` belong to the strong view and do nothing elsewhere.
+    The paper gives the strong view to NRD and its rivals alike; ``view="suite"`` is NRD in a comparison where all see
+    the suite's augmentation.
     """
 
     def __init__(
@@ -76,6 +78,10 @@ class NRD(kdbench.Method):
             Literal["gjs", "none"],
             Field(description="gjs: multiply by -1/((1-pi1) ln(1-pi1)), as its CIFAR learning rates assume"),
         ] = "gjs",
+        view: Annotated[
+            Literal["strong", "suite"],
+            Field(description="of the student: RandAugment, crop, flip and Cutout; or the suite's own augmentation"),
+        ] = "strong",
         cutout: Annotated[int, Field(ge=0, le=32, description="side of the student view's Cutout, in pixels")] = 16,
         randaugment_magnitude: Annotated[float, Field(ge=0, le=30, description="of the student view's one draw")] = 3,
         augmix_severity: Annotated[float, Field(ge=0.1, le=10, description="of the teacher view")] = 3.0,
@@ -92,7 +98,7 @@ class NRD(kdbench.Method):
         self.weights = ((1 - pi2) / 2, pi2, (1 - pi2) / 2) if pi is None else _checked(tuple(pi), self.scaled)
         self.decay, self.vicinal = 0.0 if variant == "nvr" else decay, variant != "ner"
         self.magnitude, self.severity = randaugment_magnitude, augmix_severity
-        self.photographs = images == "photographs"
+        self.photographs, self.view = images == "photographs", view
         self.batch_statistics, self.evaluate_ema = teacher_bn == "batch", evaluated == "ema"
 
     def setup(self, ctx: kdbench.Context) -> None:
@@ -108,7 +114,7 @@ class NRD(kdbench.Method):
         return {"images": self._student_view(images, ctx), "teacher": self._teacher_view(images, ctx)}
 
     def _student_view(self, images: Tensor, ctx: kdbench.Context) -> Tensor:
-        if self.photographs:
+        if self.photographs or self.view == "suite":
             return ctx.augment(images)
         return kdbench.augment.strong_view(
             images, ctx.generator, m=self.magnitude, cutout_length=self.cutout, fill=ctx.mean, flip=ctx.flip

@@ -142,6 +142,15 @@ def test_ner_shows_the_teacher_a_view_without_vicinity(variant: str, alike: bool
     assert views["images"].shape == values.shape
 
 
+@pytest.mark.parametrize(("params", "alike"), [({"view": "suite"}, True), ({}, False)])
+def test_the_student_can_see_the_suites_own_view_as_its_rivals_do(params: dict[str, Any], alike: bool) -> None:
+    """The suite of this context augments nothing."""
+    ctx, method = make_context(build(TINY, num_classes=3, seed=0)), make("nrd", **params)
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    views: Any = method.views(images, ctx)
+    assert torch.equal(views["images"], ctx.augment(images)) is alike
+
+
 def test_the_network_that_is_asked_for_is_measured() -> None:
     for evaluated in ("student", "ema"):
         ctx, method = make_context(build(TINY, num_classes=3, seed=0)), make("nrd", evaluated=evaluated)
