@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from kdbench.data import Dataset
+from kdbench.data import DataFacts, Dataset
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable
 from kdbench.inference.prediction import PROBE, as_float, folded_copy, frozen, refuse_probabilities
@@ -103,7 +103,14 @@ def chosen_tasks(suite: Suite, plugins: Plugins, names: Sequence[str] | None) ->
         settings = suite.tasks[name].settings if name in suite.tasks else {}
         chosen[name] = (task, task.resolve(settings))
         task.prepare(chosen[name][1])
+    check_tasks(chosen, plugins.datasets.get(suite.dataset).facts)
     return chosen
+
+
+def check_tasks(chosen: Mapping[str, tuple[Task, Any]], data: DataFacts) -> None:
+    """Raise ``KdbenchError`` for a task that can't be measured on a data set, as far as its facts are known."""
+    for task, settings in chosen.values():
+        task.check_data(settings, data)
 
 
 def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> None:
@@ -168,9 +175,13 @@ def evaluate(
     options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=progress)
     needs_ood = any(task.needs_ood for task, _ in chosen.values())
     suite_data = load_suite_data(setting, plugins, options.place, ood=needs_ood)
+    check_tasks(chosen, suite_data.dataset.facts)
     graph = RunGraph(setting, suite_data.dataset, plugins, options)
-    if any(tuple(task.sources(settings)) for task, settings in chosen.values()):
+    sources = {role for task, settings in chosen.values() for role in task.sources(settings)}
+    if sources:
         check_writable(graph.folder)
+    for role in sorted(sources):  # what can't be trained is told before anything is measured
+        graph.network(condition, role)
     where, images = options.device, suite_data.test.test.images
     original = next((parameter.device for parameter in model.parameters()), where)
     try:

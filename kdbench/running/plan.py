@@ -12,6 +12,7 @@ from kdbench.running.evaluation import chosen_tasks
 from kdbench.running.graph import RunGraph
 from kdbench.running.needs import Needs
 from kdbench.running.suite_data import SuiteData
+from kdbench.running.train_set import check_condition
 from kdbench.specs import RunSpec, Suite
 from kdbench.tasks import Attack, Task
 from kdbench.tasks.attack import with_attacks
@@ -57,8 +58,7 @@ class Plan:
         params, untuned = {}, []
         for name in names:
             condition = suite.condition(name)
-            if condition.noise:
-                plugins.label_noises.get(condition.noise.kind)
+            check_condition(name, condition, plugins.label_noises, plugins.datasets.get(suite.dataset).facts)
             needs = Needs(suite, plugins, name)
             student = needs.student(method, params_passed, 0)
             params[name] = student.params

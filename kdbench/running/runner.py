@@ -19,7 +19,7 @@ from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.running import provenance
 from kdbench.running.dry_run import dry_run
-from kdbench.running.evaluation import TaskResult, run_task
+from kdbench.running.evaluation import TaskResult, check_tasks, run_task
 from kdbench.running.graph import RunGraph, Trained
 from kdbench.running.options import RunOptions
 from kdbench.running.partials import Partial
@@ -75,6 +75,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     suite, plugins = plan.suite, plan.plugins
     needs_ood = any(task.needs_ood for task, _ in plan.tasks.values())
     suite_data = load_suite_data(suite, plugins, options.place, ood=needs_ood)
+    check_tasks(plan.tasks, suite_data.dataset.facts)
     graph = RunGraph(suite, suite_data.dataset, plugins, options)
     spec = plan.spec(suite_data, graph, seed)
     folder = run_folder(spec, options.out)

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from kdbench.attacks import find_attack, run
+from kdbench.data import DataFacts
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import PROBE
 from kdbench.plugin.parameters import as_assignments, parse_assignments
@@ -18,7 +19,7 @@ from kdbench.results.record import Score
 from kdbench.specs import Suite, TaskPlan
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_gradients, check_large_eps, draws, spread
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.pgd import PGD
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional, expected_checks, not_above_unattacked
 
@@ -62,6 +63,9 @@ class Attack(Task):
                 f"task '{self.name}' has options for '{idle[0]}', which is not among its attacks",
                 f"its attacks are {', '.join(settings.attacks)}",
             )
+
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        check_subset(self.name, settings, data)
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings

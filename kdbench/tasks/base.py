@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
-from kdbench.data import ImageSet, stratified_subset
+from kdbench.data import DataFacts, ImageSet, stratified_subset
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.hashes import integers_sha256
 from kdbench.inference.prediction import predict
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SUBSET_SEED = 0
 """Seed of the stratified test subset that costly tasks share, the same for every method."""
+TOP = 5
+"""Classes that ``top5_accuracy`` looks at."""
 
 
 class Settings(BaseModel):
@@ -39,6 +41,27 @@ class CorrectSettings(Settings):
 
     top5: bool = False
     """Whether also to count the images whose true class is among the five largest logits, as ``top5_accuracy``."""
+
+
+def check_top5(task: str, settings: CorrectSettings, classes: int) -> None:
+    """Raise ``KdbenchError`` where ``top5`` would count every image."""
+    if settings.top5 and classes <= TOP:
+        raise KdbenchError(
+            f"task '{task}': top5 found {classes} classes, expected more than {TOP}", "leave top5 out of its settings"
+        )
+
+
+def check_subset(task: str, settings: Any, data: DataFacts) -> None:
+    """Raise ``KdbenchError`` where a suite asks for more test images than there are; a default means at most so many.
+
+    ``settings``: with a field ``subset``, None for all test images.
+    """
+    asked = settings.subset if "subset" in settings.model_fields_set else None
+    if asked is not None and data.test is not None and asked > data.test:
+        raise KdbenchError(
+            f"task '{task}' has subset {asked:,}, but '{data.name}' has {data.test:,} test images",
+            f"say {data.test} or less in its settings, or leave it out",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +130,8 @@ class EvaluationContext:
         scores = [self.share("accuracy", correct, **options)]
         if self.settings.top5:
             logits = self.logits(predictor, images)
-            if logits.shape[1] <= 5:
-                raise KdbenchError(f"task '{self.task}': top5 found {logits.shape[1]} classes", "leave top5 out")
-            among = (logits.topk(5).indices == images.labels[:, None]).any(1)
+            check_top5(self.task, self.settings, logits.shape[1])
+            among = (logits.topk(TOP).indices == images.labels[:, None]).any(1)
             self.keep(f"{folder}top5", among)
             scores.append(self.share("top5_accuracy", among, **options))
         return scores
@@ -177,6 +199,13 @@ class Task:
 
     def prepare(self, settings: Any) -> None:
         """Raise ``KdbenchError`` when something it needs is not installed; called before anything is trained."""
+
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        """Raise ``KdbenchError`` for data that it can't measure on: of another size, of too few classes or images.
+
+        Called twice before anything is trained: with what the data set's registration says, where numbers of images may
+        be None, and with what was read.
+        """
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         """Measure ``predictor`` (pixels (B, 3, H, W) in [0, 1] to logits, eval mode, frozen).

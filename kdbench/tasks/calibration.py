@@ -32,7 +32,7 @@ class Calibration(Task):
     class Settings(base.Settings):
         """How confidence is binned."""
 
-        bins: tuple[Annotated[int, Field(ge=1)], ...] = (15,)
+        bins: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (15,)
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         probabilities = ctx.logits(predictor, data.test).double().softmax(1)

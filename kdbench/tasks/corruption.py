@@ -12,12 +12,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdbench import corruptions
+from kdbench.data import DataFacts
+from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import PROBE, Model, frozen, predict
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks import base
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional
 from kdbench.training.seeds import derive_seed
 
@@ -45,6 +47,16 @@ class Corruption(Task):
 
     def prepare(self, settings: Any) -> None:
         corruptions.check_installed()
+
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        if data.image_size != corruptions.SIZE:
+            size = f"{data.image_size}x{data.image_size}"
+            raise KdbenchError(
+                f"task '{self.name}' corrupts images of {corruptions.SIZE}x{corruptions.SIZE} pixels, those of "
+                f"'{data.name}' have {size}",
+                f"leave task '{self.name}' out",
+            )
+        check_subset(self.name, settings, data)
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         index = ctx.subset(data.test, ctx.settings.subset)

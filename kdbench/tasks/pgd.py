@@ -11,13 +11,14 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, pgd
+from kdbench.data import DataFacts
 from kdbench.inference.prediction import PROBE
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_gradients, check_large_eps, check_steps, draws, spread
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,
@@ -61,7 +62,7 @@ class PGD(Task):
         )
         """Step size of each variant. Arani et al. 2021 print .03, almost the whole budget; 2/255 is the usual choice
         and the one that is ranked."""
-        steps: tuple[Annotated[int, Field(ge=1)], ...] = (10, 15, 20)
+        steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (10, 15, 20)
         restarts: Annotated[int, Field(ge=1)] = 5
         subset: Annotated[int, Field(ge=1)] | None = None
         every_restart: Annotated[int, Field(ge=1)] | None = None
@@ -80,6 +81,9 @@ class PGD(Task):
             if RANKED not in found:
                 raise ValueError(f"found {sorted(found)}, expected {RANKED} among them: it is the one that is ranked")
             return found
+
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        check_subset(self.name, settings, data)
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings

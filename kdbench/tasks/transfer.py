@@ -9,12 +9,13 @@ from pydantic import Field
 from torch import nn
 
 from kdbench.attacks import is_random, transfer
+from kdbench.data import DataFacts
 from kdbench.inference.prediction import PROBE
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_transfer, draws
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,
@@ -53,6 +54,9 @@ class Transfer(Task):
 
     def sources(self, settings: Any) -> Iterable[str]:
         return tuple(settings.sources)
+
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        check_subset(self.name, settings, data)
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings
