@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import KdbenchError
 from kdbench.files import require_path, write_atomically
+from kdbench.leaderboard.genuine import split_genuine
 from kdbench.leaderboard.grouping import group
 from kdbench.results.evidence import Evidence
 from kdbench.results.store import read_evidence, read_records
@@ -108,7 +109,9 @@ def _read(path: Path) -> Sequence[Evidence]:
 
 
 def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
-    reasons = {one.run_id: one.reason for comparable in group(runs) for one in comparable.excluded}
+    genuine, foreign = split_genuine(runs)
+    excluded = (*foreign, *(one for comparable in group(genuine) for one in comparable.excluded))
+    reasons = {one.run_id: one.reason for one in excluded}
     for evidence in sorted(runs, key=_order):
         record, spec = evidence.record, evidence.record.spec
         run = {

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
 from kdbench.hashes import integers_sha256
+from kdbench.leaderboard.genuine import foreign_data
 from kdbench.metrics import wilson_interval
 from kdbench.plugin.loader import Plugins
 from kdbench.results.headline import headline_of, unattacked_keys
@@ -125,6 +126,9 @@ def hashes(case: Case) -> Iterator[Finding]:
         for name, digest in getattr(found, field).items():
             if not _SHA256.fullmatch(digest):
                 yield ("hashes", field, name), f"{digest!r} is no SHA-256", "error"
+    for name, genuine in foreign_data(record).items():
+        text = f"incomplete or other images and labels: found {spec.datasets[name]}, '{name}' has {genuine}"
+        yield ("spec", "datasets", name), text, "error"
     if found.datasets != spec.datasets:
         yield ("hashes", "datasets"), "differs from spec.datasets", "error"
     if spec.suite.dataset not in found.datasets:

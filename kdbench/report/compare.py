@@ -21,9 +21,10 @@ def differences(runs: Sequence[Run]) -> Iterator[Part]:
     read = [read_evidence(run.path) for run in runs]
     found = [one for one in read if isinstance(one, Evidence)]
     reasons = [f"{one.path.name}: {one.reason}" for one in read if isinstance(one, Excluded)]
-    boards = make_boards(found).boards
-    board = boards[0] if boards else None
-    reasons += [f"{plain(one.method)} {one.run_id}: {one.reason}" for b in boards for one in b.excluded]
+    made = make_boards(found)
+    board = made.boards[0] if made.boards else None
+    excluded = [*made.excluded, *(one for each in made.boards for one in each.excluded)]
+    reasons += [f"{plain(one.method)} {one.run_id}: {one.reason}" for one in excluded]
     if board is None or len(board.rows) < 2:
         yield missing(title, reasons or ["the runs are of one method: with several seeds they are one row"])
         return

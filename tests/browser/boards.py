@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.corruptions import NAMES
+from kdbench.data.cifar import CIFAR10
 from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Pairs, Row
 from kdbench.metrics import wilson_interval
 from kdbench.results.comparison import from_intervals
@@ -62,7 +63,7 @@ def record(method: str, seed: int, headline: Sequence[Score], rng: np.random.Gen
         suite=changes.get("suite", SUITE), method=method, method_source="0" * 64,
         params=changes.get("params", {name: {"view": "suite"} for name in conditions}),
         recipes={name: condition.recipe for name, condition in SUITE.conditions.items()}, trainings={}, seed=seed,
-        tasks=dict.fromkeys(SUITE.tasks, 1), datasets={"cifar10": "0" * 64}, corruption_images="generated",
+        tasks=dict.fromkeys(SUITE.tasks, 1), datasets={"cifar10": CIFAR10.sha256}, corruption_images="generated",
     )  # fmt: skip
     text = changes.get("text", "EPYC")
     network = TrainedNetwork(training="0" * 16, sha256="1" * 64, precision="float32", seconds=90.0, reused=False)
@@ -82,7 +83,7 @@ def record(method: str, seed: int, headline: Sequence[Score], rng: np.random.Gen
             peak_memory_bytes=2**31, peak_device_memory_bytes=None,
         ),
         hashes=Hashes(
-            datasets={"cifar10": "0" * 64}, sources={"cifar10": text}, label_noise={},
+            datasets={"cifar10": CIFAR10.sha256}, sources={"cifar10": text}, label_noise={},
             students=dict.fromkeys(conditions, network), networks={}, subsets={}, evidence={"log.jsonl": "2" * 64},
         ),
     )  # fmt: skip
