@@ -177,10 +177,10 @@ def evaluate(
     suite_data = load_suite_data(setting, plugins, options.place, ood=needs_ood)
     check_tasks(chosen, suite_data.dataset.facts)
     graph = RunGraph(setting, suite_data.dataset, plugins, options)
-    sources = {role for task, settings in chosen.values() for role in task.sources(settings)}
-    if sources:
+    roles = {role for task, settings in chosen.values() for role in task.sources(settings)}
+    if roles:
         check_writable(graph.folder)
-    for role in sorted(sources):  # what can't be trained is told before anything is measured
+    for role in sorted(roles):  # what can't be trained is told before anything is measured
         graph.network(condition, role)
     where, images = options.device, suite_data.test.test.images
     original = next((parameter.device for parameter in model.parameters()), where)
