@@ -165,7 +165,14 @@ def _full_mask(full_restarts: bool | Tensor, restarts: int, images: Tensor) -> T
     return mask
 
 
-@attack("pgd", paper="https://arxiv.org/abs/1706.06083", restarts=5, batch_size=None, averages=True)
+@attack(
+    "pgd",
+    paper="https://arxiv.org/abs/1706.06083",
+    restarts=5,
+    batch_size=None,
+    averages=True,
+    least_classes=lambda params: objective_of(params["objective"]).classes,
+)
 def pgd_attack(
     model: Model,
     images: Tensor,

@@ -77,6 +77,7 @@ class AttackSpec:
     """Of a family: the attack of that name, or a ``KdbenchError`` that says which there are."""
     members: Callable[[], Iterable[str]] | None = None
     """Of a family: the names of its attacks."""
+    least_classes: Callable[[Mapping[str, Any]], int] | None = None
 
     @classmethod
     def family(
@@ -128,6 +129,15 @@ class AttackSpec:
         if self.requires is not None:
             self.requires()
 
+    def check_classes(self, options: Mapping[str, Any], classes: int) -> None:
+        """Raise ``KdbenchError`` where the data have fewer classes than the attack with these options needs."""
+        needed = 2 if self.least_classes is None else self.least_classes(self.validate(options))
+        if classes < needed:
+            raise KdbenchError(
+                f"attack '{self.name}' needs {needed} classes, found {classes}",
+                "it compares so many logits: use another attack, or another objective of it",
+            )
+
     def make(self, params: Mapping[str, Any]) -> Candidates:
         """A fresh instance, or the function with its parameters; nothing is shared between two of them."""
         own = {key: value for key, value in params.items() if self.restarts is None or key != "restarts"}
@@ -144,6 +154,7 @@ def attack(
     averages: bool = False,
     gradient_free: bool = False,
     requires: Callable[[], object] | None = None,
+    least_classes: Callable[[Mapping[str, Any]], int] | None = None,
 ) -> Callable[[Candidates], AttackSpec]:
     """Decorate a function ``f(model, images, labels, ctx, *, parameters)`` that returns candidate images.
 
@@ -164,6 +175,8 @@ def attack(
             answers with the mean of so many.
         gradient_free: it searches without gradients too, so that masked ones don't mislead it.
         requires: called before anything is trained; raises ``KdbenchError`` when something is not installed.
+        least_classes: the fewest classes that it works on with these parameters; None: two. Data of fewer are refused
+            before anything is trained.
 
     Raises:
         KdbenchError: a parameter without a type or default, or one named ``restarts``.
@@ -181,6 +194,7 @@ def attack(
             averages,
             gradient_free,
             requires,
+            least_classes=least_classes,
         )
 
     return decorate

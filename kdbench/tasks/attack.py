@@ -66,6 +66,8 @@ class Attack(Task):
 
     def check_data(self, settings: Any, data: DataFacts) -> None:
         check_subset(self.name, settings, data)
+        for name in settings.attacks:
+            find_attack(name).check_classes(settings.options.get(name, {}), len(data.class_names))
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings

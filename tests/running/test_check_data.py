@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from kdbench.running.evaluation import chosen_tasks
 from kdbench.specs import LabelNoise, Suite, read_suite
 from kdbench.suites import load_suite
 from kdbench.tasks import Attack, builtin_tasks
+from kdbench.tasks.attack import with_attacks
 
 FEW = ("a", "b", "c")
 
@@ -110,11 +112,26 @@ def test_what_is_registered_of_the_data_is_enough_before_they_are_read(tiny_suit
 def test_a_default_subset_means_at_most_so_many() -> None:
     """Attacks look at 1,000 test images where a suite doesn't say; digits has 500."""
     task = Attack()
-    few = DataFacts("digits", FEW, 32, 1297, 500)
+    few = DataFacts("digits", tuple("0123456789"), 32, 1297, 500)
     task.check_data(task.resolve({}), few)
     with pytest.raises(KdbenchError, match="subset 1,000"):
         task.check_data(task.resolve({"subset": 1000}), few)
     task.check_data(task.resolve({"subset": None}), few)
+
+
+@pytest.mark.parametrize(
+    ("attack", "classes", "needed"),
+    [("autoattack", 3, 4), ("autoattack", 4, None), ("apgd", 3, 4), ("pgd objective=dlr", 2, 3),
+     ("pgd objective=targeted-dlr", 3, 4), ("pgd", 2, None), ("torchattacks:FGSM", 2, None)],
+)  # fmt: skip
+def test_an_attack_that_compares_more_logits_than_there_are_classes(
+    attack: str, classes: int, needed: int | None
+) -> None:
+    suite, _ = with_attacks(load_suite("digits"), ["clean"], [attack])
+    settings = Attack().resolve(suite.tasks["attack"].settings)
+    data = DataFacts("few", tuple("abcdef")[:classes], 32)
+    with pytest.raises(KdbenchError, match=f"needs {needed} classes, found {classes}") if needed else nullcontext():
+        Attack().check_data(settings, data)
 
 
 def test_the_suites_that_come_with_kdbench_can_be_measured() -> None:
