@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdbench.results.record import Check, Score
@@ -15,6 +15,16 @@ def describe_setting(setting: Mapping[str, Any]) -> str:
     'pgd-std steps 20 worst'
     """
     return " ".join(value if isinstance(value, str) else f"{key} {value}" for key, value in setting.items())
+
+
+def shared(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all settings have alike.
+
+    >>> shared([{"eps": 0.031, "steps": 10}, {"eps": 0.031, "steps": 20}])
+    {'eps': 0.031}
+    """
+    first, *others = settings or [{}]
+    return {key: value for key, value in first.items() if all(key in one and one[key] == value for one in others)}
 
 
 def name(score: Score) -> str:

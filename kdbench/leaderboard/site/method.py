@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -15,8 +15,18 @@ from kdbench.leaderboard.site.table import axis_view
 from kdbench.leaderboard.site.text import interval, number, words
 from kdbench.leaderboard.submit import reproduce
 from kdbench.results.evidence import Evidence
-from kdbench.results.figures import corruption_map, curves, reliability_of, step_lines, transfer_table
+from kdbench.results.figures import (
+    HeatMap,
+    TransferTable,
+    corruption_maps,
+    curves,
+    reliability_of,
+    step_lines,
+    transfer_tables,
+)
 from kdbench.results.record import Record, Score
+
+Found = TypeVar("Found", HeatMap, TransferTable)
 
 MOST_SCORES: Final = 3000
 """Lines of a page's table of scores; a record of kdbench's own suites has about 300."""
@@ -76,7 +86,7 @@ def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:
     }
     logs = {seed: by_name[name] for seed, run in runs.items() if run.log and name in (by_name := curves(run.log))}
     view = {
-        "heat": _heat(scores, name),
+        "heat": _by_task(scores, name, corruption_maps, _heat),
         "steps": charts.step_chart(steps) if steps else None,
         "steps_n": min((line.n for lines in steps.values() for line in lines), default=0),
         "reliability": charts.reliability_chart(diagrams) if diagrams else None,
@@ -85,7 +95,7 @@ def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:
         "falls": [(seed, curve.test_n, fall) for seed, curve in logs.items() if (fall := curve.overfitting())],
         "loss": _curve(logs, "loss", "training loss"),
         "own": _own_curves(logs),
-        "transfer": _transfer(scores, name),
+        "transfer": _by_task(scores, name, transfer_tables, _transfer),
     }
     return {"name": name, "any": any(value is not None and len(value) for value in view.values() if value != 0), **view}
 
@@ -100,12 +110,23 @@ def _own_curves(logs: Mapping[int, Any]) -> list[tuple[str, Any]]:
     return [(name, _curve(logs, name, name.replace("_", " "))) for name in names]
 
 
-def _heat(scores: Mapping[int, Iterable[Score]], condition: str) -> dict[str, Any] | None:
+def _by_task(
+    scores: Mapping[int, Iterable[Score]],
+    condition: str,
+    read: Callable[[Iterable[Score], str], Mapping[str, Found]],
+    view: Callable[[Sequence[Found]], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """One view per task, of what each seed has of it."""
+    found: dict[str, list[Found]] = {}
+    for of_seed in scores.values():
+        for task, one in read(of_seed, condition).items():
+            found.setdefault(task, []).append(one)
+    return [{"task": task, **view(same)} for task, same in found.items()]
+
+
+def _heat(maps: Sequence[HeatMap]) -> dict[str, Any]:
     """Corruptions by severities: accuracy in percent, mean over seeds, with the class of its colour."""
-    maps = [heat for of_seed in scores.values() if (heat := corruption_map(of_seed, condition))]
     maps = [heat for heat in maps if (heat.corruptions, heat.severities) == (maps[0].corruptions, maps[0].severities)]
-    if not maps:
-        return None
     values = np.mean([heat.value for heat in maps], axis=0)
     rows = [
         {"name": name.replace("_", " "), "cells": [_shade(value) for value in line], "mean": _shade(line.mean())}
@@ -118,11 +139,8 @@ def _shade(value: float) -> tuple[str, str]:
     return (f"{100 * value:.1f}", f"h{min(9, int(10 * value))}") if math.isfinite(value) else ("", "")
 
 
-def _transfer(scores: Mapping[int, Iterable[Score]], condition: str) -> dict[str, Any] | None:
+def _transfer(tables: Sequence[TransferTable]) -> dict[str, Any]:
     """Source networks by accuracy over all images and over those that are right without an attack."""
-    tables = [table for of_seed in scores.values() if (table := transfer_table(of_seed, condition))]
-    if not tables:
-        return None
     lines: dict[str, dict[str, list[Score]]] = {}
     for table in tables:
         for source, every, right in zip(table.sources, table.accuracy, table.conditional, strict=True):
@@ -130,6 +148,7 @@ def _transfer(scores: Mapping[int, Iterable[Score]], condition: str) -> dict[str
             line["all"].append(every)
             line["right"] += [right] if right else []
     return {
+        "sources": list(lines),
         "rows": [(source, _mean_of(line["all"]), _mean_of(line["right"])) for source, line in lines.items()],
         "n": min(score.n for table in tables for score in table.accuracy),
     }
