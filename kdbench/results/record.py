@@ -62,7 +62,7 @@ class Check(Strict):
     """Something that a careful reviewer would ask before believing a score, and the answer."""
 
     name: str
-    """What was checked: ``large_eps``, ``more_steps``, ``zero_gradients``, ``random_model``, ``transfer``, ..."""
+    """What was checked: ``large_eps``, ``more_steps``, ``zero_gradients``, ``outside_ball``, ``random_model``, ..."""
     task: str
     """The task that checked it."""
     condition: str

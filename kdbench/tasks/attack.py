@@ -17,7 +17,7 @@ from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Suite, TaskPlan
 from kdbench.tasks import base
-from kdbench.tasks._reliability import check_gradients, check_large_eps, draws, spread
+from kdbench.tasks._reliability import check_ball, check_gradients, check_large_eps, draws, spread
 from kdbench.tasks.base import EvaluationContext, Task, TestData
 from kdbench.tasks.pgd import PGD
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional, expected_checks, not_above_unattacked
@@ -28,9 +28,10 @@ class Attack(Task):
 
     ``robust_accuracy`` counts images that are right both unattacked and attacked, over all; ``conditional_accuracy``
     over those that are right unattacked. Each attack has its own options, such as steps and restarts, of which a score
-    says those that distinguish budgets. Every example is clipped to the ball, whatever the norm of the attack, and
-    judged here. A model that is random at test time is attacked through averaged gradients and judged by votes, and
-    its scores say so. Of an attack that follows gradients two checks say whether the model lets it.
+    says those that distinguish budgets. Every example is clipped to the ball and judged here; a check says whether
+    clipping undid the attack, as one of another norm. A model that is random at test time is attacked through averaged
+    gradients and judged by votes, and its scores say so. Of an attack that follows gradients two checks say whether the
+    model lets it.
     """
 
     name = "attack"
@@ -78,6 +79,8 @@ class Attack(Task):
             scores.append(ctx.share("robust_accuracy", robust, setting=result.setting))
             if clean.any():
                 scores.append(ctx.share("conditional_accuracy", robust[clean], setting=result.setting))
+            if result.outside_share is not None:
+                check_ball(result.outside_share, result.candidates, {"attack": name}, ctx)
             if result.zero_gradient_share is not None and not attack.gradient_free:
                 following.append({"attack": name})
                 check_gradients(result.zero_gradient_share, len(images), following[-1], ctx)

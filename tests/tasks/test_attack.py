@@ -158,11 +158,23 @@ def test_masked_gradients_flag_the_attacks_that_follow_them() -> None:
     assert flagged == set(names[:2])
 
 
+def test_an_attack_that_clipping_undoes_is_flagged() -> None:
+    """White noise of .5 breaks the model; clipped to a radius of .001 it breaks nothing."""
+    names = ["torchattacks:GN", "torchattacks:FGSM"]
+    data, options = ten_classes(count=20, wrong=0), {names[0]: {"std": 0.5}}
+    outcome = measure(Attack(), Nearest(), data, attacks=names, options=options, eps=0.001)
+    found = {check.setting["attack"]: check for check in outcome.checks if check.name == "outside_ball"}
+    assert {name: (check.value, check.passed, check.n) for name, check in found.items()} == {
+        names[0]: (1.0, False, 20), names[1]: (0.0, True, 20),
+    }  # fmt: skip
+    assert [score.setting["attack"] for score in outcome.scores if found[names[0]].concerns(score)] == [names[0]] * 2
+
+
 def test_an_honest_network_passes_every_check() -> None:
     outcome = measure(Attack(), Nearest(), ten_classes(count=20, wrong=0), attacks=["pgd", "apgd"])
     assert [(check.name, check.setting.get("attack")) for check in outcome.checks] == [
-        ("random_model", None), ("zero_gradients", "pgd"), ("zero_gradients", "apgd"),
-        ("large_eps", "pgd"), ("large_eps", "apgd"),
+        ("random_model", None), ("outside_ball", "pgd"), ("zero_gradients", "pgd"), ("outside_ball", "apgd"),
+        ("zero_gradients", "apgd"), ("large_eps", "pgd"), ("large_eps", "apgd"),
     ]  # fmt: skip
     assert all(check.passed for check in outcome.checks)
     assert not any(objections(outcome))
@@ -193,6 +205,7 @@ def test_no_conditional_accuracy_where_nothing_was_right() -> None:
     ("settings", "message"),
     [
         ({"attacks": ["apdg"]}, "no attack named 'apdg' .did you mean 'apgd'"),
+        ({"attacks": ["torchattacks:OnePixel"]}, "small in L0, kdbench's in Linf"),
         ({"attacks": ["torchattacks:PGGD"]}, "did you mean 'PGD'"),
         ({"attacks": []}, "attacks: "),
         ({"eps": 1.5}, "eps: "),
