@@ -71,7 +71,7 @@ def headline_of(suite: Suite, name: str) -> Headline | None:
     if task is None:
         return None
     try:
-        return task.headline(task.resolve(suite.tasks[name].settings if name in suite.tasks else {}))
+        return task.headline(task.settings_in(suite))
     except Exception:  # the task may be a third party's, and the settings those of an untrusted suite
         return None
 

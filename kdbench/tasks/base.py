@@ -18,7 +18,7 @@ from kdbench.inference.prediction import predict
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Check, Score
-from kdbench.specs import Condition, first_problem
+from kdbench.specs import Condition, Suite, first_problem
 from kdbench.tasks.scorecard import Objection, Scorecard
 
 if TYPE_CHECKING:
@@ -216,6 +216,13 @@ class Task:
         """What else than the predictor it measures of the same training, by the name under ``ctx.networks``: values of
         parameters that only matter when it is measured. Raises ``KdbenchError`` for a method that has none such."""
         return {}
+
+    def settings_in(self, suite: Suite) -> Any:
+        """Its settings in a suite, resolved. What its plan leaves open and the suite's attack budget states, such as
+        ``eps``, is the budget's; the rest are defaults."""
+        budget = {} if suite.attack is None else suite.attack.model_dump()
+        shared = {name: value for name, value in budget.items() if name in self.Settings.model_fields}
+        return self.resolve({**shared, **(suite.tasks[self.name].settings if self.name in suite.tasks else {})})
 
     def resolve(self, settings: Mapping[str, Any]) -> Any:
         """The settings with defaults filled in; a mistake is an error that names it."""
