@@ -41,7 +41,7 @@ class AttackResult:
             the last one. An image that is misclassified already is not attacked and stands here as it is.
         restart_correct: bool (R, N), what each restart alone left standing, where every image went through all of them
             (``every_restart``), else None.
-        setting: what a record says of the attack: name, radius, and the parameters that distinguish budgets.
+        setting: what a record says of the attack: name, radius and parameters.
         gradients: input gradients that the attack asked for first in each of its calls, counted by example. Later
             ones count no more, as an objective may well be flat once an image is broken.
         zero_gradients: those among them that were zero in every pixel, or no numbers: they lead nowhere.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,8 +25,6 @@ DRAWS, VOTES = 20, 32
 """For a model that is random at test time: gradients averaged (AutoAttack's own number), and fresh answers counted."""
 HALF = 0.5
 """Share of a change; where clipping takes more, the candidate lay far outside the ball."""
-RECORDED = ("steps", "restarts", "objective", "start")
-"""Parameters that the setting of a result says, where an attack has them."""
 
 
 def run(
@@ -216,6 +215,13 @@ def _seeds(seed: int, restarts: int) -> list[int]:
 def _setting(
     spec: AttackSpec, params: Mapping[str, Any], eps: float, draws: int, votes: int
 ) -> dict[str, str | int | float | bool]:
-    known = {key: params[key] for key in RECORDED if isinstance(params.get(key), str | int | float)}
+    """Everything that it takes to attack again."""
+    filled = {} if spec.filled is None else spec.filled(params, eps)
+    params = {key: filled.get(key) if value is None else value for key, value in params.items()}
+    known = {
+        "option eps" if key == "eps" else key: value  # of the attack's own, whatever the ball's
+        for key, value in params.items()
+        if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    }
     random = {"gradient_draws": draws, "votes": votes} if max(draws, votes) > 1 else {}
     return {"attack": spec.name, "eps": eps, **known, **random}

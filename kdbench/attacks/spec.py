@@ -73,6 +73,7 @@ class AttackSpec:
     averages: bool = False
     gradient_free: bool = False
     requires: Callable[[], object] | None = None
+    filled: Callable[[Mapping[str, Any], float], Mapping[str, Any]] | None = None
     member: Callable[[str], AttackSpec] | None = None
     """Of a family: the attack of that name, or a ``KdbenchError`` that says which there are."""
     members: Callable[[], Iterable[str]] | None = None
@@ -144,6 +145,7 @@ def attack(
     averages: bool = False,
     gradient_free: bool = False,
     requires: Callable[[], object] | None = None,
+    filled: Callable[[Mapping[str, Any], float], Mapping[str, Any]] | None = None,
 ) -> Callable[[Candidates], AttackSpec]:
     """Decorate a function ``f(model, images, labels, ctx, *, parameters)`` that returns candidate images.
 
@@ -164,6 +166,7 @@ def attack(
             answers with the mean of so many.
         gradient_free: it searches without gradients too, so that masked ones don't mislead it.
         requires: called before anything is trained; raises ``KdbenchError`` when something is not installed.
+        filled: what parameters that are None are at, from all of them and the radius, for the setting of its scores.
 
     Raises:
         KdbenchError: a parameter without a type or default, or one named ``restarts``.
@@ -181,6 +184,7 @@ def attack(
             averages,
             gradient_free,
             requires,
+            filled,
         )
 
     return decorate

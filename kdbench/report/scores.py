@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ from kdbench.results.figures import (
     transfer_tables,
 )
 from kdbench.results.record import Score
-from kdbench.results.wording import FLAG, describe_setting, name, shared
+from kdbench.results.wording import FLAG, describe_setting, name, shared, words
 
 Found = TypeVar("Found", HeatMap, TransferTable)
 
@@ -237,18 +237,22 @@ def steps(runs: Sequence[Run]) -> Iterator[Part]:
             title,
             figure,
             f"Accuracy in percent along the first start of each attack on the student trained under {condition}: of "
-            f"the iterate after k steps, and of images that no iterate up to k broke. Bands: 95 % intervals (Wilson) "
-            f"over n = {n:,} test images.",
+            f"the iterate after k steps, and of images that no iterate up to k broke.{_setting(known)} Bands: 95 % "
+            f"intervals (Wilson) over n = {n:,} test images.",
             Table(("run", "attack", "rule", "k", "accuracy", "ci_low", "ci_high", "n"), tuple(rows)),
         )
         return
     yield missing(title, ["no run has accuracies step by step"])
 
 
-def _attack(line: StepCurve, known: Mapping[str, object]) -> str:
+def _attack(line: StepCurve, known: Mapping[str, Any]) -> str:
     """The attack in words, without the rule and what all curves have alike."""
     own = {key: value for key, value in line.setting.items() if key != "rule" and key not in known}
     return ", ".join(describe_setting({key: value}) for key, value in own.items()) or line.task
+
+
+def _setting(known: Mapping[str, Any]) -> str:
+    return f" Setting: {plain(words(known), 200)}." if known else ""
 
 
 def transfer(runs: Sequence[Run]) -> Iterator[Part]:
@@ -270,13 +274,14 @@ def _transfer_plot(key: str, task: str, tables: dict[Run, TransferTable], condit
     for axes, what in zip(panels, ("all images", "images right unattacked"), strict=True):
         rows += _draw_transfer(axes, tables, sources, what)
     panels[0].set_ylabel("made on")
+    known = shared([score.setting for table in tables.values() for score in table.accuracy])
     white_box = " 'self' is the white box." if "self" in sources else ""
     return Plot(
         key,
         TRANSFER,
         figure,
         f"Task {plain(task, 40)}: accuracy in percent on adversarial examples made on each source network, student "
-        f"trained under {condition}, with 95 % intervals (Wilson) over n test images.{white_box}",
+        f"trained under {condition}, with 95 % intervals (Wilson) over n test images.{white_box}{_setting(known)}",
         Table(("run", "source", "images", "accuracy", "ci_low", "ci_high", "n"), tuple(rows)),
     )
 

@@ -34,7 +34,8 @@ class Score(Strict):
     condition: str
     """The suite's training condition whose student was measured."""
     setting: dict[str, str | int | float | bool] = {}
-    """What distinguishes this score from others of the same metric: corruption and severity, variant and steps, ..."""
+    """What distinguishes this score from others of the same metric: corruption and severity, variant and steps, ...;
+    and what else it takes to measure it again: radius, step size, restarts and start of an attack, subset, seed, ..."""
     value: float
     """The number itself; accuracies and ECE are fractions in [0, 1]."""
     unit: Literal["fraction"] | str = "fraction"

@@ -203,6 +203,7 @@ def test_every_objective_breaks_a_linear_model_exactly_where_its_margins_say(nam
     assert not (result.robust.numpy() & (radii <= 0)).any()
     assert result.setting == {
         "attack": "pgd", "eps": eps, "steps": 40, "restarts": 3, "objective": name, "start": "uniform",
+        "step_rule": "sign", "iterate": "last", "step_size": 2.5 * eps / 40,
     }  # fmt: skip
 
 

@@ -67,20 +67,29 @@ def test_a_linear_model_is_broken_up_to_the_radius_and_no_further(name: str) -> 
     ("name", "options", "setting"),
     [
         ("apgd", {}, {}),
-        ("torchattacks:PGD", {"steps": 3}, {"steps": 3, "restarts": 1}),
-        ("torchattacks:FGSM", {"restarts": 2}, {"restarts": 2}),
+        ("torchattacks:PGD", {"steps": 3}, {"steps": 3, "restarts": 1, "alpha": 2 / 255, "random_start": True}),
+        ("torchattacks:FGSM", {"restarts": 2, "eps": 0.01}, {"restarts": 2, "option eps": 0.01}),
         (
             "pgd",
             {"steps": 7, "restarts": 2, "objective": "margin", "start": "zero", "iterate": "best"},
-            {"steps": 7, "restarts": 2, "objective": "margin", "start": "zero"},
+            {
+                "steps": 7,
+                "restarts": 2,
+                "objective": "margin",
+                "start": "zero",
+                "iterate": "best",
+                "step_rule": "sign",
+                "step_size": 2.5 * EPS / 7,
+            },
         ),
     ],
 )
-def test_the_setting_says_what_tells_budgets_apart(name: str, options: Any, setting: Any) -> None:
+def test_the_setting_says_what_it_takes_to_attack_again(name: str, options: Any, setting: Any) -> None:
     outcome = measure(
         Attack(), Nearest(sharpness=200.0), ten_classes(count=20, wrong=4), attacks=[name], options={name: options}
     )
-    assert [score.setting for score in outcome.scores] == [{"attack": name, "eps": EPS, **setting}] * 2
+    drawn = {"seed": 0, "subset": 1000, "subset_seed": 0}
+    assert [score.setting for score in outcome.scores] == [{"attack": name, "eps": EPS, **setting, **drawn}] * 2
 
 
 def test_the_headline_picks_one_score() -> None:
@@ -88,7 +97,7 @@ def test_the_headline_picks_one_score() -> None:
     headline = Attack().headline(settings)
     outcome = measure(Attack(), Nearest(), ten_classes(count=20, wrong=4), **settings.model_dump())
     [score] = select(outcome, headline.metric, **headline.setting)
-    assert score.setting["attack"] == headline.title == "pgd"
+    assert (score.setting["attack"], headline.title) == ("pgd", "pgd ε .031")
     assert Attack().results_key(score) == "pgd/correct"
 
 

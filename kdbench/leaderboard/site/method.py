@@ -12,7 +12,7 @@ import numpy as np
 from kdbench.leaderboard.board import Board, Row
 from kdbench.leaderboard.site import charts
 from kdbench.leaderboard.site.table import axis_view
-from kdbench.leaderboard.site.text import interval, number, words
+from kdbench.leaderboard.site.text import interval, number
 from kdbench.leaderboard.submit import reproduce
 from kdbench.results.evidence import Evidence
 from kdbench.results.figures import (
@@ -25,6 +25,7 @@ from kdbench.results.figures import (
     transfer_tables,
 )
 from kdbench.results.record import Record, Score
+from kdbench.results.wording import shared, words
 
 Found = TypeVar("Found", HeatMap, TransferTable)
 
@@ -88,6 +89,7 @@ def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:
     view = {
         "heat": _by_task(scores, name, corruption_maps, _heat),
         "steps": charts.step_chart(steps) if steps else None,
+        "steps_setting": words(shared([line.setting for lines in steps.values() for line in lines])),
         "steps_n": min((line.n for lines in steps.values() for line in lines), default=0),
         "reliability": charts.reliability_chart(diagrams) if diagrams else None,
         "diagrams": diagrams,
@@ -149,6 +151,7 @@ def _transfer(tables: Sequence[TransferTable]) -> dict[str, Any]:
             line["right"] += [right] if right else []
     return {
         "sources": list(lines),
+        "setting": words(shared([score.setting for table in tables for score in table.accuracy])),
         "rows": [(source, _mean_of(line["all"]), _mean_of(line["right"])) for source, line in lines.items()],
         "n": min(score.n for table in tables for score in table.accuracy),
     }
@@ -168,15 +171,18 @@ def _mean_of(scores: list[Score]) -> tuple[str, str, str] | None:
     return (number(mean), spread, f"h{min(9, max(0, int(10 * mean)))}")
 
 
-def _score_groups(runs: Iterable[Evidence]) -> list[dict[str, Any]]:
-    """All scores by condition and task; a line is one metric at one setting, its cells the seeds."""
+def _score_groups(runs: Sequence[Evidence]) -> list[dict[str, Any]]:
+    """All scores by condition and task; a line is one metric at one setting, its cells the seeds. What all of a group
+    have alike in their settings stands at its head."""
     groups: dict[tuple[str, str], dict[tuple[str, str], dict[int, Any]]] = {}
+    known = _known(runs)
     room = MOST_SCORES
     for run in runs:
         record = run.record
         for score in record.scores:
             lines = groups.setdefault((score.condition, score.task), {})
-            key = (score.metric, words(score.setting))
+            alike = known[score.condition, score.task]
+            key = (score.metric, words({name: value for name, value in score.setting.items() if name not in alike}))
             if key not in lines:
                 if not room:
                     continue
@@ -189,10 +195,24 @@ def _score_groups(runs: Iterable[Evidence]) -> list[dict[str, Any]]:
                 bool(record.flags(score)),
             )
     return [
-        {"condition": condition, "task": task, "lines": [(*key, cells) for key, cells in lines.items()]}
+        {
+            "condition": condition,
+            "task": task,
+            "known": words(known[condition, task]),
+            "lines": [(*key, cells) for key, cells in lines.items()],
+        }
         for (condition, task), lines in groups.items()
         if lines
     ]
+
+
+def _known(runs: Iterable[Evidence]) -> dict[tuple[str, str], dict[str, Any]]:
+    """What all scores of a condition and task have alike in their settings, where they are several."""
+    settings: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for run in runs:
+        for score in run.record.scores:
+            settings.setdefault((score.condition, score.task), []).append(score.setting)
+    return {place: shared(same) for place, same in settings.items()}
 
 
 def _parameters(records: list[Record]) -> list[tuple[str, str, list[str]]]:

@@ -117,13 +117,14 @@ def test_options_reach_the_attack() -> None:
     assert moved("PIFGSM", num_iter_set=1) == pytest.approx(0.02, abs=1e-6)  # its radius is called max_epsilon
 
 
-def test_the_setting_says_steps_and_restarts() -> None:
+def test_the_setting_says_steps_restarts_and_the_rest() -> None:
     model, images = curved(), some_images(4)
     labels = labelled(model, images)
     by_default = run("torchattacks:PGD", model, images, labels, eps=0.02).setting
-    assert by_default == {"attack": "torchattacks:PGD", "eps": 0.02, "steps": 10, "restarts": 1}
+    own = {"attack": "torchattacks:PGD", "eps": 0.02, "alpha": 2 / 255, "random_start": True}
+    assert by_default == {**own, "steps": 10, "restarts": 1}
     changed = run("torchattacks:PGD", model, images, labels, eps=0.02, options={"steps": 3, "restarts": 2}).setting
-    assert changed == {"attack": "torchattacks:PGD", "eps": 0.02, "steps": 3, "restarts": 2}
+    assert changed == {**own, "steps": 3, "restarts": 2}
 
 
 def test_a_class_that_counts_restarts_itself_is_called_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,3 +170,21 @@ def test_another_tasks_transfer_is_a_table_of_its_own(board: Board) -> None:
     assert [table["task"] for table in after] == ["teacher_transfer", "transfer"]
     assert after[1:] == before
     assert after[0]["rows"] != before[0]["rows"]
+
+
+def test_the_budget_of_an_attack_stands_once_beside_its_table(board: Board) -> None:
+    """Transfer was at 8/255 where PGD was at 2/255, and the page named neither."""
+    kd = row(board, "kd")
+    runs = []
+    for run in kd.runs:
+        scores = [
+            score.model_copy(update={"setting": {**score.setting, "eps": 8 / 255}} if "source" in score.setting else {})
+            for score in run.record.scores
+        ]
+        runs.append(dataclasses.replace(run, record=run.record.model_copy(update={"scores": scores})))
+    view = method_view(board, dataclasses.replace(kd, runs=tuple(runs)))
+    [transfer] = view["conditions"][0]["transfer"]
+    assert transfer["setting"] == "eps 8/255"
+    [group] = [group for group in view["groups"] if group["task"] == "transfer"]
+    assert group["known"] == "eps 8/255"
+    assert {line[1] for line in group["lines"]} == {"source teacher", "source reference", "source self"}
