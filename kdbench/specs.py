@@ -159,10 +159,17 @@ class TaskPlan(Spec):
     settings: dict[str, Any] = {}
 
 
+class AttackBudget(Spec):
+    """What every task of a suite that attacks may change of an image, unless its own settings say otherwise."""
+
+    eps: Annotated[float, Field(ge=0, le=1)]
+    """Radius of the L-infinity ball in [0, 1] pixels."""
+
+
 class Suite(GrowingSpec):
     """A standard setting: data, networks, training conditions and tasks. Data, not code: a TOML file."""
 
-    later = ("pretrained", "family")
+    later = ("pretrained", "family", "attack")
 
     name: Name
     family: Name = ""
@@ -181,6 +188,8 @@ class Suite(GrowingSpec):
     """Whether a mirrored image is still one of its class: no for digits."""
     pretrained: bool = False
     """Whether all networks start from weights trained on ImageNet, which their models must have."""
+    attack: AttackBudget | None = None
+    """None: each task's own default."""
     networks: dict[str, NetworkSpec] = {}
     conditions: dict[Name, Condition]
     tasks: dict[str, TaskPlan]

@@ -165,6 +165,11 @@ def _full_mask(full_restarts: bool | Tensor, restarts: int, images: Tensor) -> T
     return mask
 
 
+def _usual_step(eps: float, steps: int) -> float:
+    """Of Madry et al. 2018: the steps could cross the ball two and a half times."""
+    return min(1.0, 2.5 * eps / steps)
+
+
 @attack(
     "pgd",
     paper="https://arxiv.org/abs/1706.06083",
@@ -172,6 +177,7 @@ def _full_mask(full_restarts: bool | Tensor, restarts: int, images: Tensor) -> T
     batch_size=None,
     averages=True,
     least_classes=lambda params: objective_of(params["objective"]).classes,
+    filled=lambda params, eps: {"step_size": _usual_step(eps, params["steps"])},
 )
 def pgd_attack(
     model: Model,
@@ -206,7 +212,7 @@ def pgd_attack(
             targets = likeliest_wrong(model(images), labels, ctx.restart)
     aim.check(ctx.num_classes, targets)
     begin = ctx.uniform(images) if start == "uniform" else images
-    size = min(1.0, 2.5 * ctx.eps / steps) if step_size is None else step_size
+    size = _usual_step(ctx.eps, steps) if step_size is None else step_size
     return ascend(
         model, images, labels, begin, Ascent(ctx.eps, size, aim, step_rule, iterate, ctx.draws), steps, targets
     )

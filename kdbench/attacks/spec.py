@@ -73,6 +73,7 @@ class AttackSpec:
     averages: bool = False
     gradient_free: bool = False
     requires: Callable[[], object] | None = None
+    filled: Callable[[Mapping[str, Any], float], Mapping[str, Any]] | None = None
     member: Callable[[str], AttackSpec] | None = None
     """Of a family: the attack of that name, or a ``KdbenchError`` that says which there are."""
     members: Callable[[], Iterable[str]] | None = None
@@ -155,6 +156,7 @@ def attack(
     gradient_free: bool = False,
     requires: Callable[[], object] | None = None,
     least_classes: Callable[[Mapping[str, Any]], int] | None = None,
+    filled: Callable[[Mapping[str, Any], float], Mapping[str, Any]] | None = None,
 ) -> Callable[[Candidates], AttackSpec]:
     """Decorate a function ``f(model, images, labels, ctx, *, parameters)`` that returns candidate images.
 
@@ -177,6 +179,7 @@ def attack(
         requires: called before anything is trained; raises ``KdbenchError`` when something is not installed.
         least_classes: the fewest classes that it works on with these parameters; None: two. Data of fewer are refused
             before anything is trained.
+        filled: what parameters that are None are at, from all of them and the radius, for the setting of its scores.
 
     Raises:
         KdbenchError: a parameter without a type or default, or one named ``restarts``.
@@ -195,6 +198,7 @@ def attack(
             gradient_free,
             requires,
             least_classes=least_classes,
+            filled=filled,
         )
 
     return decorate

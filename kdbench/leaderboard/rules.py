@@ -44,8 +44,7 @@ class Case:
         task = self.plugins.tasks.get(name)
         if task.version != spec.tasks[name]:
             return None
-        plan = spec.suite.tasks.get(name)
-        return task, task.resolve(plan.settings if plan else {})
+        return task, task.settings_in(spec.suite)
 
     def results(self, condition: str) -> dict[str, NDArray[Any]]:
         """Per-example results of one student, ``<task>/<name>`` to an array."""
@@ -81,8 +80,8 @@ def _same_suite(found: Suite, ours: Suite) -> Iterator[Finding]:
         yield ("spec", "suite", "version"), text, "warning"
         return
     theirs, own = (suite.model_dump(mode="json", exclude={"title", "why", "tasks"}) for suite in (found, ours))
-    for field in own:
-        if theirs[field] != own[field]:
+    for field in own | theirs:  # at its default, what came later is in neither
+        if theirs.get(field) != own.get(field):
             text = f"differs from '{field}' of suite '{ours.name}', version {ours.version}"
             yield ("spec", "suite", field), text, "error"
     for name, plan in ours.tasks.items():

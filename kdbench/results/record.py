@@ -34,7 +34,8 @@ class Score(Strict):
     condition: str
     """The suite's training condition whose student was measured."""
     setting: dict[str, str | int | float | bool] = {}
-    """What distinguishes this score from others of the same metric: corruption and severity, variant and steps, ..."""
+    """What distinguishes this score from others of the same metric: corruption and severity, variant and steps, ...;
+    and what else it takes to measure it again: radius, step size, restarts and start of an attack, subset, seed, ..."""
     value: float
     """The number itself; accuracies and ECE are fractions in [0, 1]."""
     unit: Literal["fraction"] | str = "fraction"
@@ -62,7 +63,7 @@ class Check(Strict):
     """Something that a careful reviewer would ask before believing a score, and the answer."""
 
     name: str
-    """What was checked: ``large_eps``, ``more_steps``, ``zero_gradients``, ``random_model``, ``transfer``, ..."""
+    """What was checked: ``large_eps``, ``more_steps``, ``zero_gradients``, ``outside_ball``, ``random_model``, ..."""
     task: str
     """The task that checked it."""
     condition: str

@@ -100,8 +100,7 @@ def chosen_tasks(suite: Suite, plugins: Plugins, names: Sequence[str] | None) ->
     chosen = {}
     for name in names if names is not None else suite.tasks:
         task = plugins.tasks.get(name)
-        settings = suite.tasks[name].settings if name in suite.tasks else {}
-        chosen[name] = (task, task.resolve(settings))
+        chosen[name] = (task, task.settings_in(suite))
         task.prepare(chosen[name][1])
     check_tasks(chosen, plugins.datasets.get(suite.dataset).facts)
     return chosen

@@ -22,6 +22,9 @@ LARGE_EPS = 0.5
 ZERO_GRADIENTS = 0.01
 """Share of vanished gradients from which an attack's result means little."""
 
+OUTSIDE_BALL = 0.1
+"""Share of candidates far outside the ball from which an attack's result means little."""
+
 
 def draws(
     predictor: nn.Module, images: Tensor, gradient_draws: int, votes: int, ctx: EvaluationContext
@@ -91,6 +94,15 @@ def check_gradients(share: float, n: int, setting: Mapping[str, Any], ctx: Evalu
     ctx.check(
         "zero_gradients", share, limit=ZERO_GRADIENTS, n=n, setting=dict(setting),
         meaning="gradients vanish: ask for --attack autoattack before calling it robust",
+    )  # fmt: skip
+
+
+def check_ball(share: float, n: int, setting: Mapping[str, Any], ctx: EvaluationContext) -> None:
+    """Where clipping takes more than half of what an attack changed, it undoes what the attack found."""
+    ctx.check(
+        "outside_ball", share, limit=OUTSIDE_BALL, n=n, setting=dict(setting),
+        meaning="candidates lie far outside the L-infinity ball, and clipping undoes them: the attack is for another "
+        "norm or radius",
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from kdbench.inference.prediction import predict
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Check, Score
-from kdbench.specs import Condition, first_problem
+from kdbench.specs import Condition, Suite, first_problem
 from kdbench.tasks.scorecard import Objection, Scorecard
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ class EvaluationContext:
     correct: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     """Per-example results that are kept beside the record, by name."""
     subsets: dict[str, str] = dataclasses.field(default_factory=dict)
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Task to the most test images that it asked for."""
     checks: list[Check] = dataclasses.field(default_factory=list)
     cache: dict[tuple[int, str], tuple[nn.Module, Tensor]] = dataclasses.field(default_factory=dict)
 
@@ -142,6 +144,8 @@ class EvaluationContext:
             index = torch.arange(len(images))
         else:
             index = stratified_subset(images.labels, size, SUBSET_SEED)
+        if size is not None:
+            self.sizes[self.task] = size
         self.correct["index"] = index
         self.subsets[self.task] = integers_sha256(index)
         return index
@@ -158,10 +162,21 @@ class EvaluationContext:
         self.correct[name] = correct
 
     def score(self, metric: str, value: float, n: int, interval: tuple[float, float], **options: Any) -> Score:
-        """A score of this task for this student. ``options``: setting, unit, higher_is_better."""
+        """A score of this task for this student. ``options``: setting, unit, higher_is_better.
+
+        Its setting gets what else it takes to measure it again: the task's seed and its subset, where it has them.
+        """
         low, high = interval
+        own = options.pop("setting", {})
+        options["setting"] = {**own, **self._drawn(), **own}  # in the task's order, and its word counts
         options |= {"task": self.task, "condition": self.condition}
         return Score(metric=metric, value=value, n=n, ci_low=low, ci_high=high, **options)
+
+    def _drawn(self) -> dict[str, int]:
+        """Seed and size of what the task drew."""
+        seed, size = getattr(self.settings, "seed", None), self.sizes.get(self.task)
+        found = {"seed": seed, "subset": size, "subset_seed": None if size is None else SUBSET_SEED}
+        return {name: value for name, value in found.items() if value is not None}
 
     def share(self, metric: str, correct: Tensor, *, setting: Mapping[str, Any] | None = None, **options: Any) -> Score:
         """A share of examples, from a bool tensor (n,), with its Wilson 95 % interval."""
@@ -245,6 +260,13 @@ class Task:
         """What else than the predictor it measures of the same training, by the name under ``ctx.networks``: values of
         parameters that only matter when it is measured. Raises ``KdbenchError`` for a method that has none such."""
         return {}
+
+    def settings_in(self, suite: Suite) -> Any:
+        """Its settings in a suite, resolved. What its plan leaves open and the suite's attack budget states, such as
+        ``eps``, is the budget's; the rest are defaults."""
+        budget = {} if suite.attack is None else suite.attack.model_dump()
+        shared = {name: value for name, value in budget.items() if name in self.Settings.model_fields}
+        return self.resolve({**shared, **(suite.tasks[self.name].settings if self.name in suite.tasks else {})})
 
     def resolve(self, settings: Mapping[str, Any]) -> Any:
         """The settings with defaults filled in; a mistake is an error that names it."""

@@ -13,6 +13,7 @@ from kdbench.data import DataFacts
 from kdbench.inference.prediction import PROBE
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
+from kdbench.results.wording import radius
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_transfer, draws
 from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
@@ -25,6 +26,9 @@ from kdbench.tasks.scorecard import (
     not_above_unattacked,
     same_check,
 )
+
+RULE = {"restarts": 1, "start": "zero", "iterate": "best"}
+"""Of ``kdbench.attacks.transfer``, as a score says it."""
 
 
 class Transfer(Task):
@@ -73,7 +77,7 @@ class Transfer(Task):
             clean, adversarial = result.clean_correct.cpu(), result.adversarial_correct.cpu()
             robust[role] = adversarial
             ctx.keep(f"{role}/correct", adversarial)
-            setting = {"source": role, **how}
+            setting = {"source": role, **budget, **RULE, **how}
             scores.append(ctx.share("accuracy", adversarial, setting=setting))
             if clean.any():
                 scores.append(ctx.share("conditional_accuracy", adversarial[clean], setting=setting))
@@ -83,7 +87,8 @@ class Transfer(Task):
         return scores
 
     def headline(self, settings: Any) -> Headline:
-        return Headline("transfer", "accuracy", {"source": settings.sources[0] if settings.sources else "self"})
+        title = f"transfer ε {radius(settings.eps)}"
+        return Headline(title, "accuracy", {"source": settings.sources[0] if settings.sources else "self"})
 
     def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('source')}/correct" if score.metric == "accuracy" else None

@@ -12,6 +12,8 @@ import kdbench
 
 FEW = 8
 """Images that show whether a network is random."""
+RULE = {"restarts": 1, "start": "zero", "iterate": "best"}
+"""Of ``kdbench.attacks.transfer``, as a score says it."""
 
 
 class TeacherTransfer(kdbench.Task):
@@ -63,7 +65,8 @@ class TeacherTransfer(kdbench.Task):
                 ctx.keep("none/correct", result.clean_correct.cpu())
                 scores.append(ctx.share("accuracy", result.clean_correct.cpu(), setting={"source": "none", **judged}))
             ctx.keep(f"{role}/correct", result.adversarial_correct.cpu())
-            scores.append(ctx.share("accuracy", result.adversarial_correct.cpu(), setting={"source": role, **how}))
+            setting = {"source": role, **budget, **RULE, **how}
+            scores.append(ctx.share("accuracy", result.adversarial_correct.cpu(), setting=setting))
             ctx.advance((number + 1) / 2)
         return scores
 

@@ -9,7 +9,7 @@ from kdbench.suites import load_suite
 from tests.leaderboard.evidence import make as make_run
 
 
-def make(task: str, metric: str, value: float = 0.5, **setting: str | int) -> Score:
+def make(task: str, metric: str, value: float = 0.5, **setting: str | int | float) -> Score:
     return Score(
         task=task, metric=metric, condition="clean", setting=setting, value=value, n=200, ci_low=0.4, ci_high=0.6
     )
@@ -48,6 +48,22 @@ def test_seeds_are_a_mean_and_a_standard_deviation() -> None:
     assert [list(column.cells) for column in table.columns] == [
         ["clean/accuracy", "ood/accuracy"], ["55.00 %", "25.00 %"], ["7.07", "-"],
     ]  # fmt: skip
+
+
+def test_the_budget_of_an_attack_is_said_once() -> None:
+    """The table showed PGD at 2/255 and transfer at 8/255, and named neither."""
+    budget = {"eps": 2 / 255, "step_size": 0.00196078431372549, "restarts": 1, "start": "zero"}
+    transfer = [make("transfer", "accuracy", source=source, **budget) for source in ("teacher", "self")]
+    pgd = make("pgd", "robust_accuracy", variant="pgd-std", steps=20, rule="worst", **budget)
+    [table] = score_tables([make("ood", "accuracy", dataset="far"), pgd, *transfer], [], "title", load_suite("digits"))
+    said = "eps 2/255, step_size .00196, restarts 1, start zero"
+    rows = ["ood/accuracy far", f"pgd: {said}", "pgd/robust_accuracy pgd-std steps 20 worst", f"transfer: {said}",
+            "transfer/accuracy teacher", "transfer/accuracy self"]  # fmt: skip
+    assert list(table.columns[0].cells) == rows
+    assert list(table.columns[3].cells) == ["200", "", "200", "", "200", "200"]
+    record = make_run().record.model_copy(update={"scores": [pgd, *transfer], "checks": []})
+    [table] = seeds_tables([record, record], "title")
+    assert list(table.columns[0].cells) == rows[1:]
 
 
 def test_one_table_per_condition() -> None:

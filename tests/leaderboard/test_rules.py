@@ -60,12 +60,17 @@ def test_a_suite_may_have_more_tasks_and_nothing_else() -> None:
     assert found(rules.names_and_versions, installed(suite=more, tasks=["clean"])) == []
     fewer = digits().model_copy(update={"tasks": {name: plans[name] for name in plans if name != "pgd"}, "flip": True})
     assert found(rules.names_and_versions, installed(suite=fewer, tasks=["clean"])) == [
-        ("spec.suite.flip", "differs from 'flip' of suite 'digits', version 1", "error"),
-        ("spec.suite.tasks.pgd", "differs from the plan of task 'pgd' in suite 'digits', version 1", "error"),
+        ("spec.suite.flip", "differs from 'flip' of suite 'digits', version 2", "error"),
+        ("spec.suite.tasks.pgd", "differs from the plan of task 'pgd' in suite 'digits', version 2", "error"),
     ]
-    later = digits().model_copy(update={"version": 2, "flip": True})
+    pair = (digits(), digits().model_copy(update={"attack": None}))
+    for installed_one, other in (pair, pair[::-1]):
+        assert list(rules._same_suite(other, installed_one)) == [
+            (("spec", "suite", "attack"), "differs from 'attack' of suite 'digits', version 2", "error")
+        ]
+    later = digits().model_copy(update={"version": 3, "flip": True})
     assert found(rules.names_and_versions, installed(suite=later, tasks=["clean"])) == [
-        ("spec.suite.version", "version 2 of suite 'digits', here is 1", "warning")
+        ("spec.suite.version", "version 3 of suite 'digits', here is 2", "warning")
     ]
     gone = digits().model_copy(update={"name": "gone"})
     assert found(rules.names_and_versions, installed(suite=gone, tasks=["clean"])) == [

@@ -124,8 +124,11 @@ def test_tensorboard_shows_the_same_numbers(tiny_suite: Path, tmp_path: Path) ->
         for name in ("loss", "lr", "seconds", "test_accuracy"):
             points = [(event.step, event.value) for event in events.Scalars(f"clean/{name}")]
             assert points == [(entry["epoch"], pytest.approx(entry[name])) for entry in log]
-        for score in record.scores:
-            [event] = events.Scalars(tracking.score_name(score))
+        names = tracking.score_names(record)
+        assert list(names.values()) == record.scores
+        assert "scores/clean/transfer/accuracy teacher" in names, "the budget is said in the record, not in each name"
+        for name, score in names.items():
+            [event] = events.Scalars(name)
             assert event.value == pytest.approx(score.value)
     [table] = events.Tensors("scores/text_summary")
     text = table.tensor_proto.string_val[0].decode()

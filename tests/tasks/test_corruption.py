@@ -60,10 +60,11 @@ def test_ninety_five_cells_and_their_means(generated: tuple[TaskResult, Seeing])
     assert 0 < clean.sum() < 12
     cells = select(outcome, "accuracy")
     assert [(score.setting["corruption"], score.setting["severity"]) for score in cells] == CELLS
+    drawn = {"seed": 0, "subset": 12, "subset_seed": 0}
     kept = {cell: outcome.correct[f"{cell[0]}-{cell[1]}/correct"].numpy() for cell in CELLS}
     for score, (name, severity) in zip(cells, CELLS, strict=True):
         assert_share(score, kept[name, severity].sum(), 12)
-        assert score.setting == {"corruption": name, "severity": severity, "images": "generated"}
+        assert score.setting == {"corruption": name, "severity": severity, "images": "generated", **drawn}
     by_corruption = [np.mean([kept[name, severity].mean() for severity in (1, 2, 3, 4, 5)]) for name in NAMES]
     assert len(by_corruption) == 19
     mca, conditional = one(outcome, "mca"), one(outcome, "conditional_mca")
@@ -71,7 +72,7 @@ def test_ninety_five_cells_and_their_means(generated: tuple[TaskResult, Seeing])
     ratios = [(kept[cell] & clean).sum() / clean.sum() for cell in CELLS]
     assert conditional.value == pytest.approx(np.mean(ratios), abs=1e-12)
     assert (mca.n, conditional.n) == (12, clean.sum())
-    assert mca.setting == conditional.setting == {"images": "generated"}
+    assert mca.setting == conditional.setting == {"images": "generated", **drawn}
     assert mca.value != conditional.value
     assert len(outcome.scores) == 97
     assert len({score.value for score in cells}) > 2, "the cells must differ to tell the means apart"
@@ -155,7 +156,7 @@ def test_published_arrays_are_used_and_paired_by_the_source_order(tmp_path: Path
         assert np.array_equal(outcome.correct[f"{name}-{s + 1}/correct"].numpy(), table[c, s]), (name, s)
         score = one(outcome, "accuracy", corruption=name, severity=s + 1)
         assert score.setting["images"] == "published"
-    assert one(outcome, "mca").setting == {"images": "published"}
+    assert one(outcome, "mca").setting == {"images": "published", "seed": 0}
     assert one(outcome, "mca").value == pytest.approx(table.mean(), abs=1e-12)
     seen = made.images.numpy()[:, 0, 0, 0]
     clean = (seen > 125) == made.labels.numpy()

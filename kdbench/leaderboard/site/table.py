@@ -8,7 +8,8 @@ from typing import Any
 
 from kdbench.leaderboard.board import Axis, Board, Cell, Row
 from kdbench.leaderboard.site.svg import interval_bar
-from kdbench.leaderboard.site.text import interval, number, shorten, words
+from kdbench.leaderboard.site.text import interval, number, shorten
+from kdbench.results.wording import words
 
 
 def board_view(board: Board) -> dict[str, Any]:

@@ -15,7 +15,7 @@ STEPS = np.arange(5.0)
 
 def line(label: str, level: float, x: np.ndarray = STEPS) -> StepCurve:
     value = level - 0.1 * np.arange(len(x))
-    return StepCurve(label, {}, x, value, value - 0.05, value + 0.05, 100)
+    return StepCurve("any", label, {}, x, value, value - 0.05, value + 0.05, 100)
 
 
 def drawn(markup: str, tag: str, kind: str) -> list[ET.Element]:
