@@ -87,7 +87,7 @@ def _print_records(records: list[Record]) -> None:
     for record in records:
         spec = record.spec
         title = f"{spec.method} on {spec.suite.name}, seed {spec.seed}, {record.provenance.device_name}"
-        console.print(*score_tables(record.scores, record.checks, title, spec.suite))
+        console.print(*score_tables(record.scores, record.checks, title, spec.suite, record.views))
         for line in failed_checks(record.checks):
             console.print(line, markup=False, highlight=False)
     by_method: dict[str, list[Record]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from kdbench.specs import Suite
 
 
-def score_tables(scores: Iterable[Score], checks: Sequence[Check], title: str, suite: Suite) -> list[Table]:
-    """One seed's headline scores with intervals and n, one table per condition."""
+def score_tables(
+    scores: Iterable[Score], checks: Sequence[Check], title: str, suite: Suite, views: Mapping[str, str] | None = None
+) -> list[Table]:
+    """One seed's headline scores with intervals and n, one table per condition, with the view that was trained on."""
     tables = []
     for condition, own in _by_condition(shown(scores, suite)).items():
-        table = _table(f"{title}, condition {condition}", "measured", "value", "95 % interval", "n")
+        seen = f", view {views[condition]}" if views and condition in views else ""
+        table = _table(f"{title}, condition {condition}{seen}", "measured", "value", "95 % interval", "n")
         for score in own:
             table.add_row(escape(flagged(score, checks)), *percent(score), str(score.n))
         tables.append(table)

@@ -80,8 +80,8 @@ def _same_suite(found: Suite, ours: Suite) -> Iterator[Finding]:
         yield ("spec", "suite", "version"), text, "warning"
         return
     theirs, own = (suite.model_dump(mode="json", exclude={"title", "why", "tasks"}) for suite in (found, ours))
-    for field in own:
-        if theirs[field] != own[field]:
+    for field in sorted({*theirs, *own}):
+        if theirs.get(field) != own.get(field):
             text = f"differs from '{field}' of suite '{ours.name}', version {ours.version}"
             yield ("spec", "suite", field), text, "error"
     for name, plan in ours.tasks.items():
