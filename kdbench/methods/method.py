@@ -181,7 +181,7 @@ class MethodSpec:
         """
         if "view" in self.parameters.model_fields:
             return str(params["view"])
-        target = self.target
+        target: Any = self.target
         overridden = inspect.isclass(target) and issubclass(target, Method) and target.views is not Method.views
         return OWN_VIEW if overridden and target.own_views else SUITE_VIEW
 

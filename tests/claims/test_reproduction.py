@@ -65,7 +65,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
 
     def run_plan(plan: Plan, seed: int, options: RunOptions) -> Record:
-        wanted = {"suite": plan.suite, "conditions": list(plan.params), "tasks": list(plan.tasks)}
+        wanted: dict[str, Any] = {"suite": plan.suite, "conditions": list(plan.params), "tasks": list(plan.tasks)}
         calls.append({"method": plan.method, "seed": seed, "options": options, **wanted})
         failed = "diverged" if plan.method == "gce" and seed == 9 else None
         made = make(
@@ -100,9 +100,8 @@ def test_sides_that_saw_different_views_are_named(state: Plugins, asked: list[di
     assert close.outcomes[0].unequal == ["unequal views: nrd sees 'strong', gce sees 'suite'"]
     assert better.outcomes[0].unequal == []
     for name in ("suite", "strong"):
-        view = {"view": name}
-        configs = [kdbench.MethodConfig(method, view) for method in ("nrd", "gce")]
-        fair = kdbench.Claim(name, "A paper", "Alike.", [kdbench.Comparison(*configs, ACCURACY, "higher")], "digits")
+        ours, theirs = (kdbench.MethodConfig(method, {"view": name}) for method in ("nrd", "gce"))
+        fair = kdbench.Claim(name, "A paper", "So.", [kdbench.Comparison(ours, theirs, ACCURACY, "higher")], "digits")
         state.claims.add(name, fair, "a plugin")
         [finding] = reproduce([name], options=RunOptions.make(out=tmp_path, device="cpu")).findings
         assert finding.outcomes[0].unequal == []
