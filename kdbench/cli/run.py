@@ -139,9 +139,11 @@ def evaluate(
         return
     from kdbench.cli.tables import output, score_tables
     from kdbench.results.wording import failed_checks
+    from kdbench.running.plausibility import in_words
     from kdbench.suites import load_suite
 
     console = output()
+    console.print(in_words(result.preprocessing), markup=False, highlight=False)
     title = f"{checkpoint.name} on {result.suite}"
     console.print(*score_tables(result.scores, result.checks, title, load_suite(result.suite)))
     for line in failed_checks(result.checks):
