@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -169,7 +170,7 @@ class AttackBudget(Spec):
 class Suite(GrowingSpec):
     """A standard setting: data, networks, training conditions and tasks. Data, not code: a TOML file."""
 
-    later = ("pretrained", "family", "attack")
+    later = ("pretrained", "family", "view", "attack")
 
     name: Name
     family: Name = ""
@@ -190,6 +191,9 @@ class Suite(GrowingSpec):
     """Whether all networks start from weights trained on ImageNet, which their models must have."""
     attack: AttackBudget | None = None
     """None: each task's own default."""
+    view: Literal["suite", "strong"] | None = None
+    """Value of the parameter ``view`` of all methods that have one, their networks and the suite's among them; None:
+    each method's own choice."""
     networks: dict[str, NetworkSpec] = {}
     conditions: dict[Name, Condition]
     tasks: dict[str, TaskPlan]
@@ -226,6 +230,10 @@ class Suite(GrowingSpec):
         if name not in self.conditions:
             raise unknown_name("condition", name, self.conditions, f"these are suite '{self.name}''s conditions")
         return self.conditions[name]
+
+    def demanded(self, parameters: Collection[str]) -> dict[str, str]:
+        """What the suite demands of a method with parameters of these names: its view, if it has the choice."""
+        return {"view": self.view} if self.view and "view" in parameters else {}
 
     def plans(self, task: str, condition: str) -> bool:
         """Whether the suite means a task for students of a condition; a task that it does not name, everywhere."""

@@ -154,6 +154,20 @@ def test_nesterov_is_of_sgd() -> None:
         Recipe(epochs=1, batch_size=2, lr=0.1, nesterov=True, optimizer="adam")
 
 
+def test_a_suite_may_demand_a_view_and_the_others_keep_their_hashes(tiny_suite: Path) -> None:
+    free = read_suite(tiny_suite)
+    assert free.demanded(["view"]) == {} and '"view"' not in free.canonical_json()
+    tiny_suite.write_text(tiny_suite.read_text().replace("version", 'view = "strong"\nversion', 1))
+    strong = read_suite(tiny_suite)
+    assert strong.demanded(["alpha", "view"]) == {"view": "strong"} and strong.demanded(["alpha"]) == {}
+    assert strong.digest() != free.digest()
+    assert Suite.model_validate_json(strong.canonical_json()) == strong
+    assert Suite.model_validate_json(free.canonical_json()) == free
+    tiny_suite.write_text(tiny_suite.read_text().replace('view = "strong"', 'view = "weak"'))
+    with pytest.raises(KdbenchError, match="view: input should be 'suite' or 'strong', found 'weak'"):
+        read_suite(tiny_suite)
+
+
 @pytest.mark.parametrize("path", builtin_suites(), ids=lambda path: path.stem)
 def test_a_copy_of_a_builtin_suite_keeps_its_family_and_the_original_its_hash(path: Path, tmp_path: Path) -> None:
     original, text = read_suite(path), path.read_text()

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from kdbench.methods.context import Network
-    from kdbench.methods.method import MethodSpec
-    from kdbench.specs import Suite
+    from kdbench.methods.method import MethodSpec, Resolved
+    from kdbench.specs import Condition, Suite
 
 
 def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
     if isinstance(entry, Path):
         suite = read_suite(entry)
         facts = {**suite.model_dump(mode="json"), "family": suite.family}
-        return {**description, **facts, "methods": describe_tuning(suite)}
+        return {**description, **facts, "views": describe_views(suite), "methods": describe_tuning(suite)}
     if isinstance(entry, Claim):
         stated = {"what": entry.sentence, "paper": entry.paper, "suite": entry.suite}
         return {**description, **stated, "comparisons": [str(comparison) for comparison in entry.comparisons]}
@@ -58,7 +58,6 @@ def describe_tuning(suite: Suite) -> dict[str, dict[str, dict[str, Any] | None]]
     """Every installed method to condition to what its student gets there of its own: parameters that differ from their
     declared defaults, ``optimizer`` values that differ from the suite's; None where it has recipes and none is for
     the condition."""
-    from kdbench.methods.recipes import Setting
     from kdbench.plugin.loader import load_plugins
     from kdbench.running.needs import tuned_recipe
 
@@ -66,12 +65,34 @@ def describe_tuning(suite: Suite) -> dict[str, dict[str, dict[str, Any] | None]]
     for spec in (methods.get(name) for name in methods.names()):
         found[spec.name] = {}
         for name, condition in suite.conditions.items():
-            resolved = spec.resolve({}, Setting(suite.family, suite.dataset, suite.student, condition))
+            resolved = resolved_in(suite, spec, condition)
             own = tuned_recipe(spec.name, condition.recipe, resolved.tuned)
             found[spec.name][name] = None if resolved.untuned else {
                 "params": _other(spec.validate({}), resolved.params),
                 "optimizer": _other(condition.recipe.model_dump(mode="json"), own.model_dump(mode="json")),
             }  # fmt: skip
+    return found
+
+
+def resolved_in(suite: Suite, spec: MethodSpec, condition: Condition) -> Resolved:
+    """What a method is run with under a condition, where nothing is passed."""
+    from kdbench.methods.recipes import Setting
+
+    demanded = suite.demanded(spec.parameters.model_fields)
+    return spec.resolve(demanded, Setting(suite.family, suite.dataset, suite.student, condition))
+
+
+def describe_views(suite: Suite) -> dict[str, list[str]]:
+    """View to the installed methods whose students see it, each with its conditions where these are not all."""
+    from kdbench.plugin.loader import load_plugins
+
+    methods, found = load_plugins().methods, dict[str, list[str]]()
+    for spec in (methods.get(name) for name in methods.names()):
+        seen: dict[str, list[str]] = {}
+        for name, condition in suite.conditions.items():
+            seen.setdefault(spec.view(resolved_in(suite, spec, condition).params), []).append(name)
+        for view, names in seen.items():
+            found.setdefault(view, []).append(spec.name if len(seen) == 1 else f"{spec.name} ({', '.join(names)})")
     return found
 
 
@@ -186,6 +207,7 @@ def print_description(description: dict[str, Any]) -> None:
             console.print(listing(tuning_rows(value), ("method", "condition", "parameters", "optimiser")))
         elif isinstance(value, dict):
             for name, inner in value.items():
+                inner = ", ".join(inner) if key == "views" else inner
                 console.print(f"{key}.{name}: {inner}", markup=False, highlight=False)
         elif value not in ("", None, []):
             text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value

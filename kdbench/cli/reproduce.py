@@ -90,6 +90,8 @@ def _print_finding(finding: Finding) -> None:
         table.add_row(escape(one.text()), *map(escape, one.numbers()), str(one.n), str(len(one.seeds)), one.verdict)
     if finding.outcomes:
         console.print(table)
+    for line in dict.fromkeys(line for one in finding.outcomes for line in one.unequal):
+        console.print(line, markup=False, highlight=False)
     for doubt in dict.fromkeys(doubt for one in finding.outcomes for doubt in one.first.doubts + one.second.doubts):
         console.print(f"{FLAG} {doubt}", markup=False, highlight=False)
     console.print()

@@ -87,7 +87,7 @@ def _print_records(records: list[Record]) -> None:
     for record in records:
         spec = record.spec
         title = f"{spec.method} on {spec.suite.name}, seed {spec.seed}, {record.provenance.device_name}"
-        console.print(*score_tables(record.scores, record.checks, title, spec.suite))
+        console.print(*score_tables(record.scores, record.checks, title, spec.suite, record.views))
         for line in failed_checks(record.checks):
             console.print(line, markup=False, highlight=False)
     by_method: dict[str, list[Record]] = {}
@@ -139,9 +139,11 @@ def evaluate(
         return
     from kdbench.cli.tables import output, score_tables
     from kdbench.results.wording import failed_checks
+    from kdbench.running.plausibility import in_words
     from kdbench.suites import load_suite
 
     console = output()
+    console.print(in_words(result.preprocessing), markup=False, highlight=False)
     title = f"{checkpoint.name} on {result.suite}"
     console.print(*score_tables(result.scores, result.checks, title, load_suite(result.suite)))
     for line in failed_checks(result.checks):

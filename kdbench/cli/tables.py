@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from kdbench.specs import Suite
 
 
-def score_tables(scores: Iterable[Score], checks: Sequence[Check], title: str, suite: Suite) -> list[Table]:
-    """One seed's headline scores with intervals and n, one table per condition."""
+def score_tables(
+    scores: Iterable[Score], checks: Sequence[Check], title: str, suite: Suite, views: Mapping[str, str] | None = None
+) -> list[Table]:
+    """One seed's headline scores with intervals and n, one table per condition, with the view that was trained on."""
     tables = []
     for condition, own in _by_condition(shown(scores, suite)).items():
-        table = _table(f"{title}, condition {condition}", "measured", "value", "95 % interval", "n")
+        seen = f", view {views[condition]}" if views and condition in views else ""
+        table = _table(f"{title}, condition {condition}{seen}", "measured", "value", "95 % interval", "n")
         for known, score in _said_once(table, own, suite):
             table.add_row(escape(flagged(score, checks, known)), *percent(score), str(score.n))
         tables.append(table)

@@ -106,6 +106,9 @@ class Row:
     """Axis key to cell; an axis that was not measured has none."""
     mean_rank: float | None
     """Mean midrank over axes; None where an axis is missing or a run failed."""
+    views: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Condition to the view that the students saw, see ``Record.views``; untrusted text. Where it is not recorded there
+    is none."""
 
 
 @dataclasses.dataclass(frozen=True)

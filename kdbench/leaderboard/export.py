@@ -39,13 +39,14 @@ COLUMNS: Mapping[str, str] = {
     "excluded": "str",
     "status": "str",
     "budget": "str",
+    "view": "str",
     "checkpoint_rule": "str",
     "device": "str",
     "finished": "str",
     "run_id": "str",
 }
-"""Column to type. ``params`` and ``setting`` are JSON; ``excluded`` is why the leaderboard leaves the record out, ""
-where it does not."""
+"""Column to type. ``params`` and ``setting`` are JSON; ``view`` is the student's view of the training images, "" where
+it is not recorded; ``excluded`` is why the leaderboard leaves the record out, "" where it does not."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of text that a spreadsheet takes for a formula."""
 
@@ -133,6 +134,7 @@ def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
                 **run,
                 **score.model_dump(exclude={"setting"}),
                 "setting": _json(score.setting),
+                "view": record.views.get(score.condition, ""),
                 "task_version": spec.tasks.get(score.task),
                 "flagged": bool(record.flags(score)) or record.checkpoint_rule == "best-on-test",
             }

@@ -62,6 +62,7 @@ def _row(row: Row) -> dict[str, Any]:
         "method": row.method,
         "params": dict(row.params),
         "budget": row.budget,
+        "views": dict(row.views),
         "mean_rank": None if row.mean_rank is None else round(row.mean_rank, DIGITS),
         "runs": [run.record.run_id for run in row.runs],
         "failed": [run.record.run_id for run in row.failed],

@@ -10,6 +10,7 @@ import numpy as np
 from kdbench.leaderboard.board import Row
 from kdbench.leaderboard.grouping import Group
 from kdbench.leaderboard.ranks import RankedAxis
+from kdbench.leaderboard.rows import unequal_views
 from kdbench.results.evidence import Evidence
 from kdbench.results.untrusted import plain
 from kdbench.specs import Suite
@@ -28,6 +29,7 @@ def notes(group: Group, rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> tu
         *_of_suite(group.suite),
         *_of_images(group.suite, runs),
         *_of_names(rows),
+        *_of_views(rows),
         *_without_predictions(runs),
         *_of_contradictions(rows, ranked),
         *_of_undecided_axes(ranked),
@@ -72,6 +74,16 @@ def _of_names(rows: Iterable[Row]) -> Iterator[str]:
         if len(names) > 1:
             listed = ", ".join(plain(name) for name in sorted(names))
             yield f"These methods differ only by the case of their names, and each has its row: {listed}."
+
+
+def _of_views(rows: Sequence[Row]) -> Iterator[str]:
+    """Where the order is also one of augmentations."""
+    conditions = unequal_views(rows)
+    if conditions:
+        yield (
+            f"Students did not all see the same view of the training images ({', '.join(map(plain, conditions))}): "
+            "each row says which."
+        )
 
 
 def _without_predictions(runs: Iterable[Evidence]) -> Iterator[str]:

@@ -80,7 +80,7 @@ def _same_suite(found: Suite, ours: Suite) -> Iterator[Finding]:
         yield ("spec", "suite", "version"), text, "warning"
         return
     theirs, own = (suite.model_dump(mode="json", exclude={"title", "why", "tasks"}) for suite in (found, ours))
-    for field in own | theirs:  # at its default, what came later is in neither
+    for field in sorted({*theirs, *own}):  # at its default, what came later is in neither
         if theirs.get(field) != own.get(field):
             text = f"differs from '{field}' of suite '{ours.name}', version {ours.version}"
             yield ("spec", "suite", field), text, "error"

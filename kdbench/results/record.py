@@ -197,6 +197,9 @@ class Record(Strict):
     """Everything that was asked for, complete: its digest is the run id."""
     params_passed: dict[str, Any]
     """Parameters as the user gave them; ``spec.params`` has the resolved ones."""
+    views: dict[str, str] = {}
+    """Condition to the view of the training images that its student saw: the name of the suite's augmentation, or what
+    the method has in its place (``strong``, ``own``); {} in records from before it was kept."""
     scores: list[Score]
     checks: list[Check]
     """Reliability of the scores; those that failed flag scores."""
@@ -207,6 +210,8 @@ class Record(Strict):
     def _consistent(self) -> Record:
         if self.run_id != self.spec.run_id:
             raise ValueError(f"run_id {self.run_id} is not the digest of spec ({self.spec.run_id})")
+        if not self.views.keys() <= self.spec.params.keys():
+            raise ValueError(f"views of conditions {sorted(self.views)}, the run has {sorted(self.spec.params)}")
         if (self.status == "failed") != (self.error is not None):
             raise ValueError("a failed record has an error, a finished one has none")
         return self

@@ -19,9 +19,11 @@ from kdbench.files import check_writable
 from kdbench.inference.prediction import PROBE, as_float, folded_copy, frozen, refuse_probabilities
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.record import Check, Score
+from kdbench.results.wording import failed_checks
 from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
-from kdbench.running.progress import bar
+from kdbench.running.plausibility import examine, preprocessing
+from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import load_suite_data
 from kdbench.specs import Suite, first_problem
 from kdbench.suites import load_suite
@@ -53,12 +55,16 @@ class Evaluation:
     """Data set to the SHA-256 of its images and labels."""
     correct: dict[str, Tensor]
     """Per-example results by ``<task>/<name>``."""
+    preprocessing: dict[str, Any]
+    """What the images were when the model got them: ``pixels``, ``size`` and the ``normalisation`` of its own first
+    layer, None where kdbench knows of none."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; per-example results are left out."""
         scores = [score.model_dump(mode="json") for score in self.scores]
         checks = [check.model_dump(mode="json") for check in self.checks]
-        return {"suite": self.suite, "datasets": self.datasets, "scores": scores, "checks": checks}
+        facts = {"suite": self.suite, "datasets": self.datasets, "preprocessing": self.preprocessing}
+        return {**facts, "scores": scores, "checks": checks}
 
 
 def run_task(
@@ -155,8 +161,9 @@ def evaluate(
     left as they were. ``tasks``: default all of the suite's that neither need training nor measure it; ``transfer``
     trains the suite's source networks, or finds them under ``out``. ``condition`` says how the model was trained and is
     what the scores are filed under; by default the suite's first. ``attacks`` adds the task ``attack`` with attacks of
-    these names, whatever the condition. Raises ``KdbenchError`` on unknown names, tasks that mean nothing there and a
-    wrong number of classes.
+    these names, whatever the condition. The result says what the model was given, and has checks that question answers
+    unlike those of a network that was trained for it: near chance, far surer than right, no logits. Raises
+    ``KdbenchError`` on unknown names, tasks that mean nothing there and a wrong number of classes.
     """
     if not isinstance(model, nn.Module):
         raise KdbenchError(f"the model is a {type(model).__name__}", "give a torch.nn.Module from pixels to logits")
@@ -188,8 +195,11 @@ def evaluate(
         check_model(model, suite_data.dataset, where)
         predictor = folded_copy(model, images, where)
         ctx = EvaluationContext(condition, where, None)
+        labels, asked = setting.condition(condition), {name: task for name, (task, _) in chosen.items()}
+        noisy = labels.noise is not None or labels.noise_unknown
         scores: list[Score] = []
-        checks: list[Check] = []
+        checks = examine(model, predictor, suite_data.test.test, ctx, asked, noisy=noisy)
+        say(failed_checks(checks))  # before hours of attacks
         correct: dict[str, Tensor] = {}
         for name, (task, settings) in chosen.items():
             sources = graph.shared(condition, task.sources(settings))
@@ -202,4 +212,4 @@ def evaluate(
             correct |= {f"{name}/{key}": value for key, value in outcome.correct.items()}
     finally:
         model.to(original)
-    return Evaluation(setting.name, scores, checks, suite_data.hashes(), correct)
+    return Evaluation(setting.name, scores, checks, suite_data.hashes(), correct, preprocessing(model, images))

@@ -247,6 +247,7 @@ class _Job:
             budget="extended" if self.extended else "standard",
             spec=self.spec,
             params_passed=self.plan.params_passed,
+            views=self.plan.views,
             scores=scores,
             checks=[check for outcome in self.outcomes.values() for check in outcome.checks],
             provenance=provenance.collect(

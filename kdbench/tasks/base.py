@@ -205,6 +205,8 @@ class Task:
     unattacked: ClassVar[str] = ""
     """Name of kept per-example results, bool (N,), that say of all test images as they are which are classified
     correctly; "" for a task that keeps none."""
+    by_order: ClassVar[bool] = False
+    """Whether its scores depend on the order of each image's logits alone: then those of sigmoid outputs are right."""
     needs_ood: ClassVar[bool] = False
     """Whether it needs ``data.ood``."""
     uses_corruptions: ClassVar[bool] = False

@@ -20,6 +20,7 @@ class Clean(Task):
     """
 
     name = "clean"
+    by_order = True
     Settings = CorrectSettings
     unattacked = "correct"
     shares = frozenset({"accuracy", "top5_accuracy"})

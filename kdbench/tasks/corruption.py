@@ -36,6 +36,7 @@ class Corruption(Task):
     """
 
     name = "corruption"
+    by_order = True
     uses_corruptions = True
     shares = frozenset({"accuracy", "mca", "conditional_mca"})
 

@@ -21,6 +21,7 @@ class OutOfDistribution(Task):
     """
 
     name = "ood"
+    by_order = True
     Settings = CorrectSettings
     shares = frozenset({"accuracy", "top5_accuracy"})
     needs_ood = True

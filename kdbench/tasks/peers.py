@@ -29,6 +29,7 @@ class Peers(Task):
     """
 
     name = "peers"
+    by_order = True
     needs_training = True
     shares = frozenset({"accuracy"})
 

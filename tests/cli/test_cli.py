@@ -134,6 +134,10 @@ def test_bad_checkpoints_are_one_line(finished: tuple[Path, Path], tmp_path: Pat
     assert "of another architecture" in other.stderr
     right = kdbench("evaluate", plain, "--model", "wrn-10-1", "--tasks", "clean", "--json")
     assert json.loads(right.stdout)["scores"][0]["n"] == 500
+    assert json.loads(right.stdout)["preprocessing"]["normalisation"] is None
+    said = kdbench("evaluate", plain, "--model", "wrn-10-1", "--tasks", "clean").stdout
+    assert said.startswith("the model was given RGB in [0, 1], 32x32, not normalised")
+    assert "[!] clean evaluate near_chance" in said, "an untrained network guesses"
     evil = tmp_path / "evil.pt"
     torch.save({"x": subprocess.Popen}, evil)
     assert "reading it could run code" in kdbench("evaluate", evil).stderr

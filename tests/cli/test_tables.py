@@ -78,3 +78,9 @@ def test_a_listing_is_plain_text() -> None:
     console = Console(width=60, record=True)
     console.print(listing([("[b]x[/b]", "y")], ("name", "what")))
     assert "[b]x[/b]" in console.export_text()
+
+
+def test_a_table_says_what_the_student_saw() -> None:
+    scores = [make("clean", "accuracy"), make("clean", "accuracy").model_copy(update={"condition": "sym-40"})]
+    tables = score_tables(scores, [], "nrd", load_suite("digits"), {"clean": "strong"})
+    assert [table.title for table in tables] == ["nrd, condition clean, view strong", "nrd, condition sym-40"]

@@ -79,3 +79,12 @@ def test_results_that_do_not_give_the_scores_are_named(tmp_path: Path) -> None:
     assert [note for note in found if "per-example" in note] == [
         "a: per-example results do not give its clean for all seeds."
     ]
+
+
+def test_unequal_views_are_noted(tmp_path: Path) -> None:
+    """NRD's strong view against rivals without augmentation is an order of augmentations too."""
+    note = "Students did not all see the same view of the training images (clean, sym-40): each row says which."
+    suite, strong = {"clean": "crop", "sym-40": "none"}, {"clean": "strong", "sym-40": "strong"}
+    assert note in notes(tmp_path / "x", make("a", views=suite), make("b", views=strong))
+    alike = notes(tmp_path / "y", make("a", views=suite), make("b", views=suite), make("c"))
+    assert not [one for one in alike if "view" in one]

@@ -6,7 +6,7 @@ import dataclasses
 
 from kdbench.leaderboard.board import Cell
 from kdbench.leaderboard.method_runs import MethodRuns, by_method
-from kdbench.leaderboard.rows import make_row, row_order
+from kdbench.leaderboard.rows import make_row, row_order, unequal_views, view_words
 from tests.leaderboard.evidence import Made, make
 from tests.leaderboard.ranked import evidence
 from tests.leaderboard.test_board import cell
@@ -64,3 +64,28 @@ def test_one_extended_run_makes_a_row_extended() -> None:
     assert make_row(runs(make("a"), make("a", seed=1)), {}).budget == "standard"
     assert make_row(runs(make("a"), make("a", seed=1, budget="extended")), {}).budget == "extended"
     assert make_row(runs(make("a", failed="x", budget="extended")), {}).budget == "extended"
+
+
+def test_a_row_has_the_views_that_its_records_name() -> None:
+    both = {"clean": "crop", "sym-40": "none"}
+    assert make_row(runs(make("a")), {}).views == {}
+    assert make_row(runs(make("a"), make("a", seed=1, views=both)), {}).views == both
+    assert make_row(runs(make("a", failed="x", views=both)), {}).views == both
+
+
+def test_views_are_unequal_where_two_rows_are_known_to_differ() -> None:
+    suite, strong = {"clean": "crop", "sym-40": "none"}, {"clean": "strong", "sym-40": "strong"}
+    rows = [make_row(runs(make(name, views=views)), {}) for name, views in (("a", suite), ("b", strong), ("c", {}))]
+    assert unequal_views(rows) == ("clean", "sym-40")
+    assert unequal_views(rows[::2]) == () == unequal_views(rows[1:])
+    mixed = make_row(runs(make("d", views={"clean": "crop", "sym-40": "strong"})), {})
+    assert unequal_views([rows[0], mixed]) == ("sym-40",)
+
+
+def test_a_view_is_named_once_for_all_conditions_that_have_it() -> None:
+    row = make_row(runs(make("a", views={"clean": "crop", "sym-40": "none"})), {})
+    assert view_words(row, ["clean", "sym-40"]) == "crop (clean), none (sym-40)"
+    assert view_words(row, ["sym-40"]) == "none"
+    assert view_words(row, []) == "" == view_words(row, ["web"])
+    strong = make_row(runs(make("a", views={"clean": "strong", "sym-40": "strong"})), {})
+    assert view_words(strong, ["clean", "sym-40"]) == "strong"

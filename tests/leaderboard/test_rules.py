@@ -63,6 +63,12 @@ def test_a_suite_may_have_more_tasks_and_nothing_else() -> None:
         ("spec.suite.flip", "differs from 'flip' of suite 'digits', version 2", "error"),
         ("spec.suite.tasks.pgd", "differs from the plan of task 'pgd' in suite 'digits', version 2", "error"),
     ]
+    for changed in ({"view": "strong"}, {"pretrained": True}, {"family": "mine"}):
+        [name] = changed
+        stranger = digits().model_copy(update=changed)  # fields that are left out at their defaults
+        assert found(rules.names_and_versions, installed(suite=stranger, tasks=["clean"])) == [
+            (f"spec.suite.{name}", f"differs from '{name}' of suite 'digits', version 2", "error")
+        ]
     pair = (digits(), digits().model_copy(update={"attack": None}))
     for installed_one, other in (pair, pair[::-1]):
         assert list(rules._same_suite(other, installed_one)) == [

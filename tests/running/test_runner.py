@@ -95,6 +95,7 @@ def test_record_says_what_the_labels_and_networks_were(finished: tuple[Path, Rec
     assert record.hashes.networks["clean/teacher"] != record.hashes.networks["sym-40/teacher"]
     assert set(record.hashes.datasets) == {"digits"}
     assert record.spec.params["clean"] == {"temperature": 4.0, "alpha": 0.9, "direction": "teacher-student"}
+    assert record.views == {"clean": "crop", "sym-40": "crop"}, "the suite's own augmentation by its name"
     assert record.provenance.peak_memory_bytes > 1e8
     assert {"data", "train/clean/student", "evaluate/clean/pgd"} <= set(record.provenance.seconds)
 

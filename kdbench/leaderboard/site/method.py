@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from kdbench.leaderboard.board import Board, Row
+from kdbench.leaderboard.rows import view_words
 from kdbench.leaderboard.site import charts
 from kdbench.leaderboard.site.table import axis_view
 from kdbench.leaderboard.site.text import interval, number
@@ -48,6 +49,7 @@ def method_view(board: Board, row: Row) -> dict[str, Any]:
         "groups": groups,
         "more": sum(len(group["lines"]) for group in groups) >= MOST_SCORES,
         "seeds": list(runs),
+        "seen": view_words(row, conditions),
         "checks": [(record.spec.seed, check) for record in records for check in record.checks],
         "params": _parameters(records),
         "command": reproduce(*records) if records else "",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdbench.leaderboard.board import Axis, Board, Cell, Row
+from kdbench.leaderboard.rows import unequal_views, view_words
 from kdbench.leaderboard.site.svg import interval_bar
 from kdbench.leaderboard.site.text import interval, number, shorten
 from kdbench.results.wording import words
@@ -16,9 +17,10 @@ def board_view(board: Board) -> dict[str, Any]:
     """What the template of a suite's page asks for."""
     scales = {axis.key: column_scale(board, axis) for axis in board.axes}
     leaders = {axis.key: leader(board, axis) for axis in board.axes}
+    unequal = unequal_views(board.rows)
     return {
         "axes": [axis_view(board, axis) for axis in board.axes],
-        "rows": [_row_view(board, row, scales, leaders) for row in board.rows],
+        "rows": [{**_row_view(board, row, scales, leaders), "view": view_words(row, unequal)} for row in board.rows],
         "families": sorted({row.family for row in board.rows if row.family}),
         "hardware": hardware(board),
         "seeds": seeds(board),

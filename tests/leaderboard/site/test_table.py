@@ -126,3 +126,13 @@ def test_the_scatter_begins_with_robustness_where_methods_differ_in_it() -> None
     assert robust(("accuracy", True), ("robust_accuracy", False), ("mca", False)) == 1
     assert robust(("accuracy", True), ("ece", True)) == 1
     assert robust(("accuracy", True)) == 0
+
+
+def test_a_row_says_what_its_students_saw_only_where_rows_differ() -> None:
+    found = board(cell(0.8), cell(0.9), cell(0.7))
+    views: tuple[dict[str, str], ...] = ({"clean": "crop"}, {"clean": "strong"}, {})
+    rows = tuple(dataclasses.replace(row, views=seen) for row, seen in zip(found.rows, views, strict=True))
+    shown = table.board_view(dataclasses.replace(found, rows=rows))["rows"]
+    assert [row["view"] for row in shown] == ["crop", "strong", ""]
+    alike = table.board_view(dataclasses.replace(found, rows=(rows[0], rows[0])))["rows"]
+    assert [row["view"] for row in alike] == ["", ""]
