@@ -19,8 +19,9 @@ def keys(changes: list[Change], kind: str) -> set[tuple[str, ...]]:
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     old, new = tmp_path / "old", tmp_path / "new"
     for folder in (old, new):
-        for method in ("ce", "kd"):
-            make(method, skill=1.0).publish(folder)
+        for method, skill in (("ce", 1.0), ("kd", 0.2)):
+            for seed in range(3):
+                make(method, seed=seed, skill=skill).publish(folder)
     return old, new
 
 
