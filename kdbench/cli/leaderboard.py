@@ -144,7 +144,10 @@ def diff_(
     every: Annotated[bool, typer.Option("--all", help="Show also what moved within its interval.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what was added, removed, or changed beyond its interval. Exit status 1 when anything was."""
+    """Say what was added, removed, or changed beyond its interval, and which rows have other seeds or another place.
+
+    Exit status 1 when anything was added, removed or changed; a place that only moved is no change.
+    """
     from kdbench.leaderboard.diff import diff
 
     changes = diff(old, new)
@@ -152,7 +155,7 @@ def diff_(
         print(json.dumps([change.to_dict() for change in changes]))
     else:
         for change in changes:
-            if every or change.kind != "moved":
+            if every or change.kind != "moved" or change.what == "row":
                 _say(change)
         kinds = [f"{sum(change.kind == kind for change in changes)} {kind}" for kind in _KINDS]
         _say(f"{', '.join(kinds)} within the intervals")

@@ -3,8 +3,9 @@
 A method's first rank is 1 + the number of methods that are significantly better, its last one the number of methods
 less those that are significantly worse: paired tests, 5 % over all pairs of the axis after Holm's correction. Methods
 that do not differ significantly share ranks. A method with one seed is not tested: nothing is known of how its seeds
-differ, so that its place among the others stays open, and theirs beside it. The midrank counts for the mean rank, so that scatter, with which no test
-finds anything, moves a method to the middle and not to the front. A doubtful score comes after all others.
+differ, so that its place among the others stays open, and theirs beside it. The midrank counts for the mean rank, so
+that scatter, with which no test finds anything, moves a method to the middle and not to the front. A doubtful score
+comes after all others.
 """
 
 from __future__ import annotations

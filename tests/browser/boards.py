@@ -122,7 +122,8 @@ def row(title: str, key: str, levels: Sequence[float], seeds: int = 3, *, bare: 
         low, high = max(0, value - 0.02), min(1, value + 0.02)
         cells[axis.key] = Cell(
             value=value, ci_low=low, ci_high=high, basis="seeds and examples", n=N, per_seed=per_seed,
-            sample=from_intervals([value] * seeds, [low] * seeds, [high] * seeds, n=N), contradicted=False, flags=flags, rank=1, last_rank=1,
+            sample=from_intervals([value] * seeds, [low] * seeds, [high] * seeds, n=N), contradicted=False, flags=flags,
+            rank=1, last_rank=1,
         )  # fmt: skip
     return Row(
         key, title, title, changes.get("passed", {}), changes.get("family", "baselines"),
@@ -143,8 +144,8 @@ def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-
         difference = value[:, None] - value[None, :]
         better = (sign * difference > 0.03) & clear[:, None] & several[:, None] & several
         half = np.where(np.isnan(difference), np.nan, 0.025)
-        pairs[axis.key] = Pairs(difference, half, np.where(several & several[:, None], np.where(np.abs(difference) > 0.03, 1e-4, 0.4), np.nan),
-                                better | better.T, ~np.isnan(difference))  # fmt: skip
+        p_value = np.where(several & several[:, None], np.where(np.abs(difference) > 0.03, 1e-4, 0.4), np.nan)
+        pairs[axis.key] = Pairs(difference, half, p_value, better | better.T, ~np.isnan(difference))
         for number, r in enumerate(rows):
             beaten = int(better[:, number].sum())
             flagged = axis.key in r.cells and bool(r.cells[axis.key].flags)

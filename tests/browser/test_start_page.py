@@ -65,8 +65,8 @@ def test_the_best_and_what_is_not_known_differ_in_more_than_colour(open_page: Op
     assert cells["kd"].inner_text().startswith("★")
     assert cells["ce"].inner_text().startswith("○")
     assert not set(cells["nrd"].inner_text()) & set("★☆○")
-    weights = [page.evaluate("cell => getComputedStyle(cell.querySelector('b')).fontWeight", cells[name].element_handle())
-               for name in ("kd", "ce", "nrd")]  # fmt: skip
+    weight = "element => getComputedStyle(element).fontWeight"
+    weights = [cells[name].locator("b").evaluate(weight) for name in ("kd", "ce", "nrd")]
     assert weights == ["700", "400", "600"], "what is not known does not stand out"
     assert page.locator("p.legend").inner_text().startswith("★ best mean · ☆ surely near it")
 

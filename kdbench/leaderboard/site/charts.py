@@ -100,5 +100,6 @@ def seed_strip(values: Sequence[float], low: float, high: float, mean: float) ->
     dots = "".join(f'<circle class="seed" cx="{at(value)}" cy="8" r="3"/>' for value in values)
     return Markup(  # numbers alone
         '<svg class="strip" viewBox="0 0 120 16" aria-hidden="true">'
-        f'<path class="whisker{" dashed" * (len(values) == 1)}" d="M{at(low)} 8H{at(high)}"/>{dots}<path class="mean" d="M{at(mean)} 2v12"/></svg>'
+        f'<path class="whisker{" dashed" * (len(values) == 1)}" d="M{at(low)} 8H{at(high)}"/>{dots}'
+        f'<path class="mean" d="M{at(mean)} 2v12"/></svg>'
     )
