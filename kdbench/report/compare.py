@@ -82,8 +82,8 @@ def _plot(title: str, board: Board, first: str, run_id: str) -> Plot:
         f"other's minus its own where lower is better ({DOWN}), with 95 % intervals (at most "
         f"\N{PLUS-MINUS SIGN}{percent(widest)} points) over the test images that both were measured on, example by "
         f"example, and over seeds where there are several. Dashed: one of the two has one seed, so that another one "
-        f"may reverse the difference and nothing is tested. Filled: significant at 5 % after Holm's correction over the "
-        f"pairs of the axis.",
+        f"may reverse the difference and nothing is tested. Filled: significant at 5 % after Holm's correction over "
+        f"the pairs of the axis.",
         Table(("axis", "method", "than", "better_by", "ci_low", "ci_high", "p_value", "significant", "paired", "n",
                "seeds"), tuple(table)),
     )  # fmt: skip
