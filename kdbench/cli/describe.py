@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +161,7 @@ def tuning_rows(
     return rows + [(", ".join(methods), "all", *own) for own, methods in alike.items()]
 
 
-def suite_tables(description: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+def suite_tables(description: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], Sequence[tuple[str, ...]]]]:
     """Columns and rows of what a suite has several of."""
     networks = [
         (role, one["model"], one["method"], str(one["seed"]), assigned(one["params"]) or "defaults")

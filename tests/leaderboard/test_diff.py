@@ -56,8 +56,8 @@ def test_another_value_is_reported_with_whether_intervals_allow_it(tmp_path: Pat
     assert ("cell", "digits", "kd", "clean/clean") in keys(changes, "changed")
     assert ("cell", "digits", "ce", "clean/clean") in keys(changes, "moved")
     [kd] = [change for change in changes if change.key == ("digits", "kd", "clean/clean")]
-    assert kd.old is not None
-    assert kd.new is not None
+    assert isinstance(kd.old, RowState)
+    assert isinstance(kd.new, RowState)
     assert str(kd).startswith(f"! cell digits kd clean/clean {kd.old.value:.4f} (")
 
 
