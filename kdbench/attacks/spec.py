@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kdbench.attacks._starts import RandomStarts
 from kdbench.errors import KdbenchError
+from kdbench.plugin import docs
 from kdbench.plugin.parameters import parameters_of, validated
 from kdbench.plugin.registry import Registry
 
@@ -65,7 +66,7 @@ class AttackSpec:
     target: Candidates
     parameters: type[BaseModel]
     description: str = ""
-    """Its docstring; the first line is the summary."""
+    """Its docstring; the first paragraph is the summary."""
     paper: str = ""
     restarts: int | None = 1
     """Default of the core's parameter ``restarts``; None: it has none, and one of that name is the attack's own."""
@@ -99,8 +100,8 @@ class AttackSpec:
 
     @property
     def summary(self) -> str:
-        """The first line of what it is."""
-        return self.description.partition("\n")[0]
+        """The first paragraph of what it is."""
+        return docs.summary(self.description)
 
     @property
     def written(self) -> str:

@@ -44,7 +44,10 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
 
 @data_app.command("fetch", cls=OnceCommand)
 def data_fetch(name: Annotated[str, typer.Argument(help="Dataset to download.")], data_dir: DataDir = None) -> None:
-    """Download an image set from its official place (or a mirror), checked against its pinned checksum."""
+    """Download an image set, checked against its pinned checksum.
+
+    From its official place, or a mirror.
+    """
     from kdbench.data import DataPlace, data_status
     from kdbench.plugin.loader import load_plugins
 

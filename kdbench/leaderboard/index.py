@@ -80,6 +80,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "seeds": [seed for seed, _ in cell.per_seed],
         "rank": cell.rank,
         "last_rank": cell.last_rank,
+        "mark": cell.mark,
         "flags": list(cell.flags),
     }
 

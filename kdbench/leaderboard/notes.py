@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-import numpy as np
-
-from kdbench.leaderboard.board import Row
+from kdbench.leaderboard.board import RANKED_SEEDS, Row
 from kdbench.leaderboard.grouping import Group
 from kdbench.leaderboard.ranks import RankedAxis
 from kdbench.leaderboard.rows import unequal_views
@@ -47,8 +45,10 @@ def _of_seeds(rows: Sequence[Row]) -> Iterator[str]:
         which = "Every method has" if set(seeds) == {1} else f"{seeds.count(1)} of {len(seeds)} methods have"
         yield (
             f"{which} one seed only: the interval is over test examples alone and says nothing of what another seed "
-            "would give."
+            "would give, so that no test compares it and its ranks stay open."
         )
+    if any(count < RANKED_SEEDS for count in seeds):
+        yield f"A mean rank needs {RANKED_SEEDS} seeds."
 
 
 def _of_suite(suite: Suite) -> Iterator[str]:
@@ -108,6 +108,6 @@ def _of_contradictions(rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> Ite
 def _of_undecided_axes(ranked: Sequence[RankedAxis]) -> Iterator[str]:
     """First place there is no merit."""
     for one in ranked:
-        methods = int((~np.isnan(np.diag(one.pairs.value))).sum())
-        if methods > 1 and not one.pairs.significant.any():
+        tested = sum(cell is not None and not cell.one_seed for cell in one.cells)
+        if tested > 1 and not one.pairs.significant.any():
             yield f"{one.axis.title}: no two methods differ significantly, so that its first place says nothing."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Collection, Iterable, Mapping
 
-from kdbench.leaderboard.board import Cell, Row
+from kdbench.leaderboard.board import RANKED_SEEDS, Cell, Row
 from kdbench.leaderboard.installed import installed_method
 from kdbench.leaderboard.keys import file_key
 from kdbench.leaderboard.method_runs import MethodRuns
@@ -66,9 +66,9 @@ def view_words(row: Row, conditions: Collection[str]) -> str:
 
 
 def _mean_rank(runs: MethodRuns, cells: Mapping[str, Cell | None]) -> float | None:
-    """Only of a method that was measured on every axis with every seed and has no failed run."""
+    """Only of a method with enough seeds that was measured on every axis with every seed and has no failed run."""
     measured = [cell for cell in cells.values() if cell is not None and len(cell.per_seed) == len(runs.finished)]
-    if runs.failed or not measured or len(measured) < len(cells):
+    if runs.failed or len(runs.finished) < RANKED_SEEDS or not measured or len(measured) < len(cells):
         return None
     return statistics.fmean(cell.midrank for cell in measured)
 

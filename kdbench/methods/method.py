@@ -16,6 +16,7 @@ from kdbench.errors import KdbenchError
 from kdbench.methods.context import Batch, Context, Network
 from kdbench.methods.recipes import Setting, matching_recipes, merged, read_recipes
 from kdbench.methods.source import source_hash
+from kdbench.plugin import docs
 from kdbench.plugin.parameters import parameters_of, validated
 
 if TYPE_CHECKING:
@@ -240,13 +241,13 @@ def method(
     ``needs`` says what must be trained first: a set of roles that the suite fills ("teacher"); or a mapping from role
     to ``kdbench.Network`` or to the name of a suite's network; or a function that returns such a mapping for the
     resolved parameters. ``recipes`` is a TOML file of tuned values per family of suites, data set, model and noise. The
-    first line of the docstring is the method's summary.
+    first paragraph of the docstring is the method's summary.
     """
 
     needed = needs if callable(needs) else _named(name, needs)
 
     def decorate(target: Callable[..., Any]) -> MethodSpec:
-        summary = (inspect.getdoc(target) or "").partition("\n")[0]
+        summary = docs.summary(inspect.getdoc(target))
         parameters = parameters_of(f"method '{name}'", target)
         tuned = read_recipes(name, recipes)
         return MethodSpec(name, target, needed, parameters, summary, paper, tuned, source_hash(target))

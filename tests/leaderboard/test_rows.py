@@ -17,6 +17,10 @@ def runs(*made: Made) -> MethodRuns:
     return one
 
 
+def seeds(name: str, count: int) -> MethodRuns:
+    return runs(*(make(name, seed=seed) for seed in range(count)))
+
+
 def over(ranks: tuple[int, int], method: MethodRuns) -> Cell:
     """A cell with a score of every seed of the method."""
     scored = tuple((run.record.spec.seed, run.record.scores[0]) for run in method.finished)
@@ -25,30 +29,38 @@ def over(ranks: tuple[int, int], method: MethodRuns) -> Cell:
 
 def test_the_mean_rank_is_the_mean_of_the_midranks() -> None:
     """Midranks 1, 2.5 and 4: their mean is 2.5."""
-    method = runs(make("a", seed=0), make("a", seed=1))
+    method = seeds("a", 3)
     cells = {"x": over((1, 1), method), "y": over((2, 3), method), "z": over((3, 5), method)}
     row = make_row(method, cells)
-    assert (row.mean_rank, row.cells, len(row.runs)) == (2.5, cells, 2)
+    assert (row.mean_rank, row.cells, len(row.runs), row.unranked) == (2.5, cells, 3, "")
 
 
 def test_only_a_method_with_every_axis_and_every_seed_has_a_mean_rank() -> None:
-    method = runs(make("a", seed=0), make("a", seed=1))
+    method = seeds("a", 3)
     whole = over((1, 1), method)
     part = dataclasses.replace(whole, per_seed=whole.per_seed[:1])
     assert make_row(method, {"x": whole, "y": whole}).mean_rank == 1
     assert make_row(method, {"x": whole, "y": part}).mean_rank is None
     missing = make_row(method, {"x": whole, "y": None})
-    assert (missing.mean_rank, missing.cells) == (None, {"x": whole})
+    assert (missing.mean_rank, missing.cells, missing.unranked) == (None, {"x": whole}, "incomplete")
     assert make_row(method, {}).mean_rank is None
-    failed = runs(make("a", seed=0), make("a", seed=1, failed="diverged"))
+    failed = runs(*(make("a", seed=seed) for seed in range(3)), make("a", seed=3, failed="diverged"))
     row = make_row(failed, {"x": over((1, 1), failed)})
-    assert (row.mean_rank, len(row.runs), len(row.failed)) == (None, 1, 1)
+    assert (row.mean_rank, len(row.runs), len(row.failed), row.unranked) == (None, 3, 1, "failed runs")
+
+
+def test_fewer_than_three_seeds_have_no_mean_rank() -> None:
+    for count, said in ((1, "1 seed: unranked"), (2, "2 seeds: unranked"), (3, "")):
+        method = seeds("a", count)
+        row = make_row(method, {"x": over((1, 1), method)})
+        assert (row.mean_rank, row.unranked) == (1 if count == 3 else None, said)
+    assert make_row(runs(make("a", failed="diverged")), {"x": None}).unranked == "failed runs"
 
 
 def test_rows_are_ordered_by_mean_rank_and_then_by_name() -> None:
     made = {}
     for title, ranks in {"b": (2, 2), "C": None, "a": (2, 2), "d": (1, 1), "B": None}.items():
-        method = runs(make(title))
+        method = seeds(title, 3)
         made[title] = make_row(method, {"x": over(ranks, method) if ranks else None})
     assert [row.title for row in sorted(made.values(), key=row_order)] == ["d", "a", "b", "B", "C"]
 

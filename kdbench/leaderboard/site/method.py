@@ -12,7 +12,7 @@ import numpy as np
 from kdbench.leaderboard.board import Board, Row
 from kdbench.leaderboard.rows import view_words
 from kdbench.leaderboard.site import charts
-from kdbench.leaderboard.site.table import axis_view
+from kdbench.leaderboard.site.table import SIGNS, axis_view
 from kdbench.leaderboard.site.text import interval, number
 from kdbench.leaderboard.submit import reproduce
 from kdbench.results.evidence import Evidence
@@ -71,6 +71,7 @@ def _axis(board: Board, row: Row, axis: Any) -> dict[str, Any]:
     return {
         **view,
         "cell": cell,
+        "sign": SIGNS[cell.mark],
         "value": number(cell.value, axis.unit, 2),
         "interval": interval(cell.ci_low, cell.ci_high, axis.unit),
         "strip": charts.seed_strip(values or [cell.value], cell.ci_low, cell.ci_high, cell.value),

@@ -23,7 +23,7 @@ from kdbench.leaderboard.site.table import board_view, table_data
 from kdbench.results.wording import words
 
 SCRIPTS: Final = {
-    "table": ("page.js", "state.js", "draw.js", "table.js", "plots.js", "start.js"),
+    "table": ("page.js", "state.js", "draw.js", "table.js", "labels.js", "plots.js", "start.js"),
     "compare": ("page.js", "state.js", "draw.js", "compare.js"),
     "method": ("page.js",),
 }

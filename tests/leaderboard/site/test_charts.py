@@ -115,5 +115,7 @@ def test_a_strip_has_every_seed_on_the_scale_of_all_that_it_shows() -> None:
     strip = ET.fromstring(charts.seed_strip([0.2, 0.7], 0.3, 0.6, 0.45))
     assert [dot.get("cx") for dot in strip.iter("circle")] == ["6.0", "114.0"]
     assert [path.get("d") for path in strip.iter("path")] == ["M27.6 8H92.4", "M60.0 2v12"]
+    assert [path.get("class") for path in strip.iter("path")] == ["whisker", "mean"]
     same = ET.fromstring(charts.seed_strip([0.5], 0.5, 0.5, 0.5))
+    assert [path.get("class") for path in same.iter("path")] == ["whisker dashed", "mean"], "one seed"
     assert [dot.get("cx") for dot in same.iter("circle")] == ["6.0"]
