@@ -33,7 +33,7 @@ class Attack(Task):
     """
 
     name = "attack"
-    version = 2
+    version = 3
     shares = frozenset({"robust_accuracy", "conditional_accuracy"})
 
     class Settings(base.Settings):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from kdbench.errors import KdbenchError
@@ -52,7 +51,8 @@ class Peers(Task):
         correct = {name: ctx.correct_draws(ctx.networks[name], data.test) for name in NETWORKS}
         for name, values in correct.items():
             ctx.keep(name, values[0])
-        both = sum(values.double() for values in correct.values()) / len(NETWORKS)  # (D, n)
+        student, peer = (values.double() for values in correct.values())
+        both = (student + peer) / 2  # (D, n); one draw of a network that is not random goes with each of the other's
         mean = estimate(shares(both[0].cpu().numpy()))
         means = [mean.value, *both[1:].mean(1).tolist()]
         each = [ctx.share("accuracy", values, setting={"network": name}) for name, values in correct.items()]
