@@ -21,7 +21,10 @@ from kdbench.attacks.spec import AttackContext, attack
 from kdbench.attacks.trajectory import ITERATES, Ascent, Trajectory, ascend
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, as_float, frozen
+from kdbench.inference.model import Model, as_float
+from kdbench.inference.order import mixed
+from kdbench.inference.prediction import frozen
+from kdbench.inference.randomness import varies
 
 
 def pgd(
@@ -110,11 +113,11 @@ class _Search:
         left = list(range(restarts)) if self.ascent.eps > 0 else []
         while left:
             wanted = tally.wanted() if left[0] else None
-            active = torch.arange(len(self.images), device=self.images.device)
-            active = active if wanted is None else active[wanted >= 0]
+            active = mixed(torch.ones_like(tally.full) if wanted is None else wanted >= 0)
             # A few images cost a step hardly less than a full batch: then the restarts that are left go together.
-            few = len(active) * len(left) <= facts.batch_size and not facts.random
-            together = left if left[0] and few else left[:1]
+            few = left[0] > 0 and len(left) > 1 and len(active) * len(left) <= facts.batch_size
+            # Not of a random model: one draw may serve a whole batch.
+            together = left if few and not varies(self.model, self.images) else left[:1]
             for part, found in in_batches(partial(self._part, together, wanted), active, facts.batch_size):
                 for run, one in zip(together, found.split(len(together)), strict=True):
                     tally.add(run, part, one)

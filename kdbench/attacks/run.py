@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from kdbench.attacks._inputs import Probe, check_budget, check_call, probe
 from kdbench.attacks._judge import correct_predictions, judge
-from kdbench.attacks._random_numbers import own_random_numbers
 from kdbench.attacks._result import AttackResult
 from kdbench.attacks._starts import restart_seeds
 from kdbench.attacks.spec import AttackContext, AttackSpec, Candidates, find_attack, stages_of
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, as_float, frozen
+from kdbench.inference.model import Model, as_float
+from kdbench.inference.order import mixed
+from kdbench.inference.prediction import frozen
+from kdbench.inference.random_numbers import own_random_numbers
+from kdbench.inference.randomness import varies
 
 DRAWS, VOTES = 20, 32
 """For a model that is random at test time: gradients averaged (AutoAttack's own number), and fresh answers counted."""
@@ -75,8 +78,9 @@ def run(
     pixels = as_float(images).clone(memory_format=torch.contiguous_format)
     with own_random_numbers(seed, pixels.device), frozen(model, pixels) as fast:
         facts = probe(fast, pixels, labels, batch_size or spec.batch_size)
-        draws = gradient_draws or (DRAWS if facts.random else 1)
-        votes = votes or (VOTES if facts.random else 1)
+        random = None in (gradient_draws, votes) and varies(fast, pixels)
+        draws = gradient_draws or (DRAWS if random else 1)
+        votes = votes or (VOTES if random else 1)
         seen = _Watched(fast, 1 if spec.averages else draws)
         search = _Search(spec.make(params), fast, seen, pixels, labels, eps, facts, draws, votes)
         found = search.over(_seeds(seed, 1 if spec.restarts is None else params["restarts"]), every_restart)
@@ -144,7 +148,7 @@ class _Search:
             left = clean.clone() if every_restart else robust.clone()
             for stage in stages_of(self.attack, self.draws):
                 work = partial(self._candidates, restart, seed, stage)
-                for part, (found, right, counts) in in_batches(work, left.nonzero().flatten(), self.facts.batch_size):
+                for part, (found, right, counts) in in_batches(work, mixed(left), self.facts.batch_size):
                     fresh = robust[part]  # not of an image that an earlier restart broke
                     examples[part[fresh]] = found[fresh]
                     left[part] = right

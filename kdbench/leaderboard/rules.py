@@ -191,7 +191,9 @@ def _score(case: Case, score: Score) -> Iterator[Finding]:
     if score.metric in task.shares and score.unit == "fraction":
         low, high = wilson_interval(min(max(score.value, 0.0), 1.0) * score.n, score.n)
         for field, ours, theirs in (("ci_low", low, score.ci_low), ("ci_high", high, score.ci_high)):
-            if abs(ours - theirs) > 1e-6:
+            inside = theirs - ours if field == "ci_low" else ours - theirs
+            wrong = inside > 1e-6 if "draws" in score.setting else abs(inside) > 1e-6  # draws widen it
+            if wrong:
                 yield (field,), f"{theirs:.6g}, but {score.value:.6g} of n = {score.n} gives {ours:.6g}", "error"
     name = task.results_key(score)
     if name is None or case.predictions is None:

@@ -12,7 +12,8 @@ from kdbench import corruptions
 from kdbench.attacks import pgd
 from kdbench.data import stratified_subset
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import as_float, predict
+from kdbench.inference.model import as_float
+from kdbench.inference.prediction import predict
 from kdbench.report.bench import Bench
 from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run

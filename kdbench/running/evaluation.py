@@ -16,7 +16,11 @@ from torch import Tensor, nn
 from kdbench.data import DataFacts, Dataset
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable
-from kdbench.inference.prediction import PROBE, as_float, folded_copy, frozen, refuse_probabilities
+from kdbench.inference.batch_dependence import IMAGES, LIMIT, batch_dependence
+from kdbench.inference.model import as_float
+from kdbench.inference.order import sample
+from kdbench.inference.prediction import folded_copy, frozen, refuse_probabilities
+from kdbench.inference.random_numbers import own_random_numbers
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.record import Check, Score
 from kdbench.results.wording import failed_checks
@@ -29,7 +33,11 @@ from kdbench.specs import Suite, first_problem
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, Task, TestData
 from kdbench.tasks.attack import with_attacks
+from kdbench.torch_state import exclusive
 from kdbench.training.seeds import derive_seed
+
+TRIED = 8
+"""Images that a model is tried on before it is put to work."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,10 +85,8 @@ def run_task(
     """Run one task and check what it returns: its own name, finite numbers, possible shares (``Score`` does)."""
     ctx = dataclasses.replace(ctx, task=task.name, settings=settings, correct={}, subsets={}, checks=[])
     started = time.perf_counter()
-    cuda = [ctx.device] if ctx.device.type == "cuda" else []
-    with frozen(predictor), torch.random.fork_rng(cuda):
-        # A predictor may be random; its draws depend on the task alone, not on what was measured before.
-        torch.manual_seed(derive_seed(0, task.name, ctx.condition))
+    # A predictor may be random; its draws depend on the task alone, not on what was measured before.
+    with own_random_numbers(derive_seed(0, task.name, ctx.condition), ctx.device), frozen(predictor):
         try:
             scores = task.evaluate(predictor, data, ctx)
         except ValidationError as error:
@@ -118,12 +124,32 @@ def check_tasks(chosen: Mapping[str, tuple[Task, Any]], data: DataFacts) -> None
         task.check_data(settings, data)
 
 
+def check_batches(
+    predictor: nn.Module, images: Tensor, condition: str, device: torch.device, tasks: Iterable[str]
+) -> list[Check]:
+    """One check that flags all scores of a student whose answer to an image depends on the images beside it.
+
+    [] where nothing is measured, and where it can't be found out. ``images``: uint8 (N, 3, H, W).
+    """
+    names = list(tasks)
+    value = batch_dependence(predictor, images, device) if names else None
+    if value is None:
+        return []
+    return [
+        Check(
+            name="batch_dependence", task=names[0], condition=condition, passed=value <= LIMIT, value=value,
+            limit=LIMIT, n=min(IMAGES, len(images)), flags=names,
+            meaning="its answer to an image depends on the other images of the batch: scores hold for these batches",
+        )
+    ]  # fmt: skip
+
+
 def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> None:
     """A model must map pixels to one logit a class; anything else is an error before hours are spent."""
-    images = as_float(dataset.test.images[:PROBE].to(device))
+    images = as_float(sample(dataset.test.images, TRIED).to(device))
     try:
-        with frozen(model), torch.no_grad():
-            logits = model(images)
+        with frozen(model, images, fold=False) as ready, torch.no_grad():
+            logits = ready(images)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise KdbenchError(
@@ -142,6 +168,7 @@ def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> Non
     refuse_probabilities(logits)
 
 
+@exclusive()
 def evaluate(
     model: nn.Module,
     suite: str = "digits",
@@ -162,7 +189,8 @@ def evaluate(
     trains the suite's source networks, or finds them under ``out``. ``condition`` says how the model was trained and is
     what the scores are filed under; by default the suite's first. ``attacks`` adds the task ``attack`` with attacks of
     these names, whatever the condition. The result says what the model was given, and has checks that question answers
-    unlike those of a network that was trained for it: near chance, far surer than right, no logits. Raises
+    unlike those of a network that was trained for it: near chance, far surer than right, no logits. In threads one
+    model is measured at a time, and others wait. Raises
     ``KdbenchError`` on unknown names, tasks that mean nothing there and a wrong number of classes.
     """
     if not isinstance(model, nn.Module):
@@ -198,7 +226,8 @@ def evaluate(
         labels, asked = setting.condition(condition), {name: task for name, (task, _) in chosen.items()}
         noisy = labels.noise is not None or labels.noise_unknown
         scores: list[Score] = []
-        checks = examine(model, predictor, suite_data.test.test, ctx, asked, noisy=noisy)
+        checks = check_batches(model, images, condition, where, chosen)
+        checks += examine(model, predictor, suite_data.test.test, ctx, asked, noisy=noisy)
         say(failed_checks(checks))  # before hours of attacks
         correct: dict[str, Tensor] = {}
         for name, (task, settings) in chosen.items():

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdbench.data import ImageSet, stratified_subset
-from kdbench.inference.prediction import as_float, frozen
+from kdbench.inference.model import as_float
+from kdbench.inference.prediction import frozen
+from kdbench.inference.random_numbers import own_random_numbers
 from kdbench.metrics import wilson_interval
 from kdbench.models import Normalize
 from kdbench.results.record import Check
@@ -141,7 +143,7 @@ def _spread(model: nn.Module, data: ImageSet, device: torch.device) -> float | N
     handles = [layer.register_forward_hook(watch) for layer in layers]
     few = data.images[stratified_subset(data.labels, min(SEEN, len(data)), 0)].to(device)
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), frozen(model), torch.no_grad():
+        with own_random_numbers(0, device), frozen(model), torch.no_grad():
             if layers:
                 model(as_float(few))
     finally:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, is_random, pgd
 from kdbench.data import stratified_subset
+from kdbench.inference.randomness import SAMPLE
 from kdbench.tasks.base import SUBSET_SEED, EvaluationContext
 from kdbench.tasks.scorecard import excess
 
@@ -32,13 +33,13 @@ def draws(
     """How a predictor that is random at test time is attacked and judged, {} for one that is not; recorded.
 
     Gradients are averaged over ``gradient_draws`` forward passes (expectation over transformation) and the class is
-    that of most of ``votes`` fresh ones. The check says what was found and never fails: the scores say how they were
-    measured.
+    that of most of ``votes`` fresh ones. ``images`` are all that are attacked, of which a sample is looked at. The
+    check says what was found and never fails: the scores say how they were measured.
     """
     random = is_random(predictor, images)
     how = {"gradient_draws": gradient_draws, "votes": votes} if random else {}
     ctx.check(
-        "random_model", float(random), limit=1.0, n=len(images), setting=dict(how),
+        "random_model", float(random), limit=1.0, n=min(SAMPLE, len(images)), setting=dict(how),
         meaning="it answers differently on the same image: attacked through averaged gradients, judged by votes",
     )  # fmt: skip
     return how

@@ -12,7 +12,6 @@ from torch import nn
 from kdbench.attacks import find_attack, run
 from kdbench.data import DataFacts
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import PROBE
 from kdbench.plugin.parameters import as_assignments, parse_assignments
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
@@ -37,7 +36,7 @@ class Attack(Task):
     """
 
     name = "attack"
-    version = 2
+    version = 3
     shares = frozenset({"robust_accuracy", "conditional_accuracy"})
 
     class Settings(base.Settings):
@@ -74,7 +73,7 @@ class Attack(Task):
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings
         images, labels = ctx.part(data.test, settings.subset)
-        how = draws(predictor, images[:PROBE], settings.gradient_draws, settings.votes, ctx)
+        how = draws(predictor, images, settings.gradient_draws, settings.votes, ctx)
         budget = {"eps": settings.eps, "seed": settings.seed, "gradient_draws": 1, "votes": 1, **how}
         names = tuple(dict.fromkeys(settings.attacks))
         scores, following = [], []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from kdbench.data import DataFacts, ImageSet, stratified_subset
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.hashes import integers_sha256
-from kdbench.inference.prediction import predict
-from kdbench.metrics import wilson_interval
+from kdbench.inference.order import sample
+from kdbench.inference.prediction import is_random, predict
+from kdbench.inference.random_numbers import own_random_numbers
+from kdbench.inference.randomness import SAMPLE
+from kdbench.metrics import wilson_interval, with_draws
 from kdbench.results.headline import Headline
 from kdbench.results.record import Check, Score
 from kdbench.specs import Condition, Suite, first_problem
@@ -24,6 +27,8 @@ from kdbench.tasks.scorecard import Objection, Scorecard
 if TYPE_CHECKING:
     from kdbench.methods.method import MethodSpec
 
+DRAWS = 5
+"""Passes over the images by a predictor that is random at test time, whose spread its intervals include."""
 SUBSET_SEED = 0
 """Seed of the stratified test subset that costly tasks share, the same for every method."""
 TOP = 5
@@ -105,36 +110,45 @@ class EvaluationContext:
     cache: dict[tuple[int, str], tuple[nn.Module, Tensor]] = dataclasses.field(default_factory=dict)
 
     def logits(self, predictor: nn.Module, images: ImageSet) -> Tensor:
-        """Logits (N, C) float32 of a whole image set; computed once for all tasks of a student.
+        """Logits (N, C) float32 of a whole image set, of a random predictor the first of its ``draws``."""
+        return self.draws(predictor, images)[0]
 
-        The draws of a random predictor depend on the images alone: neither on the task that asks first, nor does
-        asking move the draws of the task.
+    def draws(self, predictor: nn.Module, images: ImageSet) -> Tensor:
+        """Logits (D, N, C) float32 of a whole image set; computed once for all tasks of a student.
+
+        D is 1, or ``DRAWS`` passes for a predictor that is random at test time. These depend on the images alone:
+        neither on the task that asks first, nor does asking move the draws of the task.
         """
         key = (id(predictor), images.sha256)
         if key not in self.cache:
             # The network is kept with its logits: an id is its own only while it lives.
-            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-                torch.manual_seed(int(images.sha256[:14], 16))
-                self.cache[key] = predictor, predict(predictor, images.images, device=self.device)
+            with own_random_numbers(int(images.sha256[:14], 16), self.device):
+                random = is_random(predictor, sample(images.images, SAMPLE).to(self.device))
+                passes = [predict(predictor, images.images, device=self.device) for _ in range(DRAWS if random else 1)]
+                self.cache[key] = predictor, torch.stack(passes)
         return self.cache[key][1]
 
     def is_correct(self, predictor: nn.Module, images: ImageSet) -> Tensor:
-        """Bool (N,): which images of a set are classified correctly."""
-        return self.logits(predictor, images).argmax(1) == images.labels
+        """Bool (N,): which images of a set are classified correctly; by a random predictor in its first draw."""
+        return self.correct_draws(predictor, images)[0]
+
+    def correct_draws(self, predictor: nn.Module, images: ImageSet) -> Tensor:
+        """Bool (D, N): which images of a set are classified correctly in each of the ``draws``."""
+        return self.draws(predictor, images).argmax(2) == images.labels
 
     def correct_shares(self, predictor: nn.Module, images: ImageSet, folder: str = "", **options: Any) -> list[Score]:
         """``accuracy``, and ``top5_accuracy`` where ``CorrectSettings`` ask for it, on a whole image set.
 
         The per-example results are kept as ``<folder>correct`` and ``<folder>top5``; ``options`` are those of a score.
         """
-        correct = self.is_correct(predictor, images)
-        self.keep(f"{folder}correct", correct)
+        correct = self.correct_draws(predictor, images)
+        self.keep(f"{folder}correct", correct[0])
         scores = [self.share("accuracy", correct, **options)]
         if self.settings.top5:
-            logits = self.logits(predictor, images)
-            check_top5(self.task, self.settings, logits.shape[1])
-            among = (logits.topk(TOP).indices == images.labels[:, None]).any(1)
-            self.keep(f"{folder}top5", among)
+            logits = self.draws(predictor, images)
+            check_top5(self.task, self.settings, logits.shape[2])
+            among = (logits.topk(TOP).indices == images.labels[:, None]).any(2)
+            self.keep(f"{folder}top5", among[0])
             scores.append(self.share("top5_accuracy", among, **options))
         return scores
 
@@ -168,20 +182,43 @@ class EvaluationContext:
         """
         low, high = interval
         own = options.pop("setting", {})
-        options["setting"] = {**own, **self._drawn(), **own}  # in the task's order, and its word counts
+        options["setting"] = {**own, **self._sampled(), **own}  # in the task's order, and its word counts
         options |= {"task": self.task, "condition": self.condition}
         return Score(metric=metric, value=value, n=n, ci_low=low, ci_high=high, **options)
 
-    def _drawn(self) -> dict[str, int]:
+    def _sampled(self) -> dict[str, int]:
         """Seed and size of what the task drew."""
         seed, size = getattr(self.settings, "seed", None), self.sizes.get(self.task)
         found = {"seed": seed, "subset": size, "subset_seed": None if size is None else SUBSET_SEED}
         return {name: value for name, value in found.items() if value is not None}
 
     def share(self, metric: str, correct: Tensor, *, setting: Mapping[str, Any] | None = None, **options: Any) -> Score:
-        """A share of examples, from a bool tensor (n,), with its Wilson 95 % interval."""
-        hits, n = int(correct.sum()), len(correct)
-        return self.score(metric, hits / n, n, wilson_interval(hits, n), setting=dict(setting or {}), **options)
+        """A share of examples, from a bool tensor (n,), with its Wilson 95 % interval.
+
+        From bool (D, n) of the D draws of a random predictor as ``drawn`` makes it: the share is that of the first.
+        """
+        each, n = correct.reshape(-1, correct.shape[-1]), correct.shape[-1]
+        hits = [int(one.sum()) for one in each]
+        values = [count / n for count in hits]
+        return self.drawn(metric, values, n, wilson_interval(hits[0], n), setting=setting, **options)
+
+    def drawn(
+        self,
+        metric: str,
+        values: Sequence[float],
+        n: int,
+        interval: tuple[float, float],
+        *,
+        setting: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Score:
+        """A score whose value is that of the first of a predictor's draws, as are the per-example results.
+
+        Its interval, over examples, is widened by the spread of the draws (``metrics.with_draws``), and its setting
+        says how many there were; of one draw it is what it is.
+        """
+        setting = {**(setting or {}), **({"draws": len(values)} if len(values) > 1 else {})}
+        return self.score(metric, values[0], n, with_draws(interval, values), setting=setting, **options)
 
     def check(self, name: str, value: float, *, limit: float, n: int, meaning: str, **options: Any) -> None:
         """Record whether ``value`` is at most ``limit``; a failed check flags this task's scores.

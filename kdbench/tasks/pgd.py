@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, pgd
 from kdbench.data import DataFacts
-from kdbench.inference.prediction import PROBE
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
@@ -91,7 +90,7 @@ class PGD(Task):
         settings = ctx.settings
         images, labels = ctx.part(data.test, settings.subset)
         full = spread(labels.cpu(), settings.every_restart).to(ctx.device)
-        how = draws(predictor, images[:PROBE], settings.gradient_draws, settings.votes, ctx)
+        how = draws(predictor, images, settings.gradient_draws, settings.votes, ctx)
         scores = []
         for number, (variant, step_size) in enumerate(settings.step_sizes.items()):
             result = pgd(

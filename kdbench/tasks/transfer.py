@@ -10,7 +10,6 @@ from torch import nn
 
 from kdbench.attacks import is_random, transfer
 from kdbench.data import DataFacts
-from kdbench.inference.prediction import PROBE
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.results.wording import radius
@@ -66,12 +65,12 @@ class Transfer(Task):
         settings = ctx.settings
         images, labels = ctx.part(data.test, settings.subset)
         budget = {"eps": settings.eps, "step_size": settings.step_size, "steps": settings.steps}
-        judged = draws(predictor, images[:PROBE], settings.gradient_draws, settings.votes, ctx)
+        judged = draws(predictor, images, settings.gradient_draws, settings.votes, ctx)
         sources = {**{role: ctx.networks[role] for role in settings.sources}, "self": predictor}
         scores, robust = [], {}
         for number, (role, source) in enumerate(sources.items()):
             how = {key: value for key, value in judged.items() if key == "votes"}
-            if is_random(source, images[:PROBE]):
+            if is_random(source, images):
                 how["gradient_draws"] = settings.gradient_draws
             result = transfer(source, predictor, images, labels, **budget, **how)
             clean, adversarial = result.clean_correct.cpu(), result.adversarial_correct.cpu()

@@ -10,8 +10,6 @@ from torch import nn
 
 import kdbench
 
-FEW = 8
-"""Images that show whether a network is random."""
 RULE = {"restarts": 1, "start": "zero", "iterate": "best"}
 """Of ``kdbench.attacks.transfer``, as a score says it."""
 
@@ -55,10 +53,10 @@ class TeacherTransfer(kdbench.Task):
         images, labels = ctx.part(data.test, settings.subset)
         teacher = ctx.networks["teacher"]
         budget = {"eps": settings.eps, "step_size": settings.step_size, "steps": settings.steps}
-        judged = {"votes": settings.votes} if kdbench.attacks.is_random(teacher, images[:FEW]) else {}
+        judged = {"votes": settings.votes} if kdbench.attacks.is_random(teacher, images) else {}
         scores = []
         for number, (role, source) in enumerate({"student": predictor, "teacher": teacher}.items()):
-            random = kdbench.attacks.is_random(source, images[:FEW])
+            random = kdbench.attacks.is_random(source, images)
             how = {**judged, **({"gradient_draws": settings.gradient_draws} if random else {})}
             result = kdbench.attacks.transfer(source, teacher, images, labels, **budget, **how)
             if number == 0:

@@ -161,6 +161,17 @@ def test_a_score_lies_within_the_interval_that_its_n_gives() -> None:
     assert outside[1] == f"{high + 0.01:.6g} lies outside its interval, {low:.6g} to {high:.6g}"
 
 
+def test_the_interval_of_a_random_model_is_no_narrower_than_its_n_gives() -> None:
+    """Its draws widen it, by what the record doesn't keep."""
+    [score] = with_score()[1:]
+    low, high = wilson_interval(score.value * 500, 500)
+    made, _ = with_score(ci_low=low - 0.02, ci_high=high + 0.02, setting={"draws": 5})
+    assert found(rules.scores, made) == []
+    made, _ = with_score(ci_low=low + 0.01, setting={"draws": 5})
+    [(where, _, _)] = found(rules.scores, made)
+    assert where == "scores.0.ci_low"
+
+
 def test_a_score_is_the_mean_of_its_per_example_results() -> None:
     made = make(tasks=["clean"], conditions=["clean"])
     [score] = made.record.scores

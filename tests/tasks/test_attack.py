@@ -317,7 +317,7 @@ def test_both_commands_attack(tiny_suite: Path, tmp_path: Path) -> None:
         "attacks": ["torchattacks:FGSM", "torchattacks:VANILA"],
         "options": {"torchattacks:FGSM": {"restarts": 2}},
     }
-    assert record["spec"]["tasks"] == {"attack": 2, "clean": 1}
+    assert record["spec"]["tasks"] == {"attack": 3, "clean": 1}
     scores = {
         (score["metric"], score["setting"]["attack"]): score for score in record["scores"] if score["task"] == "attack"
     }

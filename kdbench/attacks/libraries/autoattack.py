@@ -13,7 +13,7 @@ from kdbench.attacks.libraries import installation
 from kdbench.attacks.libraries.guard import Guarded, inside_library
 from kdbench.attacks.spec import AttackContext, attack
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import Model
+from kdbench.inference.model import Model
 
 PAPER = "https://arxiv.org/abs/2003.01690"
 RAND = ("apgd-ce", "apgd-dlr")

@@ -16,7 +16,7 @@ from kdbench.attacks.libraries import installation
 from kdbench.attacks.libraries.guard import Guarded, inside_library
 from kdbench.attacks.spec import FAMILY, AttackContext, AttackSpec, restarts_field
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import Model
+from kdbench.inference.model import Model
 
 FILLED = ("eps", "max_epsilon", "seed", "n_classes")
 """Arguments of constructors that get the value of the call unless an option says otherwise: radius, seed, classes."""
