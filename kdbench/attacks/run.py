@@ -115,7 +115,8 @@ def far_outside(found: Tensor, images: Tensor, eps: float) -> Tensor:
     """
     change = (found.detach().to(images.device, torch.float32) - images).flatten(1)
     lost = (change - change.clamp(-eps, eps)).norm(dim=1) / change.norm(dim=1).clamp(min=1e-12)
-    return (~(lost <= HALF)).sum()  # written so that NaN counts
+    count: Tensor = (~(lost <= HALF)).sum()  # written so that NaN counts
+    return count
 
 
 @dataclass(frozen=True, eq=False)
