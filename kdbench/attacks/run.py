@@ -119,8 +119,8 @@ def far_outside(found: Tensor, images: Tensor, eps: float) -> Tensor:
     """
     change = (found.detach().to(images.device, torch.float32) - images).flatten(1)
     lost = (change - change.clamp(-eps, eps)).norm(dim=1) / change.norm(dim=1).clamp(min=1e-12)
-    counted: Tensor = (~(lost <= HALF)).sum()  # written so that NaN counts
-    return counted
+    count: Tensor = (~(lost <= HALF)).sum()  # written so that NaN counts
+    return count
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 
 from kdbench.cli.tables import listing, score_tables, seeds_tables
@@ -52,7 +54,7 @@ def test_seeds_are_a_mean_and_a_standard_deviation() -> None:
 
 def test_the_budget_of_an_attack_is_said_once() -> None:
     """The table showed PGD at 2/255 and transfer at 8/255, and named neither."""
-    budget = {"eps": 2 / 255, "step_size": 0.00196078431372549, "restarts": 1, "start": "zero"}
+    budget: dict[str, Any] = {"eps": 2 / 255, "step_size": 0.00196078431372549, "restarts": 1, "start": "zero"}
     transfer = [make("transfer", "accuracy", source=source, **budget) for source in ("teacher", "self")]
     pgd = make("pgd", "robust_accuracy", variant="pgd-std", steps=20, rule="worst", **budget)
     [table] = score_tables([make("ood", "accuracy", dataset="far"), pgd, *transfer], [], "title", load_suite("digits"))

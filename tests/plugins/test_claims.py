@@ -70,9 +70,9 @@ def test_a_claim_describes_itself_in_plain_values() -> None:
 @pytest.mark.parametrize("name", ["soft-randomization", "corrupted-teacher-pgd"])
 def test_pgd_is_measured_where_something_survives(name: str) -> None:
     """At the suite's .031 every network is at 0, and nothing could be compared."""
-    settings = suite_of(PLUGINS.claims.get(name)).tasks["pgd"].settings
-    assert settings["eps"] == pytest.approx(2 / 255)
-    assert settings["every_restart"] == 200
+    settings = PLUGINS.tasks.get("pgd").settings_in(suite_of(PLUGINS.claims.get(name)))
+    assert settings.eps == pytest.approx(2 / 255)
+    assert settings.every_restart == 200
 
 
 def test_the_suite_of_the_claim_has_the_teacher_of_the_smoothed_students() -> None:
