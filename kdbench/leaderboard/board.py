@@ -99,13 +99,27 @@ class Row:
     budget: str
     """``standard`` or ``extended``."""
     runs: tuple[Evidence, ...]
-    """By seed."""
+    """By seed, one per seed."""
     failed: tuple[Evidence, ...]
     """Runs that diverged: shown, never averaged."""
     cells: Mapping[str, Cell]
     """Axis key to cell; an axis that was not measured has none."""
     mean_rank: float | None
     """Mean midrank over axes; None where an axis is missing or a run failed."""
+
+    @property
+    def records(self) -> tuple[Evidence, ...]:
+        """The records on disk that it consists of: a run may be the parts that separate jobs left."""
+        return tuple(record for run in (*self.runs, *self.failed) for record in run.sources)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know of its runs: each remark once, with the seeds that it holds for."""
+        seeds: dict[str, list[int]] = {}
+        for run in (*self.runs, *self.failed):
+            for remark in run.remarks:
+                seeds.setdefault(remark, []).append(run.record.spec.seed)
+        return tuple(f"{remark} (seed {', '.join(map(str, found))})" for remark, found in seeds.items())
 
 
 @dataclasses.dataclass(frozen=True)

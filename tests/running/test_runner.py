@@ -17,7 +17,9 @@ from torch import Tensor
 
 import kdbench
 from kdbench.errors import KdbenchError
+from kdbench.leaderboard.parts import joined
 from kdbench.plugin.loader import Plugins
+from kdbench.results.evidence import Evidence
 from kdbench.results.record import Record, read_record
 from kdbench.running.loading import load_predictor
 from kdbench.running.runner import record_path, run
@@ -128,6 +130,16 @@ def test_other_seeds_params_tasks_and_conditions_are_other_runs(finished: tuple[
     fewer = run(str(suite), "kd", tasks=["clean"], conditions=["clean"], out=out)
     assert fewer.hashes.students["clean"].reused
     assert fewer.select("clean", "accuracy") == record.select("clean", "accuracy")
+
+
+def test_a_job_per_condition_leaves_the_parts_of_the_whole_run(finished: tuple[Path, Record, Path]) -> None:
+    suite, record, out = finished
+    parts = [run(str(suite), "kd", conditions=[name], out=out) for name in ("clean", "sym-40")]
+    whole = joined([Evidence.of(part, record_path(part, out)) for part in parts])
+    assert whole is not None
+    assert (whole.record.run_id, whole.record.scores, whole.record.checks) == (
+        record.run_id, record.scores, record.checks,
+    )  # fmt: skip
 
 
 def test_more_tasks_reuse_the_trained_student(finished: tuple[Path, Record, Path]) -> None:
