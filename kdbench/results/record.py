@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -115,6 +117,14 @@ class TrainedNetwork(Strict):
     """Wall time of its training, whenever that was."""
     reused: bool
     """Whether it was found already trained."""
+    threads: list[int] = []
+    """Numbers of threads that its epochs were computed with, each once; [] in records from before they were kept."""
+
+
+def distributions_sha256(versions: Mapping[str, str]) -> str:
+    """SHA-256 of the lines ``name==version``, sorted, of installed distributions."""
+    lines = sorted(f"{name}=={version}\n" for name, version in versions.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 class Provenance(Strict):
@@ -131,6 +141,11 @@ class Provenance(Strict):
     """Plugin entry point to the distribution and version that brought it."""
     distributions: dict[str, str] = {}
     """Every installed distribution to its version; {} in records from before they were kept."""
+    distributions_sha256: str | None = None
+    """SHA-256 of the lines ``name==version`` of ``distributions``, sorted; None in records from before it was kept."""
+    command: list[str] = []
+    """The command line that measured, with the last parts alone of absolute paths and without secrets of addresses; []
+    where it was not kdbench's, and in records from before it was kept."""
     python: str
     torch: str
     torchvision: str
@@ -141,7 +156,9 @@ class Provenance(Strict):
     device_name: str
     """Model of the processor or the GPU."""
     threads: int
-    """Threads that torch computed with."""
+    """Threads that torch computed an operation with."""
+    interop_threads: int | None = None
+    """Threads that torch computed operations side by side with; None in records from before it was kept."""
     platform: str
     started: str
     """UTC, ISO 8601."""
@@ -155,6 +172,12 @@ class Provenance(Strict):
     """Largest resident memory of the process."""
     peak_device_memory_bytes: int | None
     """Largest memory allocated on the GPU, None on a CPU."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Provenance:
+        if self.distributions_sha256 not in (None, distributions_sha256(self.distributions)):
+            raise ValueError("distributions_sha256 is not the hash of distributions")
+        return self
 
 
 class Hashes(Strict):

@@ -9,13 +9,16 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from kdbench.files import check_writable, file_sha256, save_arrays, write_atomically
 from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.plugin.loader import load_plugins
+from kdbench.results.machine import differences, machine
 from kdbench.results.record import Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.running import provenance
 from kdbench.running.dry_run import dry_run
@@ -56,7 +59,8 @@ def run(
     """Train ``method`` under a suite's conditions, measure it on the suite's tasks, and write the record.
 
     The record lies at ``<out>/<suite>/<method>/<run_id>/record.json``. A finished run of the same specification is
-    returned as it is; ``fresh`` trains and measures it again (shared teachers are kept). An interrupted one goes on.
+    returned as it is, with a note where another machine, other threads or versions made it; ``fresh`` trains and
+    measures it again (shared teachers are kept). An interrupted one goes on.
     ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``.
     Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
     ``tensorboard`` or ``mlflow``, which get the student's log epoch by epoch and the scores; also of a finished run.
@@ -80,8 +84,8 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     folder = run_folder(spec, options.out)
     finished = folder / "record.json"
     if finished.exists() and not fresh:
-        say(plan.notes())
         record = read_record(finished)
+        say([*plan.notes(), *_made_elsewhere(record, plugins.loaded, options.device, started)])
         with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
             tracking.run(record, finished)
         return record
@@ -97,6 +101,17 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     for failure in plugins.record_written(record, finished):
         warnings.warn(f"observer {failure.plugin} of {failure.origin} failed: {failure.error}", stacklevel=2)
     return record
+
+
+def _made_elsewhere(record: Record, plugins: Mapping[str, str], device: torch.device, started: str) -> Iterator[str]:
+    """That a finished run was made by another machine, or with other threads or versions, than would make it here."""
+    here = provenance.collect(plugins=plugins, device=device, started=started, seconds={})
+    found = differences(machine(here), machine(record.provenance))
+    if found:
+        yield (
+            f"note: run {record.run_id} is there already and is not run again. It was made with {'; '.join(found)} "
+            "and may have other scores than one made here: --fresh trains and measures it here"
+        )
 
 
 def run_folder(spec: RunSpec, out: Path) -> Path:

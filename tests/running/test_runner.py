@@ -98,6 +98,10 @@ def test_record_says_what_the_labels_and_networks_were(finished: tuple[Path, Rec
     assert set(record.hashes.datasets) == {"digits"}
     assert record.spec.params["clean"] == {"temperature": 4.0, "alpha": 0.9, "direction": "teacher-student"}
     assert record.provenance.peak_memory_bytes > 1e8
+    assert (record.provenance.threads, record.provenance.interop_threads) == (1, torch.get_num_interop_threads())
+    networks = (*record.hashes.students.values(), *record.hashes.networks.values())
+    assert {tuple(network.threads) for network in networks} == {(1,)}
+    assert record.provenance.command == [], "a test is no command of kdbench"
     assert {"data", "train/clean/student", "evaluate/clean/pgd"} <= set(record.provenance.seconds)
 
 
@@ -106,6 +110,24 @@ def test_a_second_call_returns_the_finished_record(finished: tuple[Path, Record,
     before = record_path(record, out).stat().st_mtime_ns
     assert run(str(suite), "kd", out=out) == record
     assert record_path(record, out).stat().st_mtime_ns == before
+
+
+def test_a_finished_run_of_other_threads_is_returned_with_a_note(
+    finished: tuple[Path, Record, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It came back without a word, as if it had been made here."""
+    suite, record, out = finished
+    run(str(suite), "kd", out=out)
+    assert not caplog.messages
+    torch.set_num_threads(2)
+    try:
+        assert run(str(suite), "kd", out=out) == record
+    finally:
+        torch.set_num_threads(1)
+    assert caplog.messages == [
+        f"note: run {record.run_id} is there already and is not run again. It was made with threads 1, not 2 and may "
+        "have other scores than one made here: --fresh trains and measures it here"
+    ]
 
 
 def test_fresh_runs_again_with_the_same_scores_and_keeps_the_old_record(finished: tuple[Path, Record, Path]) -> None:
@@ -227,6 +249,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_scores(
     assert list(trainings.glob("*/resume.pt")), "the kill came too late to prove anything"
     parts = json.loads(subprocess.run([*command, str(tmp_path / "parts")], check=True, capture_output=True).stdout)
     assert parts["run_id"] == whole["run_id"]
+    assert whole["provenance"]["command"] == [
+        "kdbench", "run", "--method", "nrd", "--suite", ".../tiny.toml", "--tasks", "clean,noisy_label", "--json",
+        "--out", ".../whole",
+    ]  # fmt: skip
     assert parts["scores"] == whole["scores"]
     assert parts["hashes"]["students"]["clean"]["sha256"] == whole["hashes"]["students"]["clean"]["sha256"]
 
