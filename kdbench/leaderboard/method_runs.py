@@ -10,6 +10,7 @@ from typing import Any
 from kdbench.leaderboard.alike import why_not_alike
 from kdbench.leaderboard.installed import installed_method
 from kdbench.leaderboard.parts import joined
+from kdbench.leaderboard.staleness import marked
 from kdbench.results.evidence import Evidence, Excluded, exclude
 
 
@@ -42,7 +43,7 @@ def by_method(runs: Sequence[Evidence]) -> tuple[list[MethodRuns], list[Excluded
     excluded: list[Excluded] = []
     for (method, _), same in sorted(by_row.items()):
         of_one_source, of_others = _of_one_source(same)
-        kept, repeated = _one_per_seed(of_one_source)
+        kept, repeated = _one_per_seed([marked(run) for run in of_one_source])
         finished = tuple(run for run in kept if run.record.status == "finished")
         failed = tuple(run for run in kept if run.record.status == "failed")
         methods.append(MethodRuns(method, same[0].record.params_passed, finished, failed))

@@ -87,8 +87,8 @@ def _join(parts: Sequence[Evidence], owners: Owners) -> Evidence:
 
 
 def _record(parts: Sequence[Evidence], owners: Owners) -> Record:
-    """What one job would have left, but for the hashes of evidence, which lies beside the parts. Provenance is that of
-    the first: who asks for machines and times asks the parts."""
+    """What one job would have left, but for fingerprints and for hashes of evidence, which lies beside the parts.
+    Provenance is that of the first: who asks for machines and times asks the parts."""
     records = [part.record for part in parts]
     specs, hashes = [record.spec for record in records], [record.hashes for record in records]
     order = list(specs[0].suite.conditions)
@@ -109,6 +109,7 @@ def _record(parts: Sequence[Evidence], owners: Owners) -> Record:
             "error": "; ".join(errors) or None,
             "budget": "extended" if any(record.budget == "extended" for record in records) else "standard",
             "spec": spec,
+            "fingerprint": None,
             "scores": [score for part in parts for score in _owned(part, part.record.scores, owners)],
             "checks": [check for part in parts for check in _owned(part, part.record.checks, owners)],
             "hashes": hashes[0].model_copy(

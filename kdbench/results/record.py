@@ -127,6 +127,18 @@ def distributions_sha256(versions: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+class Fingerprint(Strict):
+    """What the method computes in a short training that is always the same (``kdbench.running.fingerprint``). It tells
+    a later source of the method that computes the same from one that does not."""
+
+    version: int
+    """Of the short training; fingerprints of two versions cannot be compared."""
+    control: list[float]
+    """Mean training loss of each epoch with plain cross-entropy: where it differs, torch or kdbench do."""
+    losses: dict[str, list[float]]
+    """Condition to the mean training loss of each epoch with the method's parameters there; six significant digits."""
+
+
 class Provenance(Strict):
     """Where, when and with what the numbers were made."""
 
@@ -219,6 +231,8 @@ class Record(Strict):
     """Everything that was asked for, complete: its digest is the run id."""
     params_passed: dict[str, Any]
     """Parameters as the user gave them; ``spec.params`` has the resolved ones."""
+    fingerprint: Fingerprint | None = None
+    """What the method computes; None in records from before it was kept, and where it cannot train a tiny network."""
     scores: list[Score]
     checks: list[Check]
     """Reliability of the scores; those that failed flag scores."""
@@ -231,6 +245,10 @@ class Record(Strict):
             raise ValueError(f"run_id {self.run_id} is not the digest of spec ({self.spec.run_id})")
         if (self.status == "failed") != (self.error is not None):
             raise ValueError("a failed record has an error, a finished one has none")
+        if self.fingerprint is not None and self.fingerprint.losses.keys() != self.spec.params.keys():
+            raise ValueError(
+                f"fingerprint is of {sorted(self.fingerprint.losses)}, the run of {sorted(self.spec.params)}"
+            )
         return self
 
     def to_json(self) -> str:

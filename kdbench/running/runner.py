@@ -19,10 +19,11 @@ from kdbench.files import check_writable, file_sha256, save_arrays, write_atomic
 from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.machine import differences, machine
-from kdbench.results.record import Hashes, Record, Score, TrainedNetwork, read_record
+from kdbench.results.record import Fingerprint, Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.running import provenance
 from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, run_task
+from kdbench.running.fingerprint import fingerprint
 from kdbench.running.graph import RunGraph, Trained
 from kdbench.running.options import RunOptions
 from kdbench.running.partials import Partial
@@ -94,7 +95,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
         dry_run(graph, graph.student(condition, plan.method, plan.params_passed, seed), condition)
     say(plan.notes())
     with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
-        job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
+        job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking, _fingerprint(plan))
         job.seconds["data"] = time.perf_counter() - clock
         record = job.work()
         tracking.run(record, finished)
@@ -112,6 +113,18 @@ def _made_elsewhere(record: Record, plugins: Mapping[str, str], device: torch.de
             f"note: run {record.run_id} is there already and is not run again. It was made with {'; '.join(found)} "
             "and may have other scores than one made here: --fresh trains and measures it here"
         )
+
+
+def _fingerprint(plan: Plan) -> Fingerprint | None:
+    """What the method computes, before it trains for hours; None, and a note, where it fails on a tiny network."""
+    try:
+        return fingerprint(plan.plugins.methods.get(plan.method), plan.params, plan.suite)
+    except Exception as error:  # the method may be a third party's, and made for other networks than the tiny one
+        say([
+            f"note: the record will have no fingerprint of method '{plan.method}', which fails on a tiny network: "
+            f"{type(error).__name__}: {error}"
+        ])  # fmt: skip
+        return None
 
 
 def run_folder(spec: RunSpec, out: Path) -> Path:
@@ -136,6 +149,7 @@ class _Job:
     fresh: bool
     started: str
     tracking: Tracking
+    fingerprint: Fingerprint | None
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     students: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
     networks: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
@@ -261,6 +275,7 @@ class _Job:
             budget="extended" if self.extended else "standard",
             spec=self.spec,
             params_passed=self.plan.params_passed,
+            fingerprint=self.fingerprint,
             scores=scores,
             checks=[check for outcome in self.outcomes.values() for check in outcome.checks],
             provenance=provenance.collect(

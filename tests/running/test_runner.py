@@ -22,7 +22,9 @@ from kdbench.plugin.loader import Plugins
 from kdbench.results.evidence import Evidence
 from kdbench.results.record import Record, read_record
 from kdbench.running.loading import load_predictor
-from kdbench.running.runner import record_path, run
+from kdbench.running.plan import Plan
+from kdbench.running.runner import _fingerprint, record_path, run
+from kdbench.suites import load_suite
 from tests.running.stages import follow
 
 
@@ -102,6 +104,8 @@ def test_record_says_what_the_labels_and_networks_were(finished: tuple[Path, Rec
     networks = (*record.hashes.students.values(), *record.hashes.networks.values())
     assert {tuple(network.threads) for network in networks} == {(1,)}
     assert record.provenance.command == [], "a test is no command of kdbench"
+    assert record.fingerprint is not None
+    assert {name: len(found) for name, found in record.fingerprint.losses.items()} == {"clean": 10, "sym-40": 10}
     assert {"data", "train/clean/student", "evaluate/clean/pgd"} <= set(record.provenance.seconds)
 
 
@@ -170,6 +174,18 @@ def test_more_tasks_reuse_the_trained_student(finished: tuple[Path, Record, Path
     assert record.hashes.students["clean"].reused
     ood = record.select("ood", "accuracy")[0]
     assert (ood.setting["dataset"], ood.n) == ("digits-fonts", 1000)
+
+
+def test_a_method_that_fails_on_a_tiny_network_is_run_without_a_fingerprint(
+    staged: Plugins, tiny_suite: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It asks for what only the network has that was trained for it."""
+    plan = Plan.make(load_suite(str(tiny_suite)), staged, "copies", {}, ["clean"], ["clean"])
+    assert _fingerprint(plan) is None
+    [message] = caplog.messages
+    assert message.startswith(
+        "note: the record will have no fingerprint of method 'copies', which fails on a tiny network: AttributeError: "
+    )
 
 
 def test_a_record_refuses_what_cannot_be(finished: tuple[Path, Record, Path]) -> None:
