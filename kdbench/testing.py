@@ -25,12 +25,13 @@ from torch import Tensor, nn
 from kdbench.attacks.conformance import check_attack
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import frozen, predict
-from kdbench.methods.context import Batch, Context, TrainSet
+from kdbench.methods.context import Batch, Context
 from kdbench.methods.method import Method, MethodSpec
 from kdbench.methods.method import method as as_method
-from kdbench.models import ModelSpec, build, builtin_specs
+from kdbench.models import builtin_specs
 from kdbench.plugin.loader import Plugins
 from kdbench.running.loading import build_network, load_predictor, network_builder
+from kdbench.running.trial import TINY, tiny_network, tiny_set, tiny_training
 from kdbench.specs import LabelNoise, Recipe, Training
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.loop import TrainingDivergedError, TrainingRun, fit
@@ -38,25 +39,11 @@ from kdbench.training.loop import TrainingDivergedError, TrainingRun, fit
 __all__ = ["check_attack", "check_method"]
 
 CPU = torch.device("cpu")
-TINY = ModelSpec("tiny", lambda *, num_classes, dropout=0.0: _TinyNetwork(num_classes, dropout), "a network for tests")
 RECIPE = Recipe(epochs=2, batch_size=10, lr=0.05, weight_decay=5e-4, augmentation="crop-flip")
 IMAGES = 21
 """Two batches of ten and a last one of one."""
 WRONG = 0.4
 """Rate of the label noise that the trial claims to have."""
-
-
-class _TinyNetwork(nn.Module):
-    """Convolution, batch norm, pooling, linear: enough for everything that methods do to networks."""
-
-    def __init__(self, num_classes: int, dropout: float) -> None:
-        super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(dropout))
-        self.head = nn.Linear(8, num_classes)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.features(pixels).mean((2, 3)))
-        return logits
 
 
 def check_method(
@@ -100,13 +87,10 @@ class _Trial:
     classes: int
 
     def __post_init__(self) -> None:
-        generator = torch.Generator().manual_seed(7)
-        pixels = torch.randint(0, 256, (IMAGES, 3, 32, 32), generator=generator).to(torch.uint8)
-        labels = torch.randint(0, self.classes, (IMAGES,), generator=generator)
-        self.data = TrainSet(pixels, labels, self.classes, noise_realised=WRONG)
-        self.copy = (pixels.clone(), labels.clone())
+        self.data = tiny_set(IMAGES, self.classes, WRONG)
+        self.copy = (self.data.images.clone(), self.data.labels.clone())
         roles = self.method.needed(self.params)
-        self.networks = {role: self._network(number + 1) for number, role in enumerate(roles)}
+        self.networks = {role: tiny_network(self.classes, number + 1) for number, role in enumerate(roles)}
         self.before = {role: _tensors(network) for role, network in self.networks.items()}
         self.plugins = Plugins(pluggy.PluginManager("kdbench"))
         for model in (TINY, *builtin_specs()):
@@ -114,32 +98,12 @@ class _Trial:
         for known in (self.method, as_method("stand-in")(_Stand)):
             self.plugins.methods.add(known.name, known, "the kit")
 
-    def _network(self, seed: int) -> nn.Module:
-        return build(TINY, num_classes=self.classes, seed=seed)
-
     def _spec(self, seed: int, method: str | None = None) -> Training:
         params, measured = self.method.split(self.params)
-        return Training(
-            suite="conformance",
-            dataset="random pixels",
-            dataset_sha256="",
-            train_size=None,
-            subset_seed=0,
-            noise=LabelNoise(kind="symmetric", rate=WRONG),
-            labels_sha256="",
-            model=TINY.name,
-            model_source="",
-            mean=None,
-            std=None,
-            flip=True,
-            recipe=RECIPE,
-            method=method or self.method.name,
-            method_source=self.method.source,
-            params={} if method else params,
-            measured={} if method else measured,
-            seed=seed,
-            device="cpu",
-            needs={} if method else dict.fromkeys(self.networks, ""),
+        own = {"params": {}} if method else {"params": params, "measured": measured, "roles": self.networks}
+        noise = LabelNoise(kind="symmetric", rate=WRONG)
+        return tiny_training(
+            method or self.method.name, recipe=RECIPE, noise=noise, seed=seed, source=self.method.source, **own
         )
 
     def check_gradients(self) -> None:
@@ -147,7 +111,7 @@ class _Trial:
         name, spec = self.method.name, self._spec(0)
         for network in self.networks.values():
             network.eval().requires_grad_(False)
-        method, student = self.method.make(self.params), self._network(0)
+        method, student = self.method.make(self.params), tiny_network(self.classes, 0)
         made = network_builder(self.plugins, spec, self.classes)
         with self._told():
             ctx = TrainingRun(spec, method, student, self.data, self.networks, CPU, made).ctx

@@ -47,7 +47,7 @@ def results(boards: Boards) -> str:
         ]
         for row in board.rows
     ]
-    machines = sorted({one.record.provenance.device_name for row in board.rows for one in row.runs})
+    machines = sorted({one.record.provenance.device_name for row in board.rows for one in row.records})
     n = {axis.title: max(row.cells[axis.key].n for row in board.rows if axis.key in row.cells) for axis in board.axes}
     counts = ", ".join(f"{title} {count:,}" for title, count in n.items())
     lower = ", ".join(axis.title for axis in board.axes if not axis.higher_is_better)

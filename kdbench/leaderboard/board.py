@@ -111,7 +111,7 @@ class Row:
     budget: str
     """``standard`` or ``extended``."""
     runs: tuple[Evidence, ...]
-    """By seed."""
+    """By seed, one per seed."""
     failed: tuple[Evidence, ...]
     """Runs that diverged: shown, never averaged."""
     cells: Mapping[str, Cell]
@@ -132,6 +132,20 @@ class Row:
         if len(self.runs) < RANKED_SEEDS:
             return f"{len(self.runs)} seed{'s' * (len(self.runs) != 1)}: unranked"
         return "incomplete"
+
+    @property
+    def records(self) -> tuple[Evidence, ...]:
+        """The records on disk that it consists of: a run may be the parts that separate jobs left."""
+        return tuple(record for run in (*self.runs, *self.failed) for record in run.sources)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know of its runs: each remark once, with the seeds that it holds for."""
+        seeds: dict[str, list[int]] = {}
+        for run in (*self.runs, *self.failed):
+            for remark in run.remarks:
+                seeds.setdefault(remark, []).append(run.record.spec.seed)
+        return tuple(f"{remark} (seed {', '.join(map(str, found))})" for remark, found in seeds.items())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -111,9 +111,10 @@ def _read(path: Path) -> Sequence[Evidence]:
 
 def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
     genuine, foreign = split_genuine(runs)
-    excluded = (*foreign, *(one for comparable in group(genuine) for one in comparable.excluded))
-    reasons = {one.run_id: one.reason for one in excluded}
-    for evidence in sorted(runs, key=_order):
+    apart = (*foreign, *(one for comparable in group(genuine) for one in comparable.excluded))
+    reasons = {one.run_id: one.reason for one in apart}
+    samples = [(one, _why_not(one, run, reasons)) for run in sorted(runs, key=_order) for one in (run, *run.repeats)]
+    for evidence, excluded in samples:
         record, spec = evidence.record, evidence.record.spec
         run = {
             "suite": spec.suite.name,
@@ -121,7 +122,7 @@ def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
             "method": spec.method,
             "params": _json(record.params_passed),
             "seed": spec.seed,
-            "excluded": reasons.get(record.run_id, ""),
+            "excluded": excluded,
             "status": record.status,
             "budget": record.budget,
             "checkpoint_rule": record.checkpoint_rule,
@@ -138,6 +139,11 @@ def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
                 "task_version": spec.tasks.get(score.task),
                 "flagged": bool(record.flags(score)) or record.checkpoint_rule == "best-on-test",
             }
+
+
+def _why_not(one: Evidence, run: Evidence, reasons: Mapping[str, str]) -> str:
+    """Why a record is not ranked, "" where it is; ``run`` is the sample of its specification that counts."""
+    return reasons.get(one.record.run_id, "") if one is run else "the same run on another machine counts"
 
 
 def _order(run: Evidence) -> tuple[str, str, str, int, str]:

@@ -64,8 +64,10 @@ def _row(row: Row) -> dict[str, Any]:
         "budget": row.budget,
         "views": dict(row.views),
         "mean_rank": None if row.mean_rank is None else round(row.mean_rank, DIGITS),
-        "runs": [run.record.run_id for run in row.runs],
-        "failed": [run.record.run_id for run in row.failed],
+        "records": len(row.records),
+        "runs": [record.record.run_id for run in row.runs for record in run.sources],
+        "failed": [record.record.run_id for run in row.failed for record in run.sources],
+        "remarks": list(row.remarks),
         "cells": {axis: _cell(cell) for axis, cell in row.cells.items()},
     }
 

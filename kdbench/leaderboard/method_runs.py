@@ -7,9 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kdbench.leaderboard.alike import why_not_alike
 from kdbench.leaderboard.installed import installed_method
+from kdbench.leaderboard.parts import joined
+from kdbench.leaderboard.staleness import marked
 from kdbench.results.evidence import Evidence, Excluded, exclude
-from kdbench.results.untrusted import plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,7 @@ def by_method(runs: Sequence[Evidence]) -> tuple[list[MethodRuns], list[Excluded
     excluded: list[Excluded] = []
     for (method, _), same in sorted(by_row.items()):
         of_one_source, of_others = _of_one_source(same)
-        kept, repeated = _one_per_seed(of_one_source)
+        kept, repeated = _one_per_seed([marked(run) for run in of_one_source])
         finished = tuple(run for run in kept if run.record.status == "finished")
         failed = tuple(run for run in kept if run.record.status == "failed")
         methods.append(MethodRuns(method, same[0].record.params_passed, finished, failed))
@@ -54,27 +56,13 @@ def _of_one_source(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Exclu
     spec = installed_method(runs[0].record.spec.method)
     here = spec.source if spec is not None else ""
     ranked = max(runs, key=lambda run: (run.record.spec.method_source == here, run.record.provenance.finished))
-    reasons = [(run, _why_not_averaged(run, ranked)) for run in runs]
+    reasons = [(run, why_not_alike(run.record, ranked.record)) for run in runs]
     return [run for run, reason in reasons if not reason], [exclude(run, reason) for run, reason in reasons if reason]
 
 
-def _why_not_averaged(run: Evidence, ranked: Evidence) -> str:
-    """Why a run is not of the same method as the one that is ranked, "" if it is."""
-    ours, theirs = ranked.record.spec, run.record.spec
-    if ours.method_source != theirs.method_source:
-        return f"another source of method {plain(theirs.method)} than the one that is ranked"
-    for condition in ours.params.keys() & theirs.params.keys():
-        if ours.params[condition] != theirs.params[condition]:
-            return f"other resolved parameters under condition {plain(condition)} than the ones that are ranked"
-        if ours.recipes.get(condition) != theirs.recipes.get(condition):
-            return f"another training recipe under condition {plain(condition)} than the one that is ranked"
-    if ranked.record.checkpoint_rule != run.record.checkpoint_rule:
-        return f"checkpoint rule {run.record.checkpoint_rule}; here it is {ranked.record.checkpoint_rule}"
-    return ""
-
-
 def _one_per_seed(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Excluded]]:
-    """By seed; of two with the same one, the finished one, with more scores, that is newer."""
+    """By seed. Of several with the same one: the whole run that they are parts of, else the finished one, with more
+    scores, that is newer."""
 
     def preference(run: Evidence) -> tuple[bool, int, str, str]:
         record = run.record
@@ -86,8 +74,10 @@ def _one_per_seed(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Exclud
     kept: list[Evidence] = []
     excluded: list[Excluded] = []
     for seed, same in sorted(by_seed.items()):
-        best = max(same, key=preference)
+        ordered = sorted(same, key=preference, reverse=True)
+        best = joined(ordered) or ordered[0]
         kept.append(best)
-        reason = f"seed {seed} once more: run {best.record.run_id} counts"
-        excluded += [exclude(run, reason) for run in same if run is not best]
+        ids = [run.record.run_id for run in best.sources]
+        reason = f"seed {seed} once more: run {' and '.join(ids)} {'counts' if len(ids) == 1 else 'count'}"
+        excluded += [exclude(run, reason) for run in same if all(run is not one for one in best.sources)]
     return kept, excluded

@@ -19,7 +19,7 @@ MOST_NAMED: Final = 5
 
 def notes(group: Group, rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> tuple[str, ...]:
     """The notes of one board: of its suite, its rows and its axes."""
-    runs = [run for row in rows for run in (*row.runs, *row.failed)]
+    runs = [run for row in rows for run in row.records]
     return (
         "The order is by mean rank, whose differences are not tested.",
         *_of_installation(group),
@@ -28,6 +28,7 @@ def notes(group: Group, rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> tu
         *_of_images(group.suite, runs),
         *_of_names(rows),
         *_of_views(rows),
+        *(f"{plain(row.title)}: {remark}." for row in rows for remark in row.remarks),
         *_without_predictions(runs),
         *_of_contradictions(rows, ranked),
         *_of_undecided_axes(ranked),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kdbench.errors import KdbenchError
 from kdbench.hashes import integers_sha256
 from kdbench.leaderboard.genuine import foreign_data
+from kdbench.leaderboard.staleness import computation
 from kdbench.metrics import wilson_interval
 from kdbench.plugin.loader import Plugins
 from kdbench.results.headline import headline_of, unattacked_keys
@@ -58,7 +59,8 @@ def names_and_versions(case: Case) -> Iterator[Finding]:
     if spec.method not in plugins.methods:
         yield ("spec", "method"), f"method '{spec.method}' is not installed here", "warning"
     elif plugins.methods.get(spec.method).source != spec.method_source:
-        yield ("spec", "method_source"), f"the source of '{spec.method}' here is another one", "warning"
+        found = computation(case.record, plugins.methods.get(spec.method))
+        yield ("spec", "method_source"), found.sentence(spec.method), "warning"
     if spec.suite.name not in plugins.suites:
         yield ("spec", "suite", "name"), f"suite '{spec.suite.name}' is not installed here", "warning"
     else:

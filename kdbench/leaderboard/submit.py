@@ -115,7 +115,7 @@ def _body(record: Record) -> str:
         "",
     ]
     if parts := missing(record):
-        lines += [f"Not measured: {', '.join(map(_cell, parts))}. Without these the row has no mean rank.", ""]
+        lines += [f"Not measured: {', '.join(map(_cell, parts))}. The row gets a mean rank with a record of these.", ""]
     if record.error is not None:
         lines += [f"The run failed: {_cell(record.error)}", ""]
     lines += ["| condition | score | value | 95 % interval | n |", "| --- | --- | --- | --- | --- |"]

@@ -37,7 +37,7 @@ def differences(runs: Sequence[Run]) -> Iterator[Part]:
 def _plot(title: str, board: Board, first: str, run_id: str) -> Plot:
     """Differences from the row of the first run that was given."""
     rows = list(board.rows)
-    base = next((i for i, row in enumerate(rows) if any(one.record.run_id == run_id for one in row.runs)), 0)
+    base = next((i for i, row in enumerate(rows) if any(one.record.run_id == run_id for one in row.records)), 0)
     others = [i for i in range(len(rows)) if i != base][: MOST_RUNS - 1]
     axes_shown = [axis for axis in board.axes if axis.unit == "fraction"]
     figure = make_figure(len(axes_shown) * (0.2 + 0.09 * len(others)) + 0.8)

@@ -33,6 +33,17 @@ class Evidence:
     """Per-example results: ``<condition>/<task>/<name>`` to an array; None as for ``log``."""
     notes: tuple[str, ...] = ()
     """What is wrong with the files: "predictions.npz is not the file that the record hashed"."""
+    remarks: tuple[str, ...] = ()
+    """What a reader of its scores must know: of how many records they are, that other machines got others."""
+    parts: tuple[Evidence, ...] = ()
+    """The records of separate jobs that it is put together from; () for one that is as it was read."""
+    repeats: tuple[Evidence, ...] = ()
+    """The same run on other machines, or with other threads or versions, with other results: shown, not counted."""
+
+    @property
+    def sources(self) -> tuple[Evidence, ...]:
+        """The records on disk whose scores it has: its parts, or itself."""
+        return self.parts or (self,)
 
     @classmethod
     def of(cls, record: Record, path: Path) -> Evidence:

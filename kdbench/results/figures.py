@@ -91,7 +91,7 @@ class TrainingCurves:
     """From 1."""
     series: Mapping[str, Array]
     """Name of a number of the log to its value after each epoch, NaN where an entry has none: ``loss``, ``lr``,
-    ``seconds``, ``test_accuracy`` and whatever the method adds."""
+    ``seconds``, ``threads``, ``test_accuracy`` and whatever the method adds."""
     test_n: int | None
     """Test images that ``test_accuracy`` is over."""
 
@@ -135,7 +135,7 @@ class TransferTable:
     """Over images that are right without an attack."""
 
 
-LOGGED_BY_THE_LOOP = ("epoch", "lr", "loss", "seconds", "test_accuracy", "test_n")
+LOGGED_BY_THE_LOOP = ("epoch", "lr", "loss", "seconds", "test_accuracy", "test_n", "threads")
 """Numbers of a log entry that the training loop writes for every method."""
 
 

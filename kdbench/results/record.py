@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -116,6 +118,26 @@ class TrainedNetwork(Strict):
     """Wall time of its training, whenever that was."""
     reused: bool
     """Whether it was found already trained."""
+    threads: list[int] = []
+    """Numbers of threads that its epochs were computed with, each once; [] in records from before they were kept."""
+
+
+def distributions_sha256(versions: Mapping[str, str]) -> str:
+    """SHA-256 of the lines ``name==version``, sorted, of installed distributions."""
+    lines = sorted(f"{name}=={version}\n" for name, version in versions.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+class Fingerprint(Strict):
+    """What the method computes in a short training that is always the same (``kdbench.running.fingerprint``). It tells
+    a later source of the method that computes the same from one that does not."""
+
+    version: int
+    """Of the short training; fingerprints of two versions cannot be compared."""
+    control: list[float]
+    """Mean training loss of each epoch with plain cross-entropy: where it differs, torch or kdbench do."""
+    losses: dict[str, list[float]]
+    """Condition to the mean training loss of each epoch with the method's parameters there; six significant digits."""
 
 
 class Provenance(Strict):
@@ -132,6 +154,11 @@ class Provenance(Strict):
     """Plugin entry point to the distribution and version that brought it."""
     distributions: dict[str, str] = {}
     """Every installed distribution to its version; {} in records from before they were kept."""
+    distributions_sha256: str | None = None
+    """SHA-256 of the lines ``name==version`` of ``distributions``, sorted; None in records from before it was kept."""
+    command: list[str] = []
+    """The command line that measured, with the last parts alone of absolute paths and without secrets of addresses; []
+    where it was not kdbench's, and in records from before it was kept."""
     python: str
     torch: str
     torchvision: str
@@ -142,7 +169,9 @@ class Provenance(Strict):
     device_name: str
     """Model of the processor or the GPU."""
     threads: int
-    """Threads that torch computed with."""
+    """Threads that torch computed an operation with."""
+    interop_threads: int | None = None
+    """Threads that torch computed operations side by side with; None in records from before it was kept."""
     platform: str
     started: str
     """UTC, ISO 8601."""
@@ -156,6 +185,12 @@ class Provenance(Strict):
     """Largest resident memory of the process."""
     peak_device_memory_bytes: int | None
     """Largest memory allocated on the GPU, None on a CPU."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Provenance:
+        if self.distributions_sha256 not in (None, distributions_sha256(self.distributions)):
+            raise ValueError("distributions_sha256 is not the hash of distributions")
+        return self
 
 
 class Hashes(Strict):
@@ -200,6 +235,8 @@ class Record(Strict):
     views: dict[str, str] = {}
     """Condition to the view of the training images that its student saw: the name of the suite's augmentation, or what
     the method has in its place (``strong``, ``own``); {} in records from before it was kept."""
+    fingerprint: Fingerprint | None = None
+    """What the method computes; None in records from before it was kept, and where it cannot train a tiny network."""
     scores: list[Score]
     checks: list[Check]
     """Reliability of the scores; those that failed flag scores."""
@@ -214,6 +251,10 @@ class Record(Strict):
             raise ValueError(f"views of conditions {sorted(self.views)}, the run has {sorted(self.spec.params)}")
         if (self.status == "failed") != (self.error is not None):
             raise ValueError("a failed record has an error, a finished one has none")
+        if self.fingerprint is not None and self.fingerprint.losses.keys() != self.spec.params.keys():
+            raise ValueError(
+                f"fingerprint is of {sorted(self.fingerprint.losses)}, the run of {sorted(self.spec.params)}"
+            )
         return self
 
     def to_json(self) -> str:

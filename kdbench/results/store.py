@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from pydantic import ValidationError
 from kdbench.errors import KdbenchError
 from kdbench.files import require_path
 from kdbench.results.evidence import Evidence, Excluded, exclude
-from kdbench.results.record import SCHEMA_VERSION, Record
+from kdbench.results.machine import differences, machine
+from kdbench.results.record import SCHEMA_VERSION, Record, Score
 from kdbench.results.untrusted import Unreadable, plain, read_json
 from kdbench.specs import first_problem
 
@@ -25,8 +27,10 @@ LARGEST: Final = 2**53
 def read_records(folder: Path | str) -> tuple[tuple[Evidence, ...], tuple[Excluded, ...]]:
     """All records under a folder with the evidence beside them, and the files that are none, each with its reason.
 
-    Either layout: ``<run_id>.json`` with ``<run_id>.predictions.npz`` and ``<run_id>.log.jsonl``, or run folders. Two
-    files of one run id are both left out when their results differ, as nobody knows which is right.
+    Either layout: ``<run_id>.json`` with ``<run_id>.predictions.npz`` and ``<run_id>.log.jsonl``, or run folders. Files
+    of one run id with different results are samples of one specification where machine, threads or versions differ: the
+    first counts, with the others as its ``repeats``. Where these are the same, the files are left out, as nobody knows
+    which is right.
 
     Raises:
         KdbenchError: there is no such folder.
@@ -105,27 +109,82 @@ def _unusable(record: Record) -> str:
         return "a score counts more than 2^53 examples"
     if any(max(map(abs, (score.value, score.ci_low, score.ci_high))) > LARGEST for score in record.scores):
         return "a score is beyond 2^53"
-    seen = [(score.condition, score.task, score.metric, repr(sorted(score.setting.items()))) for score in record.scores]
+    seen = [_score(score) for score in record.scores]
     return "" if len(seen) == len(set(seen)) else "it has one score twice"
 
 
 def _once(found: Sequence[Evidence]) -> tuple[list[Evidence], list[Excluded]]:
-    """One file per run id; a copy of the same run, and others that claim its id, are excluded."""
+    """One run per run id; excluded are copies of it, and results that one machine cannot both have had."""
     by_id: dict[str, list[Evidence]] = {}
     for one in found:
         by_id.setdefault(one.record.run_id, []).append(one)
     unique: list[Evidence] = []
     excluded: list[Excluded] = []
     for same in by_id.values():
-        # A repetition has other times, and maybe another machine, but no other results.
-        if len({_results(one.record) for one in same}) == 1:
-            best = min(same, key=lambda one: len(one.notes))
-            unique.append(best)
-            excluded += [exclude(one, f"the same run as {best.path.name}") for one in same if one is not best]
-        else:
-            excluded += [exclude(one, f"{len(same)} files of this run id have different results") for one in same]
+        samples: dict[str, list[Evidence]] = {}
+        for one in same:
+            samples.setdefault(_results(one.record), []).append(one)
+        impossible = _impossible(list(samples.values()))
+        count = len(impossible)
+        reason = f"{count} files of this run id have different results with the same machine, threads and versions"
+        excluded += [exclude(one, reason) for one in impossible]
+        kept = []
+        for copies in samples.values():
+            copies = [one for one in copies if all(one is not other for other in impossible)]
+            if copies:
+                best = min(copies, key=lambda one: len(one.notes))
+                kept.append(best)
+                excluded += [exclude(one, f"the same run as {best.path.name}") for one in copies if one is not best]
+        if kept:
+            unique.append(_first(kept))
     return unique, excluded
 
 
+def _impossible(samples: Sequence[Sequence[Evidence]]) -> list[Evidence]:
+    """The files of one run id that, as far as is known, the same machine made as a file with other results."""
+    made = [[_machine(one) for one in copies] for copies in samples] if len(samples) > 1 else []
+    return [
+        samples[here][place]
+        for here, machines in enumerate(made)
+        for place, ours in enumerate(machines)
+        if any(not differences(ours, theirs) for there in made if there is not machines for theirs in there)
+    ]
+
+
 def _results(record: Record) -> str:
+    """What a repetition on the same machine has alike; times are others."""
     return record.model_dump_json(include={"status", "error", "budget", "checkpoint_rule", "scores", "checks"})
+
+
+def _machine(one: Evidence) -> dict[str, str]:
+    return machine(one.record.provenance, one.record.hashes.students.values())
+
+
+def _first(samples: Sequence[Evidence]) -> Evidence:
+    """Of the same run on several machines the one that counts: a finished one, that finished first. A mean over them
+    would weigh that seed's data order and initial weights no more, and no test image has a mean of two answers."""
+    first, *others = sorted(
+        samples, key=lambda one: (one.record.status == "failed", one.record.provenance.finished, one.path)
+    )
+    remarks = (f"{_other(first, other)}; the run that finished first counts" for other in others)
+    return dataclasses.replace(first, remarks=tuple(remarks), repeats=tuple(others))
+
+
+def _other(first: Evidence, other: Evidence) -> str:
+    """How the same run came out elsewhere, in words."""
+    where = "; ".join(map(plain, differences(_machine(first), _machine(other))))
+    if other.record.status != first.record.status:
+        return f"run {first.record.run_id} {other.record.status} with {where}"
+    values = {_score(score): score.value for score in first.record.scores}
+    moved = [
+        (abs(values[_score(score)] - score.value), score) for score in other.record.scores if _score(score) in values
+    ]
+    if not moved:
+        return f"run {first.record.run_id} with {where} has other scores"
+    most, score = max(moved, key=lambda item: item[0])
+    what = f"{score.condition}/{score.task}/{score.metric}"
+    return f"run {first.record.run_id} with {where} has other scores, by up to {most:.3g} ({plain(what)})"
+
+
+def _score(score: Score) -> tuple[str, ...]:
+    return score.condition, score.task, score.metric, repr(sorted(score.setting.items()))

@@ -52,12 +52,14 @@ class Trained:
 
     def describe(self) -> TrainedNetwork:
         """What the record says of this network."""
+        log = read_log(self.folder)
         return TrainedNetwork(
             training=self.spec.digest(),
             sha256=file_sha256(self.checkpoint),
             precision=self.spec.recipe.precision,
-            seconds=round(sum(entry["seconds"] for entry in read_log(self.folder)), 3),
+            seconds=round(sum(entry["seconds"] for entry in log), 3),
             reused=self.reused,
+            threads=sorted({entry["threads"] for entry in log if "threads" in entry}),
         )
 
 

@@ -8,11 +8,12 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy
@@ -21,7 +22,7 @@ import torchvision
 
 import kdbench
 from kdbench.files import file_sha256
-from kdbench.results.record import Provenance
+from kdbench.results.record import Provenance, distributions_sha256
 
 ROOT = Path(kdbench.__file__).resolve().parent.parent
 """Where kdbench lies: a checkout, or the place of installed packages."""
@@ -74,6 +75,27 @@ def distributions() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
+def command(argv: Sequence[str]) -> list[str]:
+    """kdbench's command line as it may be published, [] for another program's.
+
+    >>> command(["/usr/bin/kdbench", "run", "--data-dir", "/home/me/images", "--set=alpha=0.5"])
+    ['kdbench', 'run', '--data-dir', '.../images', '--set=alpha=0.5']
+    """
+    program = Path(argv[0]) if argv else Path()
+    if program.name != "kdbench" and program != ROOT / "kdbench/__main__.py":
+        return []
+    return ["kdbench", *(_publishable(word) for word in argv[1:])]
+
+
+def _publishable(word: str) -> str:
+    """Without who is at work where: of an absolute path the last part; of an address no user, password, query or
+    fragment."""
+    if "://" in word:
+        return re.sub(r"[?#].*", "", re.sub(r"://[^/@]*@", "://", word))
+    name, equals, value = word.rpartition("=")
+    return f"{name}{equals}.../{Path(value).name}" if value.startswith(("/", "~")) else word
+
+
 def processor() -> str:
     """Model name of the processor, as the operating system reports it."""
     try:
@@ -107,6 +129,8 @@ def collect(*, plugins: Mapping[str, str], device: torch.device, started: str, s
         kdbench_sha256=package_sha256(),
         plugins=dict(plugins),
         distributions=distributions(),
+        distributions_sha256=distributions_sha256(distributions()),
+        command=command(sys.argv),
         python=platform.python_version(),
         torch=str(torch.__version__),
         torchvision=str(torchvision.__version__),
@@ -115,6 +139,7 @@ def collect(*, plugins: Mapping[str, str], device: torch.device, started: str, s
         device=device.type,
         device_name=device_name(device),
         threads=torch.get_num_threads(),
+        interop_threads=torch.get_num_interop_threads(),
         platform=platform.platform(),
         started=started,
         finished=utc_now(),

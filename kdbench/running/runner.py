@@ -9,17 +9,21 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from kdbench.files import check_writable, file_sha256, save_arrays, write_atomically
 from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.plugin.loader import load_plugins
-from kdbench.results.record import Check, Hashes, Record, Score, TrainedNetwork, read_record
+from kdbench.results.machine import differences, machine
+from kdbench.results.record import Check, Fingerprint, Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.running import provenance
 from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
+from kdbench.running.fingerprint import fingerprint
 from kdbench.running.graph import RunGraph, Trained
 from kdbench.running.options import RunOptions
 from kdbench.running.partials import Partial
@@ -58,7 +62,8 @@ def run(
     """Train ``method`` under a suite's conditions, measure it on the suite's tasks, and write the record.
 
     The record lies at ``<out>/<suite>/<method>/<run_id>/record.json``. A finished run of the same specification is
-    returned as it is; ``fresh`` trains and measures it again (shared teachers are kept). An interrupted one goes on.
+    returned as it is, with a note where another machine, other threads or versions made it; ``fresh`` trains and
+    measures it again (shared teachers are kept). An interrupted one goes on.
     ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``.
     Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
     ``tensorboard`` or ``mlflow``, which get the student's log epoch by epoch and the scores; also of a finished run.
@@ -85,8 +90,8 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     folder = run_folder(spec, options.out)
     finished = folder / "record.json"
     if finished.exists() and not fresh:
-        say(plan.notes())
         record = read_record(finished)
+        say([*plan.notes(), *_made_elsewhere(record, plugins.loaded, options.device, started)])
         with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
             tracking.run(record, finished)
         return record
@@ -95,13 +100,36 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
         dry_run(graph, graph.student(condition, plan.method, plan.params_passed, seed), condition)
     say(plan.notes())
     with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
-        job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
+        job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking, _fingerprint(plan))
         job.seconds["data"] = time.perf_counter() - clock
         record = job.work()
         tracking.run(record, finished)
     for failure in plugins.record_written(record, finished):
         warnings.warn(f"observer {failure.plugin} of {failure.origin} failed: {failure.error}", stacklevel=2)
     return record
+
+
+def _made_elsewhere(record: Record, plugins: Mapping[str, str], device: torch.device, started: str) -> Iterator[str]:
+    """That a finished run was made by another machine, or with other threads or versions, than would make it here."""
+    here = provenance.collect(plugins=plugins, device=device, started=started, seconds={})
+    found = differences(machine(here), machine(record.provenance))
+    if found:
+        yield (
+            f"note: run {record.run_id} is there already and is not run again. It was made with {'; '.join(found)} "
+            "and may have other scores than one made here: --fresh trains and measures it here"
+        )
+
+
+def _fingerprint(plan: Plan) -> Fingerprint | None:
+    """What the method computes, before it trains for hours; None, and a note, where it fails on a tiny network."""
+    try:
+        return fingerprint(plan.plugins.methods.get(plan.method), plan.params, plan.suite)
+    except Exception as error:  # the method may be a third party's, and made for other networks than the tiny one
+        say([
+            f"note: the record will have no fingerprint of method '{plan.method}', which fails on a tiny network: "
+            f"{type(error).__name__}: {error}"
+        ])  # fmt: skip
+        return None
 
 
 def run_folder(spec: RunSpec, out: Path) -> Path:
@@ -126,6 +154,7 @@ class _Job:
     fresh: bool
     started: str
     tracking: Tracking
+    fingerprint: Fingerprint | None
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     students: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
     networks: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
@@ -256,6 +285,7 @@ class _Job:
             spec=self.spec,
             params_passed=self.plan.params_passed,
             views=self.plan.views,
+            fingerprint=self.fingerprint,
             scores=scores,
             checks=[*self.checks, *(check for outcome in self.outcomes.values() for check in outcome.checks)],
             provenance=provenance.collect(

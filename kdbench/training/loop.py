@@ -173,7 +173,8 @@ class TrainingRun:
         mean_loss = total.item() / self.per_epoch
         if not math.isfinite(mean_loss):
             raise TrainingDivergedError(epoch + 1, f"the training loss became {mean_loss}")
-        entry = {"epoch": epoch + 1, "lr": rate, "loss": mean_loss, "seconds": time.perf_counter() - started}
+        seconds, threads = time.perf_counter() - started, torch.get_num_threads()
+        entry = {"epoch": epoch + 1, "lr": rate, "loss": mean_loss, "seconds": seconds, "threads": threads}
         return entry | self._own_log(entry)
 
     def _own_log(self, entry: Mapping[str, Any]) -> dict[str, float]:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.leaderboard import rank, read_evidence, read_records
+from kdbench.leaderboard import load, rank, read_evidence, read_records
 from kdbench.results.evidence import Evidence, Excluded
 from tests.leaderboard.evidence import Made, evidence_files, make
 
@@ -194,10 +195,89 @@ def test_two_contents_of_one_run_id_are_both_left_out(tmp_path: Path) -> None:
     made.changed(scores=[better]).publish(tmp_path / "b")
     found, excluded = read_records(tmp_path)
     assert [one.record.spec.method for one in found] == ["good"]
-    assert [one.reason for one in excluded] == ["2 files of this run id have different results"] * 2
+    reason = "2 files of this run id have different results with the same machine, threads and versions"
+    assert [one.reason for one in excluded] == [reason] * 2
     [board] = rank(tmp_path).boards
     assert [row.method for row in board.rows] == ["good"]
     assert len(board.excluded) == 2
+
+
+FIRST, LATER = "2026-01-02T03:04:05+00:00", "2026-02-02T03:04:05+00:00"
+
+
+def with_threads(threads: int, shift: float = 0.0, finished: str = FIRST, **options: Any) -> Made:
+    """One run, measured with so many threads; its first score moved by them."""
+    made = make(**FEW, finished=finished, **options)
+    moved = [score.model_copy(update={"value": score.value + shift}) for score in made.record.scores[:1]]
+    facts = made.record.provenance.model_copy(update={"threads": threads})
+    return made.changed(provenance=facts, scores=[*moved, *made.record.scores[1:]])
+
+
+def test_one_run_with_one_thread_and_with_two_is_two_samples_of_which_the_first_counts(tmp_path: Path) -> None:
+    """Both honest records were excluded, and the method was gone from the board."""
+    with_threads(2, 0.004, LATER).publish(tmp_path / "b")
+    with_threads(1).publish(tmp_path / "a")
+    [one], excluded = read_records(tmp_path)
+    assert excluded == ()
+    assert one.record.provenance.threads == 1
+    assert [other.record.provenance.threads for other in one.repeats] == [2]
+    [board] = rank(tmp_path).boards
+    [row] = board.rows
+    assert [len(cell.per_seed) for cell in row.cells.values()] == [1] * len(row.cells)
+    assert row.cells["clean/clean"].value == with_threads(1).record.scores[0].value
+    remark = (
+        f"run {one.record.run_id} with threads 2, not 1 has other scores, by up to 0.004 (clean/clean/accuracy); the "
+        "run that finished first counts (seed 0)"
+    )
+    assert row.remarks == (remark,)
+    assert f"ce: {remark}." in board.notes
+
+
+def test_a_table_of_scores_has_all_samples_and_says_which_one_counts(tmp_path: Path) -> None:
+    for threads, finished in ((1, FIRST), (2, LATER)):
+        with_threads(threads, 0.004 * (threads - 1), finished).publish(tmp_path / str(threads))
+    frame = load(tmp_path)
+    first = frame[(frame.task == "clean") & (frame.metric == "accuracy")]
+    assert list(first.excluded) == ["", "the same run on another machine counts"]
+    assert first.value.iloc[1] - first.value.iloc[0] == pytest.approx(0.004)
+
+
+def test_a_sample_that_diverged_elsewhere_is_said_and_does_not_count(tmp_path: Path) -> None:
+    with_threads(2, failed="the loss became nan").publish(tmp_path / "a")
+    with_threads(1, finished=LATER).publish(tmp_path / "b")
+    [one], _ = read_records(tmp_path)
+    assert one.record.status == "finished"
+    assert one.remarks == (f"run {one.record.run_id} failed with threads 2, not 1; the run that finished first counts",)
+
+
+def test_the_same_results_with_other_threads_are_a_copy(tmp_path: Path) -> None:
+    with_threads(1).publish(tmp_path / "a")
+    with_threads(2).publish(tmp_path / "b")
+    [one], [copy] = read_records(tmp_path)
+    assert (one.repeats, one.remarks) == ((), ())
+    assert "the same run as" in copy.reason
+
+
+def test_only_files_that_contradict_each_other_are_left_out(tmp_path: Path) -> None:
+    for name, made in {"a": with_threads(2), "b": with_threads(2, 0.01), "c": with_threads(1, 0.02)}.items():
+        made.publish(tmp_path / name)
+    [one], excluded = read_records(tmp_path)
+    assert one.record.provenance.threads == 1
+    assert [file.path.parts[-4] for file in excluded] == ["a", "b"]
+
+
+def test_threads_of_a_student_that_was_found_trained_make_another_sample(tmp_path: Path) -> None:
+    """Measured with the same threads, trained with others."""
+    for threads, name in ((1, "a"), (2, "b")):
+        made = with_threads(2, 0.01 * threads)
+        students = {
+            condition: network.model_copy(update={"threads": [threads]})
+            for condition, network in made.record.hashes.students.items()
+        }
+        made.changed(hashes=made.record.hashes.model_copy(update={"students": students})).publish(tmp_path / name)
+    [one], excluded = read_records(tmp_path)
+    assert (len(one.repeats), excluded) == (1, ())
+    assert "with threads of training 2, not 1 has other scores" in one.remarks[0]
 
 
 def test_a_single_file_is_read_alone(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from kdbench.running import provenance
 
@@ -72,3 +73,27 @@ def test_all_distributions_are_listed_as_pip_does() -> None:
     )
     listed = {one["name"]: one["version"] for one in json.loads(frozen.stdout)}
     assert provenance.distributions() == listed
+    freeze = "".join(sorted(f"{name}=={version}\n" for name, version in listed.items()))
+    found = provenance.collect(plugins={}, device=torch.device("cpu"), started="", seconds={})
+    assert found.distributions_sha256 == hashlib.sha256(freeze.encode()).hexdigest()
+    with pytest.raises(ValueError, match="distributions_sha256 is not the hash of distributions"):
+        type(found).model_validate({**found.model_dump(), "distributions": {**listed, "torch": "0"}})
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["/home/me/bin/kdbench", "run", "--seed", "1"], ["kdbench", "run", "--seed", "1"]),
+        ([str(ROOT / "kdbench/__main__.py"), "reproduce"], ["kdbench", "reproduce"]),
+        (["kdbench", "run", "--suite", "my/own.toml"], ["kdbench", "run", "--suite", "my/own.toml"]),
+        (["kdbench", "--out=/scratch/me/runs"], ["kdbench", "--out=.../runs"]),
+        (["kdbench", "--data-dir", "~me/images/"], ["kdbench", "--data-dir", ".../images"]),
+        (["kdbench", "--set", "alpha=0.5"], ["kdbench", "--set", "alpha=0.5"]),
+        (["kdbench", "https://me:secret@host/c?token=x#y"], ["kdbench", "https://host/c"]),
+        (["/usr/bin/pytest", "/home/me/tests"], []),
+        (["kdbench-of-mine"], []),
+        ([], []),
+    ],
+)
+def test_a_command_line_is_kept_without_what_is_private(argv: list[str], command: list[str]) -> None:
+    assert provenance.command(argv) == command

@@ -17,10 +17,14 @@ from torch import Tensor
 
 import kdbench
 from kdbench.errors import KdbenchError
+from kdbench.leaderboard.parts import joined
 from kdbench.plugin.loader import Plugins
+from kdbench.results.evidence import Evidence
 from kdbench.results.record import Record, read_record
 from kdbench.running.loading import load_predictor
-from kdbench.running.runner import record_path, run
+from kdbench.running.plan import Plan
+from kdbench.running.runner import _fingerprint, record_path, run
+from kdbench.suites import load_suite
 from tests.running.stages import follow
 
 
@@ -108,6 +112,12 @@ def test_record_says_what_the_labels_and_networks_were(finished: tuple[Path, Rec
     assert record.spec.params["clean"] == {"temperature": 4.0, "alpha": 0.9, "direction": "teacher-student"}
     assert record.views == {"clean": "crop", "sym-40": "crop"}, "the suite's own augmentation by its name"
     assert record.provenance.peak_memory_bytes > 1e8
+    assert (record.provenance.threads, record.provenance.interop_threads) == (1, torch.get_num_interop_threads())
+    networks = (*record.hashes.students.values(), *record.hashes.networks.values())
+    assert {tuple(network.threads) for network in networks} == {(1,)}
+    assert record.provenance.command == [], "a test is no command of kdbench"
+    assert record.fingerprint is not None
+    assert {name: len(found) for name, found in record.fingerprint.losses.items()} == {"clean": 10, "sym-40": 10}
     assert {"data", "train/clean/student", "evaluate/clean/pgd"} <= set(record.provenance.seconds)
 
 
@@ -116,6 +126,24 @@ def test_a_second_call_returns_the_finished_record(finished: tuple[Path, Record,
     before = record_path(record, out).stat().st_mtime_ns
     assert run(str(suite), "kd", out=out) == record
     assert record_path(record, out).stat().st_mtime_ns == before
+
+
+def test_a_finished_run_of_other_threads_is_returned_with_a_note(
+    finished: tuple[Path, Record, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It came back without a word, as if it had been made here."""
+    suite, record, out = finished
+    run(str(suite), "kd", out=out)
+    assert not caplog.messages
+    torch.set_num_threads(2)
+    try:
+        assert run(str(suite), "kd", out=out) == record
+    finally:
+        torch.set_num_threads(1)
+    assert caplog.messages == [
+        f"note: run {record.run_id} is there already and is not run again. It was made with threads 1, not 2 and may "
+        "have other scores than one made here: --fresh trains and measures it here"
+    ]
 
 
 def test_fresh_runs_again_with_the_same_scores_and_keeps_the_old_record(finished: tuple[Path, Record, Path]) -> None:
@@ -142,12 +170,34 @@ def test_other_seeds_params_tasks_and_conditions_are_other_runs(finished: tuple[
     assert fewer.select("clean", "accuracy") == record.select("clean", "accuracy")
 
 
+def test_a_job_per_condition_leaves_the_parts_of_the_whole_run(finished: tuple[Path, Record, Path]) -> None:
+    suite, record, out = finished
+    parts = [run(str(suite), "kd", conditions=[name], out=out) for name in ("clean", "sym-40")]
+    whole = joined([Evidence.of(part, record_path(part, out)) for part in parts])
+    assert whole is not None
+    assert (whole.record.run_id, whole.record.scores, whole.record.checks) == (
+        record.run_id, record.scores, record.checks,
+    )  # fmt: skip
+
+
 def test_more_tasks_reuse_the_trained_student(finished: tuple[Path, Record, Path]) -> None:
     suite, _, out = finished
     record = run(str(suite), "kd", tasks=["ood"], conditions=["clean"], out=out)
     assert record.hashes.students["clean"].reused
     ood = record.select("ood", "accuracy")[0]
     assert (ood.setting["dataset"], ood.n) == ("digits-fonts", 1000)
+
+
+def test_a_method_that_fails_on_a_tiny_network_is_run_without_a_fingerprint(
+    staged: Plugins, tiny_suite: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It asks for what only the network has that was trained for it."""
+    plan = Plan.make(load_suite(str(tiny_suite)), staged, "copies", {}, ["clean"], ["clean"])
+    assert _fingerprint(plan) is None
+    [message] = caplog.messages
+    assert message.startswith(
+        "note: the record will have no fingerprint of method 'copies', which fails on a tiny network: AttributeError: "
+    )
 
 
 def test_a_record_refuses_what_cannot_be(finished: tuple[Path, Record, Path]) -> None:
@@ -227,6 +277,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_scores(
     assert list(trainings.glob("*/resume.pt")), "the kill came too late to prove anything"
     parts = json.loads(subprocess.run([*command, str(tmp_path / "parts")], check=True, capture_output=True).stdout)
     assert parts["run_id"] == whole["run_id"]
+    assert whole["provenance"]["command"] == [
+        "kdbench", "run", "--method", "nrd", "--suite", ".../tiny.toml", "--tasks", "clean,noisy_label", "--json",
+        "--out", ".../whole",
+    ]  # fmt: skip
     assert parts["scores"] == whole["scores"]
     assert parts["hashes"]["students"]["clean"]["sha256"] == whole["hashes"]["students"]["clean"]["sha256"]
 

@@ -21,7 +21,7 @@ def test_log_and_checkpoint_and_monitor(tmp_path: Path) -> None:
     data = train_set()
     student = run(Spy(), Recipe(epochs=2, batch_size=10, lr=0.1), tmp_path, monitor=Monitor(data.images, data.labels))
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [entry["epoch"] for entry in entries] == [1, 2]
+    assert [(entry["epoch"], entry["threads"]) for entry in entries] == [(1, 1), (2, 1)]
     expected = (predict(student, data.images, device=CPU).argmax(1) == data.labels).float().mean().item()
     assert entries[-1]["test_accuracy"] == pytest.approx(expected)
     assert entries[-1]["test_n"] == 22

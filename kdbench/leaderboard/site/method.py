@@ -40,6 +40,7 @@ def method_view(board: Board, row: Row) -> dict[str, Any]:
     """What the template of a method's page asks for."""
     runs = {run.record.spec.seed: run for run in row.runs}
     records = [run.record for run in (*row.runs, *row.failed)]
+    sources = [one.record for one in row.records]
     conditions = list(dict.fromkeys(name for record in records for name in record.spec.recipes))
     groups = _score_groups(row.runs)
     return {
@@ -53,10 +54,13 @@ def method_view(board: Board, row: Row) -> dict[str, Any]:
         "checks": [(record.spec.seed, check) for record in records for check in record.checks],
         "params": _parameters(records),
         "command": reproduce(*records) if records else "",
-        "commits": sorted({record.provenance.kdbench_commit or "" for record in records} - {""}),
+        "commits": sorted({record.provenance.kdbench_commit or "" for record in sources} - {""}),
         "records": records,
-        "cost": [_cost(record) for record in records],
-        "notes": [(run.record.spec.seed, note) for run in (*row.runs, *row.failed) for note in run.notes],
+        "sources": sources,
+        "cost": [_cost(record) for record in sources],
+        "notes": [
+            (run.record.spec.seed, note) for run in (*row.runs, *row.failed) for note in (*run.remarks, *run.notes)
+        ],
         "no_log": [run.record.spec.seed for run in row.runs if run.log is None],
         "no_predictions": [run.record.spec.seed for run in row.runs if run.predictions is None],
     }

@@ -96,7 +96,7 @@ def _cell_view(cell: Cell, axis: Axis, scale: tuple[float, float]) -> dict[str, 
 
 def hardware(board: Board) -> list[str]:
     """Machines that measured, each with its software."""
-    facts = [evidence.record.provenance for row in board.rows for evidence in (*row.runs, *row.failed)]
+    facts = [evidence.record.provenance for row in board.rows for evidence in row.records]
     machines = {
         (fact.device_name, fact.device, f"{fact.threads} thread{'s' * (fact.threads != 1)}", fact.torch)
         for fact in facts
