@@ -118,7 +118,7 @@ def test_the_librarys_words_stay_inside(fake: Any, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "back\n"
 
 
-@pytest.mark.parametrize("name", ["apgd", "autoattack", "torchattacks:PGD", "torchattacks:Pixle"])
+@pytest.mark.parametrize("name", ["apgd", "autoattack", "torchattacks:PGD", "torchattacks:Square"])
 def test_the_same_seed_gives_the_same_bits_and_the_callers_numbers_go_on(name: str) -> None:
     model, images = curved(), some_images(10)
     labels = labelled(model, images)
