@@ -1,9 +1,8 @@
-"""Which device computes, in what precision, and how a network is laid out there."""
+"""Which device computes, and in what precision."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from kdbench.errors import KdbenchError
 
@@ -35,8 +34,3 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if precision == "auto":
         return "bfloat16" if computes_bfloat16(device) else "float32"
     return precision
-
-
-def on_device(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network on the device, in the layout that convolutions are fast in."""
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # stubs lack it

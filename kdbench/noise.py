@@ -8,7 +8,7 @@ share of labels ends up wrong is said for each.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -191,6 +191,28 @@ class LabelNoiseSpec:
     description: str = ""
     num_classes: int | None = None
     """The number of classes it is defined for; None for any."""
+    class_names: tuple[str, ...] | None = None
+    """The classes it is defined for, in the order of the labels; None for any."""
+
+    def check_classes(self, found: Sequence[str]) -> None:
+        """Raise ``KdbenchError`` for a data set with classes that the noise isn't defined for."""
+        self.check_number(len(found))
+        for ours, theirs in zip(self.class_names or found, found, strict=True):
+            if ours == theirs:
+                continue
+            raise KdbenchError(
+                f"label noise '{self.name}' flips classes by name: found '{theirs}' where it expects '{ours}'",
+                "'symmetric' works with any classes",
+            )
+
+    def check_number(self, found: int) -> None:
+        """Raise ``KdbenchError`` for a number of classes that the noise isn't defined for."""
+        expected = self.num_classes if self.class_names is None else len(self.class_names)
+        if expected not in (None, found):
+            raise KdbenchError(
+                f"label noise '{self.name}' is defined for {expected} classes, this dataset has {found}",
+                "'symmetric' works with any number of classes",
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,11 +234,7 @@ def apply(spec: LabelNoiseSpec, labels: Tensor, rate: float, num_classes: int, s
         KdbenchError: a rate outside [0, 1], a class count that the noise isn't defined for, or a noise function that
             returned something else than labels of these classes.
     """
-    if spec.num_classes is not None and spec.num_classes != num_classes:
-        raise KdbenchError(
-            f"label noise '{spec.name}' is defined for {spec.num_classes} classes, this dataset has {num_classes}",
-            "'symmetric' works with any number of classes",
-        )
+    spec.check_number(num_classes)
     _check(labels, rate, num_classes)
     # The function gets a copy, so that one that writes in place can't touch the clean labels.
     noisy = spec.apply(labels.clone(), rate, num_classes, torch.Generator().manual_seed(seed))
@@ -251,18 +269,21 @@ def builtin_specs() -> list[LabelNoiseSpec]:
             lambda labels, rate, _, generator: asymmetric_cifar10(labels, rate, generator=generator),
             "five look-alike flips, chosen by clean labels; wrong share r/2",
             len(CIFAR10_CLASSES),
+            CIFAR10_CLASSES,
         ),
         LabelNoiseSpec(
             "asymmetric-cifar10-gjs",
             lambda labels, rate, _, generator: asymmetric_cifar10(labels, rate, generator=generator, variant="gjs"),
             "the same flips, one after the other on changed labels; wrong share (4r+r(1-r))/10",
             len(CIFAR10_CLASSES),
+            CIFAR10_CLASSES,
         ),
         LabelNoiseSpec(
             "asymmetric-cifar100",
             lambda labels, rate, _, generator: asymmetric_cifar100(labels, rate, generator=generator),
             "floor(rN) samples move to the next subclass of their superclass; wrong share r",
             len(CIFAR100_CLASSES),
+            CIFAR100_CLASSES,
         ),
         LabelNoiseSpec(
             "pair-flip",

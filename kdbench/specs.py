@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -159,10 +160,17 @@ class TaskPlan(Spec):
     settings: dict[str, Any] = {}
 
 
+class AttackBudget(Spec):
+    """What every task of a suite that attacks may change of an image, unless its own settings say otherwise."""
+
+    eps: Annotated[float, Field(ge=0, le=1)]
+    """Radius of the L-infinity ball in [0, 1] pixels."""
+
+
 class Suite(GrowingSpec):
     """A standard setting: data, networks, training conditions and tasks. Data, not code: a TOML file."""
 
-    later = ("pretrained", "family")
+    later = ("pretrained", "family", "view", "attack")
 
     name: Name
     family: Name = ""
@@ -181,6 +189,11 @@ class Suite(GrowingSpec):
     """Whether a mirrored image is still one of its class: no for digits."""
     pretrained: bool = False
     """Whether all networks start from weights trained on ImageNet, which their models must have."""
+    attack: AttackBudget | None = None
+    """None: each task's own default."""
+    view: Literal["suite", "strong"] | None = None
+    """Value of the parameter ``view`` of all methods that have one, their networks and the suite's among them; None:
+    each method's own choice."""
     networks: dict[str, NetworkSpec] = {}
     conditions: dict[Name, Condition]
     tasks: dict[str, TaskPlan]
@@ -217,6 +230,10 @@ class Suite(GrowingSpec):
         if name not in self.conditions:
             raise unknown_name("condition", name, self.conditions, f"these are suite '{self.name}''s conditions")
         return self.conditions[name]
+
+    def demanded(self, parameters: Collection[str]) -> dict[str, str]:
+        """What the suite demands of a method with parameters of these names: its view, if it has the choice."""
+        return {"view": self.view} if self.view and "view" in parameters else {}
 
     def plans(self, task: str, condition: str) -> bool:
         """Whether the suite means a task for students of a condition; a task that it does not name, everywhere."""

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.specs import Condition, LabelNoise, Recipe, Suite, Training, read_suite
+from kdbench.plugin.loader import load_plugins
+from kdbench.specs import Condition, LabelNoise, Recipe, Suite, TaskPlan, Training, read_suite
 from kdbench.suites import builtin_suites, load_suite
 from kdbench.training.optimisers import learning_rate
 
@@ -116,9 +117,55 @@ def test_the_hash_of_a_training_holds() -> None:
     assert Training.model_validate_json(pretrained.canonical_json()) == pretrained
 
 
+@pytest.mark.parametrize("path", builtin_suites(), ids=lambda path: path.stem)
+def test_a_suite_has_one_attack_budget(path: Path) -> None:
+    """PGD had 2/255 where transfer had 8/255, so that another network's examples seemed to beat the white box."""
+    suite, tasks = read_suite(path), load_plugins().tasks
+    attacking = [tasks.get(name) for name in tasks if "eps" in tasks.get(name).Settings.model_fields]
+    assert {"pgd", "transfer", "attack", "teacher_transfer"} <= {task.name for task in attacking}
+    if "pgd" in suite.tasks:
+        [radius] = {task.settings_in(suite).eps for task in attacking}
+        assert suite.attack is not None
+        assert suite.attack.eps == radius == {"cifar10-lite": 2 / 255, "katz": 8 / 255}.get(suite.name, 0.031)
+    else:
+        assert suite.attack is None
+
+
+def test_a_task_takes_the_suites_radius_unless_its_plan_says_another(tiny_suite: Path) -> None:
+    plain = read_suite(tiny_suite)
+    tiny_suite.write_text(tiny_suite.read_text().replace("[recipe]", "[attack]\neps = 0.125\n\n[recipe]"))
+    suite, tasks = read_suite(tiny_suite), load_plugins().tasks
+    own = TaskPlan(settings={"eps": 0.25})
+    knowing = suite.model_copy(update={"tasks": {**suite.tasks, "transfer": own}})
+    assert [tasks.get("transfer").settings_in(one).eps for one in (plain, suite, knowing)] == [8 / 255, 0.125, 0.25]
+    assert tasks.get("pgd").settings_in(knowing).eps == 0.125
+    assert tasks.get("pgd").settings_in(suite).subset == 10
+    assert tasks.get("clean").settings_in(suite) == tasks.get("clean").resolve({})
+    assert "attack" not in plain.canonical_json()
+    assert '"attack":{"eps":0.125}' in suite.canonical_json()
+    assert Suite.model_validate_json(suite.canonical_json()) == suite
+    tiny_suite.write_text(tiny_suite.read_text().replace("eps = 0.125", "eps = 1.5"))
+    with pytest.raises(KdbenchError, match=r"attack\.eps: input should be less than or equal to 1, found 1\.5"):
+        read_suite(tiny_suite)
+
+
 def test_nesterov_is_of_sgd() -> None:
     with pytest.raises(ValueError, match="nesterov = true goes with optimizer = sgd, not with adam"):
         Recipe(epochs=1, batch_size=2, lr=0.1, nesterov=True, optimizer="adam")
+
+
+def test_a_suite_may_demand_a_view_and_the_others_keep_their_hashes(tiny_suite: Path) -> None:
+    free = read_suite(tiny_suite)
+    assert free.demanded(["view"]) == {} and '"view"' not in free.canonical_json()
+    tiny_suite.write_text(tiny_suite.read_text().replace("version", 'view = "strong"\nversion', 1))
+    strong = read_suite(tiny_suite)
+    assert strong.demanded(["alpha", "view"]) == {"view": "strong"} and strong.demanded(["alpha"]) == {}
+    assert strong.digest() != free.digest()
+    assert Suite.model_validate_json(strong.canonical_json()) == strong
+    assert Suite.model_validate_json(free.canonical_json()) == free
+    tiny_suite.write_text(tiny_suite.read_text().replace('view = "strong"', 'view = "weak"'))
+    with pytest.raises(KdbenchError, match="view: input should be 'suite' or 'strong', found 'weak'"):
+        read_suite(tiny_suite)
 
 
 @pytest.mark.parametrize("path", builtin_suites(), ids=lambda path: path.stem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdbench.leaderboard import Boards, Cell, rank
+from kdbench.leaderboard.marks import NEAR
 from kdbench.results.wording import FLAG
 from tools.markdown import prose, table
 
@@ -23,12 +24,13 @@ def readme() -> str:
 
 
 def cell(found: Cell | None) -> str:
-    """Percent with the 95 % interval, bold where nobody is better, and the sign of a flagged score."""
+    """Percent with the 95 % interval, bold for the best and what is surely near it, and the sign of a flagged score."""
     if found is None:
         return "-"
     value = f"{100 * found.value:.1f}"
     interval = f"({100 * found.ci_low:.1f}-{100 * found.ci_high:.1f})"
-    return " ".join(filter(None, (f"**{value}**" if found.best else value, interval, FLAG if found.flags else "")))
+    stressed = f"**{value}**" if found.mark in ("best", "near") else value
+    return " ".join(filter(None, (stressed, interval, FLAG if found.flags else "")))
 
 
 def results(boards: Boards) -> str:
@@ -50,9 +52,10 @@ def results(boards: Boards) -> str:
     counts = ", ".join(f"{title} {count:,}" for title, count in n.items())
     lower = ", ".join(axis.title for axis in board.axes if not axis.higher_is_better)
     words = f"""Suite `{board.suite}`: percent, mean over seeds, with 95 % intervals over seeds and test images (over
-test images alone with one seed); n: {counts}. {lower}: lower is better. Bold: no method is significantly better
-(paired, 5 % over all pairs of a column); {FLAG} marks scores that a reliability check makes doubtful. The rank is the
-mean over columns of midranks: the tests leave a range of ranks open, and its middle counts. {" ".join(board.notes)}
+test images alone with one seed); n: {counts}. {lower}: lower is better. Bold: the best mean of a column, and what the
+paired difference's 95 % interval leaves at most {100 * NEAR:g} point behind it; {FLAG} marks scores that a reliability
+check makes doubtful. The rank is the mean over columns of midranks: the tests leave a range of ranks open, and its
+middle counts. {" ".join(board.notes)}
 Measured on {", ".join(machines)}; the records are in
 `leaderboards/records/`."""
     headings = ["method", "rank", "seeds", *(axis.title for axis in board.axes)]

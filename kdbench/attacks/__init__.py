@@ -13,7 +13,8 @@ from kdbench.attacks.pgd import pgd, pgd_attack
 from kdbench.attacks.run import run
 from kdbench.attacks.spec import AttackContext, AttackSpec, attack, find_attack
 from kdbench.attacks.transfer import TransferResult, judge_transfer, transfer
-from kdbench.inference.prediction import Model, frozen, is_random
+from kdbench.inference.model import Model
+from kdbench.inference.prediction import frozen, is_random
 
 __all__ = [
     "OBJECTIVES",

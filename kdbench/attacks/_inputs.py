@@ -9,18 +9,21 @@ from torch import Tensor
 
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import backward_batch
-from kdbench.inference.prediction import PROBE, Model, answers_otherwise, as_float, check_logits, refuse_probabilities
+from kdbench.inference.model import Model, as_float
+from kdbench.inference.order import sample
+from kdbench.inference.prediction import check_logits, refuse_probabilities
+from kdbench.inference.random_numbers import own_random_numbers
 
+PROBE = 8
+"""Images that a model is tried on before it is put to work."""
 PART = 1000
 """Images that are compared at once."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a model's answers to the first few images show of it."""
+    """What a model's answers to a few images show of it."""
 
-    random: bool
-    """It answers differently on the same images."""
     batch_size: int
     """Images for one forward and backward pass."""
     classes: int
@@ -28,10 +31,10 @@ class Probe:
 
 
 def probe(model: Model, images: Tensor, labels: Tensor, batch_size: int | None = None) -> Probe:
-    """Try the model on a few images before any work is done.
+    """Try the model on a few images before any work is done; it moves no random number that the work draws.
 
     Args:
-        model: frozen, in eval mode.
+        model: frozen, in eval mode, reads the images.
         images: uint8 or float32 (N, C, H, W).
         labels: int64 (N,).
         batch_size: None: what the memory allows.
@@ -39,16 +42,17 @@ def probe(model: Model, images: Tensor, labels: Tensor, batch_size: int | None =
     Raises:
         KdbenchError: logits of a wrong shape or not finite, too few classes for the labels, probabilities.
     """
-    few = as_float(images[:PROBE])
-    with torch.no_grad():
-        logits = check_logits(model(few), len(few), int(labels.max()))
+    few = as_float(sample(images, PROBE))
+    with own_random_numbers(0, images.device):
+        with torch.no_grad():
+            logits = check_logits(model(few), len(few), int(labels.max()))
+        size = batch_size or backward_batch(model, few[:2])
     if not bool(logits.isfinite().all()):
         raise KdbenchError(
             "the model's logits on the unattacked images are not finite", "check the checkpoint for NaN weights"
         )
     refuse_probabilities(logits)
-    size = batch_size or backward_batch(model, few[:2])
-    return Probe(answers_otherwise(model, few, logits), size, logits.shape[1])
+    return Probe(size, logits.shape[1])
 
 
 def check_call(images: Tensor, labels: Tensor, *, batch_size: int | None = None, **counts: int) -> Tensor:

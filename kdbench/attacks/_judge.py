@@ -8,8 +8,8 @@ from torch import Tensor
 
 from kdbench.attacks._inputs import Probe
 from kdbench.errors import KdbenchError
-from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, as_float
+from kdbench.inference.model import Model, as_float
+from kdbench.inference.order import over_all
 
 
 def require_finite(finite: bool) -> None:
@@ -46,10 +46,9 @@ def judge(model: Model, images: Tensor, labels: Tensor, *, votes: int = 1) -> Te
 
 
 def correct_predictions(model: Model, images: Tensor, labels: Tensor, *, probe: Probe, votes: int = 1) -> Tensor:
-    """Bool (N,): ``judge`` over many images, uint8 or float32 (N, C, H, W), in batches."""
+    """Bool (N,): ``judge`` over many images, uint8 or float32 (N, C, H, W), in batches of the mixed order."""
 
     def part_of(part: Tensor) -> Tensor:
         return judge(model, as_float(images[part]), labels[part], votes=votes)
 
-    index = torch.arange(len(images), device=images.device)
-    return torch.cat([correct for _, correct in in_batches(part_of, index, probe.batch_size)])
+    return over_all(part_of, len(images), probe.batch_size, images.device)

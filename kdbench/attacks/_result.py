@@ -41,10 +41,13 @@ class AttackResult:
             the last one. An image that is misclassified already is not attacked and stands here as it is.
         restart_correct: bool (R, N), what each restart alone left standing, where every image went through all of them
             (``every_restart``), else None.
-        setting: what a record says of the attack: name, radius, and the parameters that distinguish budgets.
+        setting: what a record says of the attack: name, radius and parameters.
         gradients: input gradients that the attack asked for first in each of its calls, counted by example. Later
             ones count no more, as an objective may well be flat once an image is broken.
         zero_gradients: those among them that were zero in every pixel, or no numbers: they lead nowhere.
+        candidates: those that the attack returned, over all restarts and stages.
+        outside: those among them that clipping to the ball took more than half of their change from (Euclidean length),
+            or that were no numbers.
     """
 
     clean_correct: Tensor
@@ -54,11 +57,18 @@ class AttackResult:
     setting: Mapping[str, str | int | float | bool]
     gradients: int
     zero_gradients: int
+    candidates: int
+    outside: int
 
     @property
     def zero_gradient_share(self) -> float | None:
         """A sign of masking from about 0.01 on; None for an attack that follows no gradient."""
         return self.zero_gradients / self.gradients if self.gradients else None
+
+    @property
+    def outside_share(self) -> float | None:
+        """Near 1 where clipping undoes the attack, as of one for another norm; None where nothing was attacked."""
+        return self.outside / self.candidates if self.candidates else None
 
     def clean_accuracy(self) -> float:
         """Share of the N images that are classified correctly without an attack."""

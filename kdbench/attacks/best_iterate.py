@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-import torch
 from torch import Tensor
 
 from kdbench.attacks._inputs import check_call, probe
 from kdbench.attacks.trajectory import Ascent, ascend
-from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, as_float, frozen
+from kdbench.inference.model import Model, as_float
+from kdbench.inference.order import over_all
+from kdbench.inference.prediction import frozen
 
 
 class Budget(TypedDict, total=False):
@@ -66,5 +66,4 @@ def pgd_best_iterate(
             return ascend(fast, origin, labels[part], origin, ascent, steps)
 
         facts = probe(fast, images, labels, batch_size)
-        index = torch.arange(len(images), device=images.device)
-        return torch.cat([best for _, best in in_batches(attack, index, facts.batch_size)])
+        return over_all(attack, len(images), facts.batch_size, images.device)

@@ -21,7 +21,10 @@ from kdbench.attacks.spec import AttackContext, attack
 from kdbench.attacks.trajectory import ITERATES, Ascent, Trajectory, ascend
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, as_float, frozen
+from kdbench.inference.model import Model, as_float
+from kdbench.inference.order import mixed
+from kdbench.inference.prediction import frozen
+from kdbench.inference.randomness import varies
 
 
 def pgd(
@@ -110,11 +113,11 @@ class _Search:
         left = list(range(restarts)) if self.ascent.eps > 0 else []
         while left:
             wanted = tally.wanted() if left[0] else None
-            active = torch.arange(len(self.images), device=self.images.device)
-            active = active if wanted is None else active[wanted >= 0]
+            active = mixed(torch.ones_like(tally.full) if wanted is None else wanted >= 0)
             # A few images cost a step hardly less than a full batch: then the restarts that are left go together.
-            few = len(active) * len(left) <= facts.batch_size and not facts.random
-            together = left if left[0] and few else left[:1]
+            few = left[0] > 0 and len(left) > 1 and len(active) * len(left) <= facts.batch_size
+            # Not of a random model: one draw may serve a whole batch.
+            together = left if few and not varies(self.model, self.images) else left[:1]
             for part, found in in_batches(partial(self._part, together, wanted), active, facts.batch_size):
                 for run, one in zip(together, found.split(len(together)), strict=True):
                     tally.add(run, part, one)
@@ -165,7 +168,20 @@ def _full_mask(full_restarts: bool | Tensor, restarts: int, images: Tensor) -> T
     return mask
 
 
-@attack("pgd", paper="https://arxiv.org/abs/1706.06083", restarts=5, batch_size=None, averages=True)
+def _usual_step(eps: float, steps: int) -> float:
+    """Of Madry et al. 2018: the steps could cross the ball two and a half times."""
+    return min(1.0, 2.5 * eps / steps)
+
+
+@attack(
+    "pgd",
+    paper="https://arxiv.org/abs/1706.06083",
+    restarts=5,
+    batch_size=None,
+    averages=True,
+    least_classes=lambda params: objective_of(params["objective"]).classes,
+    filled=lambda params, eps: {"step_size": _usual_step(eps, params["steps"])},
+)
 def pgd_attack(
     model: Model,
     images: Tensor,
@@ -199,7 +215,7 @@ def pgd_attack(
             targets = likeliest_wrong(model(images), labels, ctx.restart)
     aim.check(ctx.num_classes, targets)
     begin = ctx.uniform(images) if start == "uniform" else images
-    size = min(1.0, 2.5 * ctx.eps / steps) if step_size is None else step_size
+    size = _usual_step(ctx.eps, steps) if step_size is None else step_size
     return ascend(
         model, images, labels, begin, Ascent(ctx.eps, size, aim, step_rule, iterate, ctx.draws), steps, targets
     )

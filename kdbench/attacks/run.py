@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,18 +13,21 @@ from torch import Tensor, nn
 
 from kdbench.attacks._inputs import Probe, check_budget, check_call, probe
 from kdbench.attacks._judge import correct_predictions, judge
-from kdbench.attacks._random_numbers import own_random_numbers
 from kdbench.attacks._result import AttackResult
 from kdbench.attacks._starts import restart_seeds
 from kdbench.attacks.spec import AttackContext, AttackSpec, Candidates, find_attack, stages_of
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import in_batches
-from kdbench.inference.prediction import Model, as_float, frozen
+from kdbench.inference.model import Model, as_float
+from kdbench.inference.order import mixed
+from kdbench.inference.prediction import frozen
+from kdbench.inference.random_numbers import own_random_numbers
+from kdbench.inference.randomness import varies
 
 DRAWS, VOTES = 20, 32
 """For a model that is random at test time: gradients averaged (AutoAttack's own number), and fresh answers counted."""
-RECORDED = ("steps", "restarts", "objective", "start")
-"""Parameters that the setting of a result says, where an attack has them."""
+HALF = 0.5
+"""Share of a change; where clipping takes more, the candidate lay far outside the ball."""
 
 
 def run(
@@ -74,12 +78,13 @@ def run(
     pixels = as_float(images).clone(memory_format=torch.contiguous_format)
     with own_random_numbers(seed, pixels.device), frozen(model, pixels) as fast:
         facts = probe(fast, pixels, labels, batch_size or spec.batch_size)
-        draws = gradient_draws or (DRAWS if facts.random else 1)
-        votes = votes or (VOTES if facts.random else 1)
+        random = None in (gradient_draws, votes) and varies(fast, pixels)
+        draws = gradient_draws or (DRAWS if random else 1)
+        votes = votes or (VOTES if random else 1)
         seen = _Watched(fast, 1 if spec.averages else draws)
         search = _Search(spec.make(params), fast, seen, pixels, labels, eps, facts, draws, votes)
         found = search.over(_seeds(seed, 1 if spec.restarts is None else params["restarts"]), every_restart)
-    return AttackResult(*found, _setting(spec, params, eps, draws, votes), *search.gradients)
+    return AttackResult(*found, _setting(spec, params, eps, draws, votes), *search.counted)
 
 
 def inside_ball(found: object, images: Tensor, eps: float) -> Tensor:
@@ -107,6 +112,17 @@ def inside_ball(found: object, images: Tensor, eps: float) -> Tensor:
     return torch.where(found.isfinite(), found, images).clamp(images - eps, images + eps).clamp(0, 1)
 
 
+def far_outside(found: Tensor, images: Tensor, eps: float) -> Tensor:
+    """How many candidates, float32 (n, C, H, W), lose more than half of their change when they are clipped to the ball.
+
+    By Euclidean length: an int64 scalar. A step past the ball's faces loses little, an example of another norm most.
+    """
+    change = (found.detach().to(images.device, torch.float32) - images).flatten(1)
+    lost = (change - change.clamp(-eps, eps)).norm(dim=1) / change.norm(dim=1).clamp(min=1e-12)
+    count: Tensor = (~(lost <= HALF)).sum()  # written so that NaN counts
+    return count
+
+
 @dataclass(frozen=True, eq=False)
 class _Search:
     """One attack on its way over restarts and batches."""
@@ -121,8 +137,8 @@ class _Search:
     facts: Probe
     draws: int
     votes: int
-    gradients: list[int] = field(default_factory=lambda: [0, 0])
-    """First gradients of each call, and those that were zero."""
+    counted: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    """First gradients of each call, and those that were zero; candidates, and those far outside the ball."""
 
     def over(self, seeds: Sequence[int], every_restart: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Clean and robust bool (N,), examples, and bool (R, N) of single restarts or None."""
@@ -132,11 +148,11 @@ class _Search:
             left = clean.clone() if every_restart else robust.clone()
             for stage in stages_of(self.attack, self.draws):
                 work = partial(self._candidates, restart, seed, stage)
-                for part, (found, right, counts) in in_batches(work, left.nonzero().flatten(), self.facts.batch_size):
+                for part, (found, right, counts) in in_batches(work, mixed(left), self.facts.batch_size):
                     fresh = robust[part]  # not of an image that an earlier restart broke
                     examples[part[fresh]] = found[fresh]
                     left[part] = right
-                    self.gradients[:] = [total + int(more) for total, more in zip(self.gradients, counts, strict=True)]
+                    self.counted[:] = [total + int(more) for total, more in zip(self.counted, counts, strict=True)]
             robust &= left
             alone.append(left)
         if not every_restart:
@@ -145,9 +161,9 @@ class _Search:
 
     def _candidates(
         self, restart: int, seed: int, stage: str, part: Tensor
-    ) -> tuple[Tensor, Tensor, tuple[int, int | Tensor]]:
-        """Candidates for the images of ``part``, inside the ball, whether the model is still right on them, and how
-        many gradients were looked at and were zero."""
+    ) -> tuple[Tensor, Tensor, tuple[int | Tensor, ...]]:
+        """Candidates for the images of ``part``, inside the ball, whether the model is still right on them, and what is
+        ``counted`` of them."""
         images, labels = self.pixels[part], self.labels[part]
         drawn = torch.Generator(images.device)
         # The multiplier keeps neighbouring batches and neighbouring seeds off each other's streams.
@@ -157,7 +173,8 @@ class _Search:
         made = self.attack(self.seen, images.clone(), labels.clone(), ctx)  # copies, which it may write into
         self.seen.eval()  # an attack that left it in train mode must not decide how it is judged
         found = inside_ball(made, images, self.eps)
-        return found, judge(self.model, found, labels, votes=self.votes), self.seen.counts or (0, 0)
+        counts = (*(self.seen.counts or (0, 0)), len(part), far_outside(made, images, self.eps))
+        return found, judge(self.model, found, labels, votes=self.votes), counts
 
 
 class _Watched(nn.Module):
@@ -203,6 +220,13 @@ def _seeds(seed: int, restarts: int) -> list[int]:
 def _setting(
     spec: AttackSpec, params: Mapping[str, Any], eps: float, draws: int, votes: int
 ) -> dict[str, str | int | float | bool]:
-    known = {key: params[key] for key in RECORDED if isinstance(params.get(key), str | int | float)}
+    """Everything that it takes to attack again."""
+    filled = {} if spec.filled is None else spec.filled(params, eps)
+    params = {key: filled.get(key) if value is None else value for key, value in params.items()}
+    known = {
+        "option eps" if key == "eps" else key: value  # of the attack's own, whatever the ball's
+        for key, value in params.items()
+        if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    }
     random = {"gradient_draws": draws, "votes": votes} if max(draws, votes) > 1 else {}
     return {"attack": spec.name, "eps": eps, **known, **random}

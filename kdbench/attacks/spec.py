@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kdbench.attacks._starts import RandomStarts
 from kdbench.errors import KdbenchError
+from kdbench.plugin import docs
 from kdbench.plugin.parameters import parameters_of, validated
 from kdbench.plugin.registry import Registry
 
@@ -65,7 +66,7 @@ class AttackSpec:
     target: Candidates
     parameters: type[BaseModel]
     description: str = ""
-    """Its docstring; the first line is the summary."""
+    """Its docstring; the first paragraph is the summary."""
     paper: str = ""
     restarts: int | None = 1
     """Default of the core's parameter ``restarts``; None: it has none, and one of that name is the attack's own."""
@@ -73,10 +74,12 @@ class AttackSpec:
     averages: bool = False
     gradient_free: bool = False
     requires: Callable[[], object] | None = None
+    filled: Callable[[Mapping[str, Any], float], Mapping[str, Any]] | None = None
     member: Callable[[str], AttackSpec] | None = None
     """Of a family: the attack of that name, or a ``KdbenchError`` that says which there are."""
     members: Callable[[], Iterable[str]] | None = None
     """Of a family: the names of its attacks."""
+    least_classes: Callable[[Mapping[str, Any]], int] | None = None
 
     @classmethod
     def family(
@@ -97,8 +100,8 @@ class AttackSpec:
 
     @property
     def summary(self) -> str:
-        """The first line of what it is."""
-        return self.description.partition("\n")[0]
+        """The first paragraph of what it is."""
+        return docs.summary(self.description)
 
     @property
     def written(self) -> str:
@@ -128,6 +131,15 @@ class AttackSpec:
         if self.requires is not None:
             self.requires()
 
+    def check_classes(self, options: Mapping[str, Any], classes: int) -> None:
+        """Raise ``KdbenchError`` where the data have fewer classes than the attack with these options needs."""
+        needed = 2 if self.least_classes is None else self.least_classes(self.validate(options))
+        if classes < needed:
+            raise KdbenchError(
+                f"attack '{self.name}' needs {needed} classes, found {classes}",
+                "it compares so many logits: use another attack, or another objective of it",
+            )
+
     def make(self, params: Mapping[str, Any]) -> Candidates:
         """A fresh instance, or the function with its parameters; nothing is shared between two of them."""
         own = {key: value for key, value in params.items() if self.restarts is None or key != "restarts"}
@@ -144,6 +156,8 @@ def attack(
     averages: bool = False,
     gradient_free: bool = False,
     requires: Callable[[], object] | None = None,
+    least_classes: Callable[[Mapping[str, Any]], int] | None = None,
+    filled: Callable[[Mapping[str, Any], float], Mapping[str, Any]] | None = None,
 ) -> Callable[[Candidates], AttackSpec]:
     """Decorate a function ``f(model, images, labels, ctx, *, parameters)`` that returns candidate images.
 
@@ -164,6 +178,9 @@ def attack(
             answers with the mean of so many.
         gradient_free: it searches without gradients too, so that masked ones don't mislead it.
         requires: called before anything is trained; raises ``KdbenchError`` when something is not installed.
+        least_classes: the fewest classes that it works on with these parameters; None: two. Data of fewer are refused
+            before anything is trained.
+        filled: what parameters that are None are at, from all of them and the radius, for the setting of its scores.
 
     Raises:
         KdbenchError: a parameter without a type or default, or one named ``restarts``.
@@ -181,6 +198,8 @@ def attack(
             averages,
             gradient_free,
             requires,
+            least_classes=least_classes,
+            filled=filled,
         )
 
     return decorate

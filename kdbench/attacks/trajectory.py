@@ -13,7 +13,7 @@ from kdbench.attacks._judge import require_finite
 from kdbench.attacks.objective import OBJECTIVES, Objective, objective_of
 from kdbench.attacks.step import STEPS, projected_step
 from kdbench.errors import KdbenchError, unknown_name
-from kdbench.inference.prediction import Model
+from kdbench.inference.model import Model
 
 
 @dataclass(frozen=True)

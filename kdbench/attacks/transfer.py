@@ -13,7 +13,9 @@ from kdbench.attacks._judge import correct_predictions
 from kdbench.attacks._result import conditional_share, share
 from kdbench.attacks.best_iterate import Budget, pgd_best_iterate
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import Model, frozen
+from kdbench.inference.model import Model
+from kdbench.inference.order import mixed_all
+from kdbench.inference.prediction import frozen
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +67,16 @@ def transfer(
     """
     size = budget.get("batch_size")
     labels = check_call(images, labels, batch_size=size)
-    cells = []
+    found = TransferResult(*(torch.zeros_like(labels, dtype=torch.bool) for _ in range(2)))
     with frozen(source, images) as fast, frozen(target, images) as judge:
-        for some, truth in zip(torch.split(images, PART), torch.split(labels, PART), strict=True):
+        for part in torch.split(mixed_all(len(images), images.device), PART):
+            part = part.sort().values
+            some, truth = images[part], labels[part]
             examples = pgd_best_iterate(fast, some, truth, **budget)
-            cells.append(judge_transfer(judge, some, examples, truth, batch_size=size, votes=votes))
-    return TransferResult(
-        clean_correct=torch.cat([cell.clean_correct for cell in cells]),
-        adversarial_correct=torch.cat([cell.adversarial_correct for cell in cells]),
-    )
+            cell = judge_transfer(judge, some, examples, truth, batch_size=size, votes=votes)
+            found.clean_correct[part] = cell.clean_correct
+            found.adversarial_correct[part] = cell.adversarial_correct
+    return found
 
 
 def judge_transfer(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from kdbench.claims.claim import WORDS, MethodConfig, Relation, Verdict
 from kdbench.files import write_atomically
 from kdbench.results.record import Provenance, Strict, read_strict
@@ -60,6 +62,8 @@ class ComparisonResult(Strict):
     """What the intervals are over."""
     paired: bool
     """Whether both were compared example by example."""
+    unequal: list[str] = Field(default=[])
+    """What differs between the two beside the method, in words: views, epochs, which network is measured."""
     verdict: Verdict
 
     def text(self) -> str:

@@ -50,8 +50,8 @@ class Judged:
         return cls(side, one, scores[0], [record.spec.seed for record in records], mean.basis)
 
 
-def outcome(comparison: Comparison, first: Judged, second: Judged) -> ComparisonResult:
-    """Two sides against what the claim says of them."""
+def outcome(comparison: Comparison, first: Judged, second: Judged, unequal: Sequence[str] = ()) -> ComparisonResult:
+    """Two sides against what the claim says of them; ``unequal`` is what differs beside the methods."""
     found = difference(first.sample, second.sample)
     return ComparisonResult(
         first=first.side,
@@ -69,6 +69,7 @@ def outcome(comparison: Comparison, first: Judged, second: Judged) -> Comparison
         seeds=first.seeds,
         basis=first.basis,
         paired=found.paired,
+        unequal=list(unequal),
         verdict=comparison.judge(found.ci_low, found.ci_high),
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from kdbench.claims.claim import Claim, Measure, MethodConfig, Verdict, combined
 from kdbench.claims.findings import ClaimsReport, ComparisonResult, Finding, read_report
 from kdbench.claims.judgement import Judged, outcome
+from kdbench.claims.terms import Terms, unequal
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.evidence import Evidence
@@ -143,12 +144,17 @@ def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) 
                 return _Checked(setting.name, reason=f"{where}: {record.error}")
         measured.append((config, [Evidence.of(one, record_path(one, runs.options.out)) for one in records]))
 
-    def judged(config: MethodConfig, measure: Measure) -> Judged:
-        return Judged.make(config, measure, next(found for other, found in measured if other == config))
+    def runs_of(config: MethodConfig) -> list[Evidence]:
+        return next(found for other, found in measured if other == config)
 
-    outcomes = [
-        outcome(comparison, *(judged(*side) for side in comparison.sides())) for comparison in claim.comparisons
-    ]
+    def terms(config: MethodConfig, measure: Measure) -> Terms:
+        run = runs_of(config)[0].record  # those of other seeds have the same
+        return Terms.of(str(config), run, measure.condition, plugins.methods.get(config.method))
+
+    outcomes = []
+    for comparison in claim.comparisons:
+        first, second = (Judged.make(config, measure, runs_of(config)) for config, measure in comparison.sides())
+        outcomes.append(outcome(comparison, first, second, unequal(*(terms(*side) for side in comparison.sides()))))
     return _Checked(
         setting.name,
         verdict=combined([one.verdict for one in outcomes]),

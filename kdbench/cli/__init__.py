@@ -19,7 +19,7 @@ def main() -> None:
     """Entry point: a user's mistake is one line and exit status 2, an interruption is a line and 130."""
     warnings.showwarning = _show_warning
     try:
-        status = app(standalone_mode=False) or 0
+        status = app(standalone_mode=False, prog_name="kdbench") or 0
         if status == INTERRUPTED:  # the parser turns an interruption into a status
             raise KeyboardInterrupt
         sys.exit(status)
@@ -41,7 +41,9 @@ def main() -> None:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message())
         else:
-            _complain(f"error: {error.format_message()} (`kdbench --help` shows what there is)")
+            # What was wrong about a command, its own help says.
+            command = getattr(getattr(error, "ctx", None), "command_path", "kdbench")
+            _complain(f"error: {error.format_message().rstrip('.')} (`{command} --help` shows what there is)")
         sys.exit(error.exit_code)
 
 

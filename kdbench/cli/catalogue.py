@@ -14,17 +14,19 @@ from kdbench.cli.options import Json
 from kdbench.errors import unknown_name
 
 if TYPE_CHECKING:
-    from kdbench.plugin.loader import Plugins
     from kdbench.plugin.registry import Registry
 
 KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "attacks", "claims")
 
 
-def _registry(plugins: Plugins, kind: str) -> Registry[Any]:
+def _registry(kind: str, *, singular: bool = False) -> Registry[Any]:
+    """The registry of a kind, which is checked before plugins and with them torch are loaded."""
     plural = kind if kind.endswith("s") else f"{kind}s"
     if plural not in KINDS:
-        raise unknown_name("kind", kind, KINDS)
-    registry: Registry[Any] = getattr(plugins, plural.replace("-", "_"))
+        raise unknown_name("kind", kind, [known.removesuffix("s") for known in KINDS] if singular else KINDS)
+    from kdbench.plugin.loader import load_plugins
+
+    registry: Registry[Any] = getattr(load_plugins(), plural.replace("-", "_"))
     return registry
 
 
@@ -33,9 +35,10 @@ def _summary(entry: Any) -> str:
         from kdbench.specs import read_suite
 
         return read_suite(entry).title
+    from kdbench.plugin.docs import summary
+
     text = getattr(entry, "summary", None) or getattr(entry, "description", None)
-    text = text or getattr(entry, "sentence", None) or type(entry).__doc__ or ""
-    return str(text).partition("\n")[0].strip()
+    return summary(text or getattr(entry, "sentence", None) or type(entry).__doc__)
 
 
 def _written(name: str, entry: Any) -> str:
@@ -51,9 +54,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List what is installed, and who brought it."""
-    from kdbench.plugin.loader import load_plugins
-
-    registry = _registry(load_plugins(), kind)
+    registry = _registry(kind)
     entries = {name: registry.get(name) for name in registry}
     rows = [(_written(name, entry), _summary(entry), registry.origin(name)) for name, entry in entries.items()]
     if as_json:
@@ -70,11 +71,8 @@ def describe(
     name: Annotated[str, typer.Argument(help="Its name; of a suite also its TOML file.")],
     as_json: Json = False,
 ) -> None:
-    """Show everything about one method, suite, task, ...: parameters, defaults, ranges."""
-    from kdbench.cli.describe import describe_entry, print_description
-    from kdbench.plugin.loader import load_plugins
-
-    registry = _registry(load_plugins(), kind)
+    """Show everything about one of them: parameters and ranges."""
+    registry = _registry(kind, singular=True)
     entry: Any
     if registry.kind == "attack":
         from kdbench.attacks.spec import named
@@ -84,6 +82,8 @@ def describe(
         entry, origin = Path(name), name
     else:
         entry, origin = registry.get(name), registry.origin(name)
+    from kdbench.cli.describe import describe_entry, print_description
+
     description = describe_entry(name, entry, origin)
     if as_json:
         print(json.dumps(description))
@@ -93,7 +93,10 @@ def describe(
 
 @app.command(cls=OnceCommand)
 def plugins(as_json: Json = False) -> None:
-    """Show installed plugins, what failed to load and why, and names that two plugins bring."""
+    """Show plugins, which failed to load and why.
+
+    Also names that two plugins bring.
+    """
     from kdbench.plugin.loader import load_plugins
 
     found = load_plugins()

@@ -18,8 +18,9 @@ app.add_typer(data_app, name="data")
 
 @data_app.command("status", cls=OnceCommand)
 def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Show which image sets are available."""
-    from kdbench.data import DataPlace
+    """Show which image sets are available, and what is missing of the others."""
+    from kdbench.corruptions import published_status
+    from kdbench.data import DataPlace, data_status
     from kdbench.plugin.loader import load_plugins
 
     place = DataPlace.default(data_dir)
@@ -27,24 +28,35 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
     rows = []
     for name in registry:
         spec = registry.get(name)
-        state = "available" if spec.available(place) else ("can be fetched" if spec.fetch else "missing")
-        rows.append((name, state, spec.description))
+        status = data_status(spec, place)
+        state = "can be fetched" if status.state == "missing" and spec.fetch else status.state
+        rows.append((name, state, status.found, spec.description))
+    for name, status in published_status(place.data_dir).items():
+        rows.append((name, status.state, status.found, "published corruptions of its test images"))
     if as_json:
-        print(json.dumps([{"name": name, "state": state, "what": text} for name, state, text in rows]))
+        print(json.dumps([dict(zip(("name", "state", "found", "what"), row, strict=True)) for row in rows]))
         return
     from kdbench.cli.tables import listing, output
 
-    output().print(listing(rows, ("dataset", "state", "what it is")))
+    output().print(listing(rows, ("dataset", "state", "found", "what it is")))
     print(f"looked in {place.data_dir or 'no --data-dir'}; cache and downloads in {place.cache_dir}")
 
 
 @data_app.command("fetch", cls=OnceCommand)
 def data_fetch(name: Annotated[str, typer.Argument(help="Dataset to download.")], data_dir: DataDir = None) -> None:
-    """Download an image set from its official place (or a mirror), checked against its pinned checksum."""
-    from kdbench.data import DataPlace
+    """Download an image set, checked against its pinned checksum.
+
+    From its official place, or a mirror.
+    """
+    from kdbench.data import DataPlace, data_status
     from kdbench.plugin.loader import load_plugins
 
     spec = load_plugins().datasets.get(name)
     if spec.fetch is None:
         raise KdbenchError(f"dataset '{name}' is not for download", "it is embedded, or it must be put there by hand")
-    print(spec.fetch(DataPlace.default(data_dir, download=True, progress=True)))
+    place = DataPlace.default(data_dir, download=True, progress=True)
+    folder = spec.fetch(place)
+    status = data_status(spec, place)
+    if status.state != "available":  # what was there already stays as it is, whole or not
+        raise KdbenchError(status.found, f"move '{folder}' away and run the same command again")
+    print(folder)

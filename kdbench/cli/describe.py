@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from kdbench.cli.words import assigned, recipe_rows, words
+
 if TYPE_CHECKING:
     from kdbench.methods.context import Network
-    from kdbench.methods.method import MethodSpec
-    from kdbench.specs import Suite
+    from kdbench.methods.method import MethodSpec, Resolved
+    from kdbench.specs import Condition, Suite
 
 
 def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
     if isinstance(entry, Path):
         suite = read_suite(entry)
         facts = {**suite.model_dump(mode="json"), "family": suite.family}
-        return {**description, **facts, "methods": describe_tuning(suite)}
+        return {**description, **facts, "views": describe_views(suite), "methods": describe_tuning(suite)}
     if isinstance(entry, Claim):
         stated = {"what": entry.sentence, "paper": entry.paper, "suite": entry.suite}
         return {**description, **stated, "comparisons": [str(comparison) for comparison in entry.comparisons]}
@@ -58,7 +60,6 @@ def describe_tuning(suite: Suite) -> dict[str, dict[str, dict[str, Any] | None]]
     """Every installed method to condition to what its student gets there of its own: parameters that differ from their
     declared defaults, ``optimizer`` values that differ from the suite's; None where it has recipes and none is for
     the condition."""
-    from kdbench.methods.recipes import Setting
     from kdbench.plugin.loader import load_plugins
     from kdbench.running.needs import tuned_recipe
 
@@ -66,12 +67,34 @@ def describe_tuning(suite: Suite) -> dict[str, dict[str, dict[str, Any] | None]]
     for spec in (methods.get(name) for name in methods.names()):
         found[spec.name] = {}
         for name, condition in suite.conditions.items():
-            resolved = spec.resolve({}, Setting(suite.family, suite.dataset, suite.student, condition))
+            resolved = resolved_in(suite, spec, condition)
             own = tuned_recipe(spec.name, condition.recipe, resolved.tuned)
             found[spec.name][name] = None if resolved.untuned else {
                 "params": _other(spec.validate({}), resolved.params),
                 "optimizer": _other(condition.recipe.model_dump(mode="json"), own.model_dump(mode="json")),
             }  # fmt: skip
+    return found
+
+
+def resolved_in(suite: Suite, spec: MethodSpec, condition: Condition) -> Resolved:
+    """What a method is run with under a condition, where nothing is passed."""
+    from kdbench.methods.recipes import Setting
+
+    demanded = suite.demanded(spec.parameters.model_fields)
+    return spec.resolve(demanded, Setting(suite.family, suite.dataset, suite.student, condition))
+
+
+def describe_views(suite: Suite) -> dict[str, list[str]]:
+    """View to the installed methods whose students see it, each with its conditions where these are not all."""
+    from kdbench.plugin.loader import load_plugins
+
+    methods, found = load_plugins().methods, dict[str, list[str]]()
+    for spec in (methods.get(name) for name in methods.names()):
+        seen: dict[str, list[str]] = {}
+        for name, condition in suite.conditions.items():
+            seen.setdefault(spec.view(resolved_in(suite, spec, condition).params), []).append(name)
+        for view, names in seen.items():
+            found.setdefault(view, []).append(spec.name if len(seen) == 1 else f"{spec.name} ({', '.join(names)})")
     return found
 
 
@@ -98,7 +121,7 @@ def _network(needed: Network) -> str:
     parts = [f"a network like the {needed.like}"]
     parts += [f"of architecture {needed.model}"] if needed.model else []
     parts += [f"with dropout {needed.dropout:g}"] if needed.dropout else []
-    parts += [f"trained by {needed.method}" + (f" with {dict(needed.params)}" if needed.params else "")]
+    parts += [f"trained by {needed.method}" + (f" with {assigned(needed.params)}" if needed.params else "")]
     parts += [f"for {needed.epochs_share:.0%} of the epochs"] if needed.epochs_share < 1 else []
     parts += [f"at least {needed.least_steps} steps"] if needed.least_steps else []
     return ", ".join(parts)
@@ -147,46 +170,70 @@ def tuning_rows(
     for method, conditions in tuning.items():
         shared: dict[tuple[str, str], list[str]] = {}
         for name, values in conditions.items():
-            words = UNTUNED
+            own = UNTUNED
             if values is not None:
-                words = _words(values["params"]) or USUAL[0], _words(values["optimizer"]) or USUAL[1]
-            shared.setdefault(words, []).append(name)
+                own = assigned(values["params"]) or USUAL[0], assigned(values["optimizer"]) or USUAL[1]
+            shared.setdefault(own, []).append(name)
         same = next(iter(shared))
         if len(shared) == 1 and same in (UNTUNED, USUAL):
             alike.setdefault(same, []).append(method)
         else:
-            rows += [(method, ", ".join(names), *words) for words, names in shared.items()]
-    return rows + [(", ".join(methods), "all", *words) for words, methods in alike.items()]
+            rows += [(method, ", ".join(names), *own) for own, names in shared.items()]
+    return rows + [(", ".join(methods), "all", *own) for own, methods in alike.items()]
 
 
-def _words(values: Mapping[str, Any]) -> str:
-    """Values as ``--set`` takes them.
+def suite_tables(description: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], Sequence[tuple[str, ...]]]]:
+    """Columns and rows of what a suite has several of."""
+    networks = [
+        (role, one["model"], one["method"], str(one["seed"]), assigned(one["params"]) or "defaults")
+        for role, one in description["networks"].items()
+    ]
+    conditions = [
+        (name, _noise(one), words(one["train_size"] or "all"), words(one["recipe"]))
+        for name, one in description["conditions"].items()
+    ]
+    tasks = [
+        (name, words(plan["conditions"] or "all that it applies to"), assigned(plan["settings"]) or "defaults")
+        for name, plan in description["tasks"].items()
+    ]
+    return {
+        "networks": (("network", "model", "method", "seed", "parameters"), networks),
+        "conditions": (("condition", "label noise", "training images", "recipe"), conditions),
+        "tasks": (("task", "conditions", "settings"), tasks),
+        "methods": (("method", "condition", "parameters", "optimiser"), tuning_rows(description["methods"])),
+    }
 
-    >>> _words({"pi2": 0.5, "view": "strong"})
-    'pi2=0.5 view=strong'
-    """
-    return " ".join(f"{name}={value}" for name, value in values.items())
+
+def _noise(condition: Mapping[str, Any]) -> str:
+    noise = condition["noise"]
+    if noise is None:
+        return "as the labels come" if condition.get("noise_unknown") else "none"
+    return f"{noise['kind']}, rate {words(noise['rate'])}, seed {noise['seed']}"
 
 
 def print_description(description: dict[str, Any]) -> None:
-    """The description as text; parameters as a table."""
+    """The description as text; what there is several of as tables."""
     from kdbench.cli.tables import listing, output
 
     console = output()
+    tables = suite_tables(description) if "conditions" in description else {}
     for key, value in description.items():
-        if key in ("parameters", "settings") and isinstance(value, list):
-            rows = [(p["name"], str(p["default"]), p["range"], p["meaning"]) for p in value]
-            console.print(listing(rows, (key[:-1], "default", "range", "meaning")) if rows else f"{key}: none")
+        name = key.replace("_", " ")
+        if key in tables:
+            columns, rows = tables[key]
+            console.print(listing(rows, columns) if rows else f"{name}: none")
+        elif key in ("parameters", "settings") and isinstance(value, list):
+            columns = ("name", "default", "range", *(["meaning"] if any(p["meaning"] for p in value) else []))
+            shown = [[words(one[column]) for column in columns] for one in value]
+            console.print(listing(shown, (key[:-1], *columns[1:])) if value else f"{key}: none")
         elif key == "recipes":
-            for recipe in value:
-                match = {k: v for k, v in recipe.items() if k not in ("params", "optimizer", "extended")}
-                chosen = {k: v for part in ("params", "optimizer", "extended") for k, v in recipe.get(part, {}).items()}
-                console.print(f"recipe for {match}: {chosen}", markup=False, highlight=False)
-        elif key == "methods" and isinstance(value, dict):
-            console.print(listing(tuning_rows(value), ("method", "condition", "parameters", "optimiser")))
+            if value:
+                console.print(listing(recipe_rows(value), ("recipe for", "sets")))
         elif isinstance(value, dict):
-            for name, inner in value.items():
-                console.print(f"{key}.{name}: {inner}", markup=False, highlight=False)
-        elif value not in ("", None, []):
-            text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-            console.print(f"{key}: {text}", markup=False, highlight=False)
+            for inner, text in value.items():
+                console.print(f"{name} {inner}: {words(text)}", markup=False, highlight=False)
+        elif key == "comparisons":
+            for text in value:
+                console.print(f"comparison: {text}", markup=False, highlight=False)
+        elif value not in ("", None, [], ()):
+            console.print(f"{name}: {words(value)}", markup=False, highlight=False)

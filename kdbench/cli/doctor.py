@@ -33,6 +33,7 @@ def command(data_dir: DataDir = None, as_json: Json = False) -> None:
 
         rows = [(one.status, one.name, one.found, one.fix) for one in found]
         output().print(listing(rows, ("state", "what", "found", "how to fix it")))
+        print(summary(found))
     raise typer.Exit(exit_status(found))
 
 
@@ -59,6 +60,20 @@ def examine(data_place: DataPlace | str | os.PathLike[str] | None = None) -> lis
         ("datasets", partial(examinations.datasets, data_place)),
     ]
     return [one for name, examination in everything for one in isolated(name, examination)]
+
+
+def summary(found: Sequence[Diagnosis]) -> str:
+    """How many findings of each kind, and what that means.
+
+    >>> summary([Diagnosis("python", "ok", "3.11", ">=3.11"), Diagnosis("disk", "warn", "1 GiB", "5 GiB", "free some")])
+    'kdbench works here: 1 ok, 1 warning, nothing broken'
+    """
+    broken = [one.name for one in found if one.status == "broken"]
+    warned = sum(one.status == "warn" for one in found)
+    verdict = "kdbench is broken here" if broken else "kdbench works here"
+    counts = f"{len(found) - warned - len(broken)} ok, {warned} warning{'s' * (warned != 1)}"
+    named = f"{len(broken)} broken: {', '.join(broken)}" if broken else "nothing broken"
+    return f"{verdict}: {counts}, {named}"
 
 
 def exit_status(found: Iterable[Diagnosis]) -> int:

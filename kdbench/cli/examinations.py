@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from packaging.requirements import Requirement
 
-    from kdbench.data import DataPlace
+    from kdbench.data import DataPlace, DataStatus
 
 Status = Literal["ok", "warn", "broken"]
 
@@ -274,17 +274,20 @@ def plugins() -> Iterable[Diagnosis]:
 
 
 def datasets(data_place: DataPlace | str | os.PathLike[str] | None) -> Iterable[Diagnosis]:
+    from kdbench.corruptions import published_status
+    from kdbench.data import data_status
     from kdbench.plugin.loader import load_plugins
 
     place, registry = _place(data_place), load_plugins().datasets
     for name in registry:
-        spec = registry.get(name)
-        if spec.available(place):
-            yield Diagnosis(f"dataset {name}", "ok", "available", "available")
-            continue
-        command = (
-            f"`kdbench data fetch {name}`"
-            if spec.fetch
-            else f"`kdbench describe dataset {name}` says what it is; put it into KDBENCH_DATA_DIR"
-        )
-        yield Diagnosis(f"dataset {name}", "warn", "missing", "available, when a suite needs it", command)
+        status = data_status(registry.get(name), place)
+        yield _available(f"dataset {name}", status, "warn", "available, when a suite needs it")
+    for name, status in published_status(place.data_dir).items():
+        yield _available(f"corruptions {name}", status, "ok", "the published arrays, or none of them")
+
+
+def _available(name: str, status: DataStatus, absent: Status, expected: str) -> Diagnosis:
+    """``absent`` is the status of data that are nowhere; those that are there and not whole are broken."""
+    if status.state == "available":
+        return Diagnosis(name, "ok", status.found, "available")
+    return Diagnosis(name, absent if status.state == "missing" else "broken", status.found, expected, status.fix)

@@ -32,7 +32,7 @@ def build(
     index: Annotated[Path | None, typer.Option(help="Also write the boards in short, as JSON, to this file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Rank a folder of records, one board per suite, and write the pages."""
+    """Rank records, one board per suite, and write the pages."""
     from kdbench.leaderboard.index import write_index
     from kdbench.leaderboard.ranking import rank
     from kdbench.leaderboard.site import build as build_site
@@ -60,7 +60,7 @@ def export(
     to: Annotated[Path, typer.Option(help="File to write: .csv or .parquet.")],
     records: Records = RECORDS,
 ) -> None:
-    """Write all scores as one table, a row a score, for a spreadsheet or pandas."""
+    """Write all scores as one table, for a spreadsheet or pandas."""
     from kdbench.leaderboard.export import load, save
 
     save(load(records), to)
@@ -72,7 +72,10 @@ def validate(
     files: Annotated[list[Path], typer.Argument(help="Records, run folders, or folders of any of them.")],
     as_json: Json = False,
 ) -> None:
-    """Check that records can be what they say: every problem with its field and line. Exit status 1 for an error."""
+    """Check that records can be what they say.
+
+    Every problem with its field and line. Exit status 1 for an error.
+    """
     from kdbench.leaderboard.validate import record_files
     from kdbench.leaderboard.validate import validate as problems_of
 
@@ -104,9 +107,9 @@ def verify(
     download: Download = True,
     as_json: Json = False,
 ) -> None:
-    """Measure a record's checkpoint again: is each score the same, within its interval, or not?
+    """Measure a record's checkpoint again, and compare each score.
 
-    Exit status 1 for a "not".
+    It is the same, within its interval, or not. Exit status 1 for a "not".
     """
     from kdbench.leaderboard.verify import verify as measure
     from kdbench.running.options import RunOptions
@@ -144,7 +147,11 @@ def diff_(
     every: Annotated[bool, typer.Option("--all", help="Show also what moved within its interval.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what was added, removed, or changed beyond its interval. Exit status 1 when anything was."""
+    """Say what differs between two leaderboards or records.
+
+    What was added, removed, or changed beyond its interval, and which rows have other seeds or another place. Exit
+    status 1 when anything was added, removed or changed; what moved within its interval, or to another place, is none.
+    """
     from kdbench.leaderboard.diff import diff
 
     changes = diff(old, new)
@@ -152,7 +159,7 @@ def diff_(
         print(json.dumps([change.to_dict() for change in changes]))
     else:
         for change in changes:
-            if every or change.kind != "moved":
+            if every or change.kind != "moved" or change.what == "row":
                 _say(change)
         kinds = [f"{sum(change.kind == kind for change in changes)} {kind}" for kind in _KINDS]
         _say(f"{', '.join(kinds)} within the intervals")
@@ -168,7 +175,10 @@ def submit(
     to: Annotated[Path, typer.Option(help="Folder of published records.")] = RECORDS,
     as_json: Json = False,
 ) -> None:
-    """Copy a valid record to its place among the published ones, and print the pull request's text."""
+    """Copy a valid record to its place, and print the pull request.
+
+    The place is among the published records.
+    """
     from kdbench.leaderboard.submit import submit as copy
 
     done = copy(record, to)

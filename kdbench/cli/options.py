@@ -19,6 +19,7 @@ Attacks = Annotated[
     list[str] | None,
     typer.Option(
         "--attack",
+        metavar="ATTACK",
         help="Attack to add, with options behind its name where wanted: 'pgd steps=50'; repeatable; `kdbench list "
         "attacks` shows them.",
     ),

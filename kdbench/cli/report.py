@@ -25,7 +25,10 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a finished run, or several side by side, as one page with figures and the numbers behind them."""
+    """Write finished runs as one page of figures and numbers.
+
+    Several runs are put side by side.
+    """
     from kdbench.report import write_report
 
     written = write_report(

@@ -23,16 +23,19 @@ def reproduce(
     claims: Annotated[bool, typer.Option("--claims", help="Check what the papers of the methods claim.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show the claims, and train nothing.")] = False,
     suite: Annotated[str | None, typer.Option(help="Suite to check them on; default: each claim's own.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; several make the intervals cover them.")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=0, help="Seed; several make the intervals cover them.")
+    ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     out: Out = Path("runs"),
     download: Download = True,
     as_json: Json = False,
 ) -> None:
-    """Check claims of papers: train what they compare, and compare it with intervals. Adds to OUT/claims.json.
+    """Check what papers claim: train, and compare with intervals.
 
-    A claim holds, fails (its opposite is significant), or is not shown (the interval leaves it open).
+    Adds to OUT/claims.json. A claim holds, fails (its opposite is significant), or is not shown (the interval leaves
+    it open).
     """
     if not claims:
         raise KdbenchError("nothing says what to reproduce", "write kdbench reproduce --claims")
@@ -90,6 +93,8 @@ def _print_finding(finding: Finding) -> None:
         table.add_row(escape(one.text()), *map(escape, one.numbers()), str(one.n), str(len(one.seeds)), one.verdict)
     if finding.outcomes:
         console.print(table)
+    for line in dict.fromkeys(line for one in finding.outcomes for line in one.unequal):
+        console.print(line, markup=False, highlight=False)
     for doubt in dict.fromkeys(doubt for one in finding.outcomes for doubt in one.first.doubts + one.second.doubts):
         console.print(f"{FLAG} {doubt}", markup=False, highlight=False)
     console.print()

@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 
 @app.command(cls=OnceCommand)
 def run(
-    method: Annotated[list[str], typer.Option(help="Method to train; repeatable; `kdbench list methods` shows all.")],
+    method: Annotated[
+        list[str], typer.Option(metavar="NAME", help="Method to train; repeatable; `kdbench list methods` shows all.")
+    ],
     suite: Annotated[str, typer.Option(help="Suite by name, or a TOML file of your own.")] = "digits",
-    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; several give several records.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Method parameter as name=value; repeatable.")
+    seed: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=0, help="Seed; several give several records.")
     ] = None,
-    condition: Annotated[list[str] | None, typer.Option(help="Condition; repeatable; default: all.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Method parameter as name=value; repeatable."),
+    ] = None,
+    condition: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Condition; repeatable; default: all.")
+    ] = None,
     tasks: Tasks = None,
     attack: Attacks = None,
     data_dir: DataDir = None,
@@ -34,11 +41,12 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and measure again what is finished already.")] = False,
     download: Download = True,
     track: Annotated[
-        list[str] | None, typer.Option(help="Send log and scores to tensorboard or mlflow as well; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Send log and scores to tensorboard or mlflow as well; repeatable."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a method under a suite's conditions and measure it on every axis."""
+    """Train a method on a suite and measure it on every axis."""
     params_passed = parse_params(assignments or [])
     from kdbench.plugin.loader import load_plugins
     from kdbench.running.runner import record_path
@@ -87,7 +95,7 @@ def _print_records(records: list[Record]) -> None:
     for record in records:
         spec = record.spec
         title = f"{spec.method} on {spec.suite.name}, seed {spec.seed}, {record.provenance.device_name}"
-        console.print(*score_tables(record.scores, record.checks, title, spec.suite))
+        console.print(*score_tables(record.scores, record.checks, title, spec.suite, record.views))
         for line in failed_checks(record.checks):
             console.print(line, markup=False, highlight=False)
     by_method: dict[str, list[Record]] = {}
@@ -106,7 +114,11 @@ def evaluate(
     condition: Annotated[str | None, typer.Option(help="Condition it was trained under; ours know theirs.")] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Parameter that only matters when it is measured, as evaluate=peer; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Parameter that only matters when it is measured, as evaluate=peer; repeatable.",
+        ),
     ] = None,
     tasks: Tasks = None,
     attack: Attacks = None,
@@ -139,9 +151,11 @@ def evaluate(
         return
     from kdbench.cli.tables import output, score_tables
     from kdbench.results.wording import failed_checks
+    from kdbench.running.plausibility import in_words
     from kdbench.suites import load_suite
 
     console = output()
+    console.print(in_words(result.preprocessing), markup=False, highlight=False)
     title = f"{checkpoint.name} on {result.suite}"
     console.print(*score_tables(result.scores, result.checks, title, load_suite(result.suite)))
     for line in failed_checks(result.checks):

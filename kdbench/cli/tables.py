@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kdbench.results.headline import shown
-from kdbench.results.wording import flagged, name, percent
+from kdbench.results.headline import said_once, shown
+from kdbench.results.wording import flagged, name, percent, words
 
 if TYPE_CHECKING:
     from kdbench.results.record import Check, Record, Score
     from kdbench.specs import Suite
 
 
-def score_tables(scores: Iterable[Score], checks: Sequence[Check], title: str, suite: Suite) -> list[Table]:
-    """One seed's headline scores with intervals and n, one table per condition."""
+def score_tables(
+    scores: Iterable[Score], checks: Sequence[Check], title: str, suite: Suite, views: Mapping[str, str] | None = None
+) -> list[Table]:
+    """One seed's headline scores with intervals and n, one table per condition, with the view that was trained on."""
     tables = []
     for condition, own in _by_condition(shown(scores, suite)).items():
-        table = _table(f"{title}, condition {condition}", "measured", "value", "95 % interval", "n")
-        for score in own:
-            table.add_row(escape(flagged(score, checks)), *percent(score), str(score.n))
+        seen = f", view {views[condition]}" if views and condition in views else ""
+        table = _table(f"{title}, condition {condition}{seen}", "measured", "value", "95 % interval", "n")
+        for known, score in _said_once(table, own, suite):
+            table.add_row(escape(flagged(score, checks, known)), *percent(score), str(score.n))
         tables.append(table)
     return tables
 
@@ -35,16 +39,29 @@ def seeds_tables(records: Sequence[Record], title: str) -> list[Table]:
     by_name = [{(score.condition, name(score)): score.value for score in record.scores} for record in records]
     checks = [check for record in records for check in record.checks]
     tables = []
-    for condition, own in _by_condition(shown(records[0].scores, records[0].spec.suite)).items():
+    suite = records[0].spec.suite
+    for condition, own in _by_condition(shown(records[0].scores, suite)).items():
         columns = ("measured", f"mean of {len(records)} seeds", "sd over seeds")
         table = _table(f"{title}, condition {condition}", *columns)
-        for score in own:
+        for known, score in _said_once(table, own, suite):
             values = [scores[condition, name(score)] for scores in by_name if (condition, name(score)) in scores]
             scale, unit = (100, "%") if score.unit == "fraction" else (1, score.unit)
             spread = f"{scale * statistics.stdev(values):.2f}" if len(values) > 1 else "-"
-            table.add_row(escape(flagged(score, checks)), f"{scale * statistics.mean(values):.2f} {unit}", spread)
+            table.add_row(
+                escape(flagged(score, checks, known)), f"{scale * statistics.mean(values):.2f} {unit}", spread
+            )
         tables.append(table)
     return tables
+
+
+def _said_once(table: Table, scores: Iterable[Score], suite: Suite) -> Iterator[tuple[dict[str, Any], Score]]:
+    """Each score, and what need not be said of its setting, as a row above the task's scores says it for all."""
+    for task, own in itertools.groupby(scores, lambda score: score.task):
+        same = list(own)
+        known = said_once(same, suite)
+        if known:
+            table.add_row(escape(f"{task}: {words(known)}"))
+        yield from ((known, score) for score in same)
 
 
 def _table(title: str, first: str, *numbers: str) -> Table:

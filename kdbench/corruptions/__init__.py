@@ -12,17 +12,19 @@ compared with published numbers need the published arrays (:func:`load_published
 
 from __future__ import annotations
 
-from kdbench.corruptions._corrupt import corrupt
+from kdbench.corruptions._corrupt import SIZE, corrupt
 from kdbench.corruptions._table import DETERMINISTIC, NAMES, SEVERITIES
 from kdbench.corruptions.frost_textures import check_installed
-from kdbench.corruptions.published import load_published, published_folder
+from kdbench.corruptions.published import load_published, published_folder, published_status
 
 __all__ = [
     "DETERMINISTIC",
     "NAMES",
     "SEVERITIES",
+    "SIZE",
     "check_installed",
     "corrupt",
     "load_published",
     "published_folder",
+    "published_status",
 ]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kdbench.corruptions._table import NAMES, SEVERITIES, check_name, check_severity
+from kdbench.data.status import DataStatus
 from kdbench.errors import KdbenchError
 
 TEST_IMAGES = 10_000
@@ -28,7 +29,7 @@ def published_folder(data_dir: Path, dataset: str) -> Path | None:
         for every other data set.
 
     Raises:
-        KdbenchError: a folder in which files are missing.
+        KdbenchError: a folder in which files are missing, or arrays are damaged or of another shape or dtype.
     """
     folder = data_dir / _FOLDERS.get(dataset, "")
     if dataset not in _FOLDERS or not folder.is_dir():
@@ -36,7 +37,23 @@ def published_folder(data_dir: Path, dataset: str) -> Path | None:
     missing = [f"{name}.npy" for name in (*NAMES, "labels") if not (folder / f"{name}.npy").is_file()]
     if missing:
         raise KdbenchError(f"{folder} lacks {len(missing)} of its 20 files: {', '.join(missing)}", _UNPACK)
+    for name in NAMES:
+        _open_array(folder / f"{name}.npy")  # its header and its length; pixels are read when they are asked for
     return folder
+
+
+def published_status(data_dir: Path | None) -> dict[str, DataStatus]:
+    """What is there of the published arrays, by the name of their folder. Without them corruptions are generated."""
+    found = {}
+    for dataset, name in _FOLDERS.items():
+        try:
+            folder = published_folder(data_dir, dataset) if data_dir is not None else None
+        except KdbenchError as error:
+            found[name] = DataStatus("incomplete", error.message, error.hint)
+        else:
+            there, absent = DataStatus("available", "19 arrays"), DataStatus("missing", "corruptions are generated")
+            found[name] = absent if folder is None else there
+    return found
 
 
 def load_published(folder: Path, name: str, severity: int, rows: Tensor | None = None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kdbench.data import cifar, cinic, digit_fonts, digits, food101, ood_imagenet, webvision
 from kdbench.data.base import (
+    DataFacts,
     DataPlace,
     Dataset,
     DatasetSpec,
@@ -20,6 +21,7 @@ from kdbench.data.download import extract, fetch
 from kdbench.data.folders import from_class_folders
 from kdbench.data.mapped import take
 from kdbench.data.photographs import Cut, Photograph, load_photographs
+from kdbench.data.status import DataStatus, data_status
 from kdbench.data.subset import stratified_subset
 
 __all__ = [
@@ -27,7 +29,9 @@ __all__ = [
     "CIFAR100_CLASSES",
     "CIFAR100_SUPERCLASSES",
     "Cut",
+    "DataFacts",
     "DataPlace",
+    "DataStatus",
     "Dataset",
     "DatasetSpec",
     "ImageSet",
@@ -35,6 +39,7 @@ __all__ = [
     "Photograph",
     "builtin_specs",
     "content_hash",
+    "data_status",
     "extract",
     "fetch",
     "from_class_folders",

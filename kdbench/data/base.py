@@ -17,6 +17,8 @@ from torch import Tensor
 from kdbench.errors import KdbenchError
 
 SOURCES = ("official archive", "class folders", "embedded", "generated")
+OWN_NAME = "restore its files; images of your own need a data set of another name, and a suite that names it"
+"""What to do about data that are not those of their name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +65,31 @@ class Dataset:
     test: ImageSet
 
     @property
+    def facts(self) -> DataFacts:
+        """What can be said of it without its pixels."""
+        train = len(self.train) if self.train is not None else None
+        return DataFacts(self.name, tuple(self.class_names), self.image_size, train, len(self.test))
+
+    @property
     def sha256(self) -> str:
         """SHA-256 over the hashes of the splits that are there."""
         parts = {"train": self.train.sha256 if self.train else None, "test": self.test.sha256}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a suite, a task or a label noise may need to know of a data set, whose images are RGB."""
+
+    name: str
+    class_names: tuple[str, ...]
+    """In the order of the labels."""
+    image_size: int
+    """Height and width in pixels."""
+    train: int | None = None
+    """Training images; None: it has none, or their number is not known before they are read."""
+    test: int | None = None
+    """Test images; None: their number is not known before they are read."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +149,6 @@ def user_cache_dir(environ: Mapping[str, str] | None = None, platform: str = sys
     return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "kdbench"
 
 
-def _always(place: DataPlace) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class DatasetSpec:
     """What a plugin registers to bring a dataset; only the first four fields are needed.
@@ -146,21 +165,40 @@ class DatasetSpec:
     load: Callable[[DataPlace], Dataset]
     fetch: Callable[[DataPlace], Path] | None = None
     """Downloads the data and returns where they lie; None when there is nothing to download."""
-    available: Callable[[DataPlace], bool] = _always
-    """A cheap look whether ``load`` would find its data, without reading them."""
+    available: Callable[[DataPlace], bool] | None = None
+    """A cheap look whether ``load`` would find its data, without reading them; None: only ``load`` knows."""
     description: str = ""
     ood: bool = False
     """A test-only set, for models that were trained on another dataset with the same classes."""
     sha256: str | None = None
-    """``Dataset.sha256`` of the complete official data, to check whether a record was made with them."""
+    """``Dataset.sha256`` of the complete official data: other data are refused, and so are records of others."""
+    train_images: int | None = None
+    """Training images of the complete set: another number is refused. None: any, or there are none."""
+    test_images: int | None = None
+    """Test images, likewise."""
+    count: Callable[[DataPlace], tuple[int | None, int]] | None = None
+    """Training images (None: no such split) and test images that ``load`` would read, from names and sizes alone;
+    ``KdbenchError`` where some are missing. None: ``load`` has to be asked, which may take its time."""
+
+    @property
+    def facts(self) -> DataFacts:
+        """What can be said of it before its images are read."""
+        return DataFacts(self.name, tuple(self.class_names), self.image_size, self.train_images, self.test_images)
+
+    def may_be_there(self, place: DataPlace) -> bool:
+        """Whether ``load`` would find its data, or only ``load`` knows."""
+        return self.available is None or self.available(place)
 
 
 def load_dataset(spec: DatasetSpec, place: DataPlace) -> Dataset:
     """``spec.load(place)``, with what it returned held against what the spec promised.
 
     Raises:
-        KdbenchError: the data are missing or bad, or name, classes or size differ from the spec's.
+        KdbenchError: the data are missing or bad, or name, classes, image size, number of images or SHA-256 differ from
+            the spec's.
     """
+    if spec.count is not None and spec.may_be_there(place):
+        check_counts(spec, *spec.count(place))  # before minutes are spent on decoding a part of the images
     dataset = spec.load(place)
     promised = (spec.name, tuple(spec.class_names), spec.image_size)
     got = (dataset.name, tuple(dataset.class_names), dataset.image_size)
@@ -179,7 +217,24 @@ def load_dataset(spec: DatasetSpec, place: DataPlace) -> Dataset:
             )
         if split is not None and tuple(split.class_names) != tuple(spec.class_names):
             raise KdbenchError(f"dataset '{spec.name}': classes of '{split.name}' differ from the dataset's")
+    check_counts(spec, dataset.facts.train, len(dataset.test))
+    if spec.sha256 is not None and dataset.sha256 != spec.sha256:
+        raise KdbenchError(
+            f"dataset '{spec.name}' has other images or labels than the set of that name: found SHA-256 "
+            f"{dataset.sha256}, expected {spec.sha256}",
+            OWN_NAME,
+        )
     return dataset
+
+
+def check_counts(spec: DatasetSpec, train: int | None, test: int) -> None:
+    """Raise ``KdbenchError`` where the numbers of images are not those of the complete set."""
+    for split, expected, found in (("training", spec.train_images, train), ("test", spec.test_images, test)):
+        if expected is not None and found != expected:
+            raise KdbenchError(
+                f"dataset '{spec.name}' is not complete: found {found or 0:,} {split} images, expected {expected:,}",
+                OWN_NAME,
+            )
 
 
 def content_hash(images: Tensor, labels: Tensor, class_names: Sequence[str]) -> str:
@@ -251,6 +306,10 @@ def _check(name: str, images: Tensor, labels: Tensor, class_names: Sequence[str]
         )
 
 
+class MissingDataError(KdbenchError):
+    """The data of a set are nowhere."""
+
+
 def missing_data_error(
     name: str,
     place: DataPlace,
@@ -259,7 +318,7 @@ def missing_data_error(
     official: str | None = None,
     folders: str | None = None,
     fetchable: bool = False,
-) -> KdbenchError:
+) -> MissingDataError:
     """The error for data that are nowhere: where was looked, and every way to get them.
 
     Args:
@@ -278,4 +337,4 @@ def missing_data_error(
         ways.append(f"{'or ' if ways else '--data-dir DIR '}with class folders DIR/{folders}")
     if fetchable:
         ways.append(f"or run `kdbench data fetch {name}`")
-    return KdbenchError(f"the data of '{name}' were not found: looked in {tried}{note}", ", ".join(ways))
+    return MissingDataError(f"the data of '{name}' were not found: looked in {tried}{note}", ", ".join(ways))

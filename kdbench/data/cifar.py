@@ -19,11 +19,12 @@ import torch
 from kdbench.data import download
 from kdbench.data.base import DataPlace, Dataset, DatasetSpec, ImageSet, make_image_set, missing_data_error
 from kdbench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES
-from kdbench.data.folders import from_class_folders, has_splits
+from kdbench.data.folders import count_class_folders, from_class_folders, has_splits
 from kdbench.data.unpickle import restricted_loads
 from kdbench.errors import KdbenchError
 
 IMAGE_SIZE = 32
+TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 SPLITS = ("train", "test")
 
 
@@ -114,7 +115,11 @@ def load(place: DataPlace, archive: CifarArchive) -> Dataset:
             return from_class_folders(here, archive.name, archive.class_names, image_size=IMAGE_SIZE)
     if place.download:
         return load_official(fetch(place, archive), archive)
-    raise missing_data_error(
+    raise _missing(place, archive)
+
+
+def _missing(place: DataPlace, archive: CifarArchive) -> KdbenchError:
+    return missing_data_error(
         archive.name,
         place,
         [archive.folder, archive.name],
@@ -122,6 +127,26 @@ def load(place: DataPlace, archive: CifarArchive) -> Dataset:
         folders=f"{archive.name}/{{train,test}}/<class>/*.png",
         fetchable=True,
     )
+
+
+def count(place: DataPlace, archive: CifarArchive) -> tuple[int | None, int]:
+    """How many training and test images :func:`load` would read without downloading.
+
+    Raises:
+        KdbenchError: nothing is there, an official file is missing or has another MD5, or a class folder is missing.
+    """
+    for root in place.roots:
+        folder = root / archive.folder
+        if folder.is_dir():
+            _read(folder, archive.meta_file, archive)
+            train, test = (
+                sum(len(_read(folder, file, archive)[archive.labels_key]) for file in files)
+                for files in (archive.train_files, archive.test_files)
+            )
+            return train, test
+        if has_splits(root / archive.name, SPLITS):
+            return count_class_folders(replace(place, data_dir=root), archive.name, archive.class_names)
+    raise _missing(place, archive)
 
 
 def available(place: DataPlace, archive: CifarArchive) -> bool:
@@ -208,7 +233,7 @@ def _read(folder: Path, file: str, archive: CifarArchive) -> dict[str, Any]:
 
 
 def _again(archive: CifarArchive) -> str:
-    return f"move the folder away and unpack the official archive again, or run `kdbench data fetch {archive.name}`"
+    return f"move the folder away, then unpack the official archive again, or run `kdbench data fetch {archive.name}`"
 
 
 def specs() -> list[DatasetSpec]:
@@ -223,6 +248,9 @@ def specs() -> list[DatasetSpec]:
             available=partial(available, archive=archive),
             description=f"{title}: 50,000 training and 10,000 test images",
             sha256=archive.sha256,
+            train_images=TRAIN_IMAGES,
+            test_images=TEST_IMAGES,
+            count=partial(count, archive=archive),
         )
         for archive, title in ((CIFAR10, "CIFAR-10"), (CIFAR100, "CIFAR-100"))
     ]

@@ -16,7 +16,7 @@ from pathlib import Path
 from kdbench.data import download
 from kdbench.data.base import DataPlace, Dataset, DatasetSpec, missing_data_error
 from kdbench.data.cifar_classes import CIFAR10_CLASSES
-from kdbench.data.folders import ClassFile, has_splits, list_class_folders, load_files
+from kdbench.data.folders import ClassFile, count_whole, has_splits, list_class_folders, load_files
 from kdbench.errors import KdbenchError
 
 FOLDERS = ("CINIC-10", "cinic10", "cinic-10", "CINIC10")
@@ -71,9 +71,21 @@ def load(place: DataPlace, part: CinicPart, *, per_class: int = PER_CLASS) -> Da
     Raises:
         KdbenchError: the data are missing, or a class has another number of ImageNet images.
     """
+    if _find(place) is None and place.download:
+        fetch(place)
+    root, files = _listing(place, part, per_class)
+    return Dataset(part.name, CIFAR10_CLASSES, 32, None, load_files(part.name, root, files, CIFAR10_CLASSES, 32, place))
+
+
+def count(place: DataPlace, part: CinicPart, *, per_class: int = PER_CLASS) -> tuple[int | None, int]:
+    """How many images :func:`load` would read; the errors are the same."""
+    root, files = _listing(place, part, per_class)
+    return None, count_whole(part.name, root, [file.stat for file in files])
+
+
+def _listing(place: DataPlace, part: CinicPart, per_class: int) -> tuple[Path, list[ClassFile]]:
+    """The folder, and the files of the part."""
     root = _find(place)
-    if root is None and place.download:
-        root = fetch(place)
     if root is None:
         raise missing_data_error(
             part.name,
@@ -89,8 +101,7 @@ def load(place: DataPlace, part: CinicPart, *, per_class: int = PER_CLASS) -> Da
         files += [replace(file, stat=(f"{split}/{file.path}", *file.stat[1:])) for file in found]
     if part.first is not None:
         files = _first_of_each_class(files, part.first)
-    test = load_files(part.name, root, files, CIFAR10_CLASSES, 32, place)
-    return Dataset(part.name, CIFAR10_CLASSES, 32, None, test)
+    return root, files
 
 
 def _check_counts(folder: Path, files: Sequence[ClassFile], expected: int) -> None:
@@ -137,6 +148,8 @@ def specs() -> list[DatasetSpec]:
             available=lambda place: _find(place) is not None,
             description=part.description,
             ood=True,
+            test_images=(part.first or PER_CLASS * len(part.splits)) * len(CIFAR10_CLASSES),
+            count=partial(count, part=part),
         )
         for part in PARTS
     ]

@@ -99,4 +99,5 @@ def spec() -> DatasetSpec:
         load,
         description="printed digits in 21 fonts, 32x32; out of distribution for 'digits'",
         ood=True,
+        test_images=PER_CLASS * len(CLASS_NAMES),
     )

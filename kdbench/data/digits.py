@@ -52,4 +52,6 @@ def spec() -> DatasetSpec:
         IMAGE_SIZE,
         load,
         description="scikit-learn's handwritten digits, 32x32; embedded, for trying things out",
+        train_images=1297,
+        test_images=TEST_SIZE,
     )

@@ -86,6 +86,15 @@ def file_digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
+def check(path: Path, checksum: str) -> None:
+    """Raise ``KdbenchError`` unless a file has this checksum, "md5:<hex>" or "sha256:<hex>"."""
+    algorithm, expected = _parse(checksum)
+    try:
+        _verify(path, algorithm, expected)
+    except _ChecksumMismatch as mismatch:
+        raise KdbenchError(f"'{path}' is damaged or not whole: {mismatch}", "delete it and fetch it again") from None
+
+
 def _download_verified(url: str, part: Path, algorithm: str, expected: str, progress: bool) -> None:
     resumed = part.is_file()
     _download(url, part, progress)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +20,9 @@ from rich.console import Console
 from rich.progress import track
 
 from kdbench.data.base import DataPlace, Dataset, ImageSet, make_image_set, missing_data_error
-from kdbench.data.cache import FileStat, ImageCache, content_key, stat_key
+from kdbench.data.cache import FileStat, ImageCache, KdbenchWarning, content_key, stat_key
 from kdbench.errors import KdbenchError, unknown_name
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 CHUNK = 250
 
@@ -42,6 +43,12 @@ class ClassFile:
         return self.stat[0]
 
 
+@functools.cache
+def image_suffixes() -> tuple[str, ...]:
+    """Endings of the files that Pillow reads, in lower case: ".png", ".jpg", ".bmp" and many more."""
+    return tuple(sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN))
+
+
 def list_class_folders(
     folder: Path,
     class_names: Sequence[str],
@@ -51,17 +58,21 @@ def list_class_folders(
 ) -> list[ClassFile]:
     """The image files below ``folder/<class>/``, sorted by class and file name.
 
+    Whatever else is there is left out with a warning that names it, but for names that begin with a dot.
+
     Args:
         class_names: the classes that may occur; a folder of another name is an error.
         require_all_classes: whether each of them must occur.
-        keep: a test on the file's base name; files that fail it are skipped.
+        keep: a test on the file's base name; files that fail it are skipped without a warning.
 
     Raises:
         KdbenchError: an unknown class folder, a class missing or without images, or nothing there.
     """
     if not folder.is_dir():
         raise KdbenchError(f"no such folder: '{folder}'", "it should hold one folder a class")
-    found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    shown = sorted((entry for entry in os.scandir(folder) if entry.name[0] != "."), key=lambda entry: entry.name)
+    found = [entry.name for entry in shown if entry.is_dir()]
+    others = [entry.name for entry in shown if not entry.is_dir()]
     if not found:
         raise KdbenchError(f"'{folder}' holds no class folder", f"expected {_some(class_names)}")
     for name in found:
@@ -75,43 +86,38 @@ def list_class_folders(
         )
     files: list[ClassFile] = []
     for name in found:
-        entries = sorted(_image_stats(folder, name, keep))
+        entries, rest = _look_into(folder, name, keep)
         if not entries:
-            raise KdbenchError(f"no image in '{folder / name}'", f"expected files ending in {', '.join(SUFFIXES)}")
+            raise KdbenchError(f"no image in '{folder / name}'", "expected files ending in .png, .jpg or the like")
         files += [ClassFile(name, entry) for entry in entries]
+        others += rest
+    if others:
+        warnings.warn(
+            f"'{folder}' holds {len(others)} entries that are no image of a class and are left out: {_some(others)}",
+            KdbenchWarning,
+            stacklevel=2,
+        )
     return files
 
 
-def _image_stats(folder: Path, class_name: str, keep: Callable[[str], bool] | None) -> Iterator[FileStat]:
+def _look_into(folder: Path, class_name: str, keep: Callable[[str], bool] | None) -> tuple[list[FileStat], list[str]]:
+    """The image files in the folder of a class, and the paths of what else is there."""
+    images, others = list[FileStat](), list[str]()
     with os.scandir(folder / class_name) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or not entry.name.lower().endswith(SUFFIXES):
+            path = f"{class_name}/{entry.name}"
+            if entry.name[0] == "." or (keep is not None and not keep(entry.name)):
                 continue
-            if keep is None or keep(entry.name):
+            if entry.is_file() and entry.name.lower().endswith(image_suffixes()):
                 stat = entry.stat()
-                yield f"{class_name}/{entry.name}", stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+                images.append((path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+            else:
+                others.append(path)
+    return sorted(images), sorted(others)
 
 
 def _some(names: Sequence[str], limit: int = 12) -> str:
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
-
-
-def load_split(
-    name: str,
-    folder: Path,
-    class_names: Sequence[str],
-    image_size: int,
-    place: DataPlace,
-    *,
-    require_all_classes: bool = True,
-) -> ImageSet:
-    """The images of one split, from the cache when its files have been decoded before.
-
-    Raises:
-        KdbenchError: see :func:`list_class_folders` and :func:`decode`.
-    """
-    files = list_class_folders(folder, class_names, require_all_classes=require_all_classes)
-    return load_files(name, folder, files, class_names, image_size, place)
 
 
 def load_files(
@@ -153,7 +159,7 @@ def load_files(
 def decode(
     paths: Sequence[Path], blobs: Sequence[bytes], image_size: int, *, name: str, progress: bool = False
 ) -> torch.Tensor:
-    """Decode PNG or JPEG files to RGB; grey-scale becomes three equal channels, transparency is dropped.
+    """Decode image files to RGB; grey-scale becomes three equal channels, transparency is dropped.
 
     Args:
         paths: where each came from, for the error messages.
@@ -226,7 +232,7 @@ def from_class_folders(
     name: str | None = None,
     splits: Sequence[str] = ("train", "test"),
 ) -> Dataset:
-    """The dataset in ``<data_dir>/<folder>/<split>/<class>/*.png`` (or .jpg).
+    """The dataset in ``<data_dir>/<folder>/<split>/<class>/*.png``, or of any other format that Pillow reads.
 
     Args:
         class_names: the order of the labels; folders are matched to it by name.
@@ -237,22 +243,57 @@ def from_class_folders(
         KdbenchError: data missing, unknown or missing classes, unreadable images or wrong sizes.
     """
     name = name or folder
+    root = _folder_of(name, place, folder, splits)
+    loaded = {
+        split: load_files(f"{name}/{split}", root / split, files, class_names, image_size, place)
+        for split, files in _list_splits(root, class_names, splits).items()
+    }
+    return Dataset(name, tuple(class_names), image_size, loaded.get("train"), loaded["test"])
+
+
+def count_class_folders(
+    place: DataPlace,
+    folder: str,
+    class_names: Sequence[str],
+    *,
+    name: str | None = None,
+    splits: Sequence[str] = ("train", "test"),
+) -> tuple[int | None, int]:
+    """How many training (None without that split) and test images :func:`from_class_folders` would read.
+
+    Raises:
+        KdbenchError: data missing, unknown or missing classes.
+    """
+    root = _folder_of(name or folder, place, folder, splits)
+    counts = {
+        split: count_whole(f"{name or folder}/{split}", root / split, [file.stat for file in files])
+        for split, files in _list_splits(root, class_names, splits).items()
+    }
+    return counts.get("train"), counts["test"]
+
+
+def count_whole(name: str, root: Path, stats: Sequence[FileStat]) -> int:
+    """How many files there are; ``KdbenchError`` where some are empty, as a copy that broke off leaves them."""
+    empty = [path for path, size, *_ in stats if size == 0]
+    if empty:
+        raise KdbenchError(
+            f"{len(empty)} of {len(stats)} files of '{name}' are empty, the first is '{root / empty[0]}'",
+            "copy or unpack the images again",
+        )
+    return len(stats)
+
+
+def _list_splits(root: Path, class_names: Sequence[str], splits: Sequence[str]) -> dict[str, list[ClassFile]]:
+    every = "train" in splits
+    return {split: list_class_folders(root / split, class_names, require_all_classes=every) for split in splits}
+
+
+def _folder_of(name: str, place: DataPlace, folder: str, splits: Sequence[str]) -> Path:
     root = find_folder(place, folder, splits)
     if root is None:
         layout = "{" + ",".join(splits) + "}" if len(splits) > 1 else splits[0]
         raise missing_data_error(name, place, [folder], folders=f"{folder}/{layout}/<class>/*.png")
-    loaded = {
-        split: load_split(
-            f"{name}/{split}",
-            root / split,
-            class_names,
-            image_size,
-            place,
-            require_all_classes="train" in splits,
-        )
-        for split in splits
-    }
-    return Dataset(name, tuple(class_names), image_size, loaded.get("train"), loaded["test"])
+    return root
 
 
 def find_folder(place: DataPlace, folder: str, splits: Sequence[str]) -> Path | None:

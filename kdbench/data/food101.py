@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdbench.data import download
-from kdbench.data.base import DataPlace, Dataset, DatasetSpec, ImageSet, missing_data_error
-from kdbench.data.photographs import Cut, Photograph, first_difference, load_photographs, read_lines
+from kdbench.data.base import DataPlace, Dataset, DatasetSpec, missing_data_error
+from kdbench.data.photographs import Cut, Photograph, count_photographs, first_difference, load_photographs, read_lines
 from kdbench.errors import KdbenchError
 
 NAME, FOLDER, ARCHIVE = "food101", "food-101", "food-101.tar.gz"
@@ -35,6 +35,7 @@ DISHES = (
 )
 CLASS_NAMES = tuple(DISHES.split())
 """Sorted, whatever the order of ``meta/classes.txt``."""
+TRAIN_IMAGES, TEST_IMAGES = 750 * len(CLASS_NAMES), 250 * len(CLASS_NAMES)
 
 
 def load(place: DataPlace, *, checksum: str = CHECKSUM) -> Dataset:
@@ -53,18 +54,45 @@ def load(place: DataPlace, *, checksum: str = CHECKSUM) -> Dataset:
     if root is None:
         raise missing_data_error(NAME, place, [FOLDER, ARCHIVE], official=FOLDER, fetchable=True)
     folder = root / FOLDER
+    train, test = _listing(folder)
+    return Dataset(
+        NAME,
+        CLASS_NAMES,
+        SIZE,
+        load_photographs(f"{NAME}/train", folder, train, CLASS_NAMES, TRAIN, place),
+        load_photographs(f"{NAME}/test", folder, test, CLASS_NAMES, TEST, place),
+    )
+
+
+def count(place: DataPlace, *, checksum: str = CHECKSUM) -> tuple[int | None, int]:
+    """How many training and test images :func:`load` would read, those of the archive where it is not unpacked.
+
+    Raises:
+        KdbenchError: the data are missing, incomplete or not Food-101's.
+    """
+    root, packed = _find(place, FOLDER + "/meta/train.txt"), _find(place, ARCHIVE)
+    if root is None and packed is not None:
+        download.check(packed / ARCHIVE, checksum)
+        return TRAIN_IMAGES, TEST_IMAGES
+    if root is None:
+        raise missing_data_error(NAME, place, [FOLDER, ARCHIVE], official=FOLDER, fetchable=True)
+    folder = root / FOLDER
+    train, test = _listing(folder)
+    return count_photographs(f"{NAME}/train", folder, train), count_photographs(f"{NAME}/test", folder, test)
+
+
+def _listing(folder: Path) -> tuple[list[Photograph], list[Photograph]]:
+    """Training and test photographs as the lists in ``meta/`` say."""
     listed = sorted(read_lines(folder / "meta/classes.txt"))
     if tuple(listed) != CLASS_NAMES:
         difference = first_difference(listed, CLASS_NAMES)
         raise KdbenchError(
             f"'{folder / 'meta/classes.txt'}', sorted, is not Food-101's: {difference}", "unpack it again"
         )
-    splits = {split: _split(split, folder, cut, place) for split, cut in (("train", TRAIN), ("test", TEST))}
-    return Dataset(NAME, CLASS_NAMES, SIZE, splits["train"], splits["test"])
+    return _listed(folder / "meta/train.txt"), _listed(folder / "meta/test.txt")
 
 
-def _split(split: str, folder: Path, cut: Cut, place: DataPlace) -> ImageSet:
-    path = folder / f"meta/{split}.txt"
+def _listed(path: Path) -> list[Photograph]:
     photographs = []
     for line in read_lines(path):
         class_name, _, number = line.partition("/")
@@ -73,7 +101,7 @@ def _split(split: str, folder: Path, cut: Cut, place: DataPlace) -> ImageSet:
         photographs.append(Photograph(f"images/{line}.jpg", CLASS_NAMES.index(class_name)))
     if not photographs:
         raise KdbenchError(f"'{path}' lists no image", "unpack the archive again")
-    return load_photographs(f"{NAME}/{split}", folder, photographs, CLASS_NAMES, cut, place)
+    return photographs
 
 
 def _find(place: DataPlace, path: str) -> Path | None:
@@ -103,4 +131,7 @@ def spec() -> DatasetSpec:
             _find(place, FOLDER + "/meta/train.txt") is not None or _find(place, ARCHIVE) is not None
         ),
         description="Food-101: 75,750 training images with some wrong labels, 25,250 test images, 224x224",
+        train_images=TRAIN_IMAGES,
+        test_images=TEST_IMAGES,
+        count=count,
     )

@@ -26,7 +26,7 @@ from PIL import Image, UnidentifiedImageError
 
 from kdbench.data.base import DataPlace, ImageSet, content_hash
 from kdbench.data.cache import FileStat, ImageCache, content_key, stat_key
-from kdbench.data.folders import EIGHT_BIT_MODES, in_threads
+from kdbench.data.folders import EIGHT_BIT_MODES, count_whole, in_threads
 from kdbench.data.mapped import PIXELS, check_room, load_mapped, map_images, no_room_error, save_facts
 from kdbench.errors import KdbenchError
 
@@ -113,6 +113,11 @@ def _stats(name: str, root: Path, photographs: Sequence[Photograph]) -> list[Fil
             "copy or unpack the images again",
         )
     return found
+
+
+def count_photographs(name: str, root: Path, photographs: Sequence[Photograph]) -> int:
+    """How many there are; ``KdbenchError`` where some are missing or empty."""
+    return count_whole(name, root, _stats(name, root, photographs))
 
 
 def _decode(

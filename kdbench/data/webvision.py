@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from kdbench.data.base import DataPlace, Dataset, DatasetSpec, missing_data_error
-from kdbench.data.folders import SUFFIXES
-from kdbench.data.photographs import Cut, Photograph, first_difference, load_photographs, read_lines
+from kdbench.data.folders import image_suffixes
+from kdbench.data.photographs import Cut, Photograph, count_photographs, first_difference, load_photographs, read_lines
 from kdbench.errors import KdbenchError
 
 SYNSETS = (
@@ -59,7 +59,27 @@ def load(place: DataPlace, size: Size) -> Dataset:
     Raises:
         KdbenchError: the data are missing, incomplete or not those of WebVision 1.0.
     """
-    name, root = f"webvision-mini{size.suffix}", _find(place)
+    name = f"webvision-mini{size.suffix}"
+    root, train, test = _listing(name, place)
+    return Dataset(
+        name,
+        CLASS_NAMES,
+        size.test.size,
+        load_photographs(f"{name}/train", root, train, CLASS_NAMES, size.train, place),
+        load_photographs(f"{name}/test", root, test, CLASS_NAMES, size.test, place),
+    )
+
+
+def count(place: DataPlace, size: Size) -> tuple[int | None, int]:
+    """How many training and test images :func:`load` would read; the errors are the same."""
+    name = f"webvision-mini{size.suffix}"
+    root, train, test = _listing(name, place)
+    return count_photographs(f"{name}/train", root, train), count_photographs(f"{name}/test", root, test)
+
+
+def _listing(name: str, place: DataPlace) -> tuple[Path, list[Photograph], list[Photograph]]:
+    """The folder, and its training and test photographs as its lists say."""
+    root = _find(place)
     if root is None:
         raise missing_data_error(
             name, place, [f"{folder}/{TRAIN_LIST}" for folder in FOLDERS[:2]], official="webvision/{info,google,"
@@ -69,14 +89,7 @@ def load(place: DataPlace, size: Size) -> Dataset:
     if tuple(listed[: len(CLASS_NAMES)]) != CLASS_NAMES:
         difference = first_difference(listed[: len(CLASS_NAMES)], CLASS_NAMES)
         raise KdbenchError(f"'{root / SYNSET_LIST}' is not WebVision 1.0's: {difference}", "unpack its info.tgz again")
-    train, test = _listed(root / TRAIN_LIST, ""), _listed(root / TEST_LIST, f"{TEST_FOLDER}/")
-    return Dataset(
-        name,
-        CLASS_NAMES,
-        size.test.size,
-        load_photographs(f"{name}/train", root, train, CLASS_NAMES, size.train, place),
-        load_photographs(f"{name}/test", root, test, CLASS_NAMES, size.test, place),
-    )
+    return root, _listed(root / TRAIN_LIST, ""), _listed(root / TEST_LIST, f"{TEST_FOLDER}/")
 
 
 def _find(place: DataPlace) -> Path | None:
@@ -110,17 +123,8 @@ def load_imagenet(place: DataPlace, size: Size) -> Dataset:
     Raises:
         KdbenchError: the data are missing, or one of the 50 classes is.
     """
-    name, root = f"imagenet-val-webvision50{size.suffix}", _find_imagenet(place)
-    if root is None:
-        raise missing_data_error(
-            name, place, IMAGENET_FOLDERS[:1], official="imagenet/val/<synset>/*.JPEG (the validation images of "
-            "ILSVRC 2012, for which one registers at https://image-net.org)"
-        )  # fmt: skip
-    photographs = [
-        Photograph(f"{synset}/{file}", label)
-        for label, synset in enumerate(CLASS_NAMES)
-        for file in _images(root / synset)
-    ]
+    name = f"imagenet-val-webvision50{size.suffix}"
+    root, photographs = _imagenet_listing(name, place)
     return Dataset(
         name,
         CLASS_NAMES,
@@ -130,6 +134,26 @@ def load_imagenet(place: DataPlace, size: Size) -> Dataset:
     )
 
 
+def count_imagenet(place: DataPlace, size: Size) -> tuple[int | None, int]:
+    """How many images :func:`load_imagenet` would read; the errors are the same."""
+    name = f"imagenet-val-webvision50{size.suffix}"
+    return None, count_photographs(name, *_imagenet_listing(name, place))
+
+
+def _imagenet_listing(name: str, place: DataPlace) -> tuple[Path, list[Photograph]]:
+    root = _find_imagenet(place)
+    if root is None:
+        raise missing_data_error(
+            name, place, IMAGENET_FOLDERS[:1], official="imagenet/val/<synset>/*.JPEG (the validation images of "
+            "ILSVRC 2012, for which one registers at https://image-net.org)"
+        )  # fmt: skip
+    return root, [
+        Photograph(f"{synset}/{file}", label)
+        for label, synset in enumerate(CLASS_NAMES)
+        for file in _images(root / synset)
+    ]
+
+
 def _find_imagenet(place: DataPlace) -> Path | None:
     candidates = (root / folder for root in place.roots for folder in IMAGENET_FOLDERS)
     return next((folder for folder in candidates if any((folder / synset).is_dir() for synset in CLASS_NAMES)), None)
@@ -137,7 +161,7 @@ def _find_imagenet(place: DataPlace) -> Path | None:
 
 def _images(folder: Path) -> Sequence[str]:
     try:
-        found = sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(SUFFIXES))
+        found = sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(image_suffixes()))
     except OSError:
         found = []
     if not found:
@@ -158,6 +182,9 @@ def specs() -> list[DatasetSpec]:
                 load=partial(load, size=size),
                 available=lambda place: _find(place) is not None,
                 description=f"WebVision 1.0: Google's images of 50 classes, labels from a web search, {pixels}",
+                train_images=65_944,
+                test_images=50 * len(CLASS_NAMES),
+                count=partial(count, size=size),
             ),
             DatasetSpec(
                 f"imagenet-val-webvision50{size.suffix}",
@@ -167,6 +194,8 @@ def specs() -> list[DatasetSpec]:
                 available=lambda place: _find_imagenet(place) is not None,
                 description=f"ImageNet's validation images of WebVision's first 50 classes, {pixels}",
                 ood=True,
+                test_images=50 * len(CLASS_NAMES),
+                count=partial(count_imagenet, size=size),
             ),
         ]
     return found

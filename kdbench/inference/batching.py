@@ -23,7 +23,7 @@ SHARE_OF_FREE_MEMORY = 0.25
 
 
 def in_batches(work: Callable[[Tensor], Result], index: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Result]]:
-    """Yield ``(part, work(part))`` for consecutive parts of ``index``.
+    """Yield ``(part, work(part))`` for consecutive parts of ``index``, each in ascending order.
 
     When ``work`` runs out of memory its batch is tried again at half the size, and the smaller size stays for the rest;
     a batch of one that doesn't fit raises. ``work`` must be pure: a failed try leaves nothing behind.
@@ -37,7 +37,7 @@ def in_batches(work: Callable[[Tensor], Result], index: Tensor, batch_size: int)
         raise KdbenchError(f"batch_size found {batch_size}, expected at least 1", "give a positive number")
     begin, size = 0, batch_size
     while begin < len(index):
-        part = index[begin : begin + size]
+        part = index[begin : begin + size].sort().values
         result = _try(work, part)
         if result is None:
             size = max(1, len(part) // 2)

@@ -17,9 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from kdbench.inference.model import as_float
+from kdbench.inference.order import sample
+from kdbench.inference.pixels import Adapter
+from kdbench.inference.randomness import varies
+
 _RELUS = (F.relu, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_)
 LOGITS, GRADIENTS = 1e-4, 1e-3
 """Largest relative difference of an image's logits, and of the median image's input gradient."""
+COMPARED = 8
+"""Images that both networks are compared on."""
 
 
 def folded(model: nn.Module, images: Tensor) -> nn.Module:
@@ -31,18 +38,19 @@ def folded(model: nn.Module, images: Tensor) -> nn.Module:
     changed in ways that leave no trace.
 
     Args:
-        model: in eval mode, frozen.
-        images: float32 (n, C, H, W), what the comparison is made on; a few suffice.
+        model: in eval mode, frozen; it reads pixels in any layout (``readable``).
+        images: uint8 or float, (N, C, H, W); the comparison is made on a sample.
     """
     modules = list(model.modules())
     if not any(_is_affine(module) for module in modules) or any(_has_hooks(module) for module in modules):
         return model
-    own = _answer(model, images)
-    if own is None or not torch.equal(own[0], model(images)):
+    few = as_float(sample(images, COMPARED)).contiguous(memory_format=torch.channels_last)
+    own = _answer(model, few)
+    if own is None or not bool(own[0].isfinite().all()) or varies(model, images):
         return model  # no logits, not numbers, or random: tracing may freeze a draw into a constant
     try:
         rewritten = _rewrite(model)
-        other = _answer(rewritten, images)
+        other = _answer(rewritten, few)
     except torch.OutOfMemoryError:
         raise
     except Exception:  # a network may do anything in its forward: what can't be rewritten is run as it is
@@ -89,8 +97,9 @@ def _rewrite(model: nn.Module) -> nn.Module:
     for node in list(graph.nodes):
         if _is_plain_call(node) and _is_affine(targets[node.target]) and _called_once(graph, node):
             _fold(traced, graph, targets, node)
+    last = not (isinstance(model, Adapter) and model.contiguous)
     for name, module in list(targets.items()):
-        if isinstance(module, nn.Conv2d):  # a copy, as the model's own weights keep their layout
+        if last and isinstance(module, nn.Conv2d):  # a copy, as the model's own weights keep their layout
             _replace(traced, targets, name, copy.deepcopy(module).to(memory_format=torch.channels_last))
     traced.recompile()
     traced.delete_all_unused_submodules()

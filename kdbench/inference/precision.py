@@ -8,25 +8,28 @@ from typing import Any
 
 import torch
 
+from kdbench.torch_state import exclusive
+
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """Autograd on, autocast off, TF32 and every other reduced float32 product off; all restored on exit.
 
     Scores are float32. An attack's step takes the sign of the input gradient, and reduced precision flips the signs of
-    small gradients.
+    small gradients. These settings are the process's, so that one thread measures at a time.
     """
-    operators = _float32_products()
-    before = [operator.fp32_precision for operator in operators]
-    try:
-        for operator in operators:
-            operator.fp32_precision = "ieee"
-        # inference_mode(False) goes first: inside inference mode autograd stays off whatever enable_grad says.
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        for operator, precision in zip(operators, before, strict=True):
-            operator.fp32_precision = precision
+    with exclusive():
+        operators = _float32_products()
+        before = [operator.fp32_precision for operator in operators]
+        try:
+            for operator in operators:
+                operator.fp32_precision = "ieee"
+            # inference_mode(False) goes first: inside inference mode autograd stays off whatever enable_grad says.
+            with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+                yield
+        finally:
+            for operator, precision in zip(operators, before, strict=True):
+                operator.fp32_precision = precision
 
 
 def _float32_products() -> list[Any]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from kdbench.devices import on_device
 from kdbench.errors import KdbenchError
-from kdbench.inference.batching import forward_batch, in_batches
+from kdbench.inference.batching import forward_batch
 from kdbench.inference.folding import folded
+from kdbench.inference.model import Model, as_float
+from kdbench.inference.order import over_all, sample
+from kdbench.inference.pixels import readable
 from kdbench.inference.precision import full_precision
+from kdbench.inference.randomness import SAMPLE, varies
 
-Model = Callable[[Tensor], Tensor]
-"""Pixels, float32 (n, 3, H, W) in [0, 1], to logits (n, C); usually an ``nn.Module``."""
-PROBE = 8
-"""Images that a model is tried on before it is put to work."""
+_made_ready: list[tuple[Model, bool]] = []
+"""What the measurements that enclose this one are of, and whether folding was tried: not to be made ready again. One
+thread's at a time, as measurements exclude each other."""
 
 
 class NotFiniteError(KdbenchError):
@@ -32,21 +34,33 @@ def frozen(model: Model, images: Tensor | None = None, *, fold: bool = True) -> 
     ``nn.Module`` is left as it is.
 
     With ``images``, uint8 or float32 (N, C, H, W), the model is made ready for a measurement on them: float32 products
-    are exact on their device, and what is yielded has batch norms folded where logits stay the same up to rounding.
-    ``fold=False`` yields the model itself, as does a call without images.
+    are exact on their device, it reads pixels in any layout and never writes into them (``readable``), and what is
+    yielded has batch norms folded where logits stay the same up to rounding. ``fold=False`` folds nothing; a call
+    without images yields the model itself. With images one thread measures at a time, and others wait.
     """
     if images is not None:
         with full_precision(images.device), frozen(model):
-            yield folded(model, as_float(images[:PROBE])) if fold and isinstance(model, nn.Module) else model
+            if any(model is known and (was_folded or not fold) for known, was_folded in _made_ready):
+                yield model
+                return
+            ready = readable(model, images)
+            ready = folded(ready, images) if fold and isinstance(ready, nn.Module) else ready
+            _made_ready.append((ready, fold))
+            try:
+                yield ready
+            finally:
+                _made_ready.pop()
         return
     if not isinstance(model, nn.Module):
         yield model
         return
-    modes = [(module, module.training) for module in model.modules()]
+    # A frozen script module has no mode, and none of them has requires_grad_.
+    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
     gradients = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         model.eval()
-        model.requires_grad_(False)
+        for parameter, _ in gradients:
+            parameter.requires_grad_(False)
         yield model
     finally:
         for module, training in modes:
@@ -56,43 +70,37 @@ def frozen(model: Model, images: Tensor | None = None, *, fold: bool = True) -> 
 
 
 def freeze(network: nn.Module, device: torch.device | None = None) -> nn.Module:
-    """``frozen`` for good, in place: eval mode, no gradients, on the device (default: CPU), in the memory layout that
-    convolutions like best."""
-    return on_device(network.eval().requires_grad_(False), device or torch.device("cpu"))
+    """``frozen`` for good, in place: eval mode, no gradients, on the device (default: CPU)."""
+    return network.eval().requires_grad_(False).to(device or torch.device("cpu"))
 
 
 def folded_copy(network: nn.Module, images: Tensor, device: torch.device) -> nn.Module:
     """What ``frozen`` yields for images like these, kept for many measurements instead of being made for each.
 
-    The same logits up to rounding, batch norms folded; a network that can't be folded is returned as it is. It shares
-    with the network what is not rewritten, so that a measurement of it begins with ``frozen`` as well. ``images`` are
-    uint8 or float32 (N, C, H, W), on any device.
+    The same logits up to rounding, batch norms folded; a network that can't be folded, and reads any pixels, is
+    returned as it is. It shares with the network what is not rewritten, so that a measurement of it begins with
+    ``frozen`` as well. ``images`` are uint8 or float32 (N, C, H, W), on any device.
     """
-    with frozen(network, images[:PROBE].to(device)) as fast:
+    with frozen(network, sample(images, SAMPLE).to(device)) as fast:
         assert isinstance(fast, nn.Module)
         return fast
-
-
-def as_float(images: Tensor) -> Tensor:
-    """Float32 in [0, 1] from uint8 or float32."""
-    return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
 def predict(model: Model, images: Tensor, *, device: torch.device, batch_size: int | None = None) -> Tensor:
     """Logits (N, C) float32 on the CPU for images (N, 3, H, W), uint8 or float32 in [0, 1].
 
-    Eval mode, float32, last incomplete batch included, the model's mode restored. Raises ``NotFiniteError`` for logits
-    that are NaN or infinite.
+    Eval mode, float32, last incomplete batch included, the model's mode restored. Batches are taken in one fixed
+    shuffled order of the images, the logits come back in theirs. Raises ``NotFiniteError`` for logits that are NaN or
+    infinite.
     """
-    with frozen(model, images[:PROBE].to(device)) as fast, torch.no_grad():
+    with frozen(model, sample(images, SAMPLE).to(device)) as fast, torch.no_grad():
 
         def logits(part: Tensor) -> Tensor:
             pixels = as_float(images[part].to(device)).contiguous(memory_format=torch.channels_last)
             return fast(pixels).float()
 
-        index = torch.arange(len(images), device=images.device)
         size = forward_batch(images, device) if batch_size is None else batch_size
-        found = torch.cat([part for _, part in in_batches(logits, index, size)]).cpu()
+        found = over_all(logits, len(images), size, images.device).cpu()
     if not found.isfinite().all():
         raise NotFiniteError(
             "the network's logits are not finite", "it diverged: train it with a smaller learning rate"
@@ -101,17 +109,13 @@ def predict(model: Model, images: Tensor, *, device: torch.device, batch_size: i
 
 
 def is_random(model: Model, images: Tensor) -> bool:
-    """Whether a model answers differently on the same images, uint8 or float32 (n, C, H, W), by more than rounding."""
-    with frozen(model, images, fold=False), torch.no_grad():
-        pixels = as_float(images)
-        return answers_otherwise(model, pixels, model(pixels))
+    """Whether a model answers differently on the same images, uint8 or float32 (N, C, H, W), by more than rounding.
 
-
-def answers_otherwise(model: Model, images: Tensor, logits: Tensor) -> bool:
-    """Whether a model now gives other logits than these for the same images, float32, by more than rounding."""
-    with torch.no_grad():
-        again = model(images)
-    return bool((logits - again).abs().amax() > 1e-5 * logits.abs().amax())
+    Give all images that it is to be measured on: a sample of all kinds is answered twice, those of it that are nearest
+    to a decision boundary many times. The global random numbers are left as they were, and decide nothing.
+    """
+    with frozen(model, images, fold=False) as ready:
+        return varies(ready, images)
 
 
 def check_logits(logits: object, count: int, highest: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -72,8 +72,7 @@ def compare(
         examples: gives the per-example results behind a score, or None.
         whole: whether all examples were measured, not a sample.
     """
-    found = {_key(score): score for score in measured}
-    pairs = [(score, found[_key(score)]) for score in recorded if _key(score) in found]
+    pairs = list(_pairs(recorded, measured))
     results = []
     for old, new in pairs:
         both = examples(old)
@@ -86,8 +85,24 @@ def compare(
     return results
 
 
+def _pairs(recorded: Sequence[Score], measured: Sequence[Score]) -> Iterator[tuple[Score, Score]]:
+    """Scores of the same: of the same setting, else, as earlier records say less of theirs, of one that agrees."""
+    exact = {_key(score): score for score in measured}
+    known = {_key(score) for score in recorded}
+    others = [score for score in measured if _key(score) not in known]
+    for old in recorded:
+        alike = [exact[_key(old)]] if _key(old) in exact else [new for new in others if _alike(old, new)]
+        if len(alike) == 1:
+            yield old, alike[0]
+
+
 def _key(score: Score) -> tuple[Any, ...]:
     return score.task, score.condition, score.metric, *sorted(score.setting.items())
+
+
+def _alike(old: Score, new: Score) -> bool:
+    same = (old.task, old.condition, old.metric) == (new.task, new.condition, new.metric)
+    return same and all(old.setting[key] == new.setting[key] for key in old.setting.keys() & new.setting.keys())
 
 
 def _by_example(old: Score, new: Score, both: Examples, *, whole: bool, level: float) -> Agreement:

@@ -7,16 +7,15 @@ installed here it is the first score that it left, which nothing is known of but
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from kdbench.leaderboard.board import Axis
 from kdbench.results.evidence import Evidence
 from kdbench.results.headline import Headline, first_headline, headline_of, installed_task
 from kdbench.results.record import Score
 from kdbench.results.samples import PerExample, per_example
+from kdbench.results.wording import shared
 from kdbench.specs import Suite
-
-Setting = Mapping[str, str | int | float | bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +62,7 @@ def _column(suite: Suite, condition: str, name: str, scores: Sequence[Score], me
         condition=condition,
         task=name,
         metric=headline.metric,
-        setting=_common([score.setting for score in same]) or dict(headline.setting),
+        setting=shared([score.setting for score in same]) or dict(headline.setting),
         unit=headline.unit,
         higher_is_better=headline.higher_is_better,
     )
@@ -75,12 +74,6 @@ def _title(suite: Suite, condition: str, headline: Headline) -> str:
     clean = [name for name, one in suite.conditions.items() if one.noise is None]
     alone = len(clean) == 1 and condition in clean
     return headline.title if alone else f"{headline.title} {condition}"
-
-
-def _common(settings: Sequence[Setting]) -> dict[str, str | int | float | bool]:
-    """What all have alike."""
-    first, *others = settings or [{}]
-    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
 def results(columns: Iterable[Column], run: Evidence) -> dict[str, PerExample]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from kdbench.results.comparison import Sample
 from kdbench.results.evidence import Evidence, Excluded
 from kdbench.results.record import Score
+
+RANKED_SEEDS: Final = 3
+"""Fewest seeds of a row with a mean rank: two show how much seeds differ with one degree of freedom, one not at all."""
+
+Mark = Literal["best", "near", "unknown", ""]
+"""What a cell is beside the best of its axis; see ``kdbench.leaderboard.marks``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +35,11 @@ class Axis:
     """Picks the one score of the task's metric."""
     unit: str
     higher_is_better: bool
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, else -1: a difference times this is how much better."""
+        return 1 if self.higher_is_better else -1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +64,11 @@ class Measurement:
     flags: tuple[str, ...]
     """Why the score is doubtful, a sentence each; () for a score without doubt."""
 
+    @property
+    def one_seed(self) -> bool:
+        """Whether it is of a single seed: its interval is over test images alone, and no test compares it."""
+        return len(self.sample.values) == 1
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell(Measurement):
@@ -63,11 +79,7 @@ class Cell(Measurement):
     last_rank: int
     """The number of methods less those that are significantly worse: no less than ``rank``. Methods that do not differ
     significantly share the ranks between."""
-
-    @property
-    def best(self) -> bool:
-        """Whether it is unflagged and no other unflagged method is significantly better."""
-        return self.rank == 1 and not self.flags
+    mark: Mark = ""
 
     @property
     def ranks(self) -> str:
@@ -105,7 +117,21 @@ class Row:
     cells: Mapping[str, Cell]
     """Axis key to cell; an axis that was not measured has none."""
     mean_rank: float | None
-    """Mean midrank over axes; None where an axis is missing or a run failed."""
+    """Mean midrank over axes; None where an axis is missing, a run failed or there are fewer than ``RANKED_SEEDS``."""
+    views: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Condition to the view that the students saw, see ``Record.views``; untrusted text. Where it is not recorded there
+    is none."""
+
+    @property
+    def unranked(self) -> str:
+        """Why it has no mean rank, "" where it has one."""
+        if self.mean_rank is not None:
+            return ""
+        if self.failed:
+            return "failed runs"
+        if len(self.runs) < RANKED_SEEDS:
+            return f"{len(self.runs)} seed{'s' * (len(self.runs) != 1)}: unranked"
+        return "incomplete"
 
     @property
     def records(self) -> tuple[Evidence, ...]:
@@ -131,7 +157,7 @@ class Pairs:
     half_width: NDArray[np.float64]
     """(K, K): half of the 95 % interval of the difference."""
     p_value: NDArray[np.float64]
-    """(K, K), two-sided, not corrected for the number of pairs."""
+    """(K, K), two-sided, not corrected for the number of pairs; NaN where either has one seed: no test."""
     significant: NDArray[np.bool_]
     """(K, K): after Holm's correction over all pairs of the axis."""
     paired: NDArray[np.bool_]

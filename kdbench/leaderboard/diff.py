@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,8 +32,19 @@ class RowState:
     flagged: bool = False
 
 
-States = dict[Key, RowState | None]
-"""Every cell; a row also has None under the empty axis, so that a row without cells counts."""
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """What a row as a whole rests on, and where it stands."""
+
+    seeds: tuple[int, ...]
+    """Those that any of its cells is over."""
+    place: int | None
+    """Among the rows with a mean rank, from 1; None without one."""
+    mean_rank: float | None
+
+
+States = dict[Key, RowState | Standing]
+"""Every cell; a row has its standing under the empty axis, so that a row without cells counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,16 +52,20 @@ class Change:
     """One difference."""
 
     kind: Literal["added", "removed", "changed", "moved"]
-    """``moved``: the value is another, by no more than the intervals allow, or only its rank or flag is."""
+    """``moved``: the value is another, by no more than the intervals allow, or only its rank or flag is. A row has
+    changed where its seeds have, or whether it has a place; another place or mean rank has moved."""
     what: Literal["board", "row", "cell"]
     key: Key
-    old: RowState | None = None
-    new: RowState | None = None
+    old: RowState | Standing | None = None
+    new: RowState | Standing | None = None
 
     def __str__(self) -> str:
         place = " ".join(plain(part) for part in self.key if part)
         sign = {"added": "+", "removed": "-", "changed": "!", "moved": "~"}[self.kind]
-        numbers = " -> ".join(_show(state) for state in (self.old, self.new) if state is not None)
+        if isinstance(self.old, Standing) and isinstance(self.new, Standing):
+            numbers = _show_standings(self.old, self.new)
+        else:
+            numbers = " -> ".join(_show(state) for state in (self.old, self.new) if isinstance(state, RowState))
         return " ".join(filter(None, (sign, self.what, place, numbers)))
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,6 +77,16 @@ def _show(state: RowState) -> str:
     last = "" if state.last_rank == state.rank else f"-{state.last_rank}"
     rank = "" if state.rank is None else f", rank {state.rank}{last}"
     return f"{state.value:.4f} ({state.ci_low:.4f} - {state.ci_high:.4f}{rank}{', flagged' if state.flagged else ''})"
+
+
+def _show_standings(old: Standing, new: Standing) -> str:
+    """What of them differs, before and after."""
+    shown = {
+        "seeds": [", ".join(map(str, one.seeds)) or "none" for one in (old, new)],
+        "place": ["none" if one.place is None else str(one.place) for one in (old, new)],
+        "mean rank": ["none" if one.mean_rank is None else f"{one.mean_rank:.2f}" for one in (old, new)],
+    }
+    return ", ".join(f"{what} {before} -> {after}" for what, (before, after) in shown.items() if before != after)
 
 
 def diff(old: Path, new: Path) -> list[Change]:
@@ -82,7 +107,7 @@ def diff(old: Path, new: Path) -> list[Change]:
 
 
 def _differences(before: States, after: States) -> Iterator[Change]:
-    """Whole boards and rows first, without their cells; then the other cells in order."""
+    """Whole boards and rows first, without their cells; then the other rows, each before its cells, in order."""
     for kind, here, there in (("removed", before, after), ("added", after, before)):
         boards = sorted({key[0] for key in here} - {key[0] for key in there})
         yield from (Change(kind, "board", (board, "", "")) for board in boards)  # type: ignore[arg-type]  # its literals
@@ -90,13 +115,18 @@ def _differences(before: States, after: States) -> Iterator[Change]:
         yield from (Change(kind, "row", (*row, "")) for row in rows)  # type: ignore[arg-type]  # as above
     common = {key[:2] for key in before} & {key[:2] for key in after}
     for key in sorted(before.keys() | after.keys()):
-        if key[:2] not in common or not key[2]:
+        if key[:2] not in common:
             continue
         old, new = before.get(key), after.get(key)
-        if old is None or new is None:
+        if isinstance(old, Standing) and isinstance(new, Standing):
+            if old != new:
+                same = old.seeds == new.seeds and (old.place is None) == (new.place is None)
+                yield Change("moved" if same else "changed", "row", key, old, new)
+        elif isinstance(old, RowState) and isinstance(new, RowState):
+            if old != new:
+                yield Change("changed" if _beyond(old, new) else "moved", "cell", key, old, new)
+        else:
             yield Change("added" if old is None else "removed", "cell", key, old, new)
-        elif old != new:
-            yield Change("changed" if _beyond(old, new) else "moved", "cell", key, old, new)
 
 
 def _beyond(old: RowState, new: RowState) -> bool:
@@ -127,8 +157,10 @@ def _read(path: Path) -> States:
 def _of_boards(boards: Boards) -> States:
     states: States = {}
     for board in boards.boards:
-        for row in board.rows:
-            states[board.suite, row.key, ""] = None
+        for place, row in enumerate(board.rows, start=1):
+            seeds = {seed for cell in row.cells.values() for seed, _ in cell.per_seed}
+            rank = None if row.mean_rank is None else round(row.mean_rank, DIGITS)
+            states[board.suite, row.key, ""] = _standing(place, seeds, rank)
             for axis, cell in row.cells.items():
                 # As an index has them, so that a folder and its own index do not differ.
                 value, low, high = (round(number, DIGITS) for number in (cell.value, cell.ci_low, cell.ci_high))
@@ -147,8 +179,9 @@ def _of_index(path: Path, index: Mapping[str, Any]) -> States:
                 "update kdbench",
             )
         for board in index["boards"]:
-            for row in board["rows"]:
-                states[board["suite"], row["key"], ""] = None
+            for place, row in enumerate(board["rows"], start=1):
+                seeds = {seed for cell in row["cells"].values() for seed in cell["seeds"]}
+                states[board["suite"], row["key"], ""] = _standing(place, seeds, row["mean_rank"])
                 for axis, cell in row["cells"].items():
                     numbers = {name: cell[name] for name in ("value", "ci_low", "ci_high", "rank", "last_rank")}
                     states[board["suite"], row["key"], axis] = RowState(**numbers, flagged=bool(cell["flags"]))
@@ -157,8 +190,13 @@ def _of_index(path: Path, index: Mapping[str, Any]) -> States:
     return states
 
 
+def _standing(place: int, seeds: Iterable[int], mean_rank: float | None) -> Standing:
+    """Of the row at a place of its board: rows with a mean rank come first."""
+    return Standing(tuple(sorted(seeds)), None if mean_rank is None else place, mean_rank)
+
+
 def _of_record(record: Record) -> States:
-    states: States = {("", "", ""): None}
+    states: States = {("", "", ""): Standing((), None, None)}
     for score in record.scores:
         state = RowState(score.value, score.ci_low, score.ci_high, flagged=bool(record.flags(score)))
         states["", "", f"{score.condition} {score_name(score)}"] = state

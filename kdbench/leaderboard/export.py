@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import KdbenchError
 from kdbench.files import require_path, write_atomically
+from kdbench.leaderboard.genuine import split_genuine
 from kdbench.leaderboard.grouping import group
 from kdbench.results.evidence import Evidence
 from kdbench.results.store import read_evidence, read_records
@@ -38,13 +39,14 @@ COLUMNS: Mapping[str, str] = {
     "excluded": "str",
     "status": "str",
     "budget": "str",
+    "view": "str",
     "checkpoint_rule": "str",
     "device": "str",
     "finished": "str",
     "run_id": "str",
 }
-"""Column to type. ``params`` and ``setting`` are JSON; ``excluded`` is why the leaderboard leaves the record out, ""
-where it does not."""
+"""Column to type. ``params`` and ``setting`` are JSON; ``view`` is the student's view of the training images, "" where
+it is not recorded; ``excluded`` is why the leaderboard leaves the record out, "" where it does not."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of text that a spreadsheet takes for a formula."""
 
@@ -108,7 +110,9 @@ def _read(path: Path) -> Sequence[Evidence]:
 
 
 def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
-    reasons = {one.run_id: one.reason for comparable in group(runs) for one in comparable.excluded}
+    genuine, foreign = split_genuine(runs)
+    left_out = (*foreign, *(one for comparable in group(genuine) for one in comparable.excluded))
+    reasons = {one.run_id: one.reason for one in left_out}
     samples = [(one, _why_not(one, run, reasons)) for run in sorted(runs, key=_order) for one in (run, *run.repeats)]
     for evidence, excluded in samples:
         record, spec = evidence.record, evidence.record.spec
@@ -131,6 +135,7 @@ def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
                 **run,
                 **score.model_dump(exclude={"setting"}),
                 "setting": _json(score.setting),
+                "view": record.views.get(score.condition, ""),
                 "task_version": spec.tasks.get(score.task),
                 "flagged": bool(record.flags(score)) or record.checkpoint_rule == "best-on-test",
             }

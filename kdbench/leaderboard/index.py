@@ -62,6 +62,7 @@ def _row(row: Row) -> dict[str, Any]:
         "method": row.method,
         "params": dict(row.params),
         "budget": row.budget,
+        "views": dict(row.views),
         "mean_rank": None if row.mean_rank is None else round(row.mean_rank, DIGITS),
         "records": len(row.records),
         "runs": [record.record.run_id for run in row.runs for record in run.sources],
@@ -81,6 +82,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "seeds": [seed for seed, _ in cell.per_seed],
         "rank": cell.rank,
         "last_rank": cell.last_rank,
+        "mark": cell.mark,
         "flags": list(cell.flags),
     }
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-import numpy as np
-
-from kdbench.leaderboard.board import Row
+from kdbench.leaderboard.board import RANKED_SEEDS, Row
 from kdbench.leaderboard.grouping import Group
 from kdbench.leaderboard.ranks import RankedAxis
+from kdbench.leaderboard.rows import unequal_views
 from kdbench.results.evidence import Evidence
 from kdbench.results.untrusted import plain
 from kdbench.specs import Suite
@@ -29,6 +28,7 @@ def notes(group: Group, rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> tu
         *_of_images(group.suite, runs),
         *_of_names(rows),
         *(f"{plain(row.title)}: {remark}." for row in rows for remark in row.remarks),
+        *_of_views(rows),
         *_without_predictions(runs),
         *_of_contradictions(rows, ranked),
         *_of_undecided_axes(ranked),
@@ -46,8 +46,10 @@ def _of_seeds(rows: Sequence[Row]) -> Iterator[str]:
         which = "Every method has" if set(seeds) == {1} else f"{seeds.count(1)} of {len(seeds)} methods have"
         yield (
             f"{which} one seed only: the interval is over test examples alone and says nothing of what another seed "
-            "would give."
+            "would give, so that no test compares it and its ranks stay open."
         )
+    if any(count < RANKED_SEEDS for count in seeds):
+        yield f"A mean rank needs {RANKED_SEEDS} seeds."
 
 
 def _of_suite(suite: Suite) -> Iterator[str]:
@@ -75,6 +77,16 @@ def _of_names(rows: Iterable[Row]) -> Iterator[str]:
             yield f"These methods differ only by the case of their names, and each has its row: {listed}."
 
 
+def _of_views(rows: Sequence[Row]) -> Iterator[str]:
+    """Where the order is also one of augmentations."""
+    conditions = unequal_views(rows)
+    if conditions:
+        yield (
+            f"Students did not all see the same view of the training images ({', '.join(map(plain, conditions))}): "
+            "each row says which."
+        )
+
+
 def _without_predictions(runs: Iterable[Evidence]) -> Iterator[str]:
     """Runs that are compared by their scores' intervals, by what is the matter."""
     reasons: dict[str, list[str]] = {}
@@ -97,6 +109,6 @@ def _of_contradictions(rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> Ite
 def _of_undecided_axes(ranked: Sequence[RankedAxis]) -> Iterator[str]:
     """First place there is no merit."""
     for one in ranked:
-        methods = int((~np.isnan(np.diag(one.pairs.value))).sum())
-        if methods > 1 and not one.pairs.significant.any():
+        tested = sum(cell is not None and not cell.one_seed for cell in one.cells)
+        if tested > 1 and not one.pairs.significant.any():
             yield f"{one.axis.title}: no two methods differ significantly, so that its first place says nothing."

@@ -1,7 +1,7 @@
 """Records to boards, one per suite.
 
-records -> groups that can be compared -> methods with their runs -> measurements, one per method and axis
-        -> ranked cells -> rows -> boards
+records -> those on genuine data -> groups that can be compared -> methods with their runs
+        -> measurements, one per method and axis -> ranked cells -> rows -> boards
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from kdbench.leaderboard.axes import columns
 from kdbench.leaderboard.board import Board, Boards
 from kdbench.leaderboard.cells import measure
+from kdbench.leaderboard.genuine import split_genuine
 from kdbench.leaderboard.grouping import Group, group
 from kdbench.leaderboard.keys import file_key
 from kdbench.leaderboard.notes import notes
@@ -33,7 +34,9 @@ def make_boards(runs: Sequence[Evidence], excluded: Sequence[Excluded] = ()) -> 
         KdbenchError: something among ``runs`` is no ``Evidence``.
     """
     require_evidence("make_boards", runs)
-    groups = group(runs)
+    genuine, foreign = split_genuine(runs)
+    excluded = (*excluded, *foreign)
+    groups = group(genuine)
     suites = {one.suite.name for one in groups}
     boards = tuple(_board(one, [file for file in excluded if file.suite == one.suite.name]) for one in groups)
     return Boards(boards, tuple(file for file in excluded if file.suite not in suites))

@@ -2,8 +2,10 @@
 
 A method's first rank is 1 + the number of methods that are significantly better, its last one the number of methods
 less those that are significantly worse: paired tests, 5 % over all pairs of the axis after Holm's correction. Methods
-that do not differ significantly share ranks. The midrank counts for the mean rank, so that scatter, with which no test
-finds anything, moves a method to the middle and not to the front. A doubtful score comes after all others.
+that do not differ significantly share ranks. A method with one seed is not tested: nothing is known of how its seeds
+differ, so that its place among the others stays open, and theirs beside it. The midrank counts for the mean rank, so
+that scatter, with which no test finds anything, moves a method to the middle and not to the front. A doubtful score
+comes after all others.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.leaderboard.board import Axis, Cell, Measurement, Pairs
+from kdbench.leaderboard.board import Axis, Cell, Mark, Measurement, Pairs
+from kdbench.leaderboard.marks import marks
 from kdbench.results import comparison
 
 Bools = NDArray[np.bool_]
@@ -32,7 +35,7 @@ class RankedAxis:
 
 def rank_axis(axis: Axis, measured: Sequence[Measurement | None]) -> RankedAxis:
     """Compare all methods on one axis; None for one that was not measured."""
-    differences = comparison.differences([None if one is None else one.sample for one in measured])
+    differences = _tested(comparison.differences([None if one is None else one.sample for one in measured]), measured)
     pairs = Pairs(
         differences.value,
         differences.half_width,
@@ -41,11 +44,21 @@ def rank_axis(axis: Axis, measured: Sequence[Measurement | None]) -> RankedAxis:
         differences.paired,
     )
     scored = [place for place, one in enumerate(measured) if one is not None]
-    better = pairs.significant & (pairs.value > 0 if axis.higher_is_better else pairs.value < 0)
+    better = pairs.significant & (axis.sign * pairs.value > 0)
     flagged = np.array([bool(one.flags) for one in measured if one is not None], dtype=bool)
     ranges = iter(rank_ranges(better[np.ix_(scored, scored)], flagged))
-    cells = tuple(None if one is None else _ranked(one, *next(ranges)) for one in measured)
+    cells = tuple(
+        None if one is None else _ranked(one, *next(ranges), mark)
+        for one, mark in zip(measured, marks(axis, measured, pairs), strict=True)
+    )
     return RankedAxis(axis, cells, pairs)
+
+
+def _tested(differences: comparison.Differences, measured: Sequence[Measurement | None]) -> comparison.Differences:
+    """Without p-values where either method has one seed, but for a method's own with itself."""
+    several = np.array([one is not None and not one.one_seed for one in measured], dtype=bool)
+    tested = several[:, None] & several | np.eye(len(several), dtype=bool)
+    return dataclasses.replace(differences, p_value=np.where(tested, differences.p_value, np.nan))
 
 
 def rank_ranges(better: Bools, flagged: Bools) -> list[tuple[int, int]]:
@@ -66,5 +79,5 @@ def rank_ranges(better: Bools, flagged: Bools) -> list[tuple[int, int]]:
     return [(int(low), int(high)) for low, high in zip(first, last, strict=True)]
 
 
-def _ranked(measured: Measurement, rank: int, last_rank: int) -> Cell:
-    return Cell(**vars(measured), rank=rank, last_rank=last_rank)
+def _ranked(measured: Measurement, rank: int, last_rank: int, mark: Mark) -> Cell:
+    return Cell(**vars(measured), rank=rank, last_rank=last_rank, mark=mark)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from kdbench.leaderboard.board import Cell, Row
+from kdbench.leaderboard.board import RANKED_SEEDS, Cell, Row
 from kdbench.leaderboard.installed import installed_method
 from kdbench.leaderboard.keys import file_key
 from kdbench.leaderboard.method_runs import MethodRuns
@@ -33,6 +33,7 @@ def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None]) -> Row:
         failed=runs.failed,
         cells={axis: cell for axis, cell in cells.items() if cell is not None},
         mean_rank=_mean_rank(runs, cells),
+        views={name: view for r in (*runs.failed, *runs.finished) for name, view in r.record.views.items()},
     )
 
 
@@ -41,10 +42,33 @@ def row_order(row: Row) -> tuple[bool, float, str, str]:
     return row.mean_rank is None, row.mean_rank or 0.0, row.method.casefold(), row.title
 
 
+def unequal_views(rows: Iterable[Row]) -> tuple[str, ...]:
+    """The conditions under which rows are known to have seen different views."""
+    seen: dict[str, set[str]] = {}
+    for row in rows:
+        for condition, view in row.views.items():
+            seen.setdefault(condition, set()).add(view)
+    return tuple(condition for condition, views in seen.items() if len(views) > 1)
+
+
+def view_words(row: Row, conditions: Collection[str]) -> str:
+    """What a row saw under some conditions, in short; "" where that is not recorded.
+
+    One view for all is named alone: "strong"; else each with its conditions: "crop-flip (clean), none (sym-40)".
+    """
+    by_view: dict[str, list[str]] = {}
+    for condition in conditions:
+        if condition in row.views:
+            by_view.setdefault(row.views[condition], []).append(condition)
+    if len(by_view) == 1:
+        return next(iter(by_view))
+    return ", ".join(f"{view} ({', '.join(names)})" for view, names in by_view.items())
+
+
 def _mean_rank(runs: MethodRuns, cells: Mapping[str, Cell | None]) -> float | None:
-    """Only of a method that was measured on every axis with every seed and has no failed run."""
+    """Only of a method with enough seeds that was measured on every axis with every seed and has no failed run."""
     measured = [cell for cell in cells.values() if cell is not None and len(cell.per_seed) == len(runs.finished)]
-    if runs.failed or not measured or len(measured) < len(cells):
+    if runs.failed or len(runs.finished) < RANKED_SEEDS or not measured or len(measured) < len(cells):
         return None
     return statistics.fmean(cell.midrank for cell in measured)
 

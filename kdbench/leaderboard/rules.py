@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
 from kdbench.hashes import integers_sha256
+from kdbench.leaderboard.genuine import foreign_data
 from kdbench.leaderboard.staleness import computation
 from kdbench.metrics import wilson_interval
 from kdbench.plugin.loader import Plugins
@@ -44,8 +45,7 @@ class Case:
         task = self.plugins.tasks.get(name)
         if task.version != spec.tasks[name]:
             return None
-        plan = spec.suite.tasks.get(name)
-        return task, task.resolve(plan.settings if plan else {})
+        return task, task.settings_in(spec.suite)
 
     def results(self, condition: str) -> dict[str, NDArray[Any]]:
         """Per-example results of one student, ``<task>/<name>`` to an array."""
@@ -82,8 +82,8 @@ def _same_suite(found: Suite, ours: Suite) -> Iterator[Finding]:
         yield ("spec", "suite", "version"), text, "warning"
         return
     theirs, own = (suite.model_dump(mode="json", exclude={"title", "why", "tasks"}) for suite in (found, ours))
-    for field in own:
-        if theirs[field] != own[field]:
+    for field in sorted({*theirs, *own}):  # at its default, what came later is in neither
+        if theirs.get(field) != own.get(field):
             text = f"differs from '{field}' of suite '{ours.name}', version {ours.version}"
             yield ("spec", "suite", field), text, "error"
     for name, plan in ours.tasks.items():
@@ -127,6 +127,9 @@ def hashes(case: Case) -> Iterator[Finding]:
         for name, digest in getattr(found, field).items():
             if not _SHA256.fullmatch(digest):
                 yield ("hashes", field, name), f"{digest!r} is no SHA-256", "error"
+    for name, genuine in foreign_data(record).items():
+        text = f"incomplete or other images and labels: found {spec.datasets[name]}, '{name}' has {genuine}"
+        yield ("spec", "datasets", name), text, "error"
     if found.datasets != spec.datasets:
         yield ("hashes", "datasets"), "differs from spec.datasets", "error"
     if spec.suite.dataset not in found.datasets:
@@ -190,7 +193,9 @@ def _score(case: Case, score: Score) -> Iterator[Finding]:
     if score.metric in task.shares and score.unit == "fraction":
         low, high = wilson_interval(min(max(score.value, 0.0), 1.0) * score.n, score.n)
         for field, ours, theirs in (("ci_low", low, score.ci_low), ("ci_high", high, score.ci_high)):
-            if abs(ours - theirs) > 1e-6:
+            inside = theirs - ours if field == "ci_low" else ours - theirs
+            wrong = inside > 1e-6 if "draws" in score.setting else abs(inside) > 1e-6  # draws widen it
+            if wrong:
                 yield (field,), f"{theirs:.6g}, but {score.value:.6g} of n = {score.n} gives {ours:.6g}", "error"
     name = task.results_key(score)
     if name is None or case.predictions is None:

@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -16,6 +16,7 @@ from kdbench.errors import KdbenchError
 from kdbench.methods.context import Batch, Context, Network
 from kdbench.methods.recipes import Setting, matching_recipes, merged, read_recipes
 from kdbench.methods.source import source_hash
+from kdbench.plugin import docs
 from kdbench.plugin.parameters import parameters_of, validated
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 Needed = str | Network
 """A role of the suite, or a network that is trained for the method."""
+SUITE_VIEW, OWN_VIEW = "suite", "own"
+"""What a student sees: the suite's own augmentation, or what its method brings."""
 NeedsDeclaration = Iterable[str] | Mapping[str, Needed] | Callable[[Mapping[str, Any]], Mapping[str, Needed]]
 
 
@@ -48,6 +51,10 @@ class Method:
     ``predictor``. ``__init__`` also runs when a run is planned: it may raise ``kdbench.KdbenchError`` for parameters
     that do not go together.
     """
+
+    own_views: ClassVar[bool] = True
+    """Whether a ``views`` that is overridden shows the student other images than the suite's augmentation: False where
+    it only takes draws of ``ctx.augment``. A parameter ``view`` says more: ``MethodSpec.view``."""
 
     def architectures(self) -> Iterable[str]:
         """Names of other architectures than the student's that ``setup`` makes with ``ctx.new_network(model=...)``.
@@ -167,6 +174,18 @@ class MethodSpec:
         usual = self.validate({})
         return training, {name: params[name] for name in sorted(self.measuring) if params[name] != usual[name]}
 
+    def view(self, params: Mapping[str, Any]) -> str:
+        """Which view of the training images the student sees, for resolved parameters.
+
+        The value of the parameter ``view``, if there is one, where by convention "suite" is the suite's own
+        augmentation; without one "own" for a class with views of its own, else "suite".
+        """
+        if "view" in self.parameters.model_fields:
+            return str(params["view"])
+        target: Any = self.target
+        overridden = inspect.isclass(target) and issubclass(target, Method) and target.views is not Method.views
+        return OWN_VIEW if overridden and target.own_views else SUITE_VIEW
+
     def measured_with(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """``params``, checked to be such as only matter when a network is measured, without those at their defaults."""
         for name in params:
@@ -222,13 +241,13 @@ def method(
     ``needs`` says what must be trained first: a set of roles that the suite fills ("teacher"); or a mapping from role
     to ``kdbench.Network`` or to the name of a suite's network; or a function that returns such a mapping for the
     resolved parameters. ``recipes`` is a TOML file of tuned values per family of suites, data set, model and noise. The
-    first line of the docstring is the method's summary.
+    first paragraph of the docstring is the method's summary.
     """
 
     needed = needs if callable(needs) else _named(name, needs)
 
     def decorate(target: Callable[..., Any]) -> MethodSpec:
-        summary = (inspect.getdoc(target) or "").partition("\n")[0]
+        summary = docs.summary(inspect.getdoc(target))
         parameters = parameters_of(f"method '{name}'", target)
         tuned = read_recipes(name, recipes)
         return MethodSpec(name, target, needed, parameters, summary, paper, tuned, source_hash(target))

@@ -11,7 +11,7 @@ from kdbench.metrics.calibration import (
     reliability_bins,
 )
 from kdbench.metrics.correctness import accuracy
-from kdbench.metrics.intervals import score_interval, wilson_interval
+from kdbench.metrics.intervals import score_interval, wilson_interval, with_draws
 from kdbench.metrics.proper_scores import brier_score, negative_log_likelihood
 from kdbench.metrics.temperature import fit_temperature, temperature_scaled_ece
 
@@ -31,4 +31,5 @@ __all__ = [
     "score_interval",
     "temperature_scaled_ece",
     "wilson_interval",
+    "with_draws",
 ]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 from statistics import NormalDist
+
+from scipy.special import stdtrit
 
 from kdbench.errors import KdbenchError
 
@@ -39,6 +43,27 @@ def score_interval(share: float, n: float, quantile: float) -> tuple[float, floa
     low = 0.0 if share == 0 else max(0.0, centre - half)
     high = 1.0 if share == 1 else min(1.0, centre + half)
     return low, high
+
+
+def with_draws(interval: tuple[float, float], values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of a fraction over examples and draws, of a model that is random at test time.
+
+    Each half of the interval over examples is independent of Student's t times the standard deviation of a draw: their
+    squares add up. What examples and draws share is counted in both, so that the interval is rather too wide.
+
+    Args:
+        interval: over examples, of the first value, in [0, 1].
+        values: of each draw, in [0, 1]; the first is the one that is reported. One alone leaves the interval as it is.
+
+    >>> tuple(round(bound, 4) for bound in with_draws((0.86, 0.94), [0.9, 0.8, 1.0]))
+    (0.4679, 1.0)
+    """
+    if len(values) < 2:
+        return interval
+    value = values[0]
+    half = float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values)
+    low, high = (math.hypot(value - bound, half) for bound in interval)
+    return max(0.0, value - low), min(1.0, value + high)
 
 
 def require_confidence(confidence: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from kdbench.metrics._inputs import Array, as_labels, as_logits
@@ -31,6 +30,8 @@ def fit_temperature(logits: Array, labels: Array) -> float:
     >>> round(fit_temperature(2 * logits, np.array([0] * 9 + [1])), 6)
     2.0
     """
+    from scipy.optimize import brentq  # half a second, and every command that loads the tasks would pay it
+
     checked = as_logits(logits)
     truth = as_labels(labels, *checked.shape).cpu()
     target = checked.gather(1, truth[:, None]).mean()

@@ -18,6 +18,7 @@ from kdbench.models.preact_resnet import preact18, preact34, preact34_gjs
 from kdbench.models.resnet import resnet18, resnet34, resnet50
 from kdbench.models.shufflenet import shufflenet_v2
 from kdbench.models.wide_resnet import WIDE_RESNETS, wide_resnet
+from kdbench.torch_state import exclusive
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def build(
     if pretrained:
         check_pretrained(spec)
         options["pretrained"] = True
-    with torch.random.fork_rng(devices=[]):
+    with exclusive(), torch.random.fork_rng(devices=[]):
         # The CPU's generator alone: torch.manual_seed would reseed the CUDA devices too, and nothing would undo that.
         torch.default_generator.manual_seed(seed)
         network = spec.build(**options)

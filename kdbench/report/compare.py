@@ -14,16 +14,18 @@ from kdbench.report.style import COLOURS, MARKERS, MOST_RUNS, in_percent, legend
 
 
 def differences(runs: Sequence[Run]) -> Iterator[Part]:
-    """Each method minus the first, over its seeds and on the same test images; nothing for a single run."""
+    """How much better each method is than the first, over its seeds and on the same test images; nothing for a single
+    run."""
     if len(runs) < 2:
         return
     title = "Differences"
     read = [read_evidence(run.path) for run in runs]
     found = [one for one in read if isinstance(one, Evidence)]
     reasons = [f"{one.path.name}: {one.reason}" for one in read if isinstance(one, Excluded)]
-    boards = make_boards(found).boards
-    board = boards[0] if boards else None
-    reasons += [f"{plain(one.method)} {one.run_id}: {one.reason}" for b in boards for one in b.excluded]
+    made = make_boards(found)
+    board = made.boards[0] if made.boards else None
+    excluded = [*made.excluded, *(one for each in made.boards for one in each.excluded)]
+    reasons += [f"{plain(one.method)} {one.run_id}: {one.reason}" for one in excluded]
     if board is None or len(board.rows) < 2:
         yield missing(title, reasons or ["the runs are of one method: with several seeds they are one row"])
         return
@@ -48,12 +50,14 @@ def _plot(title: str, board: Board, first: str, run_id: str) -> Plot:
         offset = 0.6 * ((len(others) + 1) / 2 - number) / max(len(others), 2)
         for place, axis in zip(places, axes_shown, strict=True):
             pairs = board.pairs[axis.key]
-            value, half = float(pairs.value[other, base]), float(pairs.half_width[other, base])
+            value, half = axis.sign * float(pairs.value[other, base]), float(pairs.half_width[other, base])
             if np.isnan(value):
                 continue
             known = bool(pairs.significant[other, base])
-            axes.errorbar(value, place + offset, xerr=half, fmt=MARKERS[number], color=COLOURS[number],
-                          mfc=COLOURS[number] if known else "white")  # fmt: skip
+            bars = axes.errorbar(value, place + offset, xerr=half, fmt=MARKERS[number], color=COLOURS[number],
+                                 mfc=COLOURS[number] if known else "white")  # fmt: skip
+            if rows[other].cells[axis.key].one_seed or rows[base].cells[axis.key].one_seed:
+                bars[2][0].set_linestyle("--")
             widest = max(widest, half)
             seeds = f"{len(rows[other].runs)} and {len(rows[base].runs)}"
             names = (axis.title, rows[other].title, rows[base].title)
@@ -69,16 +73,18 @@ def _plot(title: str, board: Board, first: str, run_id: str) -> Plot:
     axes.set_yticks(places, titles)
     axes.set_ylim(-0.6, len(axes_shown) - 0.4)
     base_title = plain(rows[base].title)
-    in_percent(axes, f"difference from {base_title} in points, with 95 % intervals", along="x", full=False)
+    in_percent(axes, f"better than {base_title} by points, with 95 % intervals", along="x", full=False)
     legend_outside(figure, axes, "upper")
     return Plot(
         "differences",
         title,
         figure,
-        f"Score of each method minus that of {base_title}, in percentage points, with 95 % intervals (at most "
+        f"How much better each method is than {base_title}, in percentage points: its score minus the other's, or the "
+        f"other's minus its own where lower is better ({DOWN}), with 95 % intervals (at most "
         f"\N{PLUS-MINUS SIGN}{percent(widest)} points) over the test images that both were measured on, example by "
-        f"example, and over seeds where there are several; with one seed each, another seed may reverse a difference. "
-        f"{DOWN}: lower is better. Filled: significant at 5 % after Holm's correction over the pairs of the axis.",
-        Table(("axis", "method", "than", "difference", "ci_low", "ci_high", "p_value", "significant", "paired", "n",
+        f"example, and over seeds where there are several. Dashed: one of the two has one seed, so that another one "
+        f"may reverse the difference and nothing is tested. Filled: significant at 5 % after Holm's correction over "
+        f"the pairs of the axis.",
+        Table(("axis", "method", "than", "better_by", "ci_low", "ci_high", "p_value", "significant", "paired", "n",
                "seeds"), tuple(table)),
     )  # fmt: skip

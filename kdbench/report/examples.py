@@ -12,15 +12,18 @@ from kdbench import corruptions
 from kdbench.attacks import pgd
 from kdbench.data import stratified_subset
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import as_float, predict
+from kdbench.inference.model import as_float
+from kdbench.inference.prediction import predict
 from kdbench.report.bench import Bench
 from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.style import make_figure, plain
+from kdbench.results.wording import radius
 
 IMAGES = 6
 EPS, STEP_SIZE, STEPS = 0.031, 2 / 255, 20
-"""The attack of the standard suites' ranked column, from one start."""
+"""The usual attack of the standard suites' ranked column, from one start; a suite of another radius has that, and steps
+in proportion."""
 CORRUPTIONS = (("gaussian_noise", 3), ("defocus_blur", 5), ("fog", 5), ("pixelate", 5), ("jpeg_compression", 5))
 SIDE = 32
 """Pixels of the images that the corruptions are made for."""
@@ -51,21 +54,33 @@ def examples(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
         except KdbenchError as error:
             reasons.append(error.message)
             continue
-        yield _plot(f"examples-{number + 1}", f"{title}: {run.label}", condition, shown, labels, bench.class_names)
+        key, heading, budget = f"examples-{number + 1}", f"{title}: {run.label}", _budget(run)
+        yield _plot(key, heading, condition, budget, shown, labels, bench.class_names)
     if reasons:
         yield missing(title, reasons)
+
+
+def _budget(run: Run) -> tuple[float, float]:
+    """Radius and step size in [0, 1] pixels."""
+    attack = run.record.spec.suite.attack
+    eps = EPS if attack is None else attack.eps
+    return eps, STEP_SIZE * (eps / EPS)
 
 
 def _columns(run: Run, condition: str, bench: Bench) -> tuple[list[ImageColumn], Tensor]:
     test, predictor, device = bench.dataset.test, bench.predictor(run, condition), bench.device
     index = stratified_subset(test.labels, min(IMAGES, len(test)), SEED)
     images, labels = test.images[index], test.labels[index]
+    eps, step_size = _budget(run)
     attacked = pgd(
-        predictor, images.to(device), labels.to(device), eps=EPS, step_size=STEP_SIZE, steps=STEPS,
+        predictor, images.to(device), labels.to(device), eps=eps, step_size=step_size, steps=STEPS,
         generator=torch.Generator().manual_seed(SEED), keep_examples=True,
     ).examples  # fmt: skip
     assert attacked is not None
-    variants = {"as it is": as_float(images), f"PGD-{STEPS}\n\N{GREEK SMALL LETTER EPSILON} = {EPS}": attacked.cpu()}
+    variants = {
+        "as it is": as_float(images),
+        f"PGD-{STEPS}\n\N{GREEK SMALL LETTER EPSILON} = {radius(eps)}": attacked.cpu(),
+    }
     for name, severity in CORRUPTIONS if images.shape[-1] == SIDE else ():
         generator = torch.Generator().manual_seed(SEED)
         corrupted = corruptions.corrupt(images, name, severity, generator=generator)
@@ -78,7 +93,13 @@ def _columns(run: Run, condition: str, bench: Bench) -> tuple[list[ImageColumn],
 
 
 def _plot(
-    key: str, title: str, condition: str, shown: Sequence[ImageColumn], labels: Tensor, class_names: Sequence[str]
+    key: str,
+    title: str,
+    condition: str,
+    budget: tuple[float, float],
+    shown: Sequence[ImageColumn],
+    labels: Tensor,
+    class_names: Sequence[str],
 ) -> Plot:
     figure = make_figure(1.13 * len(labels) + 0.5)
     panels = figure.subplots(len(labels), len(shown), squeeze=False)
@@ -108,8 +129,8 @@ def _plot(
         f"{len(labels)} test images, drawn evenly over the classes with a fixed seed whatever the student makes of "
         f"them; left the true class, below each image the predicted class and its softmax output. A dashed frame and "
         f"{NOT}: wrong. Student trained under {plain(condition)}; PGD from one random start with {STEPS} steps of "
-        f"{STEP_SIZE:.4f} and \N{GREEK SMALL LETTER EPSILON} = {EPS} in pixels of [0, 1]. A few images show, they do "
-        f"not measure.",
+        f"{radius(budget[1])} and \N{GREEK SMALL LETTER EPSILON} = {radius(budget[0])} in pixels of [0, 1]. A few "
+        f"images show, they do not measure.",
         Table(("image", "true_class", "variant", "predicted", "confidence", "right"), tuple(rows)),
     )
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.augment import auto_augment, random_erasing
-from kdbench.inference.prediction import as_float, predict
+from kdbench.inference.model import as_float
+from kdbench.inference.prediction import predict
 from kdbench.metrics import wilson_interval
 from kdbench.report.bench import Bench
 from kdbench.report.collect import collect, conditions_of

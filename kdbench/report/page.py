@@ -92,6 +92,7 @@ def _facts(run: Run) -> dict[str, object]:
         ("run", record.run_id),
         *((f"parameters, {', '.join(conditions)}", text) for text, conditions in params.items()),
         *((f"label noise, {condition}", text) for condition, text in noise.items()),
+        *((f"training view, {condition}", view) for condition, view in record.views.items()),
         ("budget", record.budget),
         ("machine", device),
         ("time", f"{minutes:.1f} minutes of work on {made.finished[:10]}"),

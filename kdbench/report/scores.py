@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,10 +25,21 @@ from kdbench.report.style import (
     plain,
 )
 from kdbench.results.evidence import Evidence
-from kdbench.results.figures import Array, HeatMap, TransferTable, corruption_map, step_lines, transfer_table
+from kdbench.results.figures import (
+    Array,
+    HeatMap,
+    StepCurve,
+    TransferTable,
+    corruption_maps,
+    step_lines,
+    transfer_tables,
+)
 from kdbench.results.record import Score
-from kdbench.results.wording import FLAG, name
+from kdbench.results.wording import FLAG, describe_setting, name, shared, words
 
+Found = TypeVar("Found", HeatMap, TransferTable)
+
+TRANSFER = "Transfer of adversarial examples"
 DOWN = "\N{DOWNWARDS ARROW}"
 """Stands beside what is better lower."""
 
@@ -106,14 +118,26 @@ def _ends(score: Score) -> tuple[float, float, float]:
 def corruptions(runs: Sequence[Run]) -> Iterator[Part]:
     """Corruptions by severities, one panel per run; for two runs also their difference."""
     for condition in conditions_of(runs):
-        maps = {run: found for run in runs if (found := corruption_map(run.record.scores, condition)) is not None}
-        if maps:
-            yield _corruption_plot(maps, condition)
+        found = _by_task({run: corruption_maps(run.record.scores, condition) for run in runs})
+        for number, (task, maps) in enumerate(found.items()):
+            yield _corruption_plot(f"corruptions{_nth(number)}", task, maps, condition)
+        if found:
             return
     yield missing("Accuracy under corruptions", ["no run measured corruptions"])
 
 
-def _corruption_plot(maps: dict[Run, HeatMap], condition: str) -> Plot:
+def _by_task(found: Mapping[Run, Mapping[str, Found]]) -> dict[str, dict[Run, Found]]:
+    """Task to what each run has of it."""
+    tasks = dict.fromkeys(task for by_task in found.values() for task in by_task)
+    return {task: {run: by_task[task] for run, by_task in found.items() if task in by_task} for task in tasks}
+
+
+def _nth(number: int) -> str:
+    """Of a plot's key, which no two have alike."""
+    return f"-{number + 1}" if number else ""
+
+
+def _corruption_plot(key: str, task: str, maps: dict[Run, HeatMap], condition: str) -> Plot:
     first = next(iter(maps.values()))
     panels: list[tuple[str, Array, bool]] = [
         (f"{run.label}: mean {percent(float(np.nanmean(found.value)))} %", found.value, False)
@@ -144,12 +168,13 @@ def _corruption_plot(maps: dict[Run, HeatMap], condition: str) -> Plot:
         for j, severity in enumerate(found.severities)
     )  # fmt: skip
     return Plot(
-        "corruptions",
+        key,
         "Accuracy under corruptions",
         figure,
-        f"Accuracy in percent by corruption and severity (1 mildest, 5 strongest), student trained under {condition}; "
-        f"in the titles the mean over all cells{difference}. n = {first.n:,} test images per cell, the same in all; "
-        f"95 % intervals (Wilson) reach at most {percent(widest)} points to either side.",
+        f"Task {plain(task, 40)}: accuracy in percent by corruption and severity (1 mildest, 5 strongest), student "
+        f"trained under {condition}; in the titles the mean over all cells{difference}. n = {first.n:,} test "
+        f"images per cell, the same in all; 95 % intervals (Wilson) reach at most {percent(widest)} points to "
+        f"either side.",
         Table(("run", "corruption", "severity", "accuracy", "ci_low", "ci_high", "n"), rows),
     )
 
@@ -177,18 +202,20 @@ def steps(runs: Sequence[Run]) -> Iterator[Part]:
     title = "Accuracy against the number of attack steps"
     for condition in conditions_of(runs):
         found = {run: step_lines(run.record.scores, condition) for run in runs}
-        groups = list(dict.fromkeys(_variant(line.setting) for lines in found.values() for line in lines))
-        if not groups:
+        every = [line for lines in found.values() for line in lines]
+        if not every:
             continue
+        known = shared([line.setting for line in every])
+        groups = list(dict.fromkeys(_attack(line, known) for line in every))
         down, across = grid_of(len(groups), most=2)
         figure = make_figure(2.5 * down, 7.0 if across > 1 else 4.6)
         grid = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
         rows: list[tuple[Value, ...]] = []
         for axes, group in zip(grid, groups, strict=False):
-            axes.set_title(plain(group or "attack", 30))
+            axes.set_title(plain(group, 30))
             axes.set_xlabel("steps k")
             for number, (run, lines) in enumerate(found.items()):
-                for line in (line for line in lines if _variant(line.setting) == group):
+                for line in (line for line in lines if _attack(line, known) == group):
                     rule = str(line.setting.get("rule", ""))
                     lasting = rule == "any"
                     label = ", ".join(
@@ -210,44 +237,53 @@ def steps(runs: Sequence[Run]) -> Iterator[Part]:
             title,
             figure,
             f"Accuracy in percent along the first start of each attack on the student trained under {condition}: of "
-            f"the iterate after k steps, and of images that no iterate up to k broke. Bands: 95 % intervals (Wilson) "
-            f"over n = {n:,} test images.",
+            f"the iterate after k steps, and of images that no iterate up to k broke.{_setting(known)} Bands: 95 % "
+            f"intervals (Wilson) over n = {n:,} test images.",
             Table(("run", "attack", "rule", "k", "accuracy", "ci_low", "ci_high", "n"), tuple(rows)),
         )
         return
     yield missing(title, ["no run has accuracies step by step"])
 
 
-def _variant(setting: object) -> str:
-    """The attack in words, without the rule."""
-    assert hasattr(setting, "items")
-    return ", ".join(v if isinstance(v, str) else f"{k} {v}" for k, v in setting.items() if k != "rule")
+def _attack(line: StepCurve, known: Mapping[str, Any]) -> str:
+    """The attack in words, without the rule and what all curves have alike."""
+    own = {key: value for key, value in line.setting.items() if key != "rule" and key not in known}
+    return ", ".join(describe_setting({key: value}) for key, value in own.items()) or line.task
+
+
+def _setting(known: Mapping[str, Any]) -> str:
+    return f" Setting: {plain(words(known), 200)}." if known else ""
 
 
 def transfer(runs: Sequence[Run]) -> Iterator[Part]:
     """Accuracy on examples made on each source, one column per run; over all images and over those right unattacked."""
-    title = "Transfer of adversarial examples"
     for condition in conditions_of(runs):
-        found = {run: table for run in runs if (table := transfer_table(run.record.scores, condition)) is not None}
-        if not found:
-            continue
-        sources = list(dict.fromkeys(source for table in found.values() for source in table.sources))
-        figure = make_figure(0.5 * len(sources) + 1.1 + 0.4 * (len(found) > 2), 7.0)
-        panels = figure.subplots(1, 2, sharey=True)
-        rows: list[tuple[Value, ...]] = []
-        for axes, what in zip(panels, ("all images", "images right unattacked"), strict=True):
-            rows += _draw_transfer(axes, found, sources, what)
-        panels[0].set_ylabel("made on")
-        yield Plot(
-            "transfer",
-            title,
-            figure,
-            f"Accuracy in percent of the student trained under {condition} on adversarial examples made on each source "
-            f"network, with 95 % intervals (Wilson) over n test images. 'self' is the white box.",
-            Table(("run", "source", "images", "accuracy", "ci_low", "ci_high", "n"), tuple(rows)),
-        )
-        return
-    yield Missing(title, ("no run measured transfer",))
+        found = _by_task({run: transfer_tables(run.record.scores, condition) for run in runs})
+        for number, (task, tables) in enumerate(found.items()):
+            yield _transfer_plot(f"transfer{_nth(number)}", task, tables, condition)
+        if found:
+            return
+    yield Missing(TRANSFER, ("no run measured transfer",))
+
+
+def _transfer_plot(key: str, task: str, tables: dict[Run, TransferTable], condition: str) -> Plot:
+    sources = list(dict.fromkeys(source for table in tables.values() for source in table.sources))
+    figure = make_figure(0.5 * len(sources) + 1.1 + 0.4 * (len(tables) > 2), 7.0)
+    panels = figure.subplots(1, 2, sharey=True)
+    rows: list[tuple[Value, ...]] = []
+    for axes, what in zip(panels, ("all images", "images right unattacked"), strict=True):
+        rows += _draw_transfer(axes, tables, sources, what)
+    panels[0].set_ylabel("made on")
+    known = shared([score.setting for table in tables.values() for score in table.accuracy])
+    white_box = " 'self' is the white box." if "self" in sources else ""
+    return Plot(
+        key,
+        TRANSFER,
+        figure,
+        f"Task {plain(task, 40)}: accuracy in percent on adversarial examples made on each source network, student "
+        f"trained under {condition}, with 95 % intervals (Wilson) over n test images.{white_box}{_setting(known)}",
+        Table(("run", "source", "images", "accuracy", "ci_low", "ci_high", "n"), tuple(rows)),
+    )
 
 
 def _draw_transfer(

@@ -1,8 +1,9 @@
 """The numbers that the plots of a run show: from a record, its predictions and its log to plain arrays.
 
 The report draws them with matplotlib and the leaderboard's pages as SVG, so both show the same. Scores are found by
-what their setting says (``corruption`` and ``severity``, ``source``), not by the name of a task. What a file does not
-hold is None or empty here, never an error: records, logs and predictions may be third-party.
+what their setting says (``corruption`` and ``severity``, ``source``), whatever the task's name; those of two tasks are
+never in one table. What a file does not hold is None or empty here, never an error: records, logs and predictions may
+be third-party.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from kdbench.metrics import confidence_bins, wilson_interval
 from kdbench.results.record import Score
+from kdbench.results.wording import describe_setting, shared
 
 Array = NDArray[np.float64]
 
@@ -48,7 +50,9 @@ class HeatMap:
 class StepCurve:
     """Accuracy in [0, 1] against the number of attack steps, with 95 % intervals."""
 
+    task: str
     label: str
+    """What tells it from the other curves."""
     setting: Mapping[str, Any]
     """What its scores have in common."""
     x: Array
@@ -135,15 +139,17 @@ LOGGED_BY_THE_LOOP = ("epoch", "lr", "loss", "seconds", "test_accuracy", "test_n
 """Numbers of a log entry that the training loop writes for every method."""
 
 
-def corruption_map(scores: Iterable[Score], condition: str) -> HeatMap | None:
-    """The accuracies of one condition's student that have a corruption and a severity, in the order of the scores."""
-    cells: dict[tuple[str, int], Score] = {}
+def corruption_maps(scores: Iterable[Score], condition: str) -> dict[str, HeatMap]:
+    """Task to its accuracies for one condition's student by corruption and severity, in the order of the scores."""
+    cells: dict[str, dict[tuple[str, int], Score]] = {}
     for score in scores:
         name, severity = score.setting.get("corruption"), score.setting.get("severity")
         if score.condition == condition and score.metric == "accuracy" and isinstance(severity, int):
-            cells.setdefault((str(name), severity), score)
-    if not cells:
-        return None
+            cells.setdefault(score.task, {}).setdefault((str(name), severity), score)
+    return {task: _heat_map(found) for task, found in cells.items()}
+
+
+def _heat_map(cells: Mapping[tuple[str, int], Score]) -> HeatMap:
     names = tuple(dict.fromkeys(name for name, _ in cells))
     severities = tuple(sorted({severity for _, severity in cells}))
 
@@ -156,35 +162,41 @@ def corruption_map(scores: Iterable[Score], condition: str) -> HeatMap | None:
 
 
 def step_lines(scores: Iterable[Score], condition: str) -> list[StepCurve]:
-    """Accuracy against the number of attack steps k, one curve per setting that differs in more than k."""
-    groups: dict[tuple[tuple[str, Any], ...], list[Score]] = {}
+    """Accuracy against the number of attack steps k, one curve per task and setting that differs in more than k."""
+    groups: dict[tuple[str, tuple[tuple[str, Any], ...]], list[Score]] = {}
     for score in scores:
         counted = not math.isnan(_number(score.setting.get("steps")))
         if counted and (score.condition, score.metric) == (condition, "accuracy_at_step"):
             rest = tuple((key, value) for key, value in score.setting.items() if key != "steps")
-            groups.setdefault(rest, []).append(score)
-    return [_step_curve(dict(rest), group) for rest, group in groups.items()]
+            groups.setdefault((score.task, rest), []).append(score)
+    common = shared([{**dict(rest), "task": task} for task, rest in groups])
+    return [_step_curve(task, dict(rest), common, group) for (task, rest), group in groups.items()]
 
 
-def _step_curve(setting: dict[str, Any], scores: list[Score]) -> StepCurve:
+def _step_curve(task: str, setting: dict[str, Any], common: Mapping[str, Any], scores: Sequence[Score]) -> StepCurve:
     ordered = sorted(scores, key=lambda score: float(score.setting["steps"]))
     columns = [[float(score.setting["steps"]), score.value, score.ci_low, score.ci_high] for score in ordered]
     x, value, low, high = np.array(columns, dtype=np.float64).T
-    label = ", ".join(value if isinstance(value, str) else f"{key} {value}" for key, value in setting.items())
-    return StepCurve(label, setting, x, value, low, high, min(score.n for score in scores))
+    own = {key: value for key, value in {"task": task, **setting}.items() if key not in common}
+    label = ", ".join(describe_setting({key: value}) for key, value in own.items())
+    return StepCurve(task, label or task, setting, x, value, low, high, min(score.n for score in scores))
 
 
-def transfer_table(scores: Iterable[Score], condition: str) -> TransferTable | None:
-    """The accuracies of one condition's student that name a source network."""
-    found: dict[str, dict[str, Score]] = {}
+def transfer_tables(scores: Iterable[Score], condition: str) -> dict[str, TransferTable]:
+    """Task to its accuracies under one condition that name a source network."""
+    found: dict[str, dict[str, dict[str, Score]]] = {}
     for score in scores:
         if score.condition == condition and "source" in score.setting:
-            found.setdefault(str(score.setting["source"]), {}).setdefault(score.metric, score)
-    whole = {source: by_metric for source, by_metric in found.items() if "accuracy" in by_metric}
-    if not whole:
-        return None
-    conditional = tuple(by_metric.get("conditional_accuracy") for by_metric in whole.values())
-    return TransferTable(tuple(whole), tuple(by_metric["accuracy"] for by_metric in whole.values()), conditional)
+            by_source = found.setdefault(score.task, {})
+            by_source.setdefault(str(score.setting["source"]), {}).setdefault(score.metric, score)
+    tables = {}
+    for task, by_source in found.items():
+        whole = {source: by_metric for source, by_metric in by_source.items() if "accuracy" in by_metric}
+        if whole:
+            every = tuple(by_metric["accuracy"] for by_metric in whole.values())
+            conditional = tuple(by_metric.get("conditional_accuracy") for by_metric in whole.values())
+            tables[task] = TransferTable(tuple(whole), every, conditional)
+    return tables
 
 
 def reliability(confidence: NDArray[Any], correct: NDArray[Any], bins: int = 15) -> Reliability:

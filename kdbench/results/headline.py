@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import Score
+from kdbench.results.wording import shared
 from kdbench.specs import Suite
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 6
 """A table shows all scores of a task that has no more than these, and of others those that the headline lists."""
+
+SHORT = 2
+"""Parts of a setting that have room in a score's name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +75,7 @@ def headline_of(suite: Suite, name: str) -> Headline | None:
     if task is None:
         return None
     try:
-        return task.headline(task.resolve(suite.tasks[name].settings if name in suite.tasks else {}))
+        return task.headline(task.settings_in(suite))
     except Exception:  # the task may be a third party's, and the settings those of an untrusted suite
         return None
 
@@ -92,6 +96,15 @@ def shown(scores: Iterable[Score], suite: Suite) -> list[Score]:
         headline = headline_of(suite, name) or first_headline(name, own)
         chosen += own if len(own) <= MOST_SHOWN else [score for score in own if headline.lists(score)]
     return chosen
+
+
+def said_once(scores: Sequence[Score], suite: Suite) -> dict[str, Any]:
+    """What a heading says of all scores of a task under a condition, so that their names need not: what their settings
+    have alike beyond what picks the headline, such as the budget of an attack; {} where that is short."""
+    headline = headline_of(suite, scores[0].task)
+    alike = shared([score.setting for score in scores]).items()
+    known = {name: value for name, value in alike if headline is None or name not in headline.setting}
+    return known if len(known) > SHORT else {}
 
 
 def unattacked_keys() -> tuple[str, ...]:

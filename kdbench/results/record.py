@@ -36,7 +36,8 @@ class Score(Strict):
     condition: str
     """The suite's training condition whose student was measured."""
     setting: dict[str, str | int | float | bool] = {}
-    """What distinguishes this score from others of the same metric: corruption and severity, variant and steps, ..."""
+    """What distinguishes this score from others of the same metric: corruption and severity, variant and steps, ...;
+    and what else it takes to measure it again: radius, step size, restarts and start of an attack, subset, seed, ..."""
     value: float
     """The number itself; accuracies and ECE are fractions in [0, 1]."""
     unit: Literal["fraction"] | str = "fraction"
@@ -64,7 +65,7 @@ class Check(Strict):
     """Something that a careful reviewer would ask before believing a score, and the answer."""
 
     name: str
-    """What was checked: ``large_eps``, ``more_steps``, ``zero_gradients``, ``random_model``, ``transfer``, ..."""
+    """What was checked: ``large_eps``, ``more_steps``, ``zero_gradients``, ``outside_ball``, ``random_model``, ..."""
     task: str
     """The task that checked it."""
     condition: str
@@ -233,6 +234,9 @@ class Record(Strict):
     """Parameters as the user gave them; ``spec.params`` has the resolved ones."""
     fingerprint: Fingerprint | None = None
     """What the method computes; None in records from before it was kept, and where it cannot train a tiny network."""
+    views: dict[str, str] = {}
+    """Condition to the view of the training images that its student saw: the name of the suite's augmentation, or what
+    the method has in its place (``strong``, ``own``); {} in records from before it was kept."""
     scores: list[Score]
     checks: list[Check]
     """Reliability of the scores; those that failed flag scores."""
@@ -243,6 +247,8 @@ class Record(Strict):
     def _consistent(self) -> Record:
         if self.run_id != self.spec.run_id:
             raise ValueError(f"run_id {self.run_id} is not the digest of spec ({self.spec.run_id})")
+        if not self.views.keys() <= self.spec.params.keys():
+            raise ValueError(f"views of conditions {sorted(self.views)}, the run has {sorted(self.spec.params)}")
         if (self.status == "failed") != (self.error is not None):
             raise ValueError("a failed record has an error, a finished one has none")
         if self.fingerprint is not None and self.fingerprint.losses.keys() != self.spec.params.keys():

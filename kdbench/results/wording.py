@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdbench.results.record import Check, Score
+
+PIXELS = ("eps", "step_size")
+"""Names of a setting that are distances in [0, 1] pixels."""
+
+
+def radius(value: float) -> str:
+    """A distance in [0, 1] pixels as the field writes it: "2/255" or ".031".
+
+    >>> radius(0.00784313725490196), radius(0.031), radius(0.0)
+    ('2/255', '.031', '0')
+    """
+    levels = round(255 * value)
+    whole = levels and math.isclose(255 * value, levels, abs_tol=1e-4)
+    return f"{levels}/255" if whole else f"{value:.3g}".removeprefix("0") or "0"
+
+
+def _written(name: str, value: Any) -> str:
+    if name in PIXELS and isinstance(value, float) and 0 <= value <= 1:
+        return radius(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def words(values: Mapping[str, Any]) -> str:
+    """A setting or parameters in one line, each with its name.
+
+    >>> words({"variant": "pgd-std", "steps": 20, "eps": 0.031})
+    'variant pgd-std, steps 20, eps .031'
+    """
+    return ", ".join(f"{name} {_written(name, value)}" for name, value in values.items())
 
 
 def describe_setting(setting: Mapping[str, Any]) -> str:
@@ -14,13 +45,24 @@ def describe_setting(setting: Mapping[str, Any]) -> str:
     >>> describe_setting({"variant": "pgd-std", "steps": 20, "rule": "worst"})
     'pgd-std steps 20 worst'
     """
-    return " ".join(value if isinstance(value, str) else f"{key} {value}" for key, value in setting.items())
+    return " ".join(value if isinstance(value, str) else words({key: value}) for key, value in setting.items())
 
 
-def name(score: Score) -> str:
-    """``task/metric setting``, and which way is good where that is not up."""
+def shared(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all settings have alike.
+
+    >>> shared([{"eps": 0.031, "steps": 10}, {"eps": 0.031, "steps": 20}])
+    {'eps': 0.031}
+    """
+    first, *others = settings or [{}]
+    return {key: value for key, value in first.items() if all(key in one and one[key] == value for one in others)}
+
+
+def name(score: Score, known: Mapping[str, Any] | None = None) -> str:
+    """``task/metric setting``, and which way is good where that is not up; without what is ``known`` of the setting."""
     direction = "" if score.higher_is_better else "(lower is better)"
-    return " ".join(filter(None, (f"{score.task}/{score.metric}", describe_setting(score.setting), direction)))
+    setting = {key: value for key, value in score.setting.items() if key not in (known or {})}
+    return " ".join(filter(None, (f"{score.task}/{score.metric}", describe_setting(setting), direction)))
 
 
 def percent(score: Score) -> tuple[str, str]:
@@ -34,9 +76,10 @@ FLAG = "[!]"
 """Stands beside a score that a failed check makes doubtful."""
 
 
-def flagged(score: Score, checks: Iterable[Check]) -> str:
+def flagged(score: Score, checks: Iterable[Check], known: Mapping[str, Any] | None = None) -> str:
     """A score's name, with the sign of a flagged one."""
-    return f"{name(score)} {FLAG}" if any(check.concerns(score) for check in checks) else name(score)
+    written = name(score, known)
+    return f"{written} {FLAG}" if any(check.concerns(score) for check in checks) else written
 
 
 def failed_checks(checks: Iterable[Check]) -> list[str]:

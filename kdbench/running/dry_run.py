@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from kdbench.running.evaluation import check_model
 from kdbench.running.graph import RunGraph
 from kdbench.running.lineage import in_message
 from kdbench.running.loading import build_network, make_method, network_builder
@@ -31,4 +32,5 @@ def dry_run(graph: RunGraph, spec: Training, condition: str) -> None:
         return TrainingRun(training, method, student, train, networks, torch.device("cpu"), build).predictor()
 
     with torch.random.fork_rng(devices=[]), in_message(condition):
-        untrained(spec, graph.lineage(spec).networks(untrained))
+        predictor = untrained(spec, graph.lineage(spec).networks(untrained))
+        check_model(predictor, graph.dataset, torch.device("cpu"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,31 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from kdbench.data import Dataset
+from kdbench.data import DataFacts, Dataset
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable
-from kdbench.inference.prediction import PROBE, as_float, folded_copy, frozen, refuse_probabilities
+from kdbench.inference.batch_dependence import IMAGES, LIMIT, batch_dependence
+from kdbench.inference.model import as_float
+from kdbench.inference.order import sample
+from kdbench.inference.prediction import folded_copy, frozen, refuse_probabilities
+from kdbench.inference.random_numbers import own_random_numbers
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.record import Check, Score
+from kdbench.results.wording import failed_checks
 from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
-from kdbench.running.progress import bar
+from kdbench.running.plausibility import examine, preprocessing
+from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import load_suite_data
 from kdbench.specs import Suite, first_problem
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, Task, TestData
 from kdbench.tasks.attack import with_attacks
+from kdbench.torch_state import exclusive
 from kdbench.training.seeds import derive_seed
+
+TRIED = 8
+"""Images that a model is tried on before it is put to work."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +63,16 @@ class Evaluation:
     """Data set to the SHA-256 of its images and labels."""
     correct: dict[str, Tensor]
     """Per-example results by ``<task>/<name>``."""
+    preprocessing: dict[str, Any]
+    """What the images were when the model got them: ``pixels``, ``size`` and the ``normalisation`` of its own first
+    layer, None where kdbench knows of none."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; per-example results are left out."""
         scores = [score.model_dump(mode="json") for score in self.scores]
         checks = [check.model_dump(mode="json") for check in self.checks]
-        return {"suite": self.suite, "datasets": self.datasets, "scores": scores, "checks": checks}
+        facts = {"suite": self.suite, "datasets": self.datasets, "preprocessing": self.preprocessing}
+        return {**facts, "scores": scores, "checks": checks}
 
 
 def run_task(
@@ -71,10 +85,8 @@ def run_task(
     """Run one task and check what it returns: its own name, finite numbers, possible shares (``Score`` does)."""
     ctx = dataclasses.replace(ctx, task=task.name, settings=settings, correct={}, subsets={}, checks=[])
     started = time.perf_counter()
-    cuda = [ctx.device] if ctx.device.type == "cuda" else []
-    with frozen(predictor), torch.random.fork_rng(cuda):
-        # A predictor may be random; its draws depend on the task alone, not on what was measured before.
-        torch.manual_seed(derive_seed(0, task.name, ctx.condition))
+    # A predictor may be random; its draws depend on the task alone, not on what was measured before.
+    with own_random_numbers(derive_seed(0, task.name, ctx.condition), ctx.device), frozen(predictor):
         try:
             scores = task.evaluate(predictor, data, ctx)
         except ValidationError as error:
@@ -100,18 +112,44 @@ def chosen_tasks(suite: Suite, plugins: Plugins, names: Sequence[str] | None) ->
     chosen = {}
     for name in names if names is not None else suite.tasks:
         task = plugins.tasks.get(name)
-        settings = suite.tasks[name].settings if name in suite.tasks else {}
-        chosen[name] = (task, task.resolve(settings))
+        chosen[name] = (task, task.settings_in(suite))
         task.prepare(chosen[name][1])
+    check_tasks(chosen, plugins.datasets.get(suite.dataset).facts)
     return chosen
+
+
+def check_tasks(chosen: Mapping[str, tuple[Task, Any]], data: DataFacts) -> None:
+    """Raise ``KdbenchError`` for a task that can't be measured on a data set, as far as its facts are known."""
+    for task, settings in chosen.values():
+        task.check_data(settings, data)
+
+
+def check_batches(
+    predictor: nn.Module, images: Tensor, condition: str, device: torch.device, tasks: Iterable[str]
+) -> list[Check]:
+    """One check that flags all scores of a student whose answer to an image depends on the images beside it.
+
+    [] where nothing is measured, and where it can't be found out. ``images``: uint8 (N, 3, H, W).
+    """
+    names = list(tasks)
+    value = batch_dependence(predictor, images, device) if names else None
+    if value is None:
+        return []
+    return [
+        Check(
+            name="batch_dependence", task=names[0], condition=condition, passed=value <= LIMIT, value=value,
+            limit=LIMIT, n=min(IMAGES, len(images)), flags=names,
+            meaning="its answer to an image depends on the other images of the batch: scores hold for these batches",
+        )
+    ]  # fmt: skip
 
 
 def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> None:
     """A model must map pixels to one logit a class; anything else is an error before hours are spent."""
-    images = as_float(dataset.test.images[:PROBE].to(device))
+    images = as_float(sample(dataset.test.images, TRIED).to(device))
     try:
-        with frozen(model), torch.no_grad():
-            logits = model(images)
+        with frozen(model, images, fold=False) as ready, torch.no_grad():
+            logits = ready(images)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise KdbenchError(
@@ -130,6 +168,7 @@ def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> Non
     refuse_probabilities(logits)
 
 
+@exclusive()
 def evaluate(
     model: nn.Module,
     suite: str = "digits",
@@ -149,8 +188,10 @@ def evaluate(
     left as they were. ``tasks``: default all of the suite's that neither need training nor measure it; ``transfer``
     trains the suite's source networks, or finds them under ``out``. ``condition`` says how the model was trained and is
     what the scores are filed under; by default the suite's first. ``attacks`` adds the task ``attack`` with attacks of
-    these names, whatever the condition. Raises ``KdbenchError`` on unknown names, tasks that mean nothing there and a
-    wrong number of classes.
+    these names, whatever the condition. The result says what the model was given, and has checks that question answers
+    unlike those of a network that was trained for it: near chance, far surer than right, no logits. In threads one
+    model is measured at a time, and others wait. Raises
+    ``KdbenchError`` on unknown names, tasks that mean nothing there and a wrong number of classes.
     """
     if not isinstance(model, nn.Module):
         raise KdbenchError(f"the model is a {type(model).__name__}", "give a torch.nn.Module from pixels to logits")
@@ -168,9 +209,13 @@ def evaluate(
     options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=progress)
     needs_ood = any(task.needs_ood for task, _ in chosen.values())
     suite_data = load_suite_data(setting, plugins, options.place, ood=needs_ood)
+    check_tasks(chosen, suite_data.dataset.facts)
     graph = RunGraph(setting, suite_data.dataset, plugins, options)
-    if any(tuple(task.sources(settings)) for task, settings in chosen.values()):
+    roles = {role for task, settings in chosen.values() for role in task.sources(settings)}
+    if roles:
         check_writable(graph.folder)
+    for role in sorted(roles):  # what can't be trained is told before anything is measured
+        graph.network(condition, role)
     where, images = options.device, suite_data.test.test.images
     original = next((parameter.device for parameter in model.parameters()), where)
     try:
@@ -178,8 +223,12 @@ def evaluate(
         check_model(model, suite_data.dataset, where)
         predictor = folded_copy(model, images, where)
         ctx = EvaluationContext(condition, where, None)
+        labels, asked = setting.condition(condition), {name: task for name, (task, _) in chosen.items()}
+        noisy = labels.noise is not None or labels.noise_unknown
         scores: list[Score] = []
-        checks: list[Check] = []
+        checks = check_batches(model, images, condition, where, chosen)
+        checks += examine(model, predictor, suite_data.test.test, ctx, asked, noisy=noisy)
+        say(failed_checks(checks))  # before hours of attacks
         correct: dict[str, Tensor] = {}
         for name, (task, settings) in chosen.items():
             sources = graph.shared(condition, task.sources(settings))
@@ -192,4 +241,4 @@ def evaluate(
             correct |= {f"{name}/{key}": value for key, value in outcome.correct.items()}
     finally:
         model.to(original)
-    return Evaluation(setting.name, scores, checks, suite_data.hashes(), correct)
+    return Evaluation(setting.name, scores, checks, suite_data.hashes(), correct, preprocessing(model, images))

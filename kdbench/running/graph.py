@@ -27,7 +27,7 @@ from kdbench.running.loading import build_network, load_predictor, make_method, 
 from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar
-from kdbench.running.train_set import train_images, train_set
+from kdbench.running.train_set import check_condition, train_images, train_set
 from kdbench.specs import Suite, Training
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.log import read_log
@@ -161,7 +161,9 @@ class RunGraph:
     @functools.cache  # noqa: B019  # a graph lives as long as its run, and a suite has a few conditions
     def train_set(self, condition: str) -> tuple[TrainSet, NoiseFacts | None]:
         """The training set of a condition, and what the noise did to its labels."""
-        return train_set(self.dataset, self.suite.condition(condition), self.plugins.label_noises, self.folder)
+        setting, noises = self.suite.condition(condition), self.plugins.label_noises
+        check_condition(condition, setting, noises, self.dataset.facts)
+        return train_set(self.dataset, setting, noises, self.folder)
 
     def path(self, spec: Training) -> Path:
         """Where a training is kept."""

@@ -19,6 +19,7 @@ from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.running.lineage import Lineage
 from kdbench.specs import Suite, Training, first_problem
 from kdbench.suites import load_suite
+from kdbench.torch_state import exclusive
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.context_factory import Build, make_context
 from kdbench.training.loop import CHECKPOINT_VERSION
@@ -58,6 +59,7 @@ def make_method(plugins: Plugins, spec: Training) -> Method:
     return plugins.methods.get(spec.method).make({**spec.params, **spec.measured})
 
 
+@exclusive()
 def load_predictor(
     path: Path,
     *,

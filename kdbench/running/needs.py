@@ -80,7 +80,16 @@ class Needs:
         return self.suite.condition(self.condition)
 
     def student(self, method: str, params_passed: Mapping[str, Any], seed: int) -> Node:
-        """A method's student with all that it needs. Every unknown name and every value out of range is an error."""
+        """A method's student with all that it needs. Every unknown name, every value out of range, and another ``view``
+        than the suite demands is an error."""
+        demanded = self.suite.demanded(self.plugins.methods.get(method).parameters.model_fields)
+        for name in demanded.keys() & params_passed.keys():
+            if params_passed[name] != demanded[name]:
+                raise KdbenchError(
+                    f"method '{method}', parameter {name}: found {params_passed[name]!r}, but suite "
+                    f"'{self.suite.name}' demands {demanded[name]!r}",
+                    "leave it out, or name another suite",
+                )
         return self._node(_Wish(method, self.suite.student, params_passed, seed, seed), ())
 
     def network(self, role: str) -> Node:
@@ -118,7 +127,7 @@ class Needs:
         spec = self.plugins.methods.get(wish.method)
         check_dropout(self._model(wish.model), wish.dropout)
         where = Setting(self.suite.family, self.suite.dataset, wish.model, self.setting)
-        resolved = spec.resolve(wish.params_passed, where)
+        resolved = spec.resolve({**self.suite.demanded(spec.parameters.model_fields), **wish.params_passed}, where)
         params = resolved.params
         others = tuple(spec.make(params).architectures())  # a method may refuse parameters that do not go together
         for name in others:

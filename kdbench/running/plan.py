@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from kdbench.errors import KdbenchError
+from kdbench.methods.method import SUITE_VIEW
 from kdbench.plugin.loader import Plugins
 from kdbench.running.evaluation import chosen_tasks
 from kdbench.running.graph import RunGraph
 from kdbench.running.needs import Needs
 from kdbench.running.suite_data import SuiteData
+from kdbench.running.train_set import check_condition
 from kdbench.specs import RunSpec, Suite
 from kdbench.tasks import Attack, Task
 from kdbench.tasks.attack import with_attacks
@@ -57,8 +59,7 @@ class Plan:
         params, untuned = {}, []
         for name in names:
             condition = suite.condition(name)
-            if condition.noise:
-                plugins.label_noises.get(condition.noise.kind)
+            check_condition(name, condition, plugins.label_noises, plugins.datasets.get(suite.dataset).facts)
             needs = Needs(suite, plugins, name)
             student = needs.student(method, params_passed, 0)
             params[name] = student.params
@@ -74,8 +75,33 @@ class Plan:
             )
         return plan
 
+    @property
+    def views(self) -> dict[str, str]:
+        """Condition to the view that its student sees: "strong", "own", ...; of the suite's augmentation its name."""
+        seen = {name: self._view(name) for name in self.params}
+        return {
+            name: self.suite.condition(name).recipe.augmentation if view == SUITE_VIEW else view
+            for name, view in seen.items()
+        }
+
+    def _view(self, condition: str) -> str:
+        return self.plugins.methods.get(self.method).view(self.params[condition])
+
     def notes(self) -> list[str]:
         """What whoever asked should know before hours are spent, a line each."""
+        return [*self._of_recipes(), *self._of_views()]
+
+    def _of_views(self) -> list[str]:
+        """Where the method cannot see what the suite asks for."""
+        wanted, seen = self.suite.view, sorted({self._view(name) for name in self.params})
+        if wanted is None or seen == [wanted]:
+            return []
+        return [
+            f"note: suite '{self.suite.name}' demands the view '{wanted}', and method '{self.method}' has no parameter "
+            f"for it: its students see the view '{', '.join(seen)}', and its row says so"
+        ]
+
+    def _of_recipes(self) -> list[str]:
         if not self.untuned:
             return []
         return [

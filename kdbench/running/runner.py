@@ -19,10 +19,10 @@ from kdbench.files import check_writable, file_sha256, save_arrays, write_atomic
 from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.machine import differences, machine
-from kdbench.results.record import Fingerprint, Hashes, Record, Score, TrainedNetwork, read_record
+from kdbench.results.record import Check, Fingerprint, Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.running import provenance
 from kdbench.running.dry_run import dry_run
-from kdbench.running.evaluation import TaskResult, run_task
+from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
 from kdbench.running.fingerprint import fingerprint
 from kdbench.running.graph import RunGraph, Trained
 from kdbench.running.options import RunOptions
@@ -34,12 +34,14 @@ from kdbench.running.tracking import Tracking, check_trackers
 from kdbench.specs import RunSpec, Suite, Training
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext
+from kdbench.torch_state import exclusive
 from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
 from kdbench.training.log import LOG, read_log, write_log
 from kdbench.training.loop import TrainingDivergedError
 from kdbench.training.monitor import SOFTMAX
 
 
+@exclusive()
 def run(
     suite: str | Suite = "digits",
     method: str = "ce",
@@ -65,13 +67,15 @@ def run(
     ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``.
     Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
     ``tensorboard`` or ``mlflow``, which get the student's log epoch by epoch and the scores; also of a finished run.
-    Raises ``KdbenchError`` for every mistake in what was asked, before anything is trained.
+    In threads one run goes on at a time, and others wait. Raises ``KdbenchError`` for every mistake in what was asked,
+    before anything is trained.
     """
     plan = Plan.make(load_suite(suite), load_plugins(), method, dict(params or {}), conditions, tasks, attacks)
     options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=progress)
     return run_plan(plan, seed, options, fresh=fresh, track=track)
 
 
+@exclusive()
 def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False, track: Iterable[str] = ()) -> Record:
     """``run`` of what was planned already."""
     started, clock = provenance.utc_now(), time.perf_counter()
@@ -80,6 +84,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     suite, plugins = plan.suite, plan.plugins
     needs_ood = any(task.needs_ood for task, _ in plan.tasks.values())
     suite_data = load_suite_data(suite, plugins, options.place, ood=needs_ood)
+    check_tasks(plan.tasks, suite_data.dataset.facts)
     graph = RunGraph(suite, suite_data.dataset, plugins, options)
     spec = plan.spec(suite_data, graph, seed)
     folder = run_folder(spec, options.out)
@@ -154,6 +159,8 @@ class _Job:
     students: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
     networks: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
     outcomes: dict[tuple[str, str], TaskResult] = dataclasses.field(default_factory=dict)
+    checks: list[Check] = dataclasses.field(default_factory=list)
+    """Of whole students, not of a task."""
     log: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     extended: bool = False
     """Whether a student, or a network trained for it, got a longer schedule than the suite grants."""
@@ -233,7 +240,9 @@ class _Job:
         predictor = folded_copy(self.graph.load(student), images, device)
         sources = {role: folded_copy(self.graph.load(trained), images, device) for role, trained in shared.items()}
         ctx = EvaluationContext(condition, device, None, networks=sources)
-        for name, (task, settings) in self.plan.tasks_of(condition).items():
+        tasks = self.plan.tasks_of(condition)
+        self.checks += check_batches(predictor, images, condition, device, tasks)
+        for name, (task, settings) in tasks.items():
             store = Partial(self.folder / "partial", condition, name, self._inputs(condition, shared))
             outcome = store.load()
             if outcome is None:
@@ -276,8 +285,9 @@ class _Job:
             spec=self.spec,
             params_passed=self.plan.params_passed,
             fingerprint=self.fingerprint,
+            views=self.plan.views,
             scores=scores,
-            checks=[check for outcome in self.outcomes.values() for check in outcome.checks],
+            checks=[*self.checks, *(check for outcome in self.outcomes.values() for check in outcome.checks)],
             provenance=provenance.collect(
                 plugins=plugins.loaded, device=self.graph.device, started=self.started, seconds=self.seconds
             ),

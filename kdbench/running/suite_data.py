@@ -32,20 +32,15 @@ class SuiteData:
 
 def load_suite_data(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bool) -> SuiteData:
     """Load a suite's data; with ``ood`` the first of its out-of-distribution sets that is available, else the
-    first that can be downloaded."""
-    dataset = _load(plugins.datasets.get(suite.dataset), place)
-    away = None
-    if ood:
-        if not suite.ood:
-            raise KdbenchError(f"suite '{suite.name}' has no out-of-distribution set", "name one in it, or other tasks")
-        candidates = [plugins.datasets.get(name) for name in suite.ood]
-        chosen = next((spec for spec in candidates if spec.available(place)), candidates[0])
-        away = _load(chosen, place)
-        if away.class_names != dataset.class_names:
-            raise KdbenchError(
-                f"out-of-distribution set '{chosen.name}' has other classes than '{dataset.name}'",
-                "its class_names must be the data set's own",
-            )
+    first that can be downloaded.
+
+    Raises:
+        KdbenchError: data are missing, incomplete or not those of their name, or don't fit each other.
+    """
+    spec = plugins.datasets.get(suite.dataset)
+    outer = _outer(suite, spec, plugins, place) if ood else None
+    dataset = _load(spec, place)
+    away = _load(outer, place) if outer else None
     published = corruptions.published_folder(place.data_dir, suite.dataset) if place.data_dir else None
     if published is not None and dataset.test.source != "official archive":
         warnings.warn(
@@ -56,6 +51,30 @@ def load_suite_data(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bo
         published = None
     outside = dataclasses.replace(away.test, name=away.name) if away else None
     return SuiteData(dataset, TestData(dataset.test, outside, published), away)
+
+
+def _outer(suite: Suite, spec: DatasetSpec, plugins: Plugins, place: DataPlace) -> DatasetSpec:
+    """The out-of-distribution set that is used."""
+    if not suite.ood:
+        raise KdbenchError(f"suite '{suite.name}' has no out-of-distribution set", "name one in it, or other tasks")
+    candidates = [plugins.datasets.get(name) for name in suite.ood]
+    chosen = next((one for one in candidates if one.may_be_there(place)), candidates[0])
+    for field, ours, theirs in (
+        ("classes", tuple(spec.class_names), tuple(chosen.class_names)),
+        ("image size", spec.image_size, chosen.image_size),
+    ):
+        if ours != theirs:
+            raise KdbenchError(
+                f"out-of-distribution set '{chosen.name}' has other {field} than '{spec.name}': found "
+                f"{_short(theirs)}, expected {_short(ours)}",
+                "name a set in the suite that has the data set's own",
+            )
+    return chosen
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _load(spec: DatasetSpec, place: DataPlace) -> Dataset:

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kdbench.errors import KdbenchError, unknown_name
+from kdbench.results.headline import said_once
 from kdbench.results.wording import describe_setting
 from kdbench.training.log import read_log
 
@@ -38,9 +39,19 @@ class Tracker(Protocol):
         """Nothing more will come; without ``record`` before it the run was interrupted."""
 
 
-def score_name(score: Score) -> str:
-    """``scores/<condition>/<task>/<metric> <setting>``."""
-    return f"scores/{score.condition}/{score.task}/{score.metric} {describe_setting(score.setting)}".rstrip()
+def score_names(record: Record) -> dict[str, Score]:
+    """``scores/<condition>/<task>/<metric> <setting>`` to each score; without what a task's scores have alike."""
+    groups: dict[tuple[str, str], list[Score]] = {}
+    for score in record.scores:
+        groups.setdefault((score.condition, score.task), []).append(score)
+    names = {}
+    for (condition, task), own in groups.items():
+        known = said_once(own, record.spec.suite)
+        for score in own:
+            rest = describe_setting({name: value for name, value in score.setting.items() if name not in known})
+            # A slash would open a group of its own.
+            names[f"scores/{condition}/{task}/{score.metric} {rest.replace('/', '_')}".rstrip()] = score
+    return names
 
 
 class TensorBoard:
@@ -59,8 +70,8 @@ class TensorBoard:
         self.writer.flush()
 
     def record(self, record: Record, path: Path) -> None:
-        for score in record.scores:
-            self.writer.add_scalar(score_name(score), score.value, 0)
+        for name, score in score_names(record).items():
+            self.writer.add_scalar(name, score.value, 0)
         self.writer.add_text("scores", _table(record))
         self.writer.add_text("spec", f"    {record.spec.canonical_json()}")
 
@@ -71,9 +82,9 @@ class TensorBoard:
 def _table(record: Record) -> str:
     """The scores as Markdown."""
     rows = [
-        f"| {score_name(score).removeprefix('scores/')} | {score.value:.4f} | {score.ci_low:.4f} to {score.ci_high:.4f}"
+        f"| {name.removeprefix('scores/')} | {score.value:.4f} | {score.ci_low:.4f} to {score.ci_high:.4f}"
         f" | {score.n} | {'yes' if record.flags(score) else ''} |"
-        for score in record.scores
+        for name, score in score_names(record).items()
     ]
     return "\n".join(["| score | value | 95 % interval | n | flagged |", "| --- | --- | --- | --- | --- |", *rows])
 
@@ -98,7 +109,7 @@ class MLflow:
         self._metrics(numbers, step)
 
     def record(self, record: Record, path: Path) -> None:
-        self._metrics({score_name(score): score.value for score in record.scores}, 0)
+        self._metrics({name: score.value for name, score in score_names(record).items()}, 0)
         self.client.log_artifact(self.run, str(path))
         self.status = "FAILED" if record.status == "failed" else "FINISHED"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from kdbench.data import Dataset, ImageSet, stratified_subset, take
+from kdbench.data import DataFacts, Dataset, ImageSet, stratified_subset, take
 from kdbench.errors import KdbenchError
 from kdbench.methods.context import TrainSet
 from kdbench.noise import LabelNoiseSpec, apply
@@ -23,6 +23,26 @@ def train_images(dataset: Dataset) -> ImageSet:
     return dataset.train
 
 
+def check_condition(name: str, condition: Condition, noises: Registry[LabelNoiseSpec], data: DataFacts) -> None:
+    """Raise ``KdbenchError`` for what a condition asks and a data set cannot give, as far as its facts are known."""
+    if condition.noise is not None:
+        noises.get(condition.noise.kind).check_classes(data.class_names)
+    found, wanted = data.train, condition.train_size
+    if found is None:
+        return
+    if wanted is not None and wanted > found:
+        raise KdbenchError(
+            f"condition '{name}' has train_size {wanted:,}, but '{data.name}' has {found:,} training images",
+            f"say {found} or less, or leave it out for all of them",
+        )
+    images, batch = wanted or found, condition.recipe.batch_size
+    if batch > images:
+        raise KdbenchError(
+            f"condition '{name}' has batch_size {batch:,}, but {images:,} training images of '{data.name}'",
+            f"say {images} or less in its recipe",
+        )
+
+
 def train_set(
     dataset: Dataset, condition: Condition, noises: Registry[LabelNoiseSpec], folder: Path
 ) -> tuple[TrainSet, NoiseFacts | None]:
@@ -34,7 +54,7 @@ def train_set(
     source = train_images(dataset)
     index = torch.arange(len(source))
     if condition.train_size is not None:
-        index = stratified_subset(source.labels, min(condition.train_size, len(source)), condition.subset_seed)
+        index = stratified_subset(source.labels, condition.train_size, condition.subset_seed)
     order = torch.Generator().manual_seed(derive_seed(condition.subset_seed, "shuffle"))
     index = index[torch.randperm(len(index), generator=order)]
     images, labels = take(source.images, index, folder), source.labels[index]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, is_random, pgd
 from kdbench.data import stratified_subset
+from kdbench.inference.randomness import SAMPLE
 from kdbench.tasks.base import SUBSET_SEED, EvaluationContext
 from kdbench.tasks.scorecard import excess
 
@@ -22,6 +23,9 @@ LARGE_EPS = 0.5
 ZERO_GRADIENTS = 0.01
 """Share of vanished gradients from which an attack's result means little."""
 
+OUTSIDE_BALL = 0.1
+"""Share of candidates far outside the ball from which an attack's result means little."""
+
 
 def draws(
     predictor: nn.Module, images: Tensor, gradient_draws: int, votes: int, ctx: EvaluationContext
@@ -29,13 +33,13 @@ def draws(
     """How a predictor that is random at test time is attacked and judged, {} for one that is not; recorded.
 
     Gradients are averaged over ``gradient_draws`` forward passes (expectation over transformation) and the class is
-    that of most of ``votes`` fresh ones. The check says what was found and never fails: the scores say how they were
-    measured.
+    that of most of ``votes`` fresh ones. ``images`` are all that are attacked, of which a sample is looked at. The
+    check says what was found and never fails: the scores say how they were measured.
     """
     random = is_random(predictor, images)
     how = {"gradient_draws": gradient_draws, "votes": votes} if random else {}
     ctx.check(
-        "random_model", float(random), limit=1.0, n=len(images), setting=dict(how),
+        "random_model", float(random), limit=1.0, n=min(SAMPLE, len(images)), setting=dict(how),
         meaning="it answers differently on the same image: attacked through averaged gradients, judged by votes",
     )  # fmt: skip
     return how
@@ -91,6 +95,15 @@ def check_gradients(share: float, n: int, setting: Mapping[str, Any], ctx: Evalu
     ctx.check(
         "zero_gradients", share, limit=ZERO_GRADIENTS, n=n, setting=dict(setting),
         meaning="gradients vanish: ask for --attack autoattack before calling it robust",
+    )  # fmt: skip
+
+
+def check_ball(share: float, n: int, setting: Mapping[str, Any], ctx: EvaluationContext) -> None:
+    """Where clipping takes more than half of what an attack changed, it undoes what the attack found."""
+    ctx.check(
+        "outside_ball", share, limit=OUTSIDE_BALL, n=n, setting=dict(setting),
+        meaning="candidates lie far outside the L-infinity ball, and clipping undoes them: the attack is for another "
+        "norm or radius",
     )  # fmt: skip
 
 

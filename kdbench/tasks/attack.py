@@ -10,15 +10,16 @@ from pydantic import Field
 from torch import nn
 
 from kdbench.attacks import find_attack, run
+from kdbench.data import DataFacts
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import PROBE
 from kdbench.plugin.parameters import as_assignments, parse_assignments
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
+from kdbench.results.wording import radius
 from kdbench.specs import Suite, TaskPlan
 from kdbench.tasks import base
-from kdbench.tasks._reliability import check_gradients, check_large_eps, draws, spread
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks._reliability import check_ball, check_gradients, check_large_eps, draws, spread
+from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.pgd import PGD
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional, expected_checks, not_above_unattacked
 
@@ -27,14 +28,15 @@ class Attack(Task):
     """Accuracy under attacks by name (L-infinity, white box); `kdbench list attacks` shows them.
 
     ``robust_accuracy`` counts images that are right both unattacked and attacked, over all; ``conditional_accuracy``
-    over those that are right unattacked. Each attack has its own options, such as steps and restarts, of which a score
-    says those that distinguish budgets. Every example is clipped to the ball, whatever the norm of the attack, and
-    judged here. A model that is random at test time is attacked through averaged gradients and judged by votes, and
-    its scores say so. Of an attack that follows gradients two checks say whether the model lets it.
+    over those that are right unattacked. Each attack has its own options, such as steps and restarts, which its scores
+    say. Every example is clipped to the ball and judged here; a check says whether
+    clipping undid the attack, as one of another norm. A model that is random at test time is attacked through averaged
+    gradients and judged by votes, and its scores say so. Of an attack that follows gradients two checks say whether the
+    model lets it.
     """
 
     name = "attack"
-    version = 2
+    version = 3
     shares = frozenset({"robust_accuracy", "conditional_accuracy"})
 
     class Settings(base.Settings):
@@ -63,10 +65,15 @@ class Attack(Task):
                 f"its attacks are {', '.join(settings.attacks)}",
             )
 
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        check_subset(self.name, settings, data)
+        for name in settings.attacks:
+            find_attack(name).check_classes(settings.options.get(name, {}), len(data.class_names))
+
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings
         images, labels = ctx.part(data.test, settings.subset)
-        how = draws(predictor, images[:PROBE], settings.gradient_draws, settings.votes, ctx)
+        how = draws(predictor, images, settings.gradient_draws, settings.votes, ctx)
         budget = {"eps": settings.eps, "seed": settings.seed, "gradient_draws": 1, "votes": 1, **how}
         names = tuple(dict.fromkeys(settings.attacks))
         scores, following = [], []
@@ -78,6 +85,8 @@ class Attack(Task):
             scores.append(ctx.share("robust_accuracy", robust, setting=result.setting))
             if clean.any():
                 scores.append(ctx.share("conditional_accuracy", robust[clean], setting=result.setting))
+            if result.outside_share is not None:
+                check_ball(result.outside_share, result.candidates, {"attack": name}, ctx)
             if result.zero_gradient_share is not None and not attack.gradient_free:
                 following.append({"attack": name})
                 check_gradients(result.zero_gradient_share, len(images), following[-1], ctx)
@@ -97,7 +106,9 @@ class Attack(Task):
 
     def headline(self, settings: Any) -> Headline:
         first = settings.attacks[0]
-        return Headline(first, "robust_accuracy", {"attack": first}, listed=frozenset({"attack"}))
+        return Headline(
+            f"{first} ε {radius(settings.eps)}", "robust_accuracy", {"attack": first}, listed=frozenset({"attack"})
+        )
 
     def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('attack')}/correct" if score.metric == "robust_accuracy" else None

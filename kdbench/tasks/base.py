@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,21 +11,28 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
-from kdbench.data import ImageSet, stratified_subset
+from kdbench.data import DataFacts, ImageSet, stratified_subset
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.hashes import integers_sha256
-from kdbench.inference.prediction import predict
-from kdbench.metrics import wilson_interval
+from kdbench.inference.order import sample
+from kdbench.inference.prediction import is_random, predict
+from kdbench.inference.random_numbers import own_random_numbers
+from kdbench.inference.randomness import SAMPLE
+from kdbench.metrics import wilson_interval, with_draws
 from kdbench.results.headline import Headline
 from kdbench.results.record import Check, Score
-from kdbench.specs import Condition, first_problem
+from kdbench.specs import Condition, Suite, first_problem
 from kdbench.tasks.scorecard import Objection, Scorecard
 
 if TYPE_CHECKING:
     from kdbench.methods.method import MethodSpec
 
+DRAWS = 5
+"""Passes over the images by a predictor that is random at test time, whose spread its intervals include."""
 SUBSET_SEED = 0
 """Seed of the stratified test subset that costly tasks share, the same for every method."""
+TOP = 5
+"""Classes that ``top5_accuracy`` looks at."""
 
 
 class Settings(BaseModel):
@@ -39,6 +46,27 @@ class CorrectSettings(Settings):
 
     top5: bool = False
     """Whether also to count the images whose true class is among the five largest logits, as ``top5_accuracy``."""
+
+
+def check_top5(task: str, settings: CorrectSettings, classes: int) -> None:
+    """Raise ``KdbenchError`` where ``top5`` would count every image."""
+    if settings.top5 and classes <= TOP:
+        raise KdbenchError(
+            f"task '{task}': top5 found {classes} classes, expected more than {TOP}", "leave top5 out of its settings"
+        )
+
+
+def check_subset(task: str, settings: Any, data: DataFacts) -> None:
+    """Raise ``KdbenchError`` where a suite asks for more test images than there are; a default means at most so many.
+
+    ``settings``: with a field ``subset``, None for all test images.
+    """
+    asked = settings.subset if "subset" in settings.model_fields_set else None
+    if asked is not None and data.test is not None and asked > data.test:
+        raise KdbenchError(
+            f"task '{task}' has subset {asked:,}, but '{data.name}' has {data.test:,} test images",
+            f"say {data.test} or less in its settings, or leave it out",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,41 +104,51 @@ class EvaluationContext:
     correct: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     """Per-example results that are kept beside the record, by name."""
     subsets: dict[str, str] = dataclasses.field(default_factory=dict)
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Task to the most test images that it asked for."""
     checks: list[Check] = dataclasses.field(default_factory=list)
     cache: dict[tuple[int, str], tuple[nn.Module, Tensor]] = dataclasses.field(default_factory=dict)
 
     def logits(self, predictor: nn.Module, images: ImageSet) -> Tensor:
-        """Logits (N, C) float32 of a whole image set; computed once for all tasks of a student.
+        """Logits (N, C) float32 of a whole image set, of a random predictor the first of its ``draws``."""
+        return self.draws(predictor, images)[0]
 
-        The draws of a random predictor depend on the images alone: neither on the task that asks first, nor does
-        asking move the draws of the task.
+    def draws(self, predictor: nn.Module, images: ImageSet) -> Tensor:
+        """Logits (D, N, C) float32 of a whole image set; computed once for all tasks of a student.
+
+        D is 1, or ``DRAWS`` passes for a predictor that is random at test time. These depend on the images alone:
+        neither on the task that asks first, nor does asking move the draws of the task.
         """
         key = (id(predictor), images.sha256)
         if key not in self.cache:
             # The network is kept with its logits: an id is its own only while it lives.
-            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-                torch.manual_seed(int(images.sha256[:14], 16))
-                self.cache[key] = predictor, predict(predictor, images.images, device=self.device)
+            with own_random_numbers(int(images.sha256[:14], 16), self.device):
+                random = is_random(predictor, sample(images.images, SAMPLE).to(self.device))
+                passes = [predict(predictor, images.images, device=self.device) for _ in range(DRAWS if random else 1)]
+                self.cache[key] = predictor, torch.stack(passes)
         return self.cache[key][1]
 
     def is_correct(self, predictor: nn.Module, images: ImageSet) -> Tensor:
-        """Bool (N,): which images of a set are classified correctly."""
-        return self.logits(predictor, images).argmax(1) == images.labels
+        """Bool (N,): which images of a set are classified correctly; by a random predictor in its first draw."""
+        return self.correct_draws(predictor, images)[0]
+
+    def correct_draws(self, predictor: nn.Module, images: ImageSet) -> Tensor:
+        """Bool (D, N): which images of a set are classified correctly in each of the ``draws``."""
+        return self.draws(predictor, images).argmax(2) == images.labels
 
     def correct_shares(self, predictor: nn.Module, images: ImageSet, folder: str = "", **options: Any) -> list[Score]:
         """``accuracy``, and ``top5_accuracy`` where ``CorrectSettings`` ask for it, on a whole image set.
 
         The per-example results are kept as ``<folder>correct`` and ``<folder>top5``; ``options`` are those of a score.
         """
-        correct = self.is_correct(predictor, images)
-        self.keep(f"{folder}correct", correct)
+        correct = self.correct_draws(predictor, images)
+        self.keep(f"{folder}correct", correct[0])
         scores = [self.share("accuracy", correct, **options)]
         if self.settings.top5:
-            logits = self.logits(predictor, images)
-            if logits.shape[1] <= 5:
-                raise KdbenchError(f"task '{self.task}': top5 found {logits.shape[1]} classes", "leave top5 out")
-            among = (logits.topk(5).indices == images.labels[:, None]).any(1)
-            self.keep(f"{folder}top5", among)
+            logits = self.draws(predictor, images)
+            check_top5(self.task, self.settings, logits.shape[2])
+            among = (logits.topk(TOP).indices == images.labels[:, None]).any(2)
+            self.keep(f"{folder}top5", among[0])
             scores.append(self.share("top5_accuracy", among, **options))
         return scores
 
@@ -120,6 +158,8 @@ class EvaluationContext:
             index = torch.arange(len(images))
         else:
             index = stratified_subset(images.labels, size, SUBSET_SEED)
+        if size is not None:
+            self.sizes[self.task] = size
         self.correct["index"] = index
         self.subsets[self.task] = integers_sha256(index)
         return index
@@ -136,15 +176,49 @@ class EvaluationContext:
         self.correct[name] = correct
 
     def score(self, metric: str, value: float, n: int, interval: tuple[float, float], **options: Any) -> Score:
-        """A score of this task for this student. ``options``: setting, unit, higher_is_better."""
+        """A score of this task for this student. ``options``: setting, unit, higher_is_better.
+
+        Its setting gets what else it takes to measure it again: the task's seed and its subset, where it has them.
+        """
         low, high = interval
+        own = options.pop("setting", {})
+        options["setting"] = {**own, **self._sampled(), **own}  # in the task's order, and its word counts
         options |= {"task": self.task, "condition": self.condition}
         return Score(metric=metric, value=value, n=n, ci_low=low, ci_high=high, **options)
 
+    def _sampled(self) -> dict[str, int]:
+        """Seed and size of what the task drew."""
+        seed, size = getattr(self.settings, "seed", None), self.sizes.get(self.task)
+        found = {"seed": seed, "subset": size, "subset_seed": None if size is None else SUBSET_SEED}
+        return {name: value for name, value in found.items() if value is not None}
+
     def share(self, metric: str, correct: Tensor, *, setting: Mapping[str, Any] | None = None, **options: Any) -> Score:
-        """A share of examples, from a bool tensor (n,), with its Wilson 95 % interval."""
-        hits, n = int(correct.sum()), len(correct)
-        return self.score(metric, hits / n, n, wilson_interval(hits, n), setting=dict(setting or {}), **options)
+        """A share of examples, from a bool tensor (n,), with its Wilson 95 % interval.
+
+        From bool (D, n) of the D draws of a random predictor as ``drawn`` makes it: the share is that of the first.
+        """
+        each, n = correct.reshape(-1, correct.shape[-1]), correct.shape[-1]
+        hits = [int(one.sum()) for one in each]
+        values = [count / n for count in hits]
+        return self.drawn(metric, values, n, wilson_interval(hits[0], n), setting=setting, **options)
+
+    def drawn(
+        self,
+        metric: str,
+        values: Sequence[float],
+        n: int,
+        interval: tuple[float, float],
+        *,
+        setting: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Score:
+        """A score whose value is that of the first of a predictor's draws, as are the per-example results.
+
+        Its interval, over examples, is widened by the spread of the draws (``metrics.with_draws``), and its setting
+        says how many there were; of one draw it is what it is.
+        """
+        setting = {**(setting or {}), **({"draws": len(values)} if len(values) > 1 else {})}
+        return self.score(metric, values[0], n, with_draws(interval, values), setting=setting, **options)
 
     def check(self, name: str, value: float, *, limit: float, n: int, meaning: str, **options: Any) -> None:
         """Record whether ``value`` is at most ``limit``; a failed check flags this task's scores.
@@ -168,6 +242,8 @@ class Task:
     unattacked: ClassVar[str] = ""
     """Name of kept per-example results, bool (N,), that say of all test images as they are which are classified
     correctly; "" for a task that keeps none."""
+    by_order: ClassVar[bool] = False
+    """Whether its scores depend on the order of each image's logits alone: then those of sigmoid outputs are right."""
     needs_ood: ClassVar[bool] = False
     """Whether it needs ``data.ood``."""
     uses_corruptions: ClassVar[bool] = False
@@ -177,6 +253,13 @@ class Task:
 
     def prepare(self, settings: Any) -> None:
         """Raise ``KdbenchError`` when something it needs is not installed; called before anything is trained."""
+
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        """Raise ``KdbenchError`` for data that it can't measure on: of another size, of too few classes or images.
+
+        Called twice before anything is trained: with what the data set's registration says, where numbers of images may
+        be None, and with what was read.
+        """
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         """Measure ``predictor`` (pixels (B, 3, H, W) in [0, 1] to logits, eval mode, frozen).
@@ -216,6 +299,13 @@ class Task:
         """What else than the predictor it measures of the same training, by the name under ``ctx.networks``: values of
         parameters that only matter when it is measured. Raises ``KdbenchError`` for a method that has none such."""
         return {}
+
+    def settings_in(self, suite: Suite) -> Any:
+        """Its settings in a suite, resolved. What its plan leaves open and the suite's attack budget states, such as
+        ``eps``, is the budget's; the rest are defaults."""
+        budget = {} if suite.attack is None else suite.attack.model_dump()
+        shared = {name: value for name, value in budget.items() if name in self.Settings.model_fields}
+        return self.resolve({**shared, **(suite.tasks[self.name].settings if self.name in suite.tasks else {})})
 
     def resolve(self, settings: Mapping[str, Any]) -> Any:
         """The settings with defaults filled in; a mistake is an error that names it."""

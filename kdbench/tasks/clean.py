@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import nn
 
+from kdbench.data import DataFacts
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Condition
-from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData
+from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData, check_top5
 
 
 class Clean(Task):
@@ -19,12 +20,16 @@ class Clean(Task):
     """
 
     name = "clean"
+    by_order = True
     Settings = CorrectSettings
     unattacked = "correct"
     shares = frozenset({"accuracy", "top5_accuracy"})
 
     def applies(self, condition: Condition) -> bool:
         return condition.noise is None
+
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        check_top5(self.name, settings, len(data.class_names))
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         return ctx.correct_shares(predictor, data.test)

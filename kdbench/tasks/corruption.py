@@ -12,12 +12,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdbench import corruptions
-from kdbench.inference.prediction import PROBE, Model, frozen, predict
+from kdbench.data import DataFacts
+from kdbench.errors import KdbenchError
+from kdbench.inference.order import sample
+from kdbench.inference.prediction import frozen, predict
+from kdbench.inference.randomness import SAMPLE
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks import base
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional
 from kdbench.training.seeds import derive_seed
 
@@ -30,10 +34,12 @@ class Corruption(Task):
     2019); not mCE, nothing is divided by a reference network's error.
 
     The published arrays are used when they are available and generated otherwise; ``setting.images`` says which. The
-    interval of a mean over cells is Wilson's with n images, as every cell shows the same ones.
+    interval of a mean over cells is Wilson's with n images, as every cell shows the same ones. A predictor that is
+    random at test time sees each cell in several draws, whose spread widens the intervals.
     """
 
     name = "corruption"
+    by_order = True
     uses_corruptions = True
     shares = frozenset({"accuracy", "mca", "conditional_mca"})
 
@@ -46,46 +52,54 @@ class Corruption(Task):
     def prepare(self, settings: Any) -> None:
         corruptions.check_installed()
 
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        if data.image_size != corruptions.SIZE:
+            size = f"{data.image_size}x{data.image_size}"
+            raise KdbenchError(
+                f"task '{self.name}' corrupts images of {corruptions.SIZE}x{corruptions.SIZE} pixels, those of "
+                f"'{data.name}' have {size}",
+                f"leave task '{self.name}' out",
+            )
+        check_subset(self.name, settings, data)
+
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         index = ctx.subset(data.test, ctx.settings.subset)
         labels = data.test.labels[index]
-        clean = ctx.is_correct(predictor, data.test)[index]
+        clean = ctx.correct_draws(predictor, data.test)[:, index]
         origin = data.corruption_images
         scores, cells = [], []
-        with frozen(predictor, data.test.images[:PROBE].to(ctx.device)) as fast:
+        with frozen(predictor, sample(data.test.images, SAMPLE).to(ctx.device)) as fast:
             for number, name in enumerate(corruptions.NAMES):
                 for severity in corruptions.SEVERITIES:
-                    correct = self._predictions(fast, data, index, name, severity, ctx) == labels
+                    images = self._images(data, index, name, severity, ctx)
+                    correct = torch.stack([predict(fast, images, device=ctx.device).argmax(1) for _ in clean]) == labels
                     cells.append(correct)
-                    ctx.keep(f"{name}-{severity}/correct", correct)
+                    ctx.keep(f"{name}-{severity}/correct", correct[0])
                     setting = {"corruption": name, "severity": severity, "images": origin}
                     scores.append(ctx.share("accuracy", correct, setting=setting))
                 ctx.advance((number + 1) / len(corruptions.NAMES))
-        return [*self._means(torch.stack(cells), clean, origin, ctx), *scores]
+        return [*self._means(torch.stack(cells), clean[0], origin, ctx), *scores]
 
-    def _predictions(
-        self, predictor: Model, data: TestData, index: Tensor, name: str, severity: int, ctx: EvaluationContext
-    ) -> Tensor:
-        """Classes (n,) found under one variant; its images are made and dropped part by part."""
+    def _images(self, data: TestData, index: Tensor, name: str, severity: int, ctx: EvaluationContext) -> Tensor:
+        """The images of one variant, uint8 (n, 3, 32, 32) on the CPU: all of them, as no batch may hold one class."""
         # On the CPU whatever the device, so that every machine measures the same images.
         generator = torch.Generator().manual_seed(derive_seed(ctx.settings.seed, "corruption", name, severity))
         found = []
         for part in torch.split(index, PART):
             if data.published_corruptions is None:
                 plain = data.test.images[part].to(ctx.device)
-                images = corruptions.corrupt(plain, name, severity, generator=generator)
+                found.append(corruptions.corrupt(plain, name, severity, generator=generator).cpu())
             else:
                 rows = data.test.source_index[part]
-                images = corruptions.load_published(data.published_corruptions, name, severity, rows)
-            found.append(predict(predictor, images, device=ctx.device).argmax(1))
+                found.append(corruptions.load_published(data.published_corruptions, name, severity, rows))
         return torch.cat(found)
 
     def _means(self, cells: Tensor, clean: Tensor, origin: str, ctx: EvaluationContext) -> list[Score]:
         """mCA, and the mean over cells of #{clean and corrupted right} / #{clean right}."""
-        found = [ctx.score("mca", *_mean_share(cells), setting={"images": origin})]
+        found = [ctx.drawn("mca", *_mean_share(cells), setting={"images": origin})]
         if clean.any():
-            conditional = _mean_share(cells[:, clean])
-            found.append(ctx.score("conditional_mca", *conditional, setting={"images": origin}))
+            conditional = _mean_share(cells[:, :, clean])
+            found.append(ctx.drawn("conditional_mca", *conditional, setting={"images": origin}))
         return found
 
     def headline(self, settings: Any) -> Headline:
@@ -116,8 +130,8 @@ class Corruption(Task):
                 yield from conditional(card, score, np.stack(same))
 
 
-def _mean_share(cells: Tensor) -> tuple[float, int, tuple[float, float]]:
-    """Mean of bool (cells, n), n, and the interval of that share among n examples."""
-    n = cells.shape[1]
-    share = cells.double().mean().item()
-    return share, n, wilson_interval(share * n, n)
+def _mean_share(cells: Tensor) -> tuple[list[float], int, tuple[float, float]]:
+    """Means of bool (cells, D, n) in each draw, n, and the interval of the first share among n examples."""
+    n = cells.shape[2]
+    shares = cells.double().mean((0, 2)).tolist()
+    return shares, n, wilson_interval(shares[0] * n, n)

@@ -17,6 +17,7 @@ class NoisyLabel(Task):
     labels; the last epoch's student, never the best one."""
 
     name = "noisy_label"
+    by_order = True
     unattacked = "correct"
     shares = frozenset({"accuracy"})
     needs_training = True
@@ -25,8 +26,8 @@ class NoisyLabel(Task):
         return condition.noise is not None
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
-        correct = ctx.is_correct(predictor, data.test)
-        ctx.keep("correct", correct)
+        correct = ctx.correct_draws(predictor, data.test)
+        ctx.keep("correct", correct[0])
         return [ctx.share("accuracy", correct)]
 
     def headline(self, settings: Any) -> Headline:

@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import nn
 
+from kdbench.data import DataFacts
 from kdbench.errors import KdbenchError
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
-from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData
+from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData, check_top5
 
 
 class OutOfDistribution(Task):
@@ -20,9 +21,13 @@ class OutOfDistribution(Task):
     """
 
     name = "ood"
+    by_order = True
     Settings = CorrectSettings
     shares = frozenset({"accuracy", "top5_accuracy"})
     needs_ood = True
+
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        check_top5(self.name, settings, len(data.class_names))
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         if data.ood is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from kdbench.errors import KdbenchError
@@ -29,6 +28,7 @@ class Peers(Task):
     """
 
     name = "peers"
+    by_order = True
     needs_training = True
     shares = frozenset({"accuracy"})
 
@@ -49,13 +49,15 @@ class Peers(Task):
             raise KdbenchError(
                 f"task '{self.name}' found one network, expected the two of a training", "ask `kdbench run` for it"
             )
-        correct = {name: ctx.is_correct(ctx.networks[name], data.test) for name in NETWORKS}
+        correct = {name: ctx.correct_draws(ctx.networks[name], data.test) for name in NETWORKS}
         for name, values in correct.items():
-            ctx.keep(name, values)
-        both = torch.stack(list(correct.values())).double().mean(0)
-        mean = estimate(shares(both.cpu().numpy()))
+            ctx.keep(name, values[0])
+        student, peer = (values.double() for values in correct.values())
+        both = (student + peer) / 2  # (D, n); one draw of a network that is not random goes with each of the other's
+        mean = estimate(shares(both[0].cpu().numpy()))
+        means = [mean.value, *both[1:].mean(1).tolist()]
         each = [ctx.share("accuracy", values, setting={"network": name}) for name, values in correct.items()]
-        return [ctx.score("mean_accuracy", mean.value, len(both), (mean.ci_low, mean.ci_high)), *each]
+        return [ctx.drawn("mean_accuracy", means, both.shape[1], (mean.ci_low, mean.ci_high)), *each]
 
     def headline(self, settings: Any) -> Headline:
         return Headline("mean of two", "mean_accuracy")

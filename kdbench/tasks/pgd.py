@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -11,13 +10,14 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, pgd
-from kdbench.inference.prediction import PROBE
+from kdbench.data import DataFacts
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
+from kdbench.results.wording import radius
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_gradients, check_large_eps, check_steps, draws, spread
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,
@@ -33,6 +33,8 @@ from kdbench.training.seeds import derive_seed
 
 RANKED = "pgd-std"
 """The variant whose accuracy under the most steps is the headline."""
+START = "uniform"
+"""Each restart begins at a random point of the ball."""
 
 
 class PGD(Task):
@@ -61,7 +63,7 @@ class PGD(Task):
         )
         """Step size of each variant. Arani et al. 2021 print .03, almost the whole budget; 2/255 is the usual choice
         and the one that is ranked."""
-        steps: tuple[Annotated[int, Field(ge=1)], ...] = (10, 15, 20)
+        steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (10, 15, 20)
         restarts: Annotated[int, Field(ge=1)] = 5
         subset: Annotated[int, Field(ge=1)] | None = None
         every_restart: Annotated[int, Field(ge=1)] | None = None
@@ -81,11 +83,14 @@ class PGD(Task):
                 raise ValueError(f"found {sorted(found)}, expected {RANKED} among them: it is the one that is ranked")
             return found
 
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        check_subset(self.name, settings, data)
+
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings
         images, labels = ctx.part(data.test, settings.subset)
         full = spread(labels.cpu(), settings.every_restart).to(ctx.device)
-        how = draws(predictor, images[:PROBE], settings.gradient_draws, settings.votes, ctx)
+        how = draws(predictor, images, settings.gradient_draws, settings.votes, ctx)
         scores = []
         for number, (variant, step_size) in enumerate(settings.step_sizes.items()):
             result = pgd(
@@ -96,12 +101,14 @@ class PGD(Task):
                 step_size=step_size,
                 steps=settings.steps,
                 restarts=settings.restarts,
+                start=START,
                 # On the CPU whatever the device, so that every machine starts at the same points.
                 generator=torch.Generator().manual_seed(derive_seed(settings.seed, "pgd")),
                 full_restarts=full,
                 **how,
             )
-            scores += list(_scores(result, {"variant": variant, **how}, ctx))
+            budget = {"eps": settings.eps, "step_size": step_size, "restarts": settings.restarts, "start": START}
+            scores += list(_scores(result, {"variant": variant, **budget, **how}, ctx))
             check_steps(result, variant, ctx)
             share = float(result.zero_gradient_share.max())
             check_gradients(share, len(labels), {"variant": variant}, ctx)
@@ -112,7 +119,7 @@ class PGD(Task):
 
     def headline(self, settings: Any) -> Headline:
         return Headline(
-            f"PGD-{max(settings.steps)} ε {_budget(settings.eps)}",
+            f"PGD-{max(settings.steps)} ε {radius(settings.eps)}",
             "robust_accuracy",
             {"variant": RANKED, "steps": max(settings.steps), "rule": "worst"},
         )
@@ -137,12 +144,6 @@ class PGD(Task):
             for check in card.checks:
                 if check.name == "more_steps" and check.setting.get("variant") == variant:
                     yield from same_check(check, *excess(many, few))
-
-
-def _budget(eps: float) -> str:
-    """A budget as the field writes it: "2/255" or ".031"."""
-    levels = round(255 * eps)
-    return f"{levels}/255" if math.isclose(255 * eps, levels, abs_tol=1e-4) else f"{eps:.3g}".removeprefix("0")
 
 
 def _impossible(card: Scorecard, variant: str, k: int) -> Iterator[Objection]:
@@ -172,41 +173,45 @@ def _impossible(card: Scorecard, variant: str, k: int) -> Iterator[Objection]:
             yield from at_most(lasting, last, "'any' counts all iterates up to the one of 'last'")
 
 
-def _scores(result: PGDResult, how: dict[str, str | int], ctx: EvaluationContext) -> Iterator[Score]:
+def _scores(result: PGDResult, how: dict[str, Any], ctx: EvaluationContext) -> Iterator[Score]:
     clean, full = result.clean_correct.cpu(), result.full_index.cpu()
     for k in result.robust:
-        setting = {**how, "steps": k}
+        setting = {"variant": how["variant"], "steps": k}
         robust = result.robust[k].cpu()
         ctx.keep(f"{how['variant']}-{k}/correct", robust)
         for rule, survived in (("worst", robust), ("any", result.survived[k].cpu())):
-            yield ctx.share("robust_accuracy", survived, setting={**setting, "rule": rule})
+            whole = {**setting, "rule": rule, **how}
+            yield ctx.share("robust_accuracy", survived, setting=whole)
             if clean.any():
-                yield ctx.share("conditional_accuracy", survived[clean], setting={**setting, "rule": rule})
+                yield ctx.share("conditional_accuracy", survived[clean], setting=whole)
         runs = result.run_correct[k].cpu()
-        yield from _run_scores(ctx, "robust_accuracy", runs, setting)
+        yield from _run_scores(ctx, "robust_accuracy", runs, setting, how)
         if clean[full].any():
-            yield from _run_scores(ctx, "conditional_accuracy", runs[:, clean[full]], setting)
+            yield from _run_scores(ctx, "conditional_accuracy", runs[:, clean[full]], setting, how)
     yield from _curves(result, how, ctx)
 
 
-def _curves(result: PGDResult, how: dict[str, str | int], ctx: EvaluationContext) -> Iterator[Score]:
+def _curves(result: PGDResult, how: dict[str, Any], ctx: EvaluationContext) -> Iterator[Score]:
     """What comes free with a trajectory: accuracy against steps, and the share of vanished gradients at each."""
-    standing = torch.ones(result.first_run.shape[1], dtype=torch.bool)
+    standing, variant = torch.ones(result.first_run.shape[1], dtype=torch.bool), how["variant"]
     for k, correct in enumerate(result.first_run.cpu()):
         standing &= correct
-        yield ctx.share("accuracy_at_step", correct, setting={**how, "steps": k, "rule": "last"})
-        yield ctx.share("accuracy_at_step", standing, setting={**how, "steps": k, "rule": "any"})
+        for rule, right in (("last", correct), ("any", standing)):
+            setting = {"variant": variant, "steps": k, "rule": rule, **how, "restarts": 1}
+            yield ctx.share("accuracy_at_step", right, setting=setting)
     for step, (zeros, stepped) in enumerate(zip(result.zero_gradients.tolist(), result.stepped.tolist(), strict=True)):
         if stepped:  # restarts of one image are no new examples
             n = min(stepped, len(standing))
             yield ctx.score(
                 "zero_gradient_share", zeros / stepped, n, wilson_interval(zeros / stepped * n, n),
-                setting={**how, "steps": step + 1}, higher_is_better=False,
+                setting={"variant": variant, "steps": step + 1, **how}, higher_is_better=False,
             )  # fmt: skip
 
 
-def _run_scores(ctx: EvaluationContext, metric: str, runs: Tensor, setting: dict[str, str | int]) -> Iterator[Score]:
+def _run_scores(
+    ctx: EvaluationContext, metric: str, runs: Tensor, setting: dict[str, Any], how: dict[str, Any]
+) -> Iterator[Score]:
     """``min-run`` and ``mean`` from bool (restarts, n); restarts of one image are no new examples, so n stays n."""
     shares, n = runs.double().mean(1), runs.shape[1]
     for rule, share in (("min-run", shares.min().item()), ("mean", shares.mean().item())):
-        yield ctx.score(metric, share, n, wilson_interval(share * n, n), setting={**setting, "rule": rule})
+        yield ctx.score(metric, share, n, wilson_interval(share * n, n), setting={**setting, "rule": rule, **how})

@@ -9,12 +9,13 @@ from pydantic import Field
 from torch import nn
 
 from kdbench.attacks import is_random, transfer
-from kdbench.inference.prediction import PROBE
+from kdbench.data import DataFacts
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
+from kdbench.results.wording import radius
 from kdbench.tasks import base
 from kdbench.tasks._reliability import check_transfer, draws
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,
@@ -24,6 +25,9 @@ from kdbench.tasks.scorecard import (
     not_above_unattacked,
     same_check,
 )
+
+RULE = {"restarts": 1, "start": "zero", "iterate": "best"}
+"""Of ``kdbench.attacks.transfer``, as a score says it."""
 
 
 class Transfer(Task):
@@ -54,22 +58,25 @@ class Transfer(Task):
     def sources(self, settings: Any) -> Iterable[str]:
         return tuple(settings.sources)
 
+    def check_data(self, settings: Any, data: DataFacts) -> None:
+        check_subset(self.name, settings, data)
+
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings
         images, labels = ctx.part(data.test, settings.subset)
         budget = {"eps": settings.eps, "step_size": settings.step_size, "steps": settings.steps}
-        judged = draws(predictor, images[:PROBE], settings.gradient_draws, settings.votes, ctx)
+        judged = draws(predictor, images, settings.gradient_draws, settings.votes, ctx)
         sources = {**{role: ctx.networks[role] for role in settings.sources}, "self": predictor}
         scores, robust = [], {}
         for number, (role, source) in enumerate(sources.items()):
             how = {key: value for key, value in judged.items() if key == "votes"}
-            if is_random(source, images[:PROBE]):
+            if is_random(source, images):
                 how["gradient_draws"] = settings.gradient_draws
             result = transfer(source, predictor, images, labels, **budget, **how)
             clean, adversarial = result.clean_correct.cpu(), result.adversarial_correct.cpu()
             robust[role] = adversarial
             ctx.keep(f"{role}/correct", adversarial)
-            setting = {"source": role, **how}
+            setting = {"source": role, **budget, **RULE, **how}
             scores.append(ctx.share("accuracy", adversarial, setting=setting))
             if clean.any():
                 scores.append(ctx.share("conditional_accuracy", adversarial[clean], setting=setting))
@@ -79,7 +86,8 @@ class Transfer(Task):
         return scores
 
     def headline(self, settings: Any) -> Headline:
-        return Headline("transfer", "accuracy", {"source": settings.sources[0] if settings.sources else "self"})
+        title = f"transfer ε {radius(settings.eps)}"
+        return Headline(title, "accuracy", {"source": settings.sources[0] if settings.sources else "self"})
 
     def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('source')}/correct" if score.metric == "accuracy" else None

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from kdbench import augment
-from kdbench.devices import on_device
 from kdbench.errors import KdbenchError
 from kdbench.methods.context import Context, NetworkMaker
 from kdbench.specs import Recipe, Training
@@ -77,7 +76,7 @@ def _maker(spec: Training, device: torch.device, build: Build | None, check: Net
         if name in made:
             raise KdbenchError(f"ctx.new_network('{name}') was called twice", "give each network a name of its own")
         made.add(name)
-        network = on_device(build(model, dropout, derive_seed(spec.seed, "network", name)), device)
+        network = build(model, dropout, derive_seed(spec.seed, "network", name)).to(device)
         check(name, model, network)
         return network
 

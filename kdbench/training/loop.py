@@ -13,14 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.devices import on_device
 from kdbench.errors import KdbenchError
 from kdbench.files import save_arrays
-from kdbench.inference.batching import check_statistics, forward_batch, held, in_batches, rows
-from kdbench.inference.prediction import NotFiniteError, as_float, frozen, predict
+from kdbench.inference.batching import check_statistics, forward_batch, held, rows
+from kdbench.inference.model import as_float
+from kdbench.inference.order import over_all
+from kdbench.inference.pixels import lay_out
+from kdbench.inference.prediction import NotFiniteError, frozen, predict
 from kdbench.methods.context import Batch, TrainSet
 from kdbench.methods.method import Method
 from kdbench.specs import Training
+from kdbench.torch_state import exclusive
 from kdbench.training.checkpoint import load_resume, save_checkpoint, save_resume
 from kdbench.training.context_factory import Build, make_context
 from kdbench.training.log import write_log
@@ -41,6 +44,7 @@ class TrainingDivergedError(Exception):
         self.epoch, self.what = epoch, what
 
 
+@exclusive()
 def fit(
     spec: Training,
     method: Method,
@@ -102,7 +106,8 @@ class TrainingRun:
     ) -> None:
         self.spec, self.method, self.recipe = spec, method, spec.recipe
         self.data = dataclasses.replace(train, images=held(train.images, device), labels=train.labels.to(device))
-        self.student = on_device(student, device)
+        self.layout = torch.channels_last
+        self.student = student.to(device)
         self._check_trained("student", None, self.student)
         for role, network in networks.items():
             self._check_classes(f"'{role}'", network)
@@ -125,7 +130,7 @@ class TrainingRun:
         self.owned = dict(method.networks())
         check_owned(self.student, self.owned)
         for network in self.owned.values():
-            on_device(network, device)
+            network.to(device)
         self.trained = [self.student, *(network for network in self.owned.values() if is_trained(network))]
         parameters = [p for network in self.trained for p in network.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(self.recipe, parameters, device)
@@ -138,7 +143,9 @@ class TrainingRun:
     def _check_classes(self, name: str, network: nn.Module) -> None:
         images, classes = as_float(self.data.images[:2].to(self.data.labels.device)), self.data.num_classes
         with torch.no_grad(), frozen(network):
-            found = network(images)
+            layout, found = lay_out(network, images, name)
+        # All networks see the same views: one that reads contiguous images alone decides for all.
+        self.layout = layout if layout == torch.contiguous_format else self.layout
         if not isinstance(found, Tensor) or tuple(found.shape) != (len(images), classes):
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise KdbenchError(
@@ -206,10 +213,10 @@ class TrainingRun:
 
     def _batch(self, index: Tensor) -> Batch:
         with torch.no_grad():
-            # Augmentations work row by row, convolutions pixel by pixel: each gets the layout it is fast in.
+            # Augmentations work row by row, convolutions pixel by pixel: each gets the layout it is fast in, if it can.
             drawn = self.method.views(rows(self.data.images, index).float().div_(255), self.ctx)
             named = {"images": drawn} if isinstance(drawn, Tensor) else drawn
-            views = {name: view.contiguous(memory_format=torch.channels_last) for name, view in named.items()}
+            views = {name: view.contiguous(memory_format=self.layout) for name, view in named.items()}
         if "images" not in views:
             raise KdbenchError(f"views() returned {sorted(views)}", 'one of the views must be named "images"')
         return Batch(views["images"], self.data.labels[index], index, views)
@@ -223,8 +230,7 @@ class TrainingRun:
             return found.float()
 
         with torch.no_grad(), frozen(network), self._precision():
-            index = torch.arange(len(images), device=device)
-            found = torch.cat([part for _, part in in_batches(logits, index, forward_batch(images, device))])
+            found = over_all(logits, len(images), forward_batch(images, device), device)
         if not found.isfinite().all():
             raise NotFiniteError("ctx.predict: the network's logits are not finite", "try a smaller learning rate")
         return found

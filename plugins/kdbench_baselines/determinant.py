@@ -76,8 +76,9 @@ class DeterminantMutualInformation(LabelLoss):
 
 
 def start(params: Mapping[str, Any]) -> dict[str, kdbench.Network]:
-    """The network that the student starts from."""
-    return {"start": kdbench.Network(like="student", method=early_stopping.name, params={"holdout": params["holdout"]})}
+    """The network that the student starts from, which sees the same view."""
+    shared = {name: params[name] for name in ("holdout", "view")}
+    return {"start": kdbench.Network(like="student", method=early_stopping.name, params=shared)}
 
 
 dmi = kdbench.method("dmi", needs=start, paper="https://arxiv.org/abs/1909.03388", recipes=RECIPES)(

@@ -70,9 +70,9 @@ def noisy_log_probability(logits: Tensor, labels: Tensor, transition: Tensor) ->
 
 
 def estimator(params: Mapping[str, Any]) -> dict[str, kdbench.Network]:
-    """The network that T is estimated with: cross-entropy, stopped early, as a need of the method."""
-    share, steps = params["estimator_share"], params["least_steps"]
-    return {"estimator": kdbench.Network(like="student", epochs_share=share, least_steps=steps)}
+    """The network that T is estimated with, as a need of the method: cross-entropy on its view, stopped early."""
+    share, steps, view = params["estimator_share"], params["least_steps"], {"view": params["view"]}
+    return {"estimator": kdbench.Network(like="student", params=view, epochs_share=share, least_steps=steps)}
 
 
 class TransitionLoss(LabelLoss):

@@ -72,6 +72,8 @@ class CollaborativeLearning(kdbench.TwoNetworks):
     parameters. Each peer sees its own draw of the suite's augmentation.
     """
 
+    own_views = False
+
     def __init__(
         self,
         *,

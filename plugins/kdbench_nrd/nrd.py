@@ -48,11 +48,11 @@ class NRD(kdbench.Method):
     and running ones of its own, which count where it is measured (``evaluated="ema"``); with ``teacher_bn="eval"`` they
     are averaged like the weights. ``variant`` takes parts away: ``ner`` gives the teacher a view without
     vicinity, cropped and flipped alone; ``nvr`` has no moving average, the teacher has the student's present weights.
-    On photographs, where shifts by four pixels mean nothing, the views are those of the paper's WebVision experiments:
-    the suite's own augmentation for the student, weak as with GJS there; AugMix, then a crop magnified to the whole and
-    a flip for the teacher. ``cutout`` and ``randaugment_magnitude`` belong to the strong view and do nothing elsewhere.
-    The paper gives the strong view to NRD and its rivals alike; ``view="suite"`` is NRD in a comparison where all see
-    the suite's augmentation.
+    On photographs, where shifts by four pixels mean nothing, the recipes have the views of the paper's WebVision
+    experiments: the suite's own augmentation for the student (``view="suite"``), weak as with GJS there; AugMix, then a
+    crop magnified to the whole and a flip for the teacher (``images="photographs"``). ``cutout`` and
+    ``randaugment_magnitude`` belong to the strong view and do nothing elsewhere. The paper gives the strong view to NRD
+    and its rivals alike; ``view="suite"`` is NRD in a comparison where all see the suite's augmentation.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class NRD(kdbench.Method):
         ] = "nrd",
         images: Annotated[
             Literal["small", "photographs"],
-            Field(description="small: the views for CIFAR; photographs: those for WebVision, as its recipe says"),
+            Field(description="the teacher's view: that for CIFAR, or that for WebVision, as its recipe says"),
         ] = "small",
         scale: Annotated[
             Literal["gjs", "none"],
@@ -114,7 +114,7 @@ class NRD(kdbench.Method):
         return {"images": self._student_view(images, ctx), "teacher": self._teacher_view(images, ctx)}
 
     def _student_view(self, images: Tensor, ctx: kdbench.Context) -> Tensor:
-        if self.photographs or self.view == "suite":
+        if self.view == "suite":
             return ctx.augment(images)
         return kdbench.augment.strong_view(
             images, ctx.generator, m=self.magnitude, cutout_length=self.cutout, fill=ctx.mean, flip=ctx.flip

@@ -37,6 +37,8 @@ class DivideMix(kdbench.TwoNetworks):
     within 16.
     """
 
+    own_views = False
+
     def __init__(
         self,
         *,

@@ -10,8 +10,8 @@ from torch import nn
 
 import kdbench
 
-FEW = 8
-"""Images that show whether a network is random."""
+RULE = {"restarts": 1, "start": "zero", "iterate": "best"}
+"""Of ``kdbench.attacks.transfer``, as a score says it."""
 
 
 class TeacherTransfer(kdbench.Task):
@@ -53,17 +53,18 @@ class TeacherTransfer(kdbench.Task):
         images, labels = ctx.part(data.test, settings.subset)
         teacher = ctx.networks["teacher"]
         budget = {"eps": settings.eps, "step_size": settings.step_size, "steps": settings.steps}
-        judged = {"votes": settings.votes} if kdbench.attacks.is_random(teacher, images[:FEW]) else {}
+        judged = {"votes": settings.votes} if kdbench.attacks.is_random(teacher, images) else {}
         scores = []
         for number, (role, source) in enumerate({"student": predictor, "teacher": teacher}.items()):
-            random = kdbench.attacks.is_random(source, images[:FEW])
+            random = kdbench.attacks.is_random(source, images)
             how = {**judged, **({"gradient_draws": settings.gradient_draws} if random else {})}
             result = kdbench.attacks.transfer(source, teacher, images, labels, **budget, **how)
             if number == 0:
                 ctx.keep("none/correct", result.clean_correct.cpu())
                 scores.append(ctx.share("accuracy", result.clean_correct.cpu(), setting={"source": "none", **judged}))
             ctx.keep(f"{role}/correct", result.adversarial_correct.cpu())
-            scores.append(ctx.share("accuracy", result.adversarial_correct.cpu(), setting={"source": role, **how}))
+            setting = {"source": role, **budget, **RULE, **how}
+            scores.append(ctx.share("accuracy", result.adversarial_correct.cpu(), setting=setting))
             ctx.advance((number + 1) / 2)
         return scores
 

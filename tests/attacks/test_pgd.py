@@ -280,8 +280,11 @@ def test_broken_images_cost_no_forward_pass(batch_size: int, restarts: list[int]
     labels = torch.zeros(10, dtype=torch.long)
     pgd(model, images, labels, eps=0.01, step_size=0.01, steps=1, restarts=3, full_restarts=torch.tensor([0]),
         batch_size=batch_size)  # fmt: skip
-    assert seen[:2] == [8, 8]  # what the model answers, and whether it answers so twice
-    assert seen[2:] == [10, 10, 10, *restarts]  # clean; first restart; then the six that stand and the one asked for
+    assert seen[:3] == [2, 2, 8]  # how it reads images, and what it answers
+    assert seen[3:6] == [10, 10, 10]  # clean; first restart
+    assert seen[-len(restarts) :] == restarts  # the six that stand and the one asked for
+    looked = seen[6 : -len(restarts)]
+    assert bool(looked) == (batch_size == 20)  # whether it is random, before restarts share a batch
 
 
 def test_share_of_zero_gradients_counts_the_examples_of_each_step() -> None:

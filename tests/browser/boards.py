@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from kdbench.corruptions import NAMES
+from kdbench.data.cifar import CIFAR10
 from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Pairs, Row
+from kdbench.leaderboard.marks import marks
 from kdbench.metrics import wilson_interval
 from kdbench.results.comparison import from_intervals
 from kdbench.results.evidence import Evidence, Excluded
@@ -62,7 +64,7 @@ def record(method: str, seed: int, headline: Sequence[Score], rng: np.random.Gen
         suite=changes.get("suite", SUITE), method=method, method_source="0" * 64,
         params=changes.get("params", {name: {"view": "suite"} for name in conditions}),
         recipes={name: condition.recipe for name, condition in SUITE.conditions.items()}, trainings={}, seed=seed,
-        tasks=dict.fromkeys(SUITE.tasks, 1), datasets={"cifar10": "0" * 64}, corruption_images="generated",
+        tasks=dict.fromkeys(SUITE.tasks, 1), datasets={"cifar10": CIFAR10.sha256}, corruption_images="generated",
     )  # fmt: skip
     text = changes.get("text", "EPYC")
     network = TrainedNetwork(training="0" * 16, sha256="1" * 64, precision="float32", seconds=90.0, reused=False)
@@ -82,7 +84,7 @@ def record(method: str, seed: int, headline: Sequence[Score], rng: np.random.Gen
             peak_memory_bytes=2**31, peak_device_memory_bytes=None,
         ),
         hashes=Hashes(
-            datasets={"cifar10": "0" * 64}, sources={"cifar10": text}, label_noise={},
+            datasets={"cifar10": CIFAR10.sha256}, sources={"cifar10": text}, label_noise={},
             students=dict.fromkeys(conditions, network), networks={}, subsets={}, evidence={"log.jsonl": "2" * 64},
         ),
     )  # fmt: skip
@@ -121,7 +123,8 @@ def row(title: str, key: str, levels: Sequence[float], seeds: int = 3, *, bare: 
         low, high = max(0, value - 0.02), min(1, value + 0.02)
         cells[axis.key] = Cell(
             value=value, ci_low=low, ci_high=high, basis="seeds and examples", n=N, per_seed=per_seed,
-            sample=from_intervals(value, low, high, n=N), contradicted=False, flags=flags, rank=1, last_rank=1,
+            sample=from_intervals([value] * seeds, [low] * seeds, [high] * seeds, n=N), contradicted=False, flags=flags,
+            rank=1, last_rank=1,
         )  # fmt: skip
     return Row(
         key, title, title, changes.get("passed", {}), changes.get("family", "baselines"),
@@ -138,21 +141,23 @@ def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-
         sign = 1 if axis.higher_is_better else -1
         value = np.array([r.cells[axis.key].value if axis.key in r.cells else np.nan for r in rows])
         clear = np.array([axis.key in r.cells and not r.cells[axis.key].flags for r in rows])
+        several = np.array([axis.key in r.cells and not r.cells[axis.key].one_seed for r in rows])
         difference = value[:, None] - value[None, :]
-        better = (sign * difference > 0.03) & clear[:, None]
+        better = (sign * difference > 0.03) & clear[:, None] & several[:, None] & several
         half = np.where(np.isnan(difference), np.nan, 0.025)
-        pairs[axis.key] = Pairs(difference, half, np.where(np.abs(difference) > 0.03, 1e-4, 0.4),
-                                better | better.T, ~np.isnan(difference))  # fmt: skip
+        p_value = np.where(several & several[:, None], np.where(np.abs(difference) > 0.03, 1e-4, 0.4), np.nan)
+        pairs[axis.key] = Pairs(difference, half, p_value, better | better.T, ~np.isnan(difference))
         for number, r in enumerate(rows):
             beaten = int(better[:, number].sum())
             flagged = axis.key in r.cells and bool(r.cells[axis.key].flags)
             first = 1 + (int(clear.sum()) if flagged else beaten)
             last = len(rows) if flagged else int(clear.sum() - better[number].sum())
             ranks[r.key, axis.key] = (first, last)
+    found = {axis.key: marks(axis, [r.cells.get(axis.key) for r in rows], pairs[axis.key]) for axis in AXES}
     ranked = []
     for r in rows:
         cells = {
-            key: dataclasses.replace(cell, rank=first, last_rank=last)
+            key: dataclasses.replace(cell, rank=first, last_rank=last, mark=found[key][len(ranked)])
             for key, cell in r.cells.items()
             for first, last in [ranks[r.key, key]]
         }

@@ -23,7 +23,7 @@ def test_differences_are_those_of_the_ranking(open_page: Opener, small_site: str
     for number, (first, second) in enumerate([("nrd", "kd"), ("nrd", "ce"), ("kd", "ce")]):
         for line, axis in enumerate(board.axes):
             pairs = board.pairs[axis.key]
-            wanted = 100 * pairs.value[index[first], index[second]]
+            wanted = (100 if axis.higher_is_better else -100) * pairs.value[index[first], index[second]]
             cells = tables.nth(number).locator("tbody tr").nth(line).locator("td").all_inner_texts()
             assert abs(float(cells[0].replace("−", "-")) - wanted) < 0.006  # noqa: RUF001  # the page has a real minus
             assert ("is better" in cells[-1]) == bool(pairs.significant[index[first], index[second]])
@@ -34,6 +34,20 @@ def test_the_better_one_is_named_whichever_way_is_better(open_page: Opener, smal
     verdicts = page.locator("#differences td:last-child").all_inner_texts()
     assert verdicts[0] == "B is better", "clean accuracy of ce is higher"
     assert verdicts[-1] == "A is better", "noisy ECE of nrd is lower"
+    line = page.locator("#differences tbody tr").last
+    assert line.locator("th").inner_text() == "noisy ECE lower is better"
+    assert line.locator("td").first.inner_text().startswith("+"), "A is better: 7 % against 39 %"
+    heads = page.locator("#differences thead th").all_inner_texts()
+    assert heads[1] == "A better by" and heads[3] == "B better ← → A better"
+    middle, dot = (float(line.locator(f"svg {what}").get_attribute("cx") or 100) for what in (".zero", "circle"))
+    assert dot > middle, "towards A better"
+
+
+def test_one_seed_is_not_tested(open_page: Opener, small_site: str) -> None:
+    page = open_page(f"{small_site}/cifar10-lite/compare.html#m=kd,half")
+    line = page.locator("#differences tbody tr").first
+    assert line.locator("td").all_inner_texts()[-2:] == ["–", "one seed: not tested"]  # noqa: RUF001  # a dash
+    assert line.locator("path.error.dashed").count() == 1
 
 
 def test_methods_are_picked_and_the_back_button_takes_it_back(open_page: Opener, small_site: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from kdbench.leaderboard.site.pages import pages
@@ -57,13 +58,68 @@ def test_a_doubtful_score_is_marked_and_sorts_after_the_others(open_page: Opener
     assert page.locator("tr", has_text="soft-randomization").locator("td.doubt").inner_text().startswith("⚠")
 
 
-def test_best_and_not_significantly_worse_differ_in_more_than_colour(open_page: Opener, small_site: str) -> None:
+def test_the_best_and_what_is_not_known_differ_in_more_than_colour(open_page: Opener, small_site: str) -> None:
     page = open_page(f"{small_site}/index.html")
     cells = {name: page.locator("tbody tr", has=page.get_by_role("link", name=name, exact=True)).locator("td").nth(2)
              for name in ("kd", "ce", "nrd")}  # fmt: skip
     assert cells["kd"].inner_text().startswith("★")
-    assert cells["ce"].inner_text().startswith("☆")
-    assert not set(cells["nrd"].inner_text()) & set("★☆")
+    assert cells["ce"].inner_text().startswith("○")
+    assert not set(cells["nrd"].inner_text()) & set("★☆○")
+    weight = "element => getComputedStyle(element).fontWeight"
+    weights = [cells[name].locator("b").evaluate(weight) for name in ("kd", "ce", "nrd")]
+    assert weights == ["700", "400", "600"], "what is not known does not stand out"
+    assert page.locator("p.legend").inner_text().startswith("★ best mean · ☆ surely near it")
+
+
+def test_a_row_of_one_seed_says_so_and_its_intervals_are_dashed(open_page: Opener, small_site: str) -> None:
+    page = open_page(f"{small_site}/index.html")
+    half = page.locator("tbody tr", has=page.get_by_role("link", name="half", exact=True))
+    assert half.locator("td.rank").inner_text().split("\n")[-1] == "1 seed: unranked"
+    dashes = "element => getComputedStyle(element).strokeDasharray"
+    assert half.locator("td svg path").first.evaluate(dashes) == "3px, 2px"
+    kd = page.locator("tbody tr", has=page.get_by_role("link", name="kd", exact=True))
+    assert kd.locator("td svg path").first.evaluate(dashes) == "none"
+    page.get_by_label("Choose half", exact=True).check()
+    assert page.locator("#parallel path.error").first.evaluate(dashes) == "3px, 2px"
+    page.get_by_label("Up").select_option("OOD")
+    assert page.locator("#scatter path.error").count() == 2
+    assert page.locator("#scatter path.error.dashed").count() == 2
+
+
+BOXES = """() => {
+    const box = (element) => { const r = element.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };
+    const all = (what) => [...document.querySelectorAll(`#scatter ${what}`)].map(box);
+    const names = [...document.querySelectorAll("#scatter text:not(.tick):not(.name)")];
+    return {labels: names.map(box), texts: names.map((name) => name.textContent),
+            points: all("path.fill, #scatter circle.other"), plot: box(document.querySelector("#scatter svg"))};
+}"""
+
+
+def meet(a: list[float], b: list[float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_names_in_the_scatter_lie_on_no_point_and_on_no_other_name(
+    open_page: Opener, tmp_path: Path, seed: int
+) -> None:
+    """Twelve methods in one corner, one far away that makes the corner small, and eight of them chosen."""
+    rng = np.random.default_rng(seed)
+    levels = [[0.8 + 0.06 * rng.random(), 0.5, 0.05 * rng.random(), *[0.5] * 5] for _ in range(12)]
+    rows = [boards.row(f"a-long-name-{i}", f"m{i}", level, bare=True) for i, level in enumerate(levels)]
+    rows.append(boards.row("far", "far", (0.4, 0.5, 0.4, *[0.5] * 5), bare=True))
+    name, html = next(pages(boards.Boards((boards.board(rows),), ())))
+    (tmp_path / name).write_text(html)
+    chosen = ",".join(f"m{i}" for i in range(8))
+    page = open_page(f"{(tmp_path / name).as_uri()}#m={chosen}&x=clean/clean&y=clean/pgd")
+    found = page.evaluate(BOXES)
+    labels, points, plot = found["labels"], found["points"], found["plot"]
+    assert sorted(found["texts"]) == [f"a-long-name-{i}" for i in range(8)]
+    assert len(points) == 13
+    for number, label in enumerate(labels):
+        assert not any(meet(label, point) for point in points), found["texts"][number]
+        assert not any(meet(label, other) for other in labels[:number]), found["texts"][number]
+        assert plot[0] <= label[0] and label[2] <= plot[2] and plot[1] <= label[1] and label[3] <= plot[3]
 
 
 def test_filters_combine_and_live_in_the_address(open_page: Opener, small_site: str) -> None:
@@ -159,7 +215,7 @@ def test_a_thousand_methods_sort_within_200_ms(open_page: Opener, tmp_path: Path
     # The best of eight: a busy machine takes time from the browser, never gives it any.
     took = dict(zip(columns, map(min, *rounds), strict=True))
     assert max(took.values()) < 200, took
-    values = [float(text.strip("★☆")) for text in page.locator("#board tbody td:nth-child(9) b").all_inner_texts()]
+    values = [float(text.strip("★☆○")) for text in page.locator("#board tbody td:nth-child(9) b").all_inner_texts()]
     assert all(this < after + 0.11 for this, after in itertools.pairwise(values)), "ECE: lowest first, rounded"
     page.get_by_role("button", name="Show 100 more").click()
     assert page.locator("#board tbody tr").count() == 200

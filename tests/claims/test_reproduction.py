@@ -65,12 +65,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
 
     def run_plan(plan: Plan, seed: int, options: RunOptions) -> Record:
-        wanted = {"suite": plan.suite, "conditions": list(plan.params), "tasks": list(plan.tasks)}
+        wanted: dict[str, Any] = {"suite": plan.suite, "conditions": list(plan.params), "tasks": list(plan.tasks)}
         calls.append({"method": plan.method, "seed": seed, "options": options, **wanted})
         failed = "diverged" if plan.method == "gce" and seed == 9 else None
         made = make(
-            plan.method, seed=seed, skill=SKILL[plan.method], failed=failed, flagged=plan.method == "kd", **wanted
-        )
+            plan.method, seed=seed, skill=SKILL[plan.method], params=plan.params_passed, failed=failed,
+            flagged=plan.method == "kd", **wanted,
+        )  # fmt: skip
         made.keep(options.out)
         return made.record
 
@@ -91,6 +92,19 @@ def test_made_up_methods_get_the_verdict_that_their_skill_deserves(
     assert finding.outcomes[0].seeds == [0, 1, 2]
     assert finding.hardware == ["a processor, 2 threads"]
     assert read_report(tmp_path / FILE) == report
+
+
+def test_sides_that_saw_different_views_are_named(state: Plugins, asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    """nrd's default is the strong view, that of gce the suite's."""
+    close, better = reproduce(["close", "better"], options=RunOptions.make(out=tmp_path, device="cpu")).findings
+    assert close.outcomes[0].unequal == ["unequal views: nrd sees 'strong', gce sees 'suite'"]
+    assert better.outcomes[0].unequal == []
+    for name in ("suite", "strong"):
+        ours, theirs = (kdbench.MethodConfig(method, {"view": name}) for method in ("nrd", "gce"))
+        fair = kdbench.Claim(name, "A paper", "So.", [kdbench.Comparison(ours, theirs, ACCURACY, "higher")], "digits")
+        state.claims.add(name, fair, "a plugin")
+        [finding] = reproduce([name], options=RunOptions.make(out=tmp_path, device="cpu")).findings
+        assert finding.outcomes[0].unequal == []
 
 
 def test_nothing_is_run_but_what_the_claim_needs(state: Plugins, asked: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -38,6 +38,44 @@ def test_a_description_is_text_or_json(kind: str, name: str) -> None:
     assert json.loads(shown("describe", kind, name, "--json"))["name"] == name
 
 
+def test_no_summary_stops_in_mid_sentence() -> None:
+    """corruption's first sentence has two lines: "... (Hendrycks & Dietterich" was all that was listed."""
+    for kind in ("tasks", "methods", "attacks"):
+        for row in json.loads(shown("list", kind, "--json")):
+            assert row["summary"].endswith("."), row
+            assert row["summary"].count("(") == row["summary"].count(")"), row
+    listed = {row["name"]: row["summary"] for row in json.loads(shown("list", "tasks", "--json"))}
+    assert "(Hendrycks & Dietterich 2019); not mCE" in listed["corruption"]
+
+
+def test_a_wrong_kind_is_found_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdbench.plugin.loader.load_plugins", lambda: pytest.fail("loaded"))
+    for command, nearest in (("list", "methods"), ("describe", "method")):
+        error: Any = CliRunner().invoke(app, [command, "methd", "nrd"][: 2 + (command == "describe")]).exception
+        assert isinstance(error, KdbenchError)
+        assert error.hint == f"did you mean '{nearest}'?"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("method", "nrd"), ("method", "fickle-teacher"), ("method", "ce"), ("suite", "digits"), ("suite", "arani"),
+     ("task", "pgd"), ("dataset", "cifar10"), ("model", "wrn-16-2"), ("attack", "pgd"), ("claim", "smkd-order"),
+     ("label-noise", "symmetric")],
+)  # fmt: skip
+def test_a_description_is_not_written_in_python(kind: str, name: str) -> None:
+    text = shown("describe", kind, name)
+    for python in ("{'", "['", "None", "True", "False", "Undefined", "()", "<class", "<function"):
+        assert python not in text, python
+
+
+def test_a_recipe_says_where_it_holds_and_what_it_sets() -> None:
+    text = " ".join(shown("describe", "method", "nrd").split())
+    assert "cifar10, no noise or symmetric or symmetric-inclusive │ pi2=0.6" in text
+    text = " ".join(shown("describe", "suite", "digits").split())
+    assert "sym-40 │ symmetric, rate 0.4, seed 0 │ all │ epochs 30, batch size 32, lr 0.05" in text
+    assert "pgd │ clean │ subset=200 every_restart=100" in text
+
+
 def test_unknown_kinds_and_names_say_the_nearest() -> None:
     for arguments, message in (
         (["list", "methodz"], "did you mean 'methods'"),

@@ -44,6 +44,20 @@ def test_help_needs_neither_torch_nor_plugins() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
+@pytest.mark.parametrize("group", [[], ["leaderboard"], ["data"]])
+def test_what_a_command_does_fits_its_line(group: list[str]) -> None:
+    listed = kdbench(*group, "--help", COLUMNS="80").stdout.partition("Commands:")[2]
+    assert listed.strip()
+    assert "..." not in listed
+
+
+def test_a_usage_error_points_to_the_help_of_its_command() -> None:
+    for arguments, command in ((["data", "fetch"], "kdbench data fetch"), (["run", "--methd", "x"], "kdbench run")):
+        done = kdbench(*arguments)
+        assert done.returncode == 2
+        assert done.stderr.endswith(f"(`{command} --help` shows what there is)\n")
+
+
 def test_run_prints_a_table_and_last_the_path_of_the_record(finished: tuple[Path, Path]) -> None:
     suite, path = finished
     assert json.loads(path.read_text())["status"] == "finished"
@@ -134,6 +148,10 @@ def test_bad_checkpoints_are_one_line(finished: tuple[Path, Path], tmp_path: Pat
     assert "of another architecture" in other.stderr
     right = kdbench("evaluate", plain, "--model", "wrn-10-1", "--tasks", "clean", "--json")
     assert json.loads(right.stdout)["scores"][0]["n"] == 500
+    assert json.loads(right.stdout)["preprocessing"]["normalisation"] is None
+    said = kdbench("evaluate", plain, "--model", "wrn-10-1", "--tasks", "clean").stdout
+    assert said.startswith("the model was given RGB in [0, 1], 32x32, not normalised")
+    assert "[!] clean evaluate near_chance" in said, "an untrained network guesses"
     evil = tmp_path / "evil.pt"
     torch.save({"x": subprocess.Popen}, evil)
     assert "reading it could run code" in kdbench("evaluate", evil).stderr

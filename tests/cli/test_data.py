@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from kdbench.cli import data  # noqa: F401  # its commands
 from kdbench.cli.app import app
+from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, DatasetSpec, data_status, from_class_folders
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
 
@@ -17,8 +20,10 @@ def test_status_of_every_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     datasets = load_plugins().datasets
     arguments = ["data", "status", "--data-dir", str(tmp_path)]
     rows = json.loads(CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout)
-    assert [row["name"] for row in rows] == list(datasets)
-    states = {row["name"]: row["state"] for row in rows}
+    assert [row["name"] for row in rows] == [*datasets, "CIFAR-10-C", "CIFAR-100-C"]
+    states = {row["name"]: row["state"] for row in rows[:-2]}
+    assert [row["state"] for row in rows[-2:]] == ["missing", "missing"]
+    assert rows[list(datasets).index("digits")]["found"] == "1,297 training, 500 test images"
     assert states["digits"] == "available"  # it is embedded
     for name, state in states.items():
         if name not in ("digits", "digits-fonts"):
@@ -31,3 +36,57 @@ def test_what_is_embedded_is_not_fetched() -> None:
     error = CliRunner().invoke(app, ["data", "fetch", "digits"]).exception
     assert isinstance(error, KdbenchError)
     assert "dataset 'digits' is not for download" in error.message
+
+
+def test_a_part_of_a_data_set_is_not_available(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 test and 120 training images as CIFAR-10's class folders, and an archive that is not one."""
+    monkeypatch.setenv("KDBENCH_CACHE_DIR", str(tmp_path / "cache"))
+    for split, number in (("train", 12), ("test", 6)):
+        for name in CIFAR10_CLASSES:
+            (tmp_path / "cifar10" / split / name).mkdir(parents=True)
+            for image in range(number):
+                (tmp_path / "cifar10" / split / name / f"{image}.png").write_bytes(b"not read")
+    (tmp_path / "cifar-100-python").mkdir()
+    (tmp_path / "CIFAR-10-C").mkdir()
+    arguments = ["data", "status", "--data-dir", str(tmp_path), "--json"]
+    rows = {row["name"]: row for row in json.loads(CliRunner().invoke(app, arguments).stdout)}
+    assert {name: rows[name]["state"] for name in ("cifar10", "cifar100", "CIFAR-10-C")} == dict.fromkeys(
+        ("cifar10", "cifar100", "CIFAR-10-C"), "incomplete"
+    )
+    assert "found 120 training images, expected 50,000" in rows["cifar10"]["found"]
+    assert "cifar-100-python/meta" in rows["cifar100"]["found"]
+    assert "lacks 20 of its 20 files" in rows["CIFAR-10-C"]["found"]
+    error = CliRunner().invoke(app, ["data", "fetch", "cifar100", "--data-dir", str(tmp_path)]).exception
+    assert isinstance(error, KdbenchError) and "cifar-100-python/meta" in error.message and "move" in error.hint
+
+
+def raising(place: DataPlace) -> Dataset:
+    raise ValueError("a bug of\nits author")
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "found"),
+    [
+        ({}, "missing", "the data of 'pets' were not found: looked in "),
+        ({"available": lambda place: False}, "missing", "the data of 'pets' were not found"),
+        ({"available": lambda place: True}, "missing", "the data of 'pets' were not found: looked in "),
+        ({"load": raising}, "broken", "ValueError: a bug of its author"),
+        ({"available": lambda place: True, "count": lambda place: (3, 2)}, "available", "3 training, 2 test images"),
+        ({"count": lambda place: (None, 2), "test_images": 4}, "incomplete", "found 2 test images, expected 4"),
+    ],
+)
+def test_a_third_party_set_is_available_when_it_is_there(
+    tmp_path: Path, changes: dict[str, Any], state: str, found: str
+) -> None:
+    spec = DatasetSpec("pets", ("cat", "dog"), 8, lambda place: from_class_folders(place, "pets", ("cat", "dog")))
+    status = data_status(dataclasses.replace(spec, **changes), DataPlace(tmp_path, tmp_path / "cache", download=True))
+    assert status.state == state
+    assert found in status.found
+    assert bool(status.fix) == (state != "available")
+
+
+def test_a_third_party_set_that_is_not_whole_is_incomplete(tmp_path: Path) -> None:
+    spec = DatasetSpec("pets", ("cat", "dog"), 8, lambda place: from_class_folders(place, "pets", ("cat", "dog")))
+    (tmp_path / "pets" / "train" / "cat").mkdir(parents=True)
+    (tmp_path / "pets" / "train" / "dogs").mkdir()
+    assert data_status(spec, DataPlace(tmp_path, tmp_path / "cache")).state == "incomplete"

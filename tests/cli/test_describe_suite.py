@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kdbench.cli import app
-from kdbench.cli.describe import describe_tuning, tuning_rows
+from kdbench.cli.describe import describe_tuning, describe_views, tuning_rows
 from kdbench.plugin.loader import load_plugins
 from kdbench.suites import FOLDER, load_suite
 
@@ -26,6 +26,19 @@ def test_a_suite_shows_what_differs_from_defaults_for_every_method_and_condition
     assert found["elr-plus"]["sym-80"] is None, "its recipe for this data set is for asymmetric noise"
     schedules = describe_tuning(load_suite("arani"))["fickle-teacher"]["clean"]
     assert schedules == {"params": {}, "optimizer": {"epochs": 350, "milestones": [105, 210, 280]}}
+
+
+def test_a_suite_shows_what_each_methods_students_see(tmp_path: Path) -> None:
+    views = describe_views(load_suite("cifar10-lite"))
+    assert views["strong"] == ["nrd"]
+    assert {"ce", "gjs", "kd", "dividemix"} <= set(views["suite"])
+    path = tmp_path / "mine.toml"
+    text = (FOLDER / "cifar10-lite.toml").read_text()
+    path.write_text(text.replace("version", 'view = "suite"\nversion', 1))
+    assert list(describe_views(load_suite(str(path)))) == ["suite"]
+    assert describe_tuning(load_suite(str(path)))["nrd"]["clean"]["params"]["view"] == "suite"  # type: ignore[index]
+    shown = CliRunner().invoke(app, ["describe", "suite", str(path)]).stdout
+    assert "view: suite" in shown and "views.suite: bootstrap-hard" in shown
 
 
 def test_conditions_and_methods_that_get_the_same_share_a_row() -> None:

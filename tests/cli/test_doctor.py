@@ -77,6 +77,11 @@ def test_the_command_shows_each_finding_and_sets_its_exit_status(
     monkeypatch.setattr(doctor, "examine", lambda data_dir: found)
     shown = CliRunner().invoke(app, ["doctor"])
     assert shown.exit_code == expected
+    last = {
+        "warn": "kdbench works here: 1 ok, 1 warning, nothing broken",
+        "broken": "kdbench is broken here: 1 ok, 0 warnings, 1 broken: two",
+    }
+    assert shown.stdout.splitlines()[-1] == last[status]
     for text in ("[red]1.0[/red]", "two", "0.5", "`pip install two`", "how to fix it"):
         assert text in shown.stdout
     as_json = CliRunner().invoke(app, ["doctor", "--json"])

@@ -18,8 +18,9 @@ from kdbench.attacks.libraries import installation
 from kdbench.cli import examinations
 from kdbench.cli.doctor import isolated
 from kdbench.cli.examinations import Diagnosis
-from kdbench.data import DataPlace
+from kdbench.data import DataPlace, DatasetSpec
 from kdbench.errors import KdbenchError
+from kdbench.plugin.registry import Registry
 
 
 class FakeDistribution:
@@ -238,15 +239,28 @@ def test_plugins_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def spec(present: bool, fetch: Any) -> Any:
-        return types.SimpleNamespace(available=lambda place: present and place.data_dir == tmp_path, fetch=fetch)
+    def spec(name: str, fetch: Any = None, **changes: Any) -> DatasetSpec:
+        return DatasetSpec(name, ("cat", "dog"), 8, lambda place: 1 / 0, fetch, **changes)  # type: ignore[arg-type, return-value]
 
-    class Table(dict[str, Any]):
-        get = dict.__getitem__  # type: ignore[assignment]  # as a registry's
+    def there(place: DataPlace) -> bool:
+        return place.data_dir == tmp_path
 
-    table = Table(here=spec(True, None), away=spec(False, print), never=spec(False, None))
-    monkeypatch.setattr("kdbench.plugin.loader.load_plugins", lambda: types.SimpleNamespace(datasets=table))
+    registry: Registry[DatasetSpec] = Registry("dataset")
+    for one in (
+        spec("here", available=there, count=lambda place: (5, 4), test_images=4),
+        spec("away", fetch=print, available=lambda place: False),
+        spec("never", available=lambda place: False),
+        spec("partly", available=there, count=lambda place: (5, 4), test_images=6),
+        spec("faulty"),
+    ):
+        registry.add(one.name, one, "test")
+    monkeypatch.setattr("kdbench.plugin.loader.load_plugins", lambda: types.SimpleNamespace(datasets=registry))
+    (tmp_path / "CIFAR-10-C").mkdir()
     checks = by_name(examinations.datasets(tmp_path))
-    assert checks["dataset here"].status == "ok"
+    assert (checks["dataset here"].status, checks["dataset here"].found) == ("ok", "5 training, 4 test images")
     assert (checks["dataset away"].status, checks["dataset away"].fix) == ("warn", "`kdbench data fetch away`")
     assert "KDBENCH_DATA_DIR" in checks["dataset never"].fix
+    assert checks["dataset partly"].status == "broken"
+    assert "found 4 test images, expected 6" in checks["dataset partly"].found
+    assert (checks["dataset faulty"].status, checks["dataset faulty"].found[:18]) == ("broken", "ZeroDivisionError:")
+    assert (checks["corruptions CIFAR-10-C"].status, checks["corruptions CIFAR-100-C"].status) == ("broken", "ok")

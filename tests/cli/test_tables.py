@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 
 from kdbench.cli.tables import listing, score_tables, seeds_tables
@@ -9,7 +11,7 @@ from kdbench.suites import load_suite
 from tests.leaderboard.evidence import make as make_run
 
 
-def make(task: str, metric: str, value: float = 0.5, **setting: str | int) -> Score:
+def make(task: str, metric: str, value: float = 0.5, **setting: str | int | float) -> Score:
     return Score(
         task=task, metric=metric, condition="clean", setting=setting, value=value, n=200, ci_low=0.4, ci_high=0.6
     )
@@ -50,6 +52,22 @@ def test_seeds_are_a_mean_and_a_standard_deviation() -> None:
     ]  # fmt: skip
 
 
+def test_the_budget_of_an_attack_is_said_once() -> None:
+    """The table showed PGD at 2/255 and transfer at 8/255, and named neither."""
+    budget: dict[str, Any] = {"eps": 2 / 255, "step_size": 0.00196078431372549, "restarts": 1, "start": "zero"}
+    transfer = [make("transfer", "accuracy", source=source, **budget) for source in ("teacher", "self")]
+    pgd = make("pgd", "robust_accuracy", variant="pgd-std", steps=20, rule="worst", **budget)
+    [table] = score_tables([make("ood", "accuracy", dataset="far"), pgd, *transfer], [], "title", load_suite("digits"))
+    said = "eps 2/255, step_size .00196, restarts 1, start zero"
+    rows = ["ood/accuracy far", f"pgd: {said}", "pgd/robust_accuracy pgd-std steps 20 worst", f"transfer: {said}",
+            "transfer/accuracy teacher", "transfer/accuracy self"]  # fmt: skip
+    assert list(table.columns[0].cells) == rows
+    assert list(table.columns[3].cells) == ["200", "", "200", "", "200", "200"]
+    record = make_run().record.model_copy(update={"scores": [pgd, *transfer], "checks": []})
+    [table] = seeds_tables([record, record], "title")
+    assert list(table.columns[0].cells) == rows[1:]
+
+
 def test_one_table_per_condition() -> None:
     scores = [make("clean", "accuracy"), make("clean", "accuracy").model_copy(update={"condition": "sym-40"})]
     assert [table.title for table in score_tables(scores, [], "ce", load_suite("digits"))] == [
@@ -62,3 +80,9 @@ def test_a_listing_is_plain_text() -> None:
     console = Console(width=60, record=True)
     console.print(listing([("[b]x[/b]", "y")], ("name", "what")))
     assert "[b]x[/b]" in console.export_text()
+
+
+def test_a_table_says_what_the_student_saw() -> None:
+    scores = [make("clean", "accuracy"), make("clean", "accuracy").model_copy(update={"condition": "sym-40"})]
+    tables = score_tables(scores, [], "nrd", load_suite("digits"), {"clean": "strong"})
+    assert [table.title for table in tables] == ["nrd, condition clean, view strong", "nrd, condition sym-40"]

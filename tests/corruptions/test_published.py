@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from kdbench.corruptions import NAMES, load_published, published_folder
+from kdbench.corruptions import load_published, published_folder, published_status
 from kdbench.errors import KdbenchError
-
-SHAPE = (50_000, 32, 32, 3)
-
-
-def write_array(path: Path, shape: tuple[int, ...] = SHAPE, dtype: str = "uint8") -> np.memmap:
-    """A .npy file of zeros that takes no room on the disk until written to."""
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+from tests.corruptions.arrays import SHAPE, write_array, write_published
 
 
 @pytest.fixture
@@ -95,13 +89,26 @@ def test_refuses_a_file_that_is_no_array(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("dataset", "name"), [("cifar10", "CIFAR-10-C"), ("cifar100", "CIFAR-100-C")])
 def test_published_folder(tmp_path: Path, dataset: str, name: str) -> None:
     assert published_folder(tmp_path, dataset) is None
-    (tmp_path / name).mkdir()
-    for stem in NAMES:
-        (tmp_path / name / f"{stem}.npy").touch()
+    write_published(tmp_path / name)
+    assert published_folder(tmp_path, dataset) == tmp_path / name
+    (tmp_path / name / "labels.npy").unlink()
     with pytest.raises(KdbenchError, match=r"lacks 1 of its 20 files: labels\.npy"):
         published_folder(tmp_path, dataset)
-    (tmp_path / name / "labels.npy").touch()
-    assert published_folder(tmp_path, dataset) == tmp_path / name
+
+
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_a_damaged_array_is_found_without_reading_its_pixels(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "CIFAR-10-C"
+    write_published(folder)
+    if damage == "cut":
+        os.truncate(folder / "fog.npy", 1000)
+    else:
+        write_array(folder / "fog.npy", (10_000, 32, 32, 3))
+    with pytest.raises(KdbenchError, match=r"fog\.npy is (no readable|uint8 \(10000, 32, 32, 3\), expected)"):
+        published_folder(tmp_path, "cifar10")
+    status = published_status(tmp_path)
+    assert (status["CIFAR-10-C"].state, status["CIFAR-100-C"].state) == ("incomplete", "missing")
+    assert "fog.npy" in status["CIFAR-10-C"].found and "unpack" in status["CIFAR-10-C"].fix
 
 
 def test_no_published_folder_for_other_data(tmp_path: Path) -> None:

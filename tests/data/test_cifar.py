@@ -19,6 +19,7 @@ from PIL import Image
 from kdbench.data import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES, DataPlace, cifar, load_dataset
 from kdbench.data.unpickle import restricted_loads
 from kdbench.errors import KdbenchError
+from tests.data.small import small
 
 LABELS = np.random.default_rng(3).permutation(np.arange(10).repeat(3))
 IMAGES = np.random.default_rng(4).integers(0, 256, (30, 3, 32, 32), dtype=np.uint8)
@@ -208,9 +209,41 @@ def test_specs_load_through_the_framework(place: DataPlace) -> None:
     write_as_folders(place.data_dir, test_from=20)
     spec = next(spec for spec in cifar.specs() if spec.name == "cifar10")
     assert spec.available(place)
-    data = load_dataset(spec, place)
+    assert spec.count(place) == (20, 10)
+    data = load_dataset(small(spec), place)
     assert (len(data.train), len(data.test)) == (20, 10)
-    assert data.sha256 != spec.sha256  # thirty images are not the complete set, and the hash tells
+
+
+def test_a_part_of_the_images_is_not_the_data_set(place: DataPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before one of them is decoded."""
+    write_as_folders(place.data_dir, test_from=20)
+    monkeypatch.setattr("kdbench.data.folders.decode", None)
+    for name, text in (("cifar10", "found 20 training images, expected 50,000"), ("cifar100", "were not found")):
+        spec = next(spec for spec in cifar.specs() if spec.name == name)
+        with pytest.raises(KdbenchError, match=text) as caught:
+            load_dataset(spec, place)
+    spec = next(spec for spec in cifar.specs() if spec.name == "cifar10")
+    with pytest.raises(KdbenchError, match="found 10 test images, expected 10,000") as caught:
+        load_dataset(replace(spec, train_images=20), place)
+    assert "a data set of another name" in caught.value.hint
+
+
+def test_as_many_other_images_are_not_the_data_set(place: DataPlace) -> None:
+    write_as_folders(place.data_dir, test_from=20)
+    spec = next(spec for spec in cifar.specs() if spec.name == "cifar10")
+    spec = replace(spec, train_images=20, test_images=10)
+    with pytest.raises(KdbenchError, match=r"has other images or labels .*expected 10a2c48d"):
+        load_dataset(spec, place)
+    found = load_dataset(small(spec), place).sha256
+    assert load_dataset(replace(spec, sha256=found), place).sha256 == found
+
+
+def test_a_damaged_archive_is_not_counted(place: DataPlace, write_official) -> None:
+    archive = write_official(place.data_dir, IMAGES, LABELS, 20)
+    assert cifar.count(place, archive) == (20, 10)
+    (place.data_dir / archive.folder / "data_batch_2").unlink()
+    with pytest.raises(KdbenchError, match="can't read '.*data_batch_2'"):
+        cifar.count(place, archive)
 
 
 def test_pinned_files_are_those_that_torchvision_pins() -> None:

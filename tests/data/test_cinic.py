@@ -97,8 +97,18 @@ def test_specs_name_their_parts(cinic_place: DataPlace) -> None:
     specs = {spec.name: spec for spec in cinic.specs()}
     assert set(specs) == set(PARTS)
     for name, spec in specs.items():
-        small = replace(spec, load=partial(cinic.load, part=PARTS[name], per_class=PER_CLASS))
-        assert load_dataset(small, cinic_place).train is None
+        few = {"part": PARTS[name], "per_class": PER_CLASS}
+        spec = replace(spec, load=partial(cinic.load, **few), count=partial(cinic.count, **few))
+        with pytest.raises(KdbenchError, match="is not complete"):
+            load_dataset(spec, cinic_place)
+        images = len(PARTS[name].splits) * 10 * PER_CLASS
+        assert load_dataset(replace(spec, test_images=images), cinic_place).train is None
+
+
+def test_the_sizes_that_the_parts_are_published_with() -> None:
+    """Darlow et al. 2018: 7,000 ImageNet images of each of 10 classes in each of 3 splits; Arani's 2,100 a class."""
+    sizes = {spec.name: spec.test_images for spec in cinic.specs()}
+    assert sizes == {"cinic-in-test": 70_000, "cinic-in-all": 210_000, "cinic-in-21k": 21_000}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def printed() -> Dataset:
 
 
 def test_digits_split(handwritten: Dataset) -> None:
-    assert SPECS["digits"].available(NOWHERE)
+    assert SPECS["digits"].may_be_there(NOWHERE)
     assert (len(handwritten.train), len(handwritten.test)) == (1297, 500)
     assert handwritten.test.class_counts == (50,) * 10
     rows = torch.cat([handwritten.train.source_index, handwritten.test.source_index])

@@ -13,11 +13,14 @@ from kdbench.data import (
     DataPlace,
     Dataset,
     DatasetSpec,
+    KdbenchWarning,
     builtin_specs,
     from_class_folders,
     load_dataset,
 )
+from kdbench.data.folders import count_class_folders
 from kdbench.errors import KdbenchError
+from tests.data.small import small
 
 PETS = ("cat", "dog")
 
@@ -45,7 +48,9 @@ def test_seven_of_ten_classes_are_matched_by_name(place: DataPlace, write_folder
     written = write_folders(place.data_dir / "ood_imagenet" / "test", present)
     spec = next(spec for spec in builtin_specs() if spec.name == "ood-imagenet")
     assert spec.available(place)
-    test = load_dataset(spec, place).test
+    with pytest.raises(KdbenchError, match="'ood-imagenet' is not complete: found 14 test images, expected 3,500"):
+        load_dataset(spec, place)
+    test = load_dataset(small(spec), place).test
     assert test.class_names == CIFAR10_CLASSES
     assert test.class_counts == (0, 2, 2, 2, 0, 2, 2, 0, 2, 2)
     for name, images in written.items():
@@ -130,14 +135,16 @@ def test_sixteen_bit_images_are_refused(place: DataPlace, write_folders) -> None
 
 
 @pytest.mark.parametrize(
-    ("mode", "suffix"), [("L", "png"), ("RGBA", "png"), ("P", "png"), ("1", "png"), ("RGB", "JPG")]
-)
+    ("mode", "suffix"),
+    [("L", "png"), ("RGBA", "png"), ("P", "png"), ("1", "png"), ("RGB", "JPG"), ("RGB", "bmp"), ("RGB", "WebP"),
+     ("RGB", "tif"), ("L", "pgm"), ("P", "gif")],
+)  # fmt: skip
 def test_other_modes_and_formats_become_rgb(mode: str, suffix: str, place: DataPlace) -> None:
     random = np.random.default_rng(0)
     image = Image.fromarray(random.integers(0, 256, (32, 32, 4), dtype=np.uint8), "RGBA").convert("RGB").convert(mode)
     path = place.data_dir / "pets" / "test" / "cat" / f"a.{suffix}"
     path.parent.mkdir(parents=True)
-    image.save(path, "JPEG" if suffix == "JPG" else "PNG")
+    image.save(path)
     test = from_class_folders(place, "pets", PETS, splits=("test",)).test
     with Image.open(path) as reread:
         expected = np.asarray(reread.convert("RGB"))
@@ -146,15 +153,39 @@ def test_other_modes_and_formats_become_rgb(mode: str, suffix: str, place: DataP
         assert torch.equal(test.images[0, 0], test.images[0, 1])
 
 
-def test_files_that_are_not_images_are_passed_over(place: DataPlace, write_folders) -> None:
+def test_a_folder_that_mixes_formats_loses_none(place: DataPlace, write_folders) -> None:
+    """Two .png a class and as many .bmp, of other pixels."""
+    folder = place.data_dir / "pets" / "test"
+    write_folders(folder, PETS, seed=1)
+    for name in PETS:
+        for number in range(2):
+            Image.new("RGB", (32, 32), (number, 0, PETS.index(name))).save(folder / name / f"{number}.bmp")
+    test = from_class_folders(place, "pets", PETS, splits=("test",)).test
+    assert test.class_counts == (4, 4)
+    assert count_class_folders(place, "pets", PETS, splits=("test",)) == (None, 8)
+
+
+def test_what_is_no_image_of_a_class_is_left_out_and_named(place: DataPlace, write_folders) -> None:
     folder = place.data_dir / "pets" / "test"
     write_folders(folder, PETS)
     (folder / "cat" / ".DS_Store").write_bytes(b"x")
     (folder / "cat" / "._00000.png").write_bytes(b"x")
-    (folder / "cat" / "Thumbs.db").write_bytes(b"x")
-    (folder / "notes.txt").write_text("x")
     (folder / ".cache").mkdir()
-    assert len(from_class_folders(place, "pets", PETS, splits=("test",)).test) == 4
+    assert len(from_class_folders(place, "pets", PETS, splits=("test",)).test) == 4  # without a word
+    (folder / "cat" / "Thumbs.db").write_bytes(b"x")
+    (folder / "dog" / "more").mkdir()
+    Image.new("RGB", (32, 32)).save(folder / "dog" / "more" / "1.png")
+    Image.new("RGB", (32, 32)).save(folder / "stray.png")
+    with pytest.warns(KdbenchWarning, match=r"holds 3 entries that .* left out: stray\.png, cat/Thumbs\.db, dog/more"):
+        assert len(from_class_folders(place, "pets", PETS, splits=("test",)).test) == 4
+
+
+def test_empty_files_are_not_counted_as_images(place: DataPlace, write_folders) -> None:
+    folder = place.data_dir / "pets" / "test"
+    write_folders(folder, PETS)
+    (folder / "dog" / "00001.png").write_bytes(b"")
+    with pytest.raises(KdbenchError, match=r"1 of 4 files of 'pets/test' are empty, the first is '.*dog/00001.png'"):
+        count_class_folders(place, "pets", PETS, splits=("test",))
 
 
 def test_many_files_and_a_progress_bar(place: DataPlace, write_folders, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,10 @@ from kdbench.data.mapped import take
 from kdbench.data.photographs import Cut, Photograph, load_photographs
 from kdbench.errors import KdbenchError
 from tests.data.photographs import write_food101, write_imagenet, write_jpeg, write_webvision
+from tests.data.small import small
 
-SPECS = {spec.name: spec for spec in builtin_specs()}
+WHOLE = {spec.name: spec for spec in builtin_specs()}
+SPECS = {name: small(spec) for name, spec in WHOLE.items()}
 CLASSES = ("cat", "dog")
 
 
@@ -228,3 +230,32 @@ def test_food101s_classes_and_checksum_are_torchvisions(place: DataPlace) -> Non
     (folder / "meta/classes.txt").write_text("apple_pie\nhaggis\n")
     with pytest.raises(KdbenchError, match="is not Food-101's: line 2 is 'haggis', expected 'baby_back_ribs'"):
         load_dataset(SPECS["food101"], place)
+
+
+def test_a_part_of_the_photographs_is_not_the_data_set(place: DataPlace) -> None:
+    """Counted without decoding one: nothing is written into the cache."""
+    root = place.data_dir
+    assert root is not None
+    write_food101(root)
+    write_webvision(root)
+    write_imagenet(root)
+    found = {"food101": (101, 101), "webvision-mini": (5, 3), "imagenet-val-webvision50-299": (None, 50)}
+    for name, counts in found.items():
+        spec = WHOLE[name]
+        assert spec.count is not None and spec.count(place) == counts
+        with pytest.raises(KdbenchError, match=f"'{name}' is not complete: found {counts[0] or 50} "):
+            load_dataset(spec, place)
+    assert not place.cache_dir.exists()
+    (root / "food-101/images/tacos/0.jpg").write_bytes(b"")
+    with pytest.raises(KdbenchError, match=r"1 of 101 files of 'food101/train' are empty, .*tacos/0\.jpg'"):
+        load_dataset(WHOLE["food101"], place)
+
+
+def test_a_packed_archive_counts_when_its_checksum_is_right(place: DataPlace) -> None:
+    root = place.data_dir
+    assert root is not None
+    (root / "food-101.tar.gz").write_bytes(b"half of it")
+    with pytest.raises(KdbenchError, match=r"food-101\.tar\.gz' is damaged or not whole: md5 is .*, expected 85eeb15f"):
+        food101.count(place)
+    md5 = food101.download.file_digest(root / "food-101.tar.gz", "md5")
+    assert food101.count(place, checksum=f"md5:{md5}") == (75_750, 25_250)

@@ -121,6 +121,7 @@ def make(
     versions: Mapping[str, int] | None = None,
     datasets: Mapping[str, str] | None = None,
     budget: str = "standard",
+    views: Mapping[str, str] | None = None,
     finished: str = "2026-01-02T03:04:05+00:00",
 ) -> Made:
     """A record of ``suite`` (digits) with consistent evidence.
@@ -137,6 +138,7 @@ def make(
         versions: of tasks, in place of today's.
         datasets: data set to hash, in place of those of digits.
         budget: ``standard`` or ``extended``.
+        views: condition to what the student saw; None: not recorded.
         finished: UTC.
     """
     setting = suite or digits()
@@ -168,6 +170,7 @@ def make(
         budget=budget,  # type: ignore[arg-type]  # a test may want another one
         spec=spec,
         params_passed=dict(params or {}),
+        views=dict(views or {}),
         scores=student.scores,
         checks=student.checks,
         provenance=provenance(finished),

@@ -72,6 +72,23 @@ def test_only_scores_that_were_measured_again_are_compared() -> None:
     assert compare([first], [], lambda score: None, whole=True) == []
 
 
+def test_a_record_that_says_less_of_its_settings_is_compared_all_the_same() -> None:
+    """Records from before a score said its attack's budget were left out score by score, and nothing was refuted."""
+
+    def score(value: float, **setting: Any) -> Score:
+        return share(value, 100).model_copy(update={"setting": setting})
+
+    old = [score(0.5, steps=10, rule="worst"), score(0.4, steps=20, rule="worst")]
+    new = [score(0.5, steps=k, rule=rule, eps=0.031) for k in (10, 20) for rule in ("worst", "any")]
+    found = compare(old, new, lambda score: None, whole=True)
+    assert [(one.score.setting["steps"], one.verdict) for one in found] == [(10, "same"), (20, "not")]
+    assert compare([score(0.5, rule="worst")], new, lambda score: None, whole=True) == [], (
+        "which of the two is not known"
+    )
+    other = [score(0.5, steps=10, rule="worst", eps=0.01)]
+    assert compare(other, new, lambda score: None, whole=True) == []
+
+
 def test_of_many_scores_of_an_honest_record_hardly_one_is_called_not() -> None:
     """The level holds over all scores: among 40 records of 25 scores with chance flips, about one in 20 at most."""
     rng = np.random.default_rng(0)

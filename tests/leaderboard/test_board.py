@@ -24,12 +24,6 @@ def test_the_midrank_is_halfway(rank: int, last_rank: int, midrank: float) -> No
     assert cell(rank, last_rank).midrank == midrank
 
 
-def test_the_best_are_those_that_none_is_better_than_and_that_nothing_makes_doubtful() -> None:
-    assert cell(1, 5).best
-    assert not cell(2, 2).best
-    assert not cell(1, 1, "Doubtful.").best
-
-
 def test_pairs_in_another_order_are_the_same_pairs() -> None:
     value = np.arange(9.0).reshape(3, 3)
     pairs = Pairs(value, value + 10, value / 100, value > 4, value < 2).in_order([2, 0, 1])

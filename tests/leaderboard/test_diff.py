@@ -19,8 +19,9 @@ def keys(changes: list[Change], kind: str) -> set[tuple[str, ...]]:
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     old, new = tmp_path / "old", tmp_path / "new"
     for folder in (old, new):
-        for method in ("ce", "kd"):
-            make(method, skill=1.0).publish(folder)
+        for method, skill in (("ce", 1.0), ("kd", 0.2)):
+            for seed in range(3):
+                make(method, seed=seed, skill=skill).publish(folder)
     return old, new
 
 
@@ -55,9 +56,26 @@ def test_another_value_is_reported_with_whether_intervals_allow_it(tmp_path: Pat
     assert ("cell", "digits", "kd", "clean/clean") in keys(changes, "changed")
     assert ("cell", "digits", "ce", "clean/clean") in keys(changes, "moved")
     [kd] = [change for change in changes if change.key == ("digits", "kd", "clean/clean")]
-    assert kd.old is not None
-    assert kd.new is not None
+    assert isinstance(kd.old, RowState)
+    assert isinstance(kd.new, RowState)
     assert str(kd).startswith(f"! cell digits kd clean/clean {kd.old.value:.4f} (")
+
+
+def test_lost_seeds_and_places_are_reported(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """ce keeps one of three seeds and its place with them; kd moves up by that."""
+    old, new = folders
+    for path in (new / "digits/ce").glob("*.json"):
+        if json.loads(path.read_text())["spec"]["seed"] > 0:
+            path.unlink()
+    write_index(old, tmp_path / "index.json")
+    for before in (old, tmp_path / "index.json"):
+        rows = {change.key[1]: change for change in diff(before, new) if change.what == "row"}
+        assert {key: change.kind for key, change in rows.items()} == {"ce": "changed", "kd": "moved"}
+        assert str(rows["ce"]).startswith("! row digits ce seeds 0, 1, 2 -> 0, place 1 -> none, mean rank ")
+        assert str(rows["ce"]).endswith(" -> none")
+        assert str(rows["kd"]).startswith("~ row digits kd place 2 -> 1, mean rank ")
+    back = {change.key[1]: str(change) for change in diff(new, old) if change.what == "row"}
+    assert back["ce"].startswith("! row digits ce seeds 0 -> 0, 1, 2, place none -> 1, mean rank none -> ")
 
 
 def test_a_last_rank_that_moved_is_reported(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -68,7 +86,7 @@ def test_a_last_rank_that_moved_is_reported(folders: tuple[Path, Path], tmp_path
     cell["last_rank"] = 2
     (tmp_path / "index.json").write_text(json.dumps(index))
     [change] = diff(tmp_path / "index.json", folders[0])
-    assert (change.kind, change.key[2]) == ("moved", "clean/clean")
+    assert (change.what, change.kind, change.key[2]) == ("cell", "moved", "clean/clean")
     assert ", rank 1-2) -> " in str(change)
     assert str(change).endswith(", rank 1)")
 

@@ -44,6 +44,12 @@ def test_every_score_is_a_row(tmp_path: Path) -> None:
     assert set(frame[frame.flagged].task) == {"pgd"}
 
 
+def test_a_score_says_what_its_student_saw(tmp_path: Path) -> None:
+    frame = table(tmp_path, make("a", views={"clean": "crop", "sym-40": "none"}), make("b"))
+    seen = frame[["method", "condition", "view"]].drop_duplicates().values.tolist()
+    assert sorted(seen) == [["a", "clean", "crop"], ["a", "sym-40", "none"], ["b", "clean", ""], ["b", "sym-40", ""]]
+
+
 def test_what_is_not_ranked_says_why(tmp_path: Path) -> None:
     frame = table(tmp_path, make("a", tasks=["pgd"]), make("b", tasks=["pgd"], versions={"pgd": 1}))
     assert set(frame[frame.excluded == ""].method) == {"a"}

@@ -36,8 +36,8 @@ def test_each_suite_is_a_group_in_order_of_names() -> None:
 def test_the_installed_version_of_a_suite_is_preferred_to_older_and_newer_ones(version: int) -> None:
     others = [make(f"m{i}", suite=other_suite(version=version)) for i in range(3)]
     found = grouped(*others, make("here"))
-    assert (methods(found), found.suite.version, found.installed) == (["here"], 1, True)
-    assert reasons(found) == {f"m{i}": f"version {version} of the suite; here it is 1" for i in range(3)}
+    assert (methods(found), found.suite.version, found.installed) == (["here"], 2, True)
+    assert reasons(found) == {f"m{i}": f"version {version} of the suite; here it is 2" for i in range(3)}
 
 
 def test_of_a_suite_that_is_not_installed_the_newest_version_is_ranked() -> None:

@@ -35,6 +35,16 @@ def test_an_index_says_what_is_ranked_and_what_is_not(tmp_path: Path) -> None:
     assert [one["path"] for one in index["excluded"]] == ["other.json"]
 
 
+def test_an_index_says_what_each_rows_students_saw(tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    make("a", views={"clean": "strong", "sym-40": "strong"}).publish(records)
+    make("b").publish(records)
+    write_index(records, tmp_path / "index.json")
+    [board] = json.loads((tmp_path / "index.json").read_text())["boards"]
+    found = {row["method"]: row["views"] for row in board["rows"]}
+    assert found == {"a": {"clean": "strong", "sym-40": "strong"}, "b": {}}
+
+
 def test_it_does_not_depend_on_where_the_records_lie(tmp_path: Path) -> None:
     texts = []
     for place in ("here", "there/deep"):

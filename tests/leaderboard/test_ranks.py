@@ -85,16 +85,16 @@ def measurement(sample: Sample, *reasons: str) -> Measurement:
     )  # fmt: skip
 
 
-def right(count: int, n: int = 200) -> Sample:
-    """One seed that is right on the first ``count`` of n examples."""
-    return shares(np.arange(n) < count)
+def right(count: int, n: int = 200, seeds: int = 2) -> Sample:
+    """Seeds that are all right on the first ``count`` of n examples."""
+    return shares(np.tile(np.arange(n) < count, (seeds, 1)))
 
 
 def test_an_axis_is_ranked_by_paired_differences() -> None:
     """Right on nested sets: 150 and 149 of 200 differ by one example, 150 and 60 by ninety."""
     ranked = rank_axis(axis(), [measurement(right(60)), measurement(right(150)), measurement(right(149))])
     assert [cell and (cell.rank, cell.last_rank) for cell in ranked.cells] == [(3, 3), (1, 2), (1, 2)]
-    assert [cell and cell.best for cell in ranked.cells] == [False, True, True]
+    assert [cell and cell.mark for cell in ranked.cells] == ["", "best", "unknown"]
     np.testing.assert_allclose(ranked.pairs.value[1], [90 / 200, 0, 1 / 200])
     assert ranked.pairs.significant.tolist() == [[False, True, True], [True, False, False], [True, False, False]]
     assert ranked.pairs.paired.all()
@@ -119,11 +119,29 @@ def test_a_flagged_score_comes_after_all_others_and_is_never_best() -> None:
     assert [cell and cell.ranks for cell in ranked.cells] == ["2", "1"]
     alone = rank_axis(axis(), [measurement(right(190), "Doubtful.")]).cells[0]
     assert alone is not None
-    assert (alone.rank, alone.best, alone.flags) == (1, False, ("Doubtful.",))
+    assert (alone.rank, alone.mark, alone.flags) == (1, "", ("Doubtful.",))
+
+
+def test_a_comparison_with_one_seed_leaves_ranks_open() -> None:
+    """150 and 60 right of 200 are far apart over images, but a single network of one method says nothing of another."""
+    ranked = rank_axis(axis(), [measurement(right(60)), measurement(right(150, seeds=1)), measurement(right(120))])
+    assert [cell and cell.ranks for cell in ranked.cells] == ["2–3", "1–3", "1–2"]  # noqa: RUF001  # the page's dash
+    assert ranked.pairs.value[1, 0] == pytest.approx(0.45)
+    assert ranked.pairs.half_width[1, 0] > 0, "the difference stays, with its interval over images"
+    assert np.isnan(ranked.pairs.p_value[1, [0, 2]]).all()
+    assert ranked.pairs.significant.tolist() == [[False, False, True], [False, False, False], [True, False, False]]
+
+
+def test_what_is_not_tested_costs_the_tests_no_power() -> None:
+    """The p-value of two methods with two seeds lies between .05 / 21 and .05, and their pair is the only test."""
+    alone = [measurement(right(100, seeds=1)) for _ in range(5)]
+    ranked = rank_axis(axis(), [measurement(right(110)), measurement(right(103)), *alone])
+    assert 0.05 / 21 < ranked.pairs.p_value[0, 1] < 0.05
+    assert ranked.pairs.significant[0, 1]
 
 
 def test_a_cell_keeps_what_was_measured() -> None:
     one = measurement(right(60))
     [cell] = rank_axis(axis(), [one]).cells
     assert cell is not None
-    assert {**vars(one), "rank": 1, "last_rank": 1} == vars(cell)
+    assert {**vars(one), "rank": 1, "last_rank": 1, "mark": ""} == vars(cell)

@@ -60,12 +60,23 @@ def test_a_suite_may_have_more_tasks_and_nothing_else() -> None:
     assert found(rules.names_and_versions, installed(suite=more, tasks=["clean"])) == []
     fewer = digits().model_copy(update={"tasks": {name: plans[name] for name in plans if name != "pgd"}, "flip": True})
     assert found(rules.names_and_versions, installed(suite=fewer, tasks=["clean"])) == [
-        ("spec.suite.flip", "differs from 'flip' of suite 'digits', version 1", "error"),
-        ("spec.suite.tasks.pgd", "differs from the plan of task 'pgd' in suite 'digits', version 1", "error"),
+        ("spec.suite.flip", "differs from 'flip' of suite 'digits', version 2", "error"),
+        ("spec.suite.tasks.pgd", "differs from the plan of task 'pgd' in suite 'digits', version 2", "error"),
     ]
-    later = digits().model_copy(update={"version": 2, "flip": True})
+    for changed in ({"view": "strong"}, {"pretrained": True}, {"family": "mine"}):
+        [name] = changed
+        stranger = digits().model_copy(update=changed)  # fields that are left out at their defaults
+        assert found(rules.names_and_versions, installed(suite=stranger, tasks=["clean"])) == [
+            (f"spec.suite.{name}", f"differs from '{name}' of suite 'digits', version 2", "error")
+        ]
+    pair = (digits(), digits().model_copy(update={"attack": None}))
+    for installed_one, other in (pair, pair[::-1]):
+        assert list(rules._same_suite(other, installed_one)) == [
+            (("spec", "suite", "attack"), "differs from 'attack' of suite 'digits', version 2", "error")
+        ]
+    later = digits().model_copy(update={"version": 3, "flip": True})
     assert found(rules.names_and_versions, installed(suite=later, tasks=["clean"])) == [
-        ("spec.suite.version", "version 2 of suite 'digits', here is 1", "warning")
+        ("spec.suite.version", "version 3 of suite 'digits', here is 2", "warning")
     ]
     gone = digits().model_copy(update={"name": "gone"})
     assert found(rules.names_and_versions, installed(suite=gone, tasks=["clean"])) == [
@@ -148,6 +159,17 @@ def test_a_score_lies_within_the_interval_that_its_n_gives() -> None:
     made, _ = with_score(value=high + 0.01)
     [outside, *_] = found(rules.scores, made)
     assert outside[1] == f"{high + 0.01:.6g} lies outside its interval, {low:.6g} to {high:.6g}"
+
+
+def test_the_interval_of_a_random_model_is_no_narrower_than_its_n_gives() -> None:
+    """Its draws widen it, by what the record doesn't keep."""
+    [score] = with_score()[1:]
+    low, high = wilson_interval(score.value * 500, 500)
+    made, _ = with_score(ci_low=low - 0.02, ci_high=high + 0.02, setting={"draws": 5})
+    assert found(rules.scores, made) == []
+    made, _ = with_score(ci_low=low + 0.01, setting={"draws": 5})
+    [(where, _, _)] = found(rules.scores, made)
+    assert where == "scores.0.ci_low"
 
 
 def test_a_score_is_the_mean_of_its_per_example_results() -> None:

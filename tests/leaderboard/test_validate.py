@@ -296,7 +296,7 @@ def test_a_suite_of_one_name_and_version_is_one_suite(made: Made, tmp_path: Path
     later = made.changed(spec=spec.model_copy(update={"suite": spec.suite.model_copy(update={"version": 7})}))
     path = later.publish(tmp_path)
     assert errors(path) == []
-    assert "version 7 of suite 'digits', here is 1" in {problem.message for problem in validate(path)}
+    assert "version 7 of suite 'digits', here is 2" in {problem.message for problem in validate(path)}
 
 
 def test_names_that_become_paths_stay_inside(made: Made, tmp_path: Path) -> None:

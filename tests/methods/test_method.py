@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
@@ -75,6 +75,51 @@ def test_needs_come_as_a_set_a_mapping_or_a_function_of_the_parameters() -> None
     chosen = kdbench.method("m", needs=by_parameter)(loss)
     assert chosen.needed(chosen.validate({})) == {}
     assert chosen.needed(chosen.validate({"p": 0.2})) == {"teacher": kdbench.Network(dropout=0.2)}
+
+
+class Plain(kdbench.Method):
+    """Sees the suite's augmentation."""
+
+
+class Other(kdbench.Method):
+    """Has a view of its own."""
+
+    def views(self, images: Tensor, ctx: kdbench.Context) -> Tensor:
+        return 1 - images
+
+
+class Twice(kdbench.Method):
+    """Takes two draws of the suite's augmentation."""
+
+    own_views = False
+
+    def views(self, images: Tensor, ctx: kdbench.Context) -> dict[str, Tensor]:
+        return {"images": ctx.augment(images), "second": ctx.augment(images)}
+
+
+class Chooses(Other):
+    """Lets its user choose."""
+
+    def __init__(self, *, view: Literal["negative", "suite"] = "negative") -> None:
+        self.view = view
+
+
+@pytest.mark.parametrize(
+    ("target", "params", "view"),
+    [
+        (Plain, {}, "suite"),
+        (Other, {}, "own"),
+        (Twice, {}, "suite"),
+        (Chooses, {}, "negative"),
+        (Chooses, {"view": "suite"}, "suite"),
+    ],
+)
+def test_the_view_is_that_of_the_parameter_or_the_classs_own_or_the_suites(
+    target: type[kdbench.Method], params: dict[str, Any], view: str
+) -> None:
+    spec = kdbench.method("m")(target)
+    assert spec.view(spec.validate(params)) == view
+    assert probe.view(probe.validate({})) == "suite", "a loss function"
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,8 @@ def test_a_task_a_dataset_a_model_a_noise_and_a_suite_are_added_the_same_way(ins
         ("clean", "clean"), ("majority", "clean"), ("majority", "zeroed"), ("attack", "clean"), ("attack", "zeroed"),
     }  # fmt: skip
     [attacked] = [score for score in record.select("attack", "robust_accuracy") if score.condition == "clean"]
-    assert attacked.setting == {"attack": "to-grey", "eps": 0.031, "restarts": 1}
+    how = {"eps": 0.031, "share": 0.5, "restarts": 1, "seed": 0, "subset": 1000, "subset_seed": 0}
+    assert attacked.setting == {"attack": "to-grey", **how}
     assert load_plugins().attacks.origin("to-grey") == "everything 1.0"
     assert record.hashes.label_noise["zeroed"].kind == "to-zero"
     assert 0.1 < record.hashes.label_noise["zeroed"].realised < 0.4

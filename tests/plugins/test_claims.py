@@ -11,6 +11,7 @@ from kdbench.claims.reproduction import problem, suite_of
 from kdbench.cli.describe import describe_entry
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
+from kdbench.running.needs import Needs
 from kdbench.suites import load_suite
 
 PLUGINS = load_plugins()
@@ -42,6 +43,24 @@ def test_every_claim_can_be_measured(name: str) -> None:
     assert claim.sentence.endswith(".")
 
 
+@pytest.mark.parametrize("name", PLUGINS.claims.names())
+def test_both_sides_of_every_comparison_have_the_same_terms(name: str) -> None:
+    """NRD's strong view against rivals without augmentation: at 40 % noise it was 14.3 points ahead of cross-entropy,
+    which on the same view reaches 47.2 % to its 45.3 %."""
+    claim = PLUGINS.claims.get(name)
+    suite = suite_of(claim)
+    for comparison in claim.comparisons:
+        condition, seen = comparison.measure.condition, []
+        for config in (comparison.first, comparison.second):
+            spec = PLUGINS.methods.get(config.method)
+            node = Needs(suite, PLUGINS, condition).student(config.method, config.params, 0)
+            measured = {key: node.params[key] for key in ("evaluate", "evaluated") if key in node.params}
+            seen.append((spec.view(node.params), node.recipe.epochs, node.recipe.batch_size))
+            assert set(measured.values()) <= {"student"}
+        assert seen[0] == seen[1], comparison
+        assert comparison.second_setting is None or comparison.first == comparison.second
+
+
 def test_a_claim_describes_itself_in_plain_values() -> None:
     told = json.loads(json.dumps(describe_entry("smkd-order", PLUGINS.claims.get("smkd-order"), "kdbench")))
     assert told["suite"] == "cifar10-lite"
@@ -51,9 +70,9 @@ def test_a_claim_describes_itself_in_plain_values() -> None:
 @pytest.mark.parametrize("name", ["soft-randomization", "corrupted-teacher-pgd"])
 def test_pgd_is_measured_where_something_survives(name: str) -> None:
     """At the suite's .031 every network is at 0, and nothing could be compared."""
-    settings = suite_of(PLUGINS.claims.get(name)).tasks["pgd"].settings
-    assert settings["eps"] == pytest.approx(2 / 255)
-    assert settings["every_restart"] == 200
+    settings = PLUGINS.tasks.get("pgd").settings_in(suite_of(PLUGINS.claims.get(name)))
+    assert settings.eps == pytest.approx(2 / 255)
+    assert settings.every_restart == 200
 
 
 def test_the_suite_of_the_claim_has_the_teacher_of_the_smoothed_students() -> None:

@@ -26,6 +26,7 @@ from kdbench.tasks.clean import Clean
 from kdbench.testing import TINY, check_method
 from kdbench.training.optimisers import learning_rate
 from tests.data.photographs import write_food101, write_imagenet, write_webvision
+from tests.data.small import plugins_of_small_data
 from tests.plugins.helpers import make_context, with_peer
 
 
@@ -112,7 +113,7 @@ def small(*, num_classes: int, pretrained: bool = False) -> Small:
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
     """The installed plugins, and a small network that has pretrained weights."""
-    found: Plugins = load_plugins.__wrapped__()
+    found = plugins_of_small_data()
     found.models.add("small", ModelSpec("small", small, "for tests", image_size=224), "tests")
     for module in ("running.runner", "plugin.loader", "suites"):
         monkeypatch.setattr(f"kdbench.{module}.load_plugins", lambda: found)
@@ -124,6 +125,7 @@ def short_suite(folder: Path, name: str, epochs: int = 1) -> str:
     text = (Path(kdbench.suites.__file__).parent / f"{name}.toml").read_text()
     text = re.sub(r'(student|model) = "[^"]+"', r'\1 = "small"', text)
     text = re.sub(r"epochs = \d+", f"epochs = {epochs}", re.sub(r"milestones = .*\n", "", text))
+    text = re.sub(r"batch_size = \d+", "batch_size = 5", text)
     path = folder / f"short-{name}.toml"
     path.write_text(text.replace(f'name = "{name}"', f'name = "short-{name}"'))
     return str(path)
@@ -188,6 +190,7 @@ def test_pretrained_weights_that_cannot_be_had_end_a_run_before_training(
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.urlopen", offline)
+    monkeypatch.setattr("kdbench.running.runner.load_plugins", plugins_of_small_data)
     write_food101(tmp_path / "data")
     with pytest.raises(
         KdbenchError, match=r"pretrained weights can't be had from .*resnet50-0676ba61\.pth: .*no route"

@@ -77,10 +77,10 @@ def test_the_matrix_is_estimated_once_before_the_first_epoch_and_is_saved(name: 
 @pytest.mark.parametrize("name", ["forward", "t-revision"])
 def test_the_estimator_is_a_short_training_that_methods_share(name: str) -> None:
     spec = load_plugins().methods.get(name)
-    usual = kdbench.Network(like="student", epochs_share=0.1, least_steps=500)
+    usual = kdbench.Network(like="student", params={"view": "suite"}, epochs_share=0.1, least_steps=500)
     assert spec.needed(spec.validate({})) == {"estimator": usual}
     asked = spec.needed(spec.validate({"estimator_share": 0.3, "least_steps": 0}))
-    assert asked == {"estimator": kdbench.Network(like="student", epochs_share=0.3)}
+    assert asked == {"estimator": kdbench.Network(like="student", params={"view": "suite"}, epochs_share=0.3)}
 
 
 # Forward correction.

@@ -93,9 +93,11 @@ def test_a_random_teacher_is_attacked_through_averaged_gradients_and_judged_by_v
     settings = {score.setting["source"]: score.setting for score in measure(
         Linear(direction(1)), teacher, data(teacher), votes=5
     ).scores}  # fmt: skip
-    assert settings["none"] == {"source": "none", "votes": 5}
-    assert settings["student"] == {"source": "student", "votes": 5}
-    assert settings["teacher"] == {"source": "teacher", "votes": 5, "gradient_draws": 8}
+    budget = {"eps": 0.02, "step_size": 0.01, "steps": 3, "restarts": 1, "start": "zero", "iterate": "best"}
+    drawn = {"subset": 1000, "subset_seed": 0}
+    assert settings["none"] == {"source": "none", "votes": 5, **drawn}
+    assert settings["student"] == {"source": "student", **budget, "votes": 5, **drawn}
+    assert settings["teacher"] == {"source": "teacher", **budget, "votes": 5, "gradient_draws": 8, **drawn}
 
 
 def test_too_few_draws_are_refused() -> None:

@@ -33,24 +33,27 @@ def test_one_run_has_no_differences(tmp_path: Path) -> None:
 
 
 def test_a_difference_is_paired_image_by_image(tmp_path: Path) -> None:
-    """By hand: b loses 60 images that a has and wins 20 that a has not; half an image in each direction is added."""
-    a, b = measured("a", 300), measured("b", 240, more=20)
-    plot = only_plot(lambda: differences(opened(tmp_path, a, b)))
+    """By hand: b loses 60 images that a has and wins 20 that a has not; half an image in each direction is added.
+
+    Two seeds that answer alike: their spread is 0.
+    """
+    made = [one for seed in range(2) for one in (measured("a", 300, seed=seed), measured("b", 240, 20, seed))]
+    plot = only_plot(lambda: differences(opened(tmp_path, *made)))
     examples = (60 + 20 - N * 0.1**2) / (N * (N - 1))
     variance = examples + 1 / N**2
     freedom = variance**2 / (examples**2 / (N - 1))
     half = stats.t.ppf(0.975, freedom) * variance**0.5
     [row] = rows(plot)
     assert (row["axis"], row["method"], row["than"]) == ("clean", "b", "a")
-    assert row["difference"] == pytest.approx(-0.1)
+    assert row["better_by"] == pytest.approx(-0.1)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((-0.1 - half, -0.1 + half))
     assert row["p_value"] == pytest.approx(2 * stats.t.sf(0.1 / variance**0.5, freedom))
-    assert (row["significant"], row["paired"], row["n"], row["seeds"]) == (True, True, N, "1 and 1")
+    assert (row["significant"], row["paired"], row["n"], row["seeds"]) == (True, True, N, "2 and 2")
     [axes] = plot.figure.axes
     [bars] = axes.containers
-    assert float(bars[0].get_xdata()[0]) == row["difference"]
+    assert float(bars[0].get_xdata()[0]) == row["better_by"]
     assert bars[2][0].get_segments()[0][:, 0] == pytest.approx([row["ci_low"], row["ci_high"]])
-    assert axes.xaxis.get_major_formatter()(row["difference"], 0) == "-10"
+    assert axes.xaxis.get_major_formatter()(row["better_by"], 0) == "-10"
     assert f"at most \N{PLUS-MINUS SIGN}{100 * half:.1f} points" in plot.caption
 
 
@@ -58,17 +61,29 @@ def test_the_first_run_is_what_the_others_are_compared_with(tmp_path: Path) -> N
     a, b = measured("a", 300), measured("b", 240, more=20)
     forward = only_plot(lambda: differences(opened(tmp_path, a, b)))
     backward = only_plot(lambda: differences(opened(tmp_path, b, a)))
-    assert column(forward, "difference") == [-column(backward, "difference")[0]]
+    assert column(forward, "better_by") == [-column(backward, "better_by")[0]]
     assert column(backward, "than") == ["b"]
-    assert backward.figure.axes[0].get_xlabel() == "difference from b in points, with 95 % intervals"
+    assert backward.figure.axes[0].get_xlabel() == "better than b by points, with 95 % intervals"
 
 
 def test_what_is_not_significant_is_hollow(tmp_path: Path) -> None:
-    made = [measured("a", 300), measured("b", 302), measured("c", 200)]
+    right = {"a": 300, "b": 302, "c": 200}
+    made = [measured(name, right[name], seed=seed) for name in right for seed in range(2)]
     plot = only_plot(lambda: differences(opened(tmp_path, *made)))
     by_method = {row["method"]: row for row in rows(plot)}
     assert [by_method[name]["significant"] for name in "bc"] == [False, True]
     assert hollow(plot) == [not row["significant"] for row in rows(plot)]
+
+
+def test_with_one_seed_nothing_is_tested_and_the_interval_is_dashed(tmp_path: Path) -> None:
+    made = [measured("a", 300), *(measured("b", 200, seed=seed) for seed in range(2))]
+    plot = only_plot(lambda: differences(opened(tmp_path, *made)))
+    [row] = rows(plot)
+    assert (row["better_by"], row["significant"], np.isnan(row["p_value"])) == (pytest.approx(-0.25), False, True)
+    assert row["ci_low"] < row["better_by"] < row["ci_high"]
+    [bars] = plot.figure.axes[0].containers
+    assert hollow(plot) == [True]
+    assert bars[2][0].get_linestyle()[0][1] is not None, "dashed"
 
 
 def test_seeds_of_a_method_are_one_row(tmp_path: Path) -> None:
@@ -83,12 +98,12 @@ def test_seeds_of_a_method_are_one_row(tmp_path: Path) -> None:
     expected = comparison.difference(samples["gce"], samples["ce"])
     [row] = rows(plot, axis="clean")
     assert (row["method"], row["than"], row["seeds"]) == ("gce", "ce", "2 and 2")
-    assert row["difference"] == pytest.approx(expected.value)
+    assert row["better_by"] == pytest.approx(expected.value)
     assert row["ci_low"] == pytest.approx(expected.ci_low)
     assert row["p_value"] == pytest.approx(expected.p_value)
 
 
-def test_what_is_better_lower_has_an_arrow_and_keeps_its_sign(tmp_path: Path) -> None:
+def test_what_is_better_lower_has_an_arrow_and_counts_as_better(tmp_path: Path) -> None:
     runs = opened(tmp_path, make("ce"), make("kd", skill=0.8))
     plot = only_plot(lambda: differences(runs))
     titles = [label.get_text() for label in plot.figure.axes[0].get_yticklabels()]
@@ -96,7 +111,7 @@ def test_what_is_better_lower_has_an_arrow_and_keeps_its_sign(tmp_path: Path) ->
         "ECE \N{DOWNWARDS ARROW}", "ECE sym-40 \N{DOWNWARDS ARROW}",
     ]  # fmt: skip
     first, second = (run.record.select("calibration", "ece")[0].value for run in runs)
-    assert column(plot, "difference", axis="ECE")[0] == pytest.approx(second - first, abs=1e-6)
+    assert column(plot, "better_by", axis="ECE")[0] == pytest.approx(first - second, abs=1e-6)
 
 
 def test_without_per_example_results_a_difference_is_not_paired(tmp_path: Path) -> None:

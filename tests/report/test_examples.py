@@ -12,9 +12,11 @@ from kdbench import corruptions
 from kdbench.data import DataPlace, make_image_set
 from kdbench.errors import KdbenchError
 from kdbench.report.bench import Bench
-from kdbench.report.examples import EPS, IMAGES, NOT, SEED, examples
+from kdbench.report.examples import IMAGES, NOT, SEED, examples
 from kdbench.report.runs import Run, open_runs
 from kdbench.results.record import Record
+from kdbench.specs import AttackBudget
+from kdbench.suites import load_suite
 from tests.leaderboard.evidence import make
 from tests.report.reading import column, only_plot, opened, plots_and_gaps, rows
 
@@ -58,12 +60,22 @@ def test_images_are_shown_plain_and_attacked_with_what_the_student_answers(tmp_p
     assert [row["right"] for row in plain] == [True] * IMAGES
     assert sorted(row["true_class"] for row in plain) == ["left"] * 3 + ["right"] * 3  # evenly over the classes
     [attacked] = {row["variant"] for row in rows(plot)} - {"as it is"}  # corruptions are made for 32 pixels
-    assert attacked == f"PGD-20 ε = {EPS}"
+    assert attacked == "PGD-20 ε = .031"
     for row in rows(plot, variant=attacked):
         assert row["right"] == (row["true_class"] == "left")
         assert row["predicted"] == "left"
     large = 100 * 2 * 128 / 255  # the logits differ by twice the difference of the halves
     assert plain[0]["confidence"] == pytest.approx(1 / (1 + torch.tensor(-large).exp().item()))
+
+
+def test_a_suite_of_another_radius_is_shown_at_its_own(tmp_path: Path) -> None:
+    """The pages of cifar10-lite, whose radius is 2/255, showed images at .031; .001 is too little for .01 too."""
+    suite = load_suite("digits").model_copy(update={"attack": AttackBudget(eps=0.001)})
+    runs = opened(tmp_path, make("ce", suite=suite))
+    plot = only_plot(lambda: examples(runs, Known(side=8)))  # type: ignore[arg-type]  # as above
+    attacked = rows(plot, variant="PGD-20 ε = .001")
+    assert [row["right"] for row in attacked] == [True] * IMAGES
+    assert "20 steps of .000253 and ε = .001" in plot.caption
 
 
 def test_what_is_wrong_has_a_dashed_frame_and_a_cross(tmp_path: Path) -> None:

@@ -202,3 +202,14 @@ def test_a_condition_that_only_the_second_run_measured_is_shown(tmp_path: Path) 
     plot = only_plot(lambda: scores.transfer(opened(tmp_path, *made)))
     assert "trained under sym-40" in plot.caption
     assert column(plot, "run") == ["b"]
+
+
+def test_transfer_of_two_tasks_is_two_plots(tmp_path: Path) -> None:
+    given = [
+        score(value, task=task, setting={"source": "self"})
+        for task, value in (("teacher_transfer", 0.75), ("transfer", 0.125))
+    ]
+    plots, gaps = plots_and_gaps(lambda: scores.transfer(opened(tmp_path, make("ce").changed(scores=given, checks=[]))))
+    assert [(plot.key, column(plot, "accuracy")) for plot in plots] == [("transfer", [0.75]), ("transfer-2", [0.125])]
+    assert ["Task teacher_transfer:" in plots[0].caption, "Task transfer:" in plots[1].caption] == [True, True]
+    assert gaps == []

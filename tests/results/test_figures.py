@@ -11,10 +11,12 @@ from kdbench.results import figures
 from kdbench.results.record import Score
 
 
-def score(value: float, metric: str = "accuracy", condition: str = "clean", n: int = 50, **setting: Any) -> Score:
+def score(
+    value: float, metric: str = "accuracy", condition: str = "clean", n: int = 50, task: str = "any", **setting: Any
+) -> Score:
     low, high = metrics.wilson_interval(value * n, n)
     return Score(
-        task="any", metric=metric, condition=condition, setting=setting, value=value, n=n, ci_low=low, ci_high=high
+        task=task, metric=metric, condition=condition, setting=setting, value=value, n=n, ci_low=low, ci_high=high
     )
 
 
@@ -26,8 +28,7 @@ def test_corruption_map_is_corruptions_by_severities_with_gaps_as_nan() -> None:
         if (name, severity) != ("fog", 3)
     ]
     others = [score(0.9), score(0.8, corruption="fog", severity=3, condition="sym-40"), score(0.5, "mca", images="x")]
-    found = figures.corruption_map([*others, *scores], "clean")
-    assert found is not None
+    [found] = figures.corruption_maps([*others, *scores], "clean").values()
     assert found.corruptions == corruptions.NAMES
     assert found.severities == (1, 2, 3, 4, 5)
     assert found.value.shape == (19, 5)
@@ -36,7 +37,7 @@ def test_corruption_map_is_corruptions_by_severities_with_gaps_as_nan() -> None:
     assert found.by_corruption[1] == pytest.approx(0.01 + 0.3)
     assert (found.ci_low <= found.value)[~np.isnan(found.value)].all()
     assert found.n == 50
-    assert figures.corruption_map(others[:1], "clean") is None
+    assert figures.corruption_maps(others[:1], "clean") == {}
 
 
 def test_step_lines_are_sorted_by_k_and_split_by_everything_else() -> None:
@@ -46,7 +47,7 @@ def test_step_lines_are_sorted_by_k_and_split_by_everything_else() -> None:
         for rule in ("last", "any")
     ]
     lines = figures.step_lines([*scores, score(0.1, "robust_accuracy", steps=2)], "clean")
-    assert [line.label for line in lines] == ["std, last", "std, any"]
+    assert [line.label for line in lines] == ["last", "any"], "a plot says once what its lines have in common"
     assert lines[0].x.tolist() == [0, 1, 2]
     assert lines[0].value == pytest.approx([0.8, 0.7, 0.6])
     assert (lines[1].ci_low < lines[1].value).all()
@@ -63,12 +64,39 @@ def test_steps_that_are_no_numbers_have_no_curve() -> None:
 def test_transfer_table_has_both_accuracies_of_each_source() -> None:
     scores = [score(0.2, source="teacher"), score(0.1, source="self")]
     scores.append(score(0.3, "conditional_accuracy", n=40, source="teacher"))
-    found = figures.transfer_table(scores, "clean")
-    assert found is not None
+    [found] = figures.transfer_tables(scores, "clean").values()
     assert found.sources == ("teacher", "self")
     assert [one.value for one in found.accuracy] == [0.2, 0.1]
     assert [one and one.n for one in found.conditional] == [40, None]
-    assert figures.transfer_table(scores, "sym-40") is None
+    assert figures.transfer_tables(scores, "sym-40") == {}
+
+
+def test_a_table_is_of_one_task() -> None:
+    """Another task had the white box of the teacher, .838, in the place of the student's own, .041."""
+    student = [score(0.5, task="transfer", source="teacher"), score(0.041, task="transfer", source="self")]
+    teacher = [
+        score(value, task="teacher_transfer", source=source)
+        for source, value in {"none": 0.95, "student": 0.9, "teacher": 0.838, "self": 0.7}.items()
+    ]
+    for scores in ([*teacher, *student], [*student, *teacher]):
+        found = figures.transfer_tables(scores, "clean")
+        assert {task: table.sources for task, table in found.items()} == {
+            "transfer": ("teacher", "self"),
+            "teacher_transfer": ("none", "student", "teacher", "self"),
+        }
+        assert [one.value for one in found["transfer"].accuracy] == [0.5, 0.041]
+        assert [one.value for one in found["teacher_transfer"].accuracy] == [0.95, 0.9, 0.838, 0.7]
+
+
+def test_a_corruption_map_and_a_curve_are_of_one_task() -> None:
+    cells = [score(value, task=task, corruption="fog", severity=1) for task, value in {"a": 0.1, "b": 0.9}.items()]
+    found = figures.corruption_maps([*cells, score(0.5, task="b", corruption="snow", severity=1)], "clean")
+    assert {task: one.value.ravel().tolist() for task, one in found.items()} == {"a": [0.1], "b": [0.9, 0.5]}
+    steps = [score(value, "accuracy_at_step", task=task, steps=1) for task, value in {"a": 0.1, "b": 0.9}.items()]
+    lines = figures.step_lines(steps, "clean")
+    assert [(line.label, line.x.tolist(), line.value.tolist()) for line in lines] == [
+        ("a", [1], [0.1]), ("b", [1], [0.9]),
+    ]  # fmt: skip
 
 
 def test_reliability_equals_the_metric_that_sees_all_probabilities() -> None:

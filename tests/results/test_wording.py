@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from kdbench.results.record import Check, Score
-from kdbench.results.wording import FLAG, describe_setting, failed_checks, flagged, name, percent
+from kdbench.results.wording import FLAG, describe_setting, failed_checks, flagged, name, percent, shared, words
 
 
 def make(task: str, metric: str, value: float = 0.5, **setting: str | int) -> Score:
@@ -26,7 +28,31 @@ def test_a_score_that_is_no_fraction_has_its_unit() -> None:
 
 def test_a_setting_is_its_values_numbers_with_their_names() -> None:
     assert describe_setting({}) == ""
-    assert describe_setting({"variant": "pgd-std", "eps": 0.031, "random": True}) == "pgd-std eps 0.031 random True"
+    assert describe_setting({"variant": "pgd-std", "eps": 0.031, "random": True}) == "pgd-std eps .031 random true"
+
+
+def test_a_setting_is_one_line_of_names_and_values() -> None:
+    assert words({"variant": "é", "steps": 20, "on": True, "list": [1, "ü"]}) == (
+        'variant é, steps 20, on true, list [1, "ü"]'
+    )
+    assert words({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0.031, ".031"), (2 / 255, "2/255"), (0.00784313725490196, "2/255"), (0.0, "0"), (1.0, "255/255"), (1e-9, "1e-09"),
+     (0.00196078431372549, ".00196"), (-0.1, "-0.1"), (1e308, "1e+308")],
+)  # fmt: skip
+def test_distances_are_in_levels_where_these_are_whole(value: float, written: str) -> None:
+    assert words({"eps": value, "other": 0.5}) == f"eps {written}, other 0.5"
+    assert describe_setting({"step_size": value}) == f"step_size {written}"
+
+
+def test_what_is_known_of_a_setting_is_left_out_of_a_name() -> None:
+    score = make("pgd", "robust_accuracy", variant="pgd-std", steps=20)
+    assert name(score, {"variant": "pgd-std"}) == "pgd/robust_accuracy steps 20"
+    assert shared([{"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1}]) == {"a": 1}
+    assert shared([]) == {}
 
 
 def test_a_doubtful_score_is_marked_and_the_reason_given() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import kdbench
 from kdbench.errors import KdbenchError
@@ -75,6 +75,37 @@ def test_the_message_names_every_role_on_the_way_and_keeps_its_hint(make_graph: 
             dry_run(graph, graph.student("clean", name, {}, 0), "clean")
         assert caught.value.message.startswith(f"{way}: ctx.train was used in setup")
         assert "on_epoch_start" in (caught.value.hint or "")
+
+
+class Probable(nn.Module):
+    """A network with its softmax inside."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        probabilities: Tensor = self.network(pixels).softmax(1)
+        return probabilities
+
+
+class MeasuredByProbabilities(kdbench.Method):
+    """Trains on logits and has probabilities measured."""
+
+    def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        raise AssertionError("trained")
+
+    def predictor(self, ctx: kdbench.Context) -> nn.Module:
+        return Probable(ctx.student)
+
+
+def test_probabilities_are_refused_before_training(make_graph: MakeGraph, staged: Plugins) -> None:
+    """An attack refuses them too, hours later."""
+    staged.methods.add("probable", kdbench.method("probable")(MeasuredByProbabilities), "test")
+    graph = make_graph(plugins=staged)
+    with pytest.raises(KdbenchError, match="^clean: the model returned probabilities") as caught:
+        dry_run(graph, graph.student("clean", "probable", {}, 0), "clean")
+    assert caught.value.hint == "leave the softmax out of the model"
 
 
 def test_it_leaves_no_trace(make_graph: MakeGraph, staged: Plugins) -> None:

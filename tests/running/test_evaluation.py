@@ -244,3 +244,68 @@ def test_transfer_finds_the_trained_networks_again(
     monkeypatch.setattr(graph, "fit", fit)
     again = evaluate(model, str(transferred.suite), tasks=["transfer"], out=transferred.out)
     assert again.scores == transferred.found.scores
+
+
+class LeNet(nn.Module):
+    """Flattens with ``view``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool, self.linear = nn.Conv2d(3, 6, 5, stride=2), nn.MaxPool2d(2), nn.Linear(6 * 7 * 7, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.conv(x).relu())
+        logits: Tensor = self.linear(x.view(x.size(0), -1))
+        return logits
+
+
+class MLP(nn.Module):
+    """Normalises its input in place, and flattens with ``view``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 * 32 * 32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.linear(x.sub_(0.5).view(-1, 3 * 32 * 32))
+        return logits
+
+
+@pytest.mark.parametrize("kind", [LeNet, MLP])
+def test_networks_that_flatten_with_view_are_measured(kind: type[nn.Module], data: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = kind().eval()
+    suite = tmp_path / "tiny.toml"
+    corruption = "\n[tasks.corruption]\nsettings = { subset = 10 }\n[tasks.ood]\n"
+    suite.write_text(TINY_SUITE + corruption)
+    tasks = ["clean", "calibration", "ood", "pgd", "corruption"]
+    found = evaluate(model, str(suite), tasks=tasks)
+    assert {score.task for score in found.scores} == set(tasks)
+    with torch.no_grad():
+        right = torch.cat([model(image[None].float() / 255).argmax(1) for image in data.test.images])
+    assert value(found, "clean", "accuracy") == (right == data.test.labels).double().mean().item()
+    assert [check.passed for check in found.checks if check.name == "batch_dependence"] == [True]
+
+
+class BatchStatistics(Thirds):
+    """Normalises by the batch that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3, affine=False, track_running_stats=False)
+
+
+def test_a_model_whose_answer_depends_on_the_batch_is_flagged_once_for_all_its_scores(
+    model: Thirds, tiny_suite: Path
+) -> None:
+    dependent = BatchStatistics()
+    dependent.load_state_dict(model.state_dict(), strict=False)
+    found = evaluate(dependent, str(tiny_suite), tasks=["clean", "calibration"])
+    [check] = [check for check in found.checks if check.name == "batch_dependence"]
+    assert not check.passed
+    assert check.value > check.limit
+    assert all(check.concerns(score) for score in found.scores)
+    steady = evaluate(model, str(tiny_suite), tasks=["clean"])
+    [check] = steady.checks
+    assert (check.name, check.passed) == ("batch_dependence", True)
+    assert check.value <= 1e-5

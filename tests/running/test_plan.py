@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
+import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
+from kdbench.running.needs import Needs
 from kdbench.running.plan import Plan
 from kdbench.running.suite_data import SuiteData
 from kdbench.specs import read_suite
@@ -100,6 +103,59 @@ def test_what_was_passed_stays_beside_what_it_became_for_each_condition(tiny_sui
     assert plan.params == {"clean": expected, "sym-40": expected}
     by_condition = plan_of(tiny_suite, "messy-collaboration").params
     assert (by_condition["clean"]["variant"], by_condition["sym-40"]["variant"]) == ("T", "S")
+
+
+def demanding(suite: Path, view: str) -> Path:
+    suite.write_text(suite.read_text().replace("version", f'view = "{view}"\nversion', 1))
+    return suite
+
+
+@pytest.mark.parametrize("view", ["suite", "strong"])
+@pytest.mark.parametrize("method", ["ce", "gjs", "nrd", "dmi"])
+def test_a_suite_that_demands_a_view_gives_it_to_every_method_that_has_the_choice(
+    tiny_suite: Path, view: str, method: str
+) -> None:
+    plan = plan_of(demanding(tiny_suite, view), method)
+    assert {params["view"] for params in plan.params.values()} == {view}
+    assert plan.params_passed == {}, "what the user gave is what the user gave"
+    assert set(plan.views.values()) == {"crop" if view == "suite" else "strong"}
+    assert plan_of(tiny_suite, method, {"view": view}).params == plan.params, "saying it once more changes nothing"
+    assert not [note for note in plan.notes() if "view" in note]
+    teacher = Needs(plan.suite, plan.plugins, "clean").network("teacher")
+    assert teacher.params["view"] == view
+
+
+def test_another_view_than_the_suite_demands_is_refused_in_a_line(tiny_suite: Path) -> None:
+    message = "method 'nrd', parameter view: found 'strong', but suite 'tiny' demands 'suite' .leave it out"
+    with pytest.raises(KdbenchError, match=message) as caught:
+        plan_of(demanding(tiny_suite, "suite"), "nrd", {"view": "strong"})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("method", "view"), [("kd", "suite"), ("smkd-s", "suite"), ("dividemix", "suite")])
+def test_a_method_that_cannot_see_what_the_suite_demands_is_named(tiny_suite: Path, method: str, view: str) -> None:
+    assert not [note for note in plan_of(tiny_suite, method).notes() if "view" in note]
+    plan = plan_of(demanding(tiny_suite, "strong"), method)
+    [note] = [note for note in plan.notes() if "view" in note]
+    assert note == (
+        f"note: suite 'tiny' demands the view 'strong', and method '{method}' has no parameter for it: its students "
+        f"see the view '{view}', and its row says so"
+    )
+    assert set(plan.views.values()) == {"crop"}
+
+
+def test_a_class_with_views_of_its_own_runs_and_says_so(tiny_suite: Path) -> None:
+    class Negative(kdbench.Method):
+        """Sees negatives."""
+
+        def views(self, images: Tensor, ctx: kdbench.Context) -> Tensor:
+            return 1 - images
+
+    plugins = load_plugins.__wrapped__()
+    plugins.methods.add("negative", kdbench.method("negative")(Negative), "tests")
+    plan = Plan.make(read_suite(demanding(tiny_suite, "suite")), plugins, "negative", {}, None, ["clean"])
+    assert plan.views == {"clean": "own", "sym-40": "own"}
+    assert "demands the view 'suite', and method 'negative' has no parameter for it" in plan.notes()[0]
 
 
 def test_a_run_names_its_trainings_tasks_and_data(make_graph: MakeGraph, tmp_path: Path) -> None:

@@ -84,6 +84,17 @@ def test_scores_agree_with_predictions_and_checkpoint(finished: tuple[Path, Reco
         assert conditional.value == robust[was_right].mean()
 
 
+def test_each_student_is_checked_once_for_answers_that_depend_on_the_batch(finished: tuple[Path, Record, Path]) -> None:
+    record = finished[1]
+    checks = [check for check in record.checks if check.name == "batch_dependence"]
+    assert [check.condition for check in checks] == list(record.spec.params)
+    assert all(check.passed for check in checks)
+    for check in checks:
+        measured = {score.task for score in record.scores if score.condition == check.condition}
+        assert set(check.flags) == measured
+        assert check.task in measured
+
+
 def test_every_score_has_n_and_an_interval_around_its_value(finished: tuple[Path, Record, Path]) -> None:
     for score in finished[1].scores:
         assert score.n > 0
@@ -99,6 +110,7 @@ def test_record_says_what_the_labels_and_networks_were(finished: tuple[Path, Rec
     assert record.hashes.networks["clean/teacher"] != record.hashes.networks["sym-40/teacher"]
     assert set(record.hashes.datasets) == {"digits"}
     assert record.spec.params["clean"] == {"temperature": 4.0, "alpha": 0.9, "direction": "teacher-student"}
+    assert record.views == {"clean": "crop", "sym-40": "crop"}, "the suite's own augmentation by its name"
     assert record.provenance.peak_memory_bytes > 1e8
     assert (record.provenance.threads, record.provenance.interop_threads) == (1, torch.get_num_interop_threads())
     networks = (*record.hashes.students.values(), *record.hashes.networks.values())

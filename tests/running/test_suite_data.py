@@ -11,11 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from kdbench.corruptions import NAMES
 from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, load_dataset
+from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.suite_data import load_suite_data
 from kdbench.suites import load_suite
+from tests.corruptions.arrays import write_published
+from tests.data.small import plugins_of_small_data
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_first_available_out_of_distribution_set_is_read_under_its_own_name(photographs: Path) -> None:
     suite = load_suite("cifar10-lite")
     assert suite.ood == ("cinic-in-test", "ood-imagenet")
-    suite_data = load_suite_data(suite, load_plugins(), DataPlace.default(photographs), ood=True)
+    suite_data = load_suite_data(suite, plugins_of_small_data(), DataPlace.default(photographs), ood=True)
     away = suite_data.test.ood
     assert away is not None
     assert (away.name, len(away)) == ("ood-imagenet", 14)
@@ -47,7 +49,38 @@ def test_the_first_available_out_of_distribution_set_is_read_under_its_own_name(
     assert suite_data.hashes().keys() == {"cifar10", "ood-imagenet"}
     assert suite_data.hashes()["cifar10"] == suite_data.dataset.sha256
     assert suite_data.sources() == {"cifar10": "class folders", "ood-imagenet": "class folders"}
-    assert load_suite_data(suite, load_plugins(), DataPlace.default(photographs), ood=False).test.ood is None
+    alone = load_suite_data(suite, plugins_of_small_data(), DataPlace.default(photographs), ood=False)
+    assert alone.test.ood is None
+
+
+def test_a_part_of_cifar10_is_no_data_of_a_suite_on_cifar10(photographs: Path) -> None:
+    """20 training and 20 test images; then 50,000 and 10,000 were to be found, and the out-of-distribution set."""
+    suite, plugins, place = load_suite("cifar10-lite"), load_plugins(), DataPlace.default(photographs)
+    with pytest.raises(KdbenchError, match="'cifar10' is not complete: found 20 training images, expected 50,000"):
+        load_suite_data(suite, plugins, place, ood=True)
+    plugins = plugins_of_small_data()
+    plugins.datasets._entries["ood-imagenet"] = [(load_plugins().datasets.get("ood-imagenet"), "test")]
+    with pytest.raises(KdbenchError, match="'ood-imagenet' is not complete: found 14 test images, expected 3,500"):
+        load_suite_data(suite, plugins, place, ood=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": CIFAR10_CLASSES[::-1]}, r"'other' has other classes than 'cifar10': found \('truck', "),
+        ({"image_size": 40}, "'other' has other image size than 'cifar10': found 40, expected 32"),
+    ],
+)
+def test_an_outer_set_that_does_not_fit_is_told_before_data_are_read(
+    photographs: Path, changes: dict[str, Any], message: str
+) -> None:
+    plugins = plugins_of_small_data()
+    other = dataclasses.replace(plugins.datasets.get("cifar10"), name="other", ood=True, **changes)
+    plugins.datasets.add("other", other, "test")
+    plugins.datasets._entries["cifar10"] = [(dataclasses.replace(plugins.datasets.get("cifar10"), load=None), "test")]
+    suite = load_suite("cifar10-lite").model_copy(update={"ood": ("other",)})
+    with pytest.raises(KdbenchError, match=message):
+        load_suite_data(suite, plugins, DataPlace.default(photographs), ood=True)
 
 
 @pytest.mark.parametrize("source", ["class folders", "official archive"])
@@ -56,8 +89,7 @@ def test_published_corruptions_are_for_the_official_order_alone(
 ) -> None:
     published = photographs / "CIFAR-10-C"
     published.mkdir(exist_ok=True)
-    for name in (*NAMES, "labels"):
-        (published / f"{name}.npy").touch()
+    write_published(published)
 
     def load(spec: Any, place: DataPlace) -> Dataset:
         found = load_dataset(spec, place)
@@ -67,5 +99,5 @@ def test_published_corruptions_are_for_the_official_order_alone(
     ignored = pytest.warns(UserWarning, match="keyed to the order of the official archive")
     with ignored if source == "class folders" else contextlib.nullcontext():
         suite, place = load_suite("cifar10-lite"), DataPlace.default(photographs)
-        suite_data = load_suite_data(suite, load_plugins(), place, ood=False)
+        suite_data = load_suite_data(suite, plugins_of_small_data(), place, ood=False)
     assert suite_data.test.published_corruptions == (published if source == "official archive" else None)

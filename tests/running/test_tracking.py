@@ -13,6 +13,7 @@ from kdbench.results.record import Record, read_record
 from kdbench.running import tracking
 from kdbench.running.runner import record_path, run
 from kdbench.specs import RunSpec
+from tests.leaderboard.evidence import make
 
 
 def trained(suite: Path, out: Path, **options: Any) -> tuple[Record, list[dict[str, Any]], Path]:
@@ -113,6 +114,27 @@ def test_what_is_missing_is_said_before_anything_is_trained(
     assert not list((tmp_path / "runs").rglob("checkpoint*"))
 
 
+def test_names_of_scores_leave_out_what_a_tasks_scores_have_alike() -> None:
+    record = make().record
+    budget = {"eps": 8 / 255, "step_size": 0.006, "steps": 10}
+    scores = [
+        score.model_copy(update={"setting": {**score.setting, **budget}})
+        for score in record.scores
+        if "source" in score.setting
+    ]
+    scores = [*scores, scores[0].model_copy(update={"metric": "m", "setting": {"step_size": 2 / 255, "rule": "any"}})]
+    names = tracking.score_names(record.model_copy(update={"scores": scores[:-1]}))
+    assert list(names) == [
+        f"scores/clean/transfer/{metric} {source}"
+        for source in ("teacher", "reference", "self")
+        for metric in ("accuracy", "conditional_accuracy")
+    ]
+    assert list(names.values()) == scores[:-1]
+    assert list(tracking.score_names(record.model_copy(update={"scores": scores[-1:]}))) == [
+        "scores/clean/transfer/m step_size 2_255 any"
+    ], "a slash would open a group"
+
+
 def test_tensorboard_shows_the_same_numbers(tiny_suite: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -124,8 +146,10 @@ def test_tensorboard_shows_the_same_numbers(tiny_suite: Path, tmp_path: Path) ->
         for name in ("loss", "lr", "seconds", "test_accuracy"):
             points = [(event.step, event.value) for event in events.Scalars(f"clean/{name}")]
             assert points == [(entry["epoch"], pytest.approx(entry[name])) for entry in log]
-        for score in record.scores:
-            [event] = events.Scalars(tracking.score_name(score))
+        names = tracking.score_names(record)
+        assert list(names.values()) == record.scores
+        for name, score in names.items():
+            [event] = events.Scalars(name)
             assert event.value == pytest.approx(score.value)
     [table] = events.Tensors("scores/text_summary")
     text = table.tensor_proto.string_val[0].decode()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from kdbench.data import Dataset, ImageSet
+from kdbench.data import CIFAR10_CLASSES, DataFacts, Dataset, ImageSet
 from kdbench.errors import KdbenchError
 from kdbench.methods.context import TrainSet
 from kdbench.noise import LabelNoiseSpec, builtin_specs
 from kdbench.plugin.registry import Registry
 from kdbench.results.record import NoiseFacts
-from kdbench.running.train_set import train_images, train_set
+from kdbench.running.train_set import check_condition, train_images, train_set
 from kdbench.specs import Condition, LabelNoise, Recipe
 
 SIZE, CLASSES = 200, 4
@@ -90,8 +92,32 @@ def test_a_part_is_stratified_and_drawn_by_its_seed() -> None:
     assert examples(first).tolist() != sorted(examples(first).tolist()), "a part is shuffled too"
 
 
-def test_a_part_larger_than_the_whole_is_the_whole() -> None:
-    assert len(made(train_size=10 * SIZE)[0].labels) == SIZE
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_size": 201}, "condition 'few' has train_size 201, but 'numbered' has 200 training images"),
+        ({"batch": 201}, "condition 'few' has batch_size 201, but 200 training images of 'numbered'"),
+        ({"batch": 51, "train_size": 50}, "condition 'few' has batch_size 51, but 50 training images"),
+        ({"noise": "asymmetric-cifar10"}, "'asymmetric-cifar10' is defined for 10 classes, this dataset has 4"),
+        ({"batch": 200, "train_size": 200, "noise": "symmetric"}, None),
+    ],
+)
+def test_what_a_data_set_cannot_give_is_told(changes: dict[str, Any], message: str | None) -> None:
+    noise = LabelNoise(kind=changes["noise"], rate=0.1) if "noise" in changes else None
+    recipe = Recipe(epochs=1, batch_size=changes.get("batch", 1), lr=0.1)
+    condition = Condition(noise=noise, train_size=changes.get("train_size"), recipe=recipe)
+    with pytest.raises(KdbenchError, match=message) if message else contextlib.nullcontext():
+        check_condition("few", condition, noises(), dataset().facts)
+
+
+def test_flips_by_name_are_for_classes_of_these_names() -> None:
+    """Ten digits are ten classes, and none of them is a bird."""
+    condition = Condition(
+        noise=LabelNoise(kind="asymmetric-cifar10", rate=0.2), recipe=Recipe(epochs=1, batch_size=1, lr=0.1)
+    )
+    with pytest.raises(KdbenchError, match="flips classes by name: found '0' where it expects 'airplane'"):
+        check_condition("few", condition, noises(), DataFacts("digits", tuple("0123456789"), 32))
+    check_condition("few", condition, noises(), DataFacts("like-cifar", CIFAR10_CLASSES, 32))
 
 
 def test_noise_changes_labels_alone_and_its_facts_are_counted() -> None:

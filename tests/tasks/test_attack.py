@@ -67,20 +67,29 @@ def test_a_linear_model_is_broken_up_to_the_radius_and_no_further(name: str) -> 
     ("name", "options", "setting"),
     [
         ("apgd", {}, {}),
-        ("torchattacks:PGD", {"steps": 3}, {"steps": 3, "restarts": 1}),
-        ("torchattacks:FGSM", {"restarts": 2}, {"restarts": 2}),
+        ("torchattacks:PGD", {"steps": 3}, {"steps": 3, "restarts": 1, "alpha": 2 / 255, "random_start": True}),
+        ("torchattacks:FGSM", {"restarts": 2, "eps": 0.01}, {"restarts": 2, "option eps": 0.01}),
         (
             "pgd",
             {"steps": 7, "restarts": 2, "objective": "margin", "start": "zero", "iterate": "best"},
-            {"steps": 7, "restarts": 2, "objective": "margin", "start": "zero"},
+            {
+                "steps": 7,
+                "restarts": 2,
+                "objective": "margin",
+                "start": "zero",
+                "iterate": "best",
+                "step_rule": "sign",
+                "step_size": 2.5 * EPS / 7,
+            },
         ),
     ],
 )
-def test_the_setting_says_what_tells_budgets_apart(name: str, options: Any, setting: Any) -> None:
+def test_the_setting_says_what_it_takes_to_attack_again(name: str, options: Any, setting: Any) -> None:
     outcome = measure(
         Attack(), Nearest(sharpness=200.0), ten_classes(count=20, wrong=4), attacks=[name], options={name: options}
     )
-    assert [score.setting for score in outcome.scores] == [{"attack": name, "eps": EPS, **setting}] * 2
+    drawn = {"seed": 0, "subset": 1000, "subset_seed": 0}
+    assert [score.setting for score in outcome.scores] == [{"attack": name, "eps": EPS, **setting, **drawn}] * 2
 
 
 def test_the_headline_picks_one_score() -> None:
@@ -88,7 +97,7 @@ def test_the_headline_picks_one_score() -> None:
     headline = Attack().headline(settings)
     outcome = measure(Attack(), Nearest(), ten_classes(count=20, wrong=4), **settings.model_dump())
     [score] = select(outcome, headline.metric, **headline.setting)
-    assert score.setting["attack"] == headline.title == "pgd"
+    assert (score.setting["attack"], headline.title) == ("pgd", "pgd ε .031")
     assert Attack().results_key(score) == "pgd/correct"
 
 
@@ -158,11 +167,23 @@ def test_masked_gradients_flag_the_attacks_that_follow_them() -> None:
     assert flagged == set(names[:2])
 
 
+def test_an_attack_that_clipping_undoes_is_flagged() -> None:
+    """White noise of .5 breaks the model; clipped to a radius of .001 it breaks nothing."""
+    names = ["torchattacks:GN", "torchattacks:FGSM"]
+    data, options = ten_classes(count=20, wrong=0), {names[0]: {"std": 0.5}}
+    outcome = measure(Attack(), Nearest(), data, attacks=names, options=options, eps=0.001)
+    found = {check.setting["attack"]: check for check in outcome.checks if check.name == "outside_ball"}
+    assert {name: (check.value, check.passed, check.n) for name, check in found.items()} == {
+        names[0]: (1.0, False, 20), names[1]: (0.0, True, 20),
+    }  # fmt: skip
+    assert [score.setting["attack"] for score in outcome.scores if found[names[0]].concerns(score)] == [names[0]] * 2
+
+
 def test_an_honest_network_passes_every_check() -> None:
     outcome = measure(Attack(), Nearest(), ten_classes(count=20, wrong=0), attacks=["pgd", "apgd"])
     assert [(check.name, check.setting.get("attack")) for check in outcome.checks] == [
-        ("random_model", None), ("zero_gradients", "pgd"), ("zero_gradients", "apgd"),
-        ("large_eps", "pgd"), ("large_eps", "apgd"),
+        ("random_model", None), ("outside_ball", "pgd"), ("zero_gradients", "pgd"), ("outside_ball", "apgd"),
+        ("zero_gradients", "apgd"), ("large_eps", "pgd"), ("large_eps", "apgd"),
     ]  # fmt: skip
     assert all(check.passed for check in outcome.checks)
     assert not any(objections(outcome))
@@ -193,6 +214,7 @@ def test_no_conditional_accuracy_where_nothing_was_right() -> None:
     ("settings", "message"),
     [
         ({"attacks": ["apdg"]}, "no attack named 'apdg' .did you mean 'apgd'"),
+        ({"attacks": ["torchattacks:OnePixel"]}, "small in L0, kdbench's in Linf"),
         ({"attacks": ["torchattacks:PGGD"]}, "did you mean 'PGD'"),
         ({"attacks": []}, "attacks: "),
         ({"eps": 1.5}, "eps: "),
@@ -295,7 +317,7 @@ def test_both_commands_attack(tiny_suite: Path, tmp_path: Path) -> None:
         "attacks": ["torchattacks:FGSM", "torchattacks:VANILA"],
         "options": {"torchattacks:FGSM": {"restarts": 2}},
     }
-    assert record["spec"]["tasks"] == {"attack": 2, "clean": 1}
+    assert record["spec"]["tasks"] == {"attack": 3, "clean": 1}
     scores = {
         (score["metric"], score["setting"]["attack"]): score for score in record["scores"] if score["task"] == "attack"
     }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from kdbench.running.evaluation import TaskResult
 from kdbench.tasks import EvaluationContext, TestData
 from kdbench.tasks._reliability import check_steps
 from kdbench.tasks.pgd import PGD
+from kdbench.tasks.transfer import Transfer
 from tests.tasks.helpers import Nearest, TinyNet, assert_share, flat, image_set, measure, one, select
 
 TWO = (100, 150)
@@ -92,6 +94,7 @@ def test_step_sizes_are_a_setting() -> None:
 def test_the_headline_names_the_budget(eps: float, title: str) -> None:
     headline = PGD().headline(PGD().resolve({"eps": eps}))
     assert headline.title == f"PGD-20 ε {title}"
+    assert Transfer().headline(Transfer().resolve({"eps": eps})).title == f"transfer ε {title}"
     assert headline.setting == {"variant": "pgd-std", "steps": 20, "rule": "worst"}
 
 
@@ -102,11 +105,17 @@ def test_every_score_is_there_once_with_all_that_tells_it_apart(mixed: TaskResul
         (1, 3),
         ("worst", "any", "min-run", "mean"),
     )
-    wanted = [(metric, {"variant": variant, "steps": k, "rule": rule}) for metric, variant, k, rule in accuracies]
-    for variant in ("pgd-std", "pgd-arani"):
-        wanted += [("zero_gradient_share", {"variant": variant, "steps": step}) for step in (1, 2, 3)]
+    budget = {
+        variant: {"variant": variant, "eps": EPS, "step_size": size, "restarts": 3, "start": "uniform", "seed": 0}
+        for variant, size in (("pgd-std", 2 / 255), ("pgd-arani", 0.03))
+    }
+    wanted: list[tuple[str, dict[str, Any]]] = [
+        (metric, {**budget[variant], "steps": k, "rule": rule}) for metric, variant, k, rule in accuracies
+    ]
+    for how in budget.values():
+        wanted += [("zero_gradient_share", {**how, "steps": step}) for step in (1, 2, 3)]
         curve = itertools.product(range(4), ("last", "any"))
-        wanted += [("accuracy_at_step", {"variant": variant, "steps": k, "rule": rule}) for k, rule in curve]
+        wanted += [("accuracy_at_step", {**how, "steps": k, "rule": rule, "restarts": 1}) for k, rule in curve]
     found = [(score.metric, score.setting) for score in mixed.scores]
     assert len(found) == len(wanted) == 32 + 6 + 16
     assert all(entry in found for entry in wanted)

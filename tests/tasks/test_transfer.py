@@ -50,6 +50,10 @@ def test_each_source_and_the_white_box_diagonal_agree_with_an_attack_written_out
         assert_share(one(outcome, "accuracy", source=role), expected[role].sum(), 100)
         assert_share(one(outcome, "conditional_accuracy", source=role), expected[role][clean].sum(), clean.sum())
     assert len(outcome.scores) == 6
+    budget = {"eps": 0.02, "step_size": 0.006, "steps": 4, "restarts": 1, "start": "zero", "iterate": "best"}
+    assert [score.setting for score in outcome.scores] == [
+        {"source": role, **budget} for role in ("teacher", "reference", "self") for _ in range(2)
+    ]
     counts = {role: int(found.sum()) for role, found in expected.items()}
     assert counts["self"] < counts["teacher"] < counts["reference"], "the sources must differ to tell them apart"
 
@@ -83,6 +87,7 @@ def test_a_subset_is_attacked_alone() -> None:
     index, away = outcome.correct["index"], distances(margins())
     assert one(outcome, "conditional_accuracy", source="self").n == (away[index.numpy()] > 0).sum()
     assert set(outcome.subsets) == {"transfer"}
+    assert all((score.setting["subset"], score.setting["subset_seed"]) == (6, 0) for score in outcome.scores)
 
 
 def test_no_conditional_accuracy_where_nothing_was_right() -> None:

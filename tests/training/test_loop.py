@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import frozen
-from kdbench.models import build
+from kdbench.models import ModelSpec, build
 from kdbench.specs import Recipe
 from kdbench.testing import TINY
 from kdbench.training.checkpoint import load_checkpoint
@@ -176,6 +176,60 @@ def test_views_have_the_layout_that_convolutions_like(tmp_path: Path) -> None:
         for view in batch.views.values():
             assert view.is_contiguous(memory_format=torch.channels_last)
         assert torch.equal(batch.images.flip(3), batch.views["flipped"])
+
+
+class Flattening(nn.Module):
+    """Flattens with ``view``, which reads contiguous images alone."""
+
+    def __init__(self, *, in_place: bool = False) -> None:
+        super().__init__()
+        self.conv, self.linear, self.in_place = nn.Conv2d(3, 4, 3, stride=4), nn.Linear(4 * 8 * 8, 10), in_place
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = images.sub_(0.5) if self.in_place else images
+        logits: Tensor = self.linear(self.conv(images).view(len(images), -1))
+        return logits
+
+
+class Predicting(Spy):
+    """Asks for its predictions of the training set, too."""
+
+    def epoch_log(self, ctx: kdbench.Context) -> dict[str, float]:
+        return {"confidence": ctx.predict(ctx.student).softmax(1).amax(1).mean().item()}
+
+
+@pytest.mark.parametrize("role", ["student", "peer", "teacher"])
+def test_a_network_that_flattens_with_view_is_trained_and_decides_the_layout(tmp_path: Path, role: str) -> None:
+    spec = ModelSpec("flattening", lambda num_classes: Flattening(), "flattens with view")
+    flattening = build(spec, num_classes=10)
+
+    class Both(Predicting):
+        def setup(self, ctx: kdbench.Context) -> None:
+            self.peer = ctx.new_network("peer") if role == "peer" else None
+
+        def networks(self) -> dict[str, nn.Module]:
+            return {} if self.peer is None else {"peer": self.peer}
+
+        def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+            others = [*self.networks().values(), *ctx.networks.values()]
+            return super().loss(batch, ctx) + sum(network(batch.images).square().mean() for network in others)
+
+    method = Both()
+    student = flattening if role == "student" else build(TINY, num_classes=10, seed=0)
+    networks = {"teacher": flattening} if role == "teacher" else {}
+    history = fit(
+        training(RECIPE), method, student, train_set(), networks, folder=tmp_path, device=CPU,
+        build=lambda model, dropout, seed: flattening,
+    )  # fmt: skip
+    assert len(history) == RECIPE.epochs
+    assert all(batch.images.is_contiguous() for batch in method.batches)
+
+
+def test_a_network_that_changes_its_images_in_place_is_refused(tmp_path: Path) -> None:
+    """The other networks of a training, and the method, see the same batch."""
+    student = build(ModelSpec("x", lambda num_classes: Flattening(in_place=True), "in place"), num_classes=10)
+    with pytest.raises(KdbenchError, match="network 'student' .tiny. changes its input in place"):
+        run(Spy(), RECIPE, tmp_path, student)
 
 
 @pytest.mark.parametrize(("role", "classes"), [("student", 7), ("teacher", 100)])

@@ -13,11 +13,13 @@ from kdbench.attacks.libraries import installation
 from kdbench.attacks.libraries.guard import Guarded, inside_library
 from kdbench.attacks.spec import AttackContext, attack
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import Model
+from kdbench.inference.model import Model
 
 PAPER = "https://arxiv.org/abs/2003.01690"
 RAND = ("apgd-ce", "apgd-dlr")
 """AutoAttack's version for a model that is random at test time, each gradient the mean of several draws."""
+STANDARD_CLASSES = 4
+"""Logits that the targeted DLR loss of version standard compares; that of version rand makes do with three."""
 TARGETS = 9
 """Classes that the targeted attacks aim at, the likeliest first, where there are as many."""
 
@@ -34,7 +36,7 @@ class _Tier:
         return RAND if draws > 1 else self.attacks
 
     def __call__(self, model: Model, images: Tensor, labels: Tensor, ctx: AttackContext) -> Any:
-        needed = 3 if ctx.draws > 1 else 4
+        needed = 3 if ctx.draws > 1 else STANDARD_CLASSES
         if ctx.num_classes < needed:
             raise KdbenchError(
                 f"AutoAttack needs {needed} classes, found {ctx.num_classes}",
@@ -93,6 +95,13 @@ def _installed() -> None:
     installation.autoattack()
 
 
-_registered = partial(attack, paper=PAPER, restarts=None, averages=True, requires=_installed)
+_registered = partial(
+    attack,
+    paper=PAPER,
+    restarts=None,
+    averages=True,
+    requires=_installed,
+    least_classes=lambda params: STANDARD_CLASSES,
+)
 apgd = _registered("apgd")(_APGD)
 autoattack = _registered("autoattack", gradient_free=True)(_AutoAttack)

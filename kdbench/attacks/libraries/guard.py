@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.attacks._random_numbers import own_random_numbers
 from kdbench.attacks.libraries import installation
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import is_out_of_memory
-from kdbench.inference.prediction import Model
+from kdbench.inference.model import Model
+from kdbench.inference.random_numbers import own_random_numbers
 
 
 class Guarded(nn.Module):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, create_model
 from torch import Tensor
@@ -15,10 +16,14 @@ from kdbench.attacks.libraries import installation
 from kdbench.attacks.libraries.guard import Guarded, inside_library
 from kdbench.attacks.spec import FAMILY, AttackContext, AttackSpec, restarts_field
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import Model
+from kdbench.inference.model import Model
 
 FILLED = ("eps", "max_epsilon", "seed", "n_classes")
 """Arguments of constructors that get the value of the call unless an option says otherwise: radius, seed, classes."""
+
+
+BALL = "Linf"
+"""The norm that candidates are clipped in, as torchattacks writes it."""
 
 
 def _candidates(kind: Any, model: Model, images: Tensor, labels: Tensor, ctx: AttackContext, **options: Any) -> Any:
@@ -39,7 +44,7 @@ def _member(name: str) -> AttackSpec:
 
     Raises:
         KdbenchError: torchattacks can't be imported, it has no such class (the nearest is named), or the class needs
-            more than a model.
+            more than a model, or bounds its changes in other norms.
     """
     library = installation.torchattacks()
     known = list(library.__all__)
@@ -55,9 +60,18 @@ def _member(name: str) -> AttackSpec:
             f"attack '{name}' of torchattacks can't be made from a model alone, it needs {missing}",
             "name one that can, e.g. PGD",
         )
+    norms = _norms(kind)
+    if not _fits(norms):
+        raise KdbenchError(
+            f"attack '{name}' of torchattacks looks for changes that are small in {' and '.join(norms)}, kdbench's in "
+            f"{BALL}: clipped to that ball they say nothing of robustness",
+            f"these fit: {', '.join(_members())}",
+        )
     fields: dict[str, Any] = {
         key: (Any, None if key in FILLED else one.default) for key, one in _parameters(kind).items()
     }
+    if "norm" in fields:
+        fields["norm"] = (Literal["Linf"], BALL)
     restarts = None if "restarts" in fields else 1  # Pixle counts its own
     config = ConfigDict(extra="forbid", protected_namespaces=())
     schema = create_model(name, __config__=config, **(restarts_field(restarts) | fields))
@@ -67,7 +81,19 @@ def _member(name: str) -> AttackSpec:
 
 def _members() -> Iterable[str]:
     library = installation.torchattacks()
-    return [name for name in sorted(library.__all__) if _missing(getattr(library, name)) is None]
+    kinds = {name: getattr(library, name) for name in sorted(library.__all__)}
+    return [name for name, kind in kinds.items() if _missing(kind) is None and _fits(_norms(kind))]
+
+
+def _norms(kind: Any) -> list[str]:
+    """The norms in which a class can bound its changes, as its documentation says; [] for one that says none."""
+    said = re.search(r"Distance Measure\s*:(.*)", inspect.getdoc(kind) or "")
+    return re.findall(r"L(?:inf|\d+)", said[1]) if said else []
+
+
+def _fits(norms: list[str]) -> bool:
+    """Noise and no attack at all are bounded in none."""
+    return BALL in norms or not norms
 
 
 def _missing(kind: Any) -> str | None:
@@ -92,8 +118,7 @@ torchattacks = AttackSpec.family(
     description="""Any attack class of the package torchattacks (Kim 2020), e.g. torchattacks:FGSM.
 
 Options are the arguments of the class. Its radius, seed and number of classes are those of the call unless an option
-names them. An attack under another norm (CW, DeepFool, PGDL2, JSMA, ...) looks for its examples without regard to the
-L-infinity ball, and PGDL2's eps is a Euclidean length: what it returns is clipped to the ball all the same, which may
-undo it.""",
+names them. An attack of another norm (CW, DeepFool, PGDL2, JSMA, OnePixel, ...) is refused, and so is another ``norm``
+as an option: clipping its examples to the L-infinity ball would undo it.""",
     paper=PAPER,
 )

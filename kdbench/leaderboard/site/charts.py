@@ -91,7 +91,7 @@ def _padded(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def seed_strip(values: Sequence[float], low: float, high: float, mean: float) -> Markup:
-    """Seeds as dots over the interval of their mean, 120 x 16, on a scale of its own."""
+    """Seeds as dots over the interval of their mean, 120 x 16, on a scale of its own; dashed for one seed."""
     left, right = min(*values, low), max(*values, high)
 
     def at(value: float) -> str:
@@ -100,5 +100,6 @@ def seed_strip(values: Sequence[float], low: float, high: float, mean: float) ->
     dots = "".join(f'<circle class="seed" cx="{at(value)}" cy="8" r="3"/>' for value in values)
     return Markup(  # numbers alone
         '<svg class="strip" viewBox="0 0 120 16" aria-hidden="true">'
-        f'<path class="whisker" d="M{at(low)} 8H{at(high)}"/>{dots}<path class="mean" d="M{at(mean)} 2v12"/></svg>'
+        f'<path class="whisker{" dashed" * (len(values) == 1)}" d="M{at(low)} 8H{at(high)}"/>{dots}'
+        f'<path class="mean" d="M{at(mean)} 2v12"/></svg>'
     )

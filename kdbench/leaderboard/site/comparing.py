@@ -9,7 +9,7 @@ import numpy as np
 
 from kdbench.leaderboard.board import Board, Pairs
 from kdbench.leaderboard.site.table import table_data
-from kdbench.leaderboard.site.text import words
+from kdbench.results.wording import words
 
 PAIRED: Final = 150
 """Methods up to which all pairs are embedded: about 11,000 pairs, 2 MB."""

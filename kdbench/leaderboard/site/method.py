@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from kdbench.leaderboard.board import Board, Row
+from kdbench.leaderboard.rows import view_words
 from kdbench.leaderboard.site import charts
-from kdbench.leaderboard.site.table import axis_view
-from kdbench.leaderboard.site.text import interval, number, words
+from kdbench.leaderboard.site.table import SIGNS, axis_view
+from kdbench.leaderboard.site.text import interval, number
 from kdbench.leaderboard.submit import reproduce
 from kdbench.results.evidence import Evidence
-from kdbench.results.figures import corruption_map, curves, reliability_of, step_lines, transfer_table
+from kdbench.results.figures import (
+    HeatMap,
+    TransferTable,
+    corruption_maps,
+    curves,
+    reliability_of,
+    step_lines,
+    transfer_tables,
+)
 from kdbench.results.record import Record, Score
+from kdbench.results.wording import shared, words
+
+Found = TypeVar("Found", HeatMap, TransferTable)
 
 MOST_SCORES: Final = 3000
 """Lines of a page's table of scores; a record of kdbench's own suites has about 300."""
@@ -38,6 +50,7 @@ def method_view(board: Board, row: Row) -> dict[str, Any]:
         "groups": groups,
         "more": sum(len(group["lines"]) for group in groups) >= MOST_SCORES,
         "seeds": list(runs),
+        "seen": view_words(row, conditions),
         "checks": [(record.spec.seed, check) for record in records for check in record.checks],
         "params": _parameters(records),
         "command": reproduce(*records) if records else "",
@@ -62,6 +75,7 @@ def _axis(board: Board, row: Row, axis: Any) -> dict[str, Any]:
     return {
         **view,
         "cell": cell,
+        "sign": SIGNS[cell.mark],
         "value": number(cell.value, axis.unit, 2),
         "interval": interval(cell.ci_low, cell.ci_high, axis.unit),
         "strip": charts.seed_strip(values or [cell.value], cell.ci_low, cell.ci_high, cell.value),
@@ -80,8 +94,9 @@ def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:
     }
     logs = {seed: by_name[name] for seed, run in runs.items() if run.log and name in (by_name := curves(run.log))}
     view = {
-        "heat": _heat(scores, name),
+        "heat": _by_task(scores, name, corruption_maps, _heat),
         "steps": charts.step_chart(steps) if steps else None,
+        "steps_setting": words(shared([line.setting for lines in steps.values() for line in lines])),
         "steps_n": min((line.n for lines in steps.values() for line in lines), default=0),
         "reliability": charts.reliability_chart(diagrams) if diagrams else None,
         "diagrams": diagrams,
@@ -89,7 +104,7 @@ def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:
         "falls": [(seed, curve.test_n, fall) for seed, curve in logs.items() if (fall := curve.overfitting())],
         "loss": _curve(logs, "loss", "training loss"),
         "own": _own_curves(logs),
-        "transfer": _transfer(scores, name),
+        "transfer": _by_task(scores, name, transfer_tables, _transfer),
     }
     return {"name": name, "any": any(value is not None and len(value) for value in view.values() if value != 0), **view}
 
@@ -104,12 +119,23 @@ def _own_curves(logs: Mapping[int, Any]) -> list[tuple[str, Any]]:
     return [(name, _curve(logs, name, name.replace("_", " "))) for name in names]
 
 
-def _heat(scores: Mapping[int, Iterable[Score]], condition: str) -> dict[str, Any] | None:
+def _by_task(
+    scores: Mapping[int, Iterable[Score]],
+    condition: str,
+    read: Callable[[Iterable[Score], str], Mapping[str, Found]],
+    view: Callable[[Sequence[Found]], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """One view per task, of what each seed has of it."""
+    found: dict[str, list[Found]] = {}
+    for of_seed in scores.values():
+        for task, one in read(of_seed, condition).items():
+            found.setdefault(task, []).append(one)
+    return [{"task": task, **view(same)} for task, same in found.items()]
+
+
+def _heat(maps: Sequence[HeatMap]) -> dict[str, Any]:
     """Corruptions by severities: accuracy in percent, mean over seeds, with the class of its colour."""
-    maps = [heat for of_seed in scores.values() if (heat := corruption_map(of_seed, condition))]
     maps = [heat for heat in maps if (heat.corruptions, heat.severities) == (maps[0].corruptions, maps[0].severities)]
-    if not maps:
-        return None
     values = np.mean([heat.value for heat in maps], axis=0)
     rows = [
         {"name": name.replace("_", " "), "cells": [_shade(value) for value in line], "mean": _shade(line.mean())}
@@ -122,11 +148,8 @@ def _shade(value: float) -> tuple[str, str]:
     return (f"{100 * value:.1f}", f"h{min(9, int(10 * value))}") if math.isfinite(value) else ("", "")
 
 
-def _transfer(scores: Mapping[int, Iterable[Score]], condition: str) -> dict[str, Any] | None:
+def _transfer(tables: Sequence[TransferTable]) -> dict[str, Any]:
     """Source networks by accuracy over all images and over those that are right without an attack."""
-    tables = [table for of_seed in scores.values() if (table := transfer_table(of_seed, condition))]
-    if not tables:
-        return None
     lines: dict[str, dict[str, list[Score]]] = {}
     for table in tables:
         for source, every, right in zip(table.sources, table.accuracy, table.conditional, strict=True):
@@ -134,6 +157,8 @@ def _transfer(scores: Mapping[int, Iterable[Score]], condition: str) -> dict[str
             line["all"].append(every)
             line["right"] += [right] if right else []
     return {
+        "sources": list(lines),
+        "setting": words(shared([score.setting for table in tables for score in table.accuracy])),
         "rows": [(source, _mean_of(line["all"]), _mean_of(line["right"])) for source, line in lines.items()],
         "n": min(score.n for table in tables for score in table.accuracy),
     }
@@ -153,15 +178,18 @@ def _mean_of(scores: list[Score]) -> tuple[str, str, str] | None:
     return (number(mean), spread, f"h{min(9, max(0, int(10 * mean)))}")
 
 
-def _score_groups(runs: Iterable[Evidence]) -> list[dict[str, Any]]:
-    """All scores by condition and task; a line is one metric at one setting, its cells the seeds."""
+def _score_groups(runs: Sequence[Evidence]) -> list[dict[str, Any]]:
+    """All scores by condition and task; a line is one metric at one setting, its cells the seeds. What all of a group
+    have alike in their settings stands at its head."""
     groups: dict[tuple[str, str], dict[tuple[str, str], dict[int, Any]]] = {}
+    known = _known(runs)
     room = MOST_SCORES
     for run in runs:
         record = run.record
         for score in record.scores:
             lines = groups.setdefault((score.condition, score.task), {})
-            key = (score.metric, words(score.setting))
+            alike = known[score.condition, score.task]
+            key = (score.metric, words({name: value for name, value in score.setting.items() if name not in alike}))
             if key not in lines:
                 if not room:
                     continue
@@ -174,10 +202,24 @@ def _score_groups(runs: Iterable[Evidence]) -> list[dict[str, Any]]:
                 bool(record.flags(score)),
             )
     return [
-        {"condition": condition, "task": task, "lines": [(*key, cells) for key, cells in lines.items()]}
+        {
+            "condition": condition,
+            "task": task,
+            "known": words(known[condition, task]),
+            "lines": [(*key, cells) for key, cells in lines.items()],
+        }
         for (condition, task), lines in groups.items()
         if lines
     ]
+
+
+def _known(runs: Iterable[Evidence]) -> dict[tuple[str, str], dict[str, Any]]:
+    """What all scores of a condition and task have alike in their settings, where they are several."""
+    settings: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for run in runs:
+        for score in run.record.scores:
+            settings.setdefault((score.condition, score.task), []).append(score.setting)
+    return {place: shared(same) for place, same in settings.items()}
 
 
 def _parameters(records: list[Record]) -> list[tuple[str, str, list[str]]]:

@@ -20,9 +20,10 @@ from kdbench.leaderboard.site import text
 from kdbench.leaderboard.site.comparing import comparison_data
 from kdbench.leaderboard.site.method import method_view
 from kdbench.leaderboard.site.table import board_view, table_data
+from kdbench.results.wording import words
 
 SCRIPTS: Final = {
-    "table": ("page.js", "state.js", "draw.js", "table.js", "plots.js", "start.js"),
+    "table": ("page.js", "state.js", "draw.js", "table.js", "labels.js", "plots.js", "start.js"),
     "compare": ("page.js", "state.js", "draw.js", "compare.js"),
     "method": ("page.js",),
 }
@@ -121,7 +122,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "address": text.web_address, "embedded": text.embedded, "number": text.number, "interval": text.interval,
-        "shorten": text.shorten, "words": text.words,
+        "shorten": text.shorten, "words": words,
     }  # fmt: skip
     return environment
 

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from kdbench.leaderboard.board import Axis, Board, Cell, Row
+from kdbench.leaderboard.board import Axis, Board, Cell, Mark, Row
+from kdbench.leaderboard.marks import NEAR
+from kdbench.leaderboard.rows import unequal_views, view_words
 from kdbench.leaderboard.site.svg import interval_bar
-from kdbench.leaderboard.site.text import interval, number, shorten, words
+from kdbench.leaderboard.site.text import interval, number, shorten
+from kdbench.results.wording import words
+
+SIGNS: Final[Mapping[Mark, str]] = {"best": "★", "near": "☆", "unknown": "○", "": ""}
 
 
 def board_view(board: Board) -> dict[str, Any]:
     """What the template of a suite's page asks for."""
     scales = {axis.key: column_scale(board, axis) for axis in board.axes}
-    leaders = {axis.key: leader(board, axis) for axis in board.axes}
+    unequal = unequal_views(board.rows)
     return {
         "axes": [axis_view(board, axis) for axis in board.axes],
-        "rows": [_row_view(board, row, scales, leaders) for row in board.rows],
+        "rows": [{**_row_view(board, row, scales), "view": view_words(row, unequal)} for row in board.rows],
         "families": sorted({row.family for row in board.rows if row.family}),
         "hardware": hardware(board),
         "seeds": seeds(board),
+        "near": f"{100 * NEAR:g} point",
     }
 
 
 def axis_view(board: Board, axis: Axis) -> dict[str, Any]:
     """A column's heading and its description."""
-    sizes = sorted({cell.n for row in board.rows if (cell := row.cells.get(axis.key))})
+    cells = [cell for row in board.rows if (cell := row.cells.get(axis.key))]
+    sizes = sorted({cell.n for cell in cells})
     return {
         "key": axis.key,
         "title": shorten(axis.title, 24),
@@ -34,7 +41,7 @@ def axis_view(board: Board, axis: Axis) -> dict[str, Any]:
         "better": "higher" if axis.higher_is_better else "lower",
         "what": f"{axis.metric.replace('_', ' ')} of task {axis.task}, condition {axis.condition}",
         "setting": words(axis.setting),
-        "alike": len(sizes) > 0 and leader(board, axis) is None,
+        "undecided": _undecided(cells),
         "n": " to ".join(f"{size:,}" for size in dict.fromkeys((sizes[0], sizes[-1]))) if sizes else "",
     }
 
@@ -47,22 +54,20 @@ def column_scale(board: Board, axis: Axis) -> tuple[float, float]:
     return min(cell.ci_low for cell in cells), max(cell.ci_high for cell in cells)
 
 
-def leader(board: Board, axis: Axis) -> float | None:
-    """The best estimate without a flag; None where no two methods differ significantly, so that there is no best."""
-    cells = [cell for row in board.rows if (cell := row.cells.get(axis.key)) and not cell.flags]
-    if all(cell.best for cell in cells):
-        return None
-    return (max if axis.higher_is_better else min)(cell.value for cell in cells if cell.best)
+def _undecided(cells: Sequence[Cell]) -> str:
+    """Why a column has no best, "" where it has one or nobody was measured."""
+    if not cells or any(cell.mark == "best" for cell in cells):
+        return ""
+    tested = sum(not cell.one_seed for cell in cells)
+    return "no significant difference" if tested > 1 else "not tested"
 
 
-def _row_view(
-    board: Board, row: Row, scales: Mapping[str, tuple[float, float]], leaders: Mapping[str, float | None]
-) -> dict[str, Any]:
+def _row_view(board: Board, row: Row, scales: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
     flagged = sum(bool(cell.flags) for cell in row.cells.values())
     cells = []
     for axis in board.axes:
         cell = row.cells.get(axis.key)
-        cells.append(None if cell is None else _cell_view(cell, axis, scales[axis.key], leaders[axis.key]))
+        cells.append(None if cell is None else _cell_view(cell, axis, scales[axis.key]))
     return {
         "key": row.key,
         "title": shorten(row.title),
@@ -72,20 +77,19 @@ def _row_view(
         "failed": len(row.failed),
         "flagged": flagged,
         "rank": None if row.mean_rank is None else f"{row.mean_rank:.2f}",
+        "unranked": row.unranked,
         "cells": cells,
     }
 
 
-def _cell_view(cell: Cell, axis: Axis, scale: tuple[float, float], leader: float | None) -> dict[str, Any]:
-    mark = ""
-    if cell.best and not cell.flags and leader is not None:
-        mark = "★" if cell.value == leader else "☆"
+def _cell_view(cell: Cell, axis: Axis, scale: tuple[float, float]) -> dict[str, Any]:
     return {
         "value": number(cell.value, axis.unit),
         "interval": interval(cell.ci_low, cell.ci_high, axis.unit).replace(" to ", "\N{EN DASH}"),
-        "bar": interval_bar(cell.ci_low, cell.value, cell.ci_high, scale),
+        "bar": interval_bar(cell.ci_low, cell.value, cell.ci_high, scale, dashed=cell.one_seed),
         "rank": cell.ranks,
-        "mark": mark,
+        "mark": cell.mark,
+        "sign": SIGNS[cell.mark],
         "flags": cell.flags,
     }
 
@@ -116,6 +120,7 @@ def table_data(board: Board) -> dict[str, Any]:
             [axis.key, shorten(axis.title, 24), axis.unit, int(axis.higher_is_better)] for axis in board.axes
         ],
         "robust": _robust_axis(board),
+        "signs": SIGNS,
         "rows": [
             [
                 row.key,
@@ -138,15 +143,19 @@ def _robust_axis(board: Board) -> int:
         for number, axis in enumerate(board.axes)
         if axis.metric == metric
     ]
-    decided = (number for number in robust if leader(board, board.axes[number]) is not None)
-    return next(decided, robust[0] if robust else min(1, len(board.axes) - 1))
+    best = {axis for row in board.rows for axis, cell in row.cells.items() if cell.mark == "best"}
+    return next(
+        (number for number in robust if board.axes[number].key in best),
+        robust[0] if robust else min(1, len(board.axes) - 1),
+    )
 
 
-def _numbers(cell: Cell | None) -> list[float | int] | None:
-    """Value, ends of the interval, whether it is flagged: to six digits, more than any interval is worth."""
+def _numbers(cell: Cell | None) -> list[float | int | str] | None:
+    """Value, ends of the interval, whether it is flagged, whether it is of one seed, and its mark: to six digits, more
+    than any interval is worth."""
     if cell is None:
         return None
     values = (cell.value, cell.ci_low, cell.ci_high)
     if not all(math.isfinite(value) for value in values):
         return None
-    return [*(float(f"{value:.6g}") for value in values), int(bool(cell.flags))]
+    return [*(float(f"{value:.6g}") for value in values), int(bool(cell.flags)), int(cell.one_seed), cell.mark]

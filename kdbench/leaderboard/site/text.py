@@ -87,18 +87,6 @@ def interval(low: float, high: float, unit: str = "fraction") -> str:
     return f"{number(low, unit)} to {number(high, unit)}"
 
 
-def words(values: Mapping[str, Any]) -> str:
-    """A setting or parameters in one line.
-
-    >>> words({"variant": "pgd-std", "steps": 20})
-    'variant pgd-std, steps 20'
-    """
-    return ", ".join(
-        f"{key} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-        for key, value in values.items()
-    )
-
-
 def embedded(data: Any) -> Markup:
     """JSON for a ``<script type="application/json">``: no character of it can end the element or open another."""
     text = json.dumps(_plain_within(data), separators=(",", ":"), allow_nan=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdbench.attacks import find_attack, run
 from kdbench.attacks.libraries import installation
@@ -19,7 +19,12 @@ from tests.attacks.small_models import Linear, curved, labelled, some_images
 pytest.importorskip("torchattacks")
 
 NEED_MORE_THAN_A_MODEL = {"LGV", "MultiAttack"}
-CLASSES = sorted(set(installation.torchattacks().__all__) - NEED_MORE_THAN_A_MODEL)
+OTHER_NORMS = {
+    "CW": "L2", "DeepFool": "L2", "EADEN": "L1 and L2", "EADL1": "L1", "JSMA": "L0", "OnePixel": "L0", "PGDL2": "L2",
+    "PGDRSL2": "L2", "Pixle": "L0", "SparseFool": "L0",
+}  # fmt: skip
+"""By the papers: which changes are small."""
+CLASSES = sorted(set(installation.torchattacks().__all__) - NEED_MORE_THAN_A_MODEL - set(OTHER_NORMS))
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,9 @@ CLASSES = sorted(set(installation.torchattacks().__all__) - NEED_MORE_THAN_A_MOD
         ("torchattacks:VANILA", {"eps": 1}, r"no option named 'eps' .did you mean|known: restarts"),
         ("torchattacks:PGD", {"model": 1}, "no option named 'model'"),
         ("torchattacks:PGD", {"restarts": 0}, "option restarts: input should be greater than or equal to 1"),
+        ("torchattacks:APGD", {"norm": "L2"}, "torchattacks:APGD', option norm: input should be 'Linf', found 'L2'"),
+        ("torchattacks:AutoAttack", {"norm": "L1"}, "option norm: input should be 'Linf', found 'L1'"),
+        ("autoattack", {"norm": "L2"}, "no option named 'norm'"),
         ("torchattacks", {}, "'torchattacks' is a family of attacks .write 'torchattacks:MEMBER'"),
         ("torchattacks:", {}, "no attack of torchattacks named ''"),
     ],
@@ -39,6 +47,19 @@ CLASSES = sorted(set(installation.torchattacks().__all__) - NEED_MORE_THAN_A_MOD
 def test_names_and_options_are_checked(name: str, options: Any, message: str) -> None:
     with pytest.raises(KdbenchError, match=message):
         find_attack(name).check(options)
+
+
+@pytest.mark.parametrize(("name", "norm"), OTHER_NORMS.items())
+def test_an_attack_of_another_norm_is_refused_and_those_that_fit_are_named(name: str, norm: str) -> None:
+    """Clipped to the ball they changed next to nothing, and their accuracy stood as a robust one: 100 %."""
+    with pytest.raises(KdbenchError, match=f"'{name}' of torchattacks looks for changes that are small in {norm}, "
+                                           "kdbench's in Linf") as refused:  # fmt: skip
+        find_attack(f"torchattacks:{name}")
+    assert refused.value.hint == f"these fit: {', '.join(CLASSES)}"
+
+
+def test_a_norm_of_the_library_is_passed_on() -> None:
+    assert find_attack("torchattacks:Square").validate({"norm": "Linf"})["norm"] == "Linf"
 
 
 def test_a_missing_library_is_answered_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,24 +117,39 @@ def test_options_reach_the_attack() -> None:
     assert moved("PIFGSM", num_iter_set=1) == pytest.approx(0.02, abs=1e-6)  # its radius is called max_epsilon
 
 
-def test_the_setting_says_steps_and_restarts() -> None:
+def test_the_setting_says_steps_restarts_and_the_rest() -> None:
     model, images = curved(), some_images(4)
     labels = labelled(model, images)
     by_default = run("torchattacks:PGD", model, images, labels, eps=0.02).setting
-    assert by_default == {"attack": "torchattacks:PGD", "eps": 0.02, "steps": 10, "restarts": 1}
+    own = {"attack": "torchattacks:PGD", "eps": 0.02, "alpha": 2 / 255, "random_start": True}
+    assert by_default == {**own, "steps": 10, "restarts": 1}
     changed = run("torchattacks:PGD", model, images, labels, eps=0.02, options={"steps": 3, "restarts": 2}).setting
-    assert changed == {"attack": "torchattacks:PGD", "eps": 0.02, "steps": 3, "restarts": 2}
+    assert changed == {**own, "steps": 3, "restarts": 2}
 
 
-def test_a_class_that_counts_restarts_itself_is_called_once() -> None:
+def test_a_class_that_counts_restarts_itself_is_called_once(monkeypatch: pytest.MonkeyPatch) -> None:
     images = some_images(3)
-    spec = find_attack("torchattacks:Pixle")
+    calls = []
+
+    class Twice:
+        """Distance Measure : Linf"""
+
+        def __init__(self, model: nn.Module, restarts: int = 20) -> None:
+            self.restarts = restarts
+
+        def set_device(self, device: torch.device) -> None: ...
+
+        def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+            calls.append(self.restarts)
+            return images
+
+    monkeypatch.setattr(installation.torchattacks(), "FGSM", Twice)
+    spec = find_attack("torchattacks:FGSM")
     assert spec.restarts is None
-    default = inspect.signature(installation.torchattacks().Pixle).parameters["restarts"].default
-    assert spec.validate({})["restarts"] == default
+    assert spec.validate({})["restarts"] == 20
     labels = labelled(Linear(), images, wrong=9)
-    few = {"restarts": 2, "max_iterations": 2}
-    found = run(spec, Linear(), images, labels, eps=0.01, options=few, every_restart=True)
+    found = run(spec, Linear(), images, labels, eps=0.01, options={"restarts": 2}, every_restart=True)
+    assert calls == [2]
     assert found.restart_correct is not None
     assert found.restart_correct.shape == (1, 3)
 
@@ -122,8 +158,7 @@ def test_a_class_that_counts_restarts_itself_is_called_once() -> None:
 def test_every_class_that_a_model_suffices_for_works_and_stays_inside(name: str) -> None:
     model, images = curved(), some_images(5)
     labels = labelled(model, images, wrong=4)
-    few = {"SPSA": {"nb_sample": 16}, "Square": {"n_queries": 200}, "EADL1": {"max_iterations": 20}}
-    few |= {"EADEN": few["EADL1"], "SparseFool": {"steps": 3}}
+    few = {"SPSA": {"nb_sample": 16}, "Square": {"n_queries": 200}}
     result = run(f"torchattacks:{name}", model, images, labels, eps=0.02, options=few.get(name))
     assert result.examples.shape == images.shape
     assert result.examples.dtype == torch.float32

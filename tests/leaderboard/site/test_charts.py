@@ -15,7 +15,7 @@ STEPS = np.arange(5.0)
 
 def line(label: str, level: float, x: np.ndarray = STEPS) -> StepCurve:
     value = level - 0.1 * np.arange(len(x))
-    return StepCurve(label, {}, x, value, value - 0.05, value + 0.05, 100)
+    return StepCurve("any", label, {}, x, value, value - 0.05, value + 0.05, 100)
 
 
 def drawn(markup: str, tag: str, kind: str) -> list[ET.Element]:
@@ -115,5 +115,7 @@ def test_a_strip_has_every_seed_on_the_scale_of_all_that_it_shows() -> None:
     strip = ET.fromstring(charts.seed_strip([0.2, 0.7], 0.3, 0.6, 0.45))
     assert [dot.get("cx") for dot in strip.iter("circle")] == ["6.0", "114.0"]
     assert [path.get("d") for path in strip.iter("path")] == ["M27.6 8H92.4", "M60.0 2v12"]
+    assert [path.get("class") for path in strip.iter("path")] == ["whisker", "mean"]
     same = ET.fromstring(charts.seed_strip([0.5], 0.5, 0.5, 0.5))
+    assert [path.get("class") for path in same.iter("path")] == ["whisker dashed", "mean"], "one seed"
     assert [dot.get("cx") for dot in same.iter("circle")] == ["6.0"]

@@ -36,7 +36,7 @@ def select(row: Row, **setting: Any) -> list[Score]:
 
 def test_the_heat_map_is_the_mean_over_seeds(board: Board) -> None:
     kd = row(board, "kd")
-    heat = method_view(board, kd)["conditions"][0]["heat"]
+    [heat] = method_view(board, kd)["conditions"][0]["heat"]
     values = [score.value for score in select(kd, corruption="fog", severity=3)]
     [fog] = [line for line in heat["rows"] if line["name"] == "fog"]
     assert (len(values), len(heat["rows"]), len(fog["cells"])) == (3, 19, 5)
@@ -52,12 +52,13 @@ def test_seeds_with_other_corruptions_are_not_averaged(board: Board) -> None:
     fewer = [score for score in record.scores if score.setting.get("corruption") != "fog"]
     part = dataclasses.replace(kd.runs[1], record=record.model_copy(update={"scores": fewer}))
     view = method_view(board, dataclasses.replace(kd, runs=(kd.runs[0], part, kd.runs[2])))
-    assert view["conditions"][0]["heat"]["seeds"] == 2
+    assert view["conditions"][0]["heat"][0]["seeds"] == 2
 
 
 def test_transfer_is_a_line_per_source_with_its_spread(board: Board) -> None:
     kd, half = row(board, "kd"), row(board, "half")
-    transfer = method_view(board, kd)["conditions"][0]["transfer"]
+    [transfer] = method_view(board, kd)["conditions"][0]["transfer"]
+    assert transfer["task"] == "transfer"
     assert [source for source, _, _ in transfer["rows"]] == ["teacher", "reference", "self"]
     by_seed = [s.value for s in select(kd, source="self") if s.metric == "accuracy"]
     mean, spread, shade = next(cells for source, cells, _ in transfer["rows"] if source == "self")
@@ -65,7 +66,7 @@ def test_transfer_is_a_line_per_source_with_its_spread(board: Board) -> None:
     assert spread == f"seeds {', '.join(f'{100 * value:.1f}' for value in by_seed)}"
     assert shade == f"h{int(10 * np.mean(by_seed))}"
     [alone] = [s for s in select(half, source="self") if s.metric == "accuracy"]
-    _, cell, _ = method_view(board, half)["conditions"][0]["transfer"]["rows"][2]
+    _, cell, _ = method_view(board, half)["conditions"][0]["transfer"][0]["rows"][2]
     assert cell[1] == f"{100 * alone.ci_low:.1f} to {100 * alone.ci_high:.1f}", "one seed has its interval"
 
 
@@ -153,3 +154,37 @@ def test_a_run_without_evidence_has_no_plots_of_it_and_says_so(board: Board) -> 
     [clean] = view["conditions"]
     assert (clean["accuracy"], clean["loss"], clean["reliability"]) == (None, None, None)
     assert clean["heat"] and clean["transfer"] and clean["steps"], "scores are in the record"
+
+
+def test_another_tasks_transfer_is_a_table_of_its_own(board: Board) -> None:
+    """A plugin's task showed its rows in the place of the student's own, whose white box was gone."""
+    kd = row(board, "kd")
+    runs = []
+    for run in kd.runs:
+        own = [score for score in run.record.scores if "source" in score.setting]
+        others = [score.model_copy(update={"task": "teacher_transfer", "value": score.ci_high}) for score in own]
+        record = run.record.model_copy(update={"scores": [*others, *run.record.scores]})
+        runs.append(dataclasses.replace(run, record=record))
+    before = method_view(board, kd)["conditions"][0]["transfer"]
+    after = method_view(board, dataclasses.replace(kd, runs=tuple(runs)))["conditions"][0]["transfer"]
+    assert [table["task"] for table in after] == ["teacher_transfer", "transfer"]
+    assert after[1:] == before
+    assert after[0]["rows"] != before[0]["rows"]
+
+
+def test_the_budget_of_an_attack_stands_once_beside_its_table(board: Board) -> None:
+    """Transfer was at 8/255 where PGD was at 2/255, and the page named neither."""
+    kd = row(board, "kd")
+    runs = []
+    for run in kd.runs:
+        scores = [
+            score.model_copy(update={"setting": {**score.setting, "eps": 8 / 255}} if "source" in score.setting else {})
+            for score in run.record.scores
+        ]
+        runs.append(dataclasses.replace(run, record=run.record.model_copy(update={"scores": scores})))
+    view = method_view(board, dataclasses.replace(kd, runs=tuple(runs)))
+    [transfer] = view["conditions"][0]["transfer"]
+    assert transfer["setting"] == "eps 8/255"
+    [group] = [group for group in view["groups"] if group["task"] == "transfer"]
+    assert group["known"] == "eps 8/255"
+    assert {line[1] for line in group["lines"]} == {"source teacher", "source reference", "source self"}

@@ -98,3 +98,6 @@ def test_an_interval_lies_on_its_columns_scale() -> None:
     assert (path.get("d"), dot.get("cx")) == ("M15 4H38", "32")
     [path, dot] = parsed(svg.interval_bar(0.5, 0.5, 0.5, (0.5, 0.5)))
     assert (path.get("d"), dot.get("cx")) == ("M3 4H3", "3")
+    assert path.get("class") is None
+    [path, _] = parsed(svg.interval_bar(0.3, 0.6, 0.7, (0.1, 1.1), dashed=True))
+    assert path.get("class") == "dashed"

@@ -1,4 +1,4 @@
-"""What the table says: leaders, marks, scales, and the numbers for its scripts."""
+"""What the table says: marks, scales, and the numbers for its scripts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def cell(value: float, rank: int = 1, *flags: str, **changes: object) -> Cell:
     )
 
 
+def alone(value: float) -> Cell:
+    """Of one seed."""
+    return boards.row("x", "x", (value,), seeds=1, bare=True).cells["clean/clean"]
+
+
 def board(*cells: Cell | None, axis: Axis = ACCURACY) -> Board:
     """One row per cell on one axis."""
     empty = boards.row("x", "x", (), bare=True)
@@ -35,30 +40,33 @@ def marks(found: Board) -> list[str | None]:
     return [row["cells"][0] and row["cells"][0]["mark"] for row in table.board_view(found)["rows"]]
 
 
-def test_the_leader_is_the_best_estimate_among_those_that_none_is_better_than() -> None:
-    assert table.leader(board(cell(0.8), cell(0.9), cell(0.5, rank=3)), ACCURACY) == 0.9
-    assert table.leader(board(cell(0.02), cell(0.01), cell(0.5, rank=3), axis=ECE), ECE) == 0.01
-    # The best estimate may lose a test that a worse one does not.
-    assert table.leader(board(cell(0.95, rank=2), cell(0.9), cell(0.5, rank=3)), ACCURACY) == 0.9
-    assert table.leader(board(cell(0.99, 1, "Doubtful."), cell(0.9), cell(0.5, rank=2)), ACCURACY) == 0.9
-
-
-def test_where_no_two_methods_differ_there_is_no_leader_and_no_mark() -> None:
+def test_where_no_two_methods_differ_the_heading_says_why_there_is_no_mark() -> None:
     found = board(cell(0.8), cell(0.9), None)
-    assert table.leader(found, ACCURACY) is None
     assert marks(found) == ["", "", None]
-    assert table.axis_view(found, ACCURACY)["alike"]
-    assert not table.axis_view(board(None), ACCURACY)["alike"], "nobody was measured"
+    assert table.axis_view(found, ACCURACY)["undecided"] == "no significant difference"
+    assert table.axis_view(board(cell(0.8), alone(0.9)), ACCURACY)["undecided"] == "not tested"
+    assert table.axis_view(board(cell(0.8), cell(0.9, mark="best")), ACCURACY)["undecided"] == ""
+    assert table.axis_view(board(None), ACCURACY)["undecided"] == "", "nobody was measured"
 
 
-def test_the_leader_has_a_full_star_and_others_that_none_is_better_than_a_hollow_one() -> None:
-    found = board(cell(0.8), cell(0.9), cell(0.5, rank=3), cell(0.99, 4, "Doubtful."), None)
-    assert marks(found) == ["☆", "★", "", "", None]
+def test_marks_are_those_of_the_cells_with_a_sign_each() -> None:
+    found = board(
+        cell(0.8, mark="unknown"), cell(0.9, mark="best"), cell(0.89, mark="near"), cell(0.99, 4, "Doubtful.")
+    )
+    assert marks(found) == ["unknown", "best", "near", ""]
     views = [row["cells"][0] for row in table.board_view(found)["rows"]]
+    assert [view["sign"] for view in views] == ["○", "★", "☆", ""]
     assert views[1]["value"] == "90.0"
     assert views[1]["interval"] == "88.0–92.0"  # noqa: RUF001  # the page has a dash between numbers
     assert views[1]["rank"] == "1–3"  # noqa: RUF001  # as above
-    assert [row["flagged"] for row in table.board_view(found)["rows"]] == [0, 0, 0, 1, 0]
+    assert [row["flagged"] for row in table.board_view(found)["rows"]] == [0, 0, 0, 1]
+
+
+def test_the_interval_of_one_seed_is_dashed_and_its_row_says_that_it_is_unranked() -> None:
+    one, three = dataclasses.replace(boards.row("x", "x", (0.8,), seeds=1)), boards.row("y", "y", (0.8,))
+    views = table.board_view(dataclasses.replace(board(), axes=(ACCURACY,), rows=(one, three)))["rows"]
+    assert ["dashed" in view["cells"][0]["bar"] for view in views] == [True, False]
+    assert [view["unranked"] for view in views] == ["1 seed: unranked", "incomplete"]
 
 
 def test_a_columns_scale_spans_all_its_intervals() -> None:
@@ -92,14 +100,16 @@ def test_each_machine_is_named_once() -> None:
 
 
 def test_the_numbers_for_the_scripts_are_those_of_the_table() -> None:
-    found = board(cell(0.8123456789), None, cell(0.5, 2, "Doubtful."))
+    found = board(cell(0.8123456789, mark="best"), None, cell(0.5, 2, "Doubtful."))
     data = table.table_data(found)
     assert data["axes"] == [["clean/clean", "clean", "fraction", 1]]
     assert data["rows"] == [
-        ["m0", "m0", "baselines", None, [[0.812346, 0.792346, 0.832346, 0]]],
+        ["m0", "m0", "baselines", None, [[0.812346, 0.792346, 0.832346, 0, 0, "best"]]],
         ["m1", "m1", "baselines", None, [None]],
-        ["m2", "m2", "baselines", None, [[0.5, 0.48, 0.52, 1]]],
+        ["m2", "m2", "baselines", None, [[0.5, 0.48, 0.52, 1, 0, ""]]],
     ]
+    assert data["signs"]["best"] == "★"
+    assert table.table_data(board(alone(0.5)))["rows"][0][4][0][4:] == [1, ""]
     broken = cell(0.5)
     assert table.table_data(board(dataclasses.replace(broken, ci_low=math.nan)))["rows"][0][4] == [None]
 
@@ -110,7 +120,10 @@ def robust(*columns: tuple[str, bool]) -> int:
         dataclasses.replace(ACCURACY, key=f"{number}", metric=metric) for number, (metric, _) in enumerate(columns)
     )
     cells = [
-        {f"{number}": cell(0.9 - 0.1 * place, rank=1 + place * differ) for number, (_, differ) in enumerate(columns)}
+        {
+            f"{number}": cell(0.9 - 0.1 * place, mark="best" if differ and not place else "")
+            for number, (_, differ) in enumerate(columns)
+        }
         for place in range(2)
     ]
     rows: tuple[Row, ...] = tuple(
@@ -126,3 +139,13 @@ def test_the_scatter_begins_with_robustness_where_methods_differ_in_it() -> None
     assert robust(("accuracy", True), ("robust_accuracy", False), ("mca", False)) == 1
     assert robust(("accuracy", True), ("ece", True)) == 1
     assert robust(("accuracy", True)) == 0
+
+
+def test_a_row_says_what_its_students_saw_only_where_rows_differ() -> None:
+    found = board(cell(0.8), cell(0.9), cell(0.7))
+    views: tuple[dict[str, str], ...] = ({"clean": "crop"}, {"clean": "strong"}, {})
+    rows = tuple(dataclasses.replace(row, views=seen) for row, seen in zip(found.rows, views, strict=True))
+    shown = table.board_view(dataclasses.replace(found, rows=rows))["rows"]
+    assert [row["view"] for row in shown] == ["crop", "strong", ""]
+    alike = table.board_view(dataclasses.replace(found, rows=(rows[0], rows[0])))["rows"]
+    assert [row["view"] for row in alike] == ["", ""]

@@ -70,13 +70,6 @@ def test_an_interval_is_its_ends() -> None:
     assert text.interval(0.1, 0.25, "nats") == "0.1 to 0.25"
 
 
-def test_a_setting_is_one_line_of_names_and_values() -> None:
-    assert text.words({"variant": "é", "steps": 20, "on": True, "list": [1, "ü"]}) == (
-        'variant é, steps 20, on true, list [1, "ü"]'
-    )
-    assert text.words({}) == ""
-
-
 def test_embedded_json_cannot_end_its_element() -> None:
     found = text.embedded({"<b>": ["</script><!--", "\u202e\ud800&", 1.5, None]})
     assert not set("<>&") & set(found)

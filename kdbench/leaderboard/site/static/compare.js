@@ -11,22 +11,24 @@ function chosenRows() {
   return [...new Set(given)].filter((index) => index >= 0).slice(0, 3);
 }
 
-/** Row i less row j on an axis: paired where the page has it, else from the two intervals. */
+/** How much better row i is than row j on an axis: paired where the page has it, else from the two intervals. */
 function difference(axis, i, j) {
   const [a, b] = [DATA.rows[i][4][axis], DATA.rows[j][4][axis]];
   if (!a || !b) return null;
+  const sign = DATA.axes[axis][3] ? 1 : -1;
+  const dashed = dashes(a, b);
   const paired = DATA.pairs && DATA.pairs[axis];
   if (!paired) {
     const half = Math.hypot((a[2] - a[1]) / 2, (b[2] - b[1]) / 2);
-    return { value: a[0] - b[0], half, p: null, significant: null };
+    return { value: sign * (a[0] - b[0]), half, p: null, significant: null, dashed };
   }
   const [low, high] = i < j ? [i, j] : [j, i];
   const place = low * KEYS.length - (low * (low + 1)) / 2 + (high - low - 1);
   const [values, halves, pValues, significant, byExample] = paired;
   if (values[place] === null || halves[place] === null) return null;
-  const value = i < j ? values[place] : -values[place];
+  const value = (i < j ? sign : -sign) * values[place];
   const facts = { significant: significant[place] === "1", paired: byExample[place] === "1" };
-  return { value, half: halves[place], p: pValues[place], ...facts };
+  return { value, half: halves[place], p: pValues[place], dashed, ...facts };
 }
 
 function signed(value, unit) {
@@ -34,9 +36,10 @@ function signed(value, unit) {
   return `${value < 0 ? "−" : "+"}${text}`;
 }
 
-function verdict(found, axis, first, second) {
-  const better = found.value > 0 === Boolean(DATA.axes[axis][3]) ? first : second;
+function verdict(found, first, second) {
+  const better = found.value > 0 ? first : second;
   const how = found.paired ? "" : ", unpaired";
+  if (found.dashed) return `one seed: not tested${how}`;
   if (found.significant === null) return Math.abs(found.value) > found.half ? `${better} better${how}` : `no clear difference${how}`;
   return found.significant ? `${better} is better${how}` : `no significant difference${how}`;
 }
@@ -57,7 +60,7 @@ function renderScores(rows) {
     const cells = rows.map((index) => {
       const cell = DATA.rows[index][4][axis];
       if (!cell) return make("td", { class: "none" }, "not measured");
-      const value = make("b", {}, `${cell[3] ? "⚠ " : ""}${shown(cell[0], unit, 2)}`);
+      const value = make("b", {}, `${DATA.signs[cell[5]]}${cell[3] ? "⚠ " : ""}${shown(cell[0], unit, 2)}`);
       return make("td", {}, value, " ", make("small", {}, `${shown(cell[1], unit)} to ${shown(cell[2], unit)}`));
     });
     const note = `${unit === "fraction" ? "%" : unit}, ${higher ? "higher" : "lower"} is better`;
@@ -66,12 +69,17 @@ function renderScores(rows) {
   document.getElementById("scores").replaceChildren(head("Axis", ...names), make("tbody", {}, ...lines));
 }
 
+/** Said of an axis in a table whose numbers are turned there. */
+function lower(axis) {
+  return DATA.axes[axis][3] ? "" : make("small", {}, " lower is better");
+}
+
 function bar(found, span) {
   const at = (value) => 100 + (96 * value) / span;
   const svg = drawn("svg", { class: "chart", viewBox: "0 0 200 16", width: 200, height: 16, "aria-hidden": "true" });
   svg.append(drawn("path", { class: "zero", d: "M100 0V16" }));
   const [low, high] = [found.value - found.half, found.value + found.half];
-  svg.append(drawn("path", { class: "line error s0", d: `M${at(low).toFixed(1)} 8H${at(high).toFixed(1)}` }));
+  svg.append(drawn("path", { class: `line error s0${found.dashed}`, d: `M${at(low).toFixed(1)} 8H${at(high).toFixed(1)}` }));
   svg.append(drawn("circle", { class: "fill s0", cx: at(found.value).toFixed(1), cy: 8, r: 3.5 }));
   return svg;
 }
@@ -79,19 +87,19 @@ function bar(found, span) {
 function renderPair(i, j, first, second) {
   const all = DATA.axes.map((axis, index) => difference(index, i, j));
   const lines = DATA.axes.map(([, title, unit], axis) => {
-    const name = make("th", { scope: "row" }, title);
+    const name = make("th", { scope: "row" }, title, lower(axis));
     const found = all[axis];
     if (!found) return make("tr", {}, name, make("td", { class: "none", colspan: 5 }, "not measured by both"));
     const same = all.filter((other, index) => other && DATA.axes[index][2] === unit);
     const span = Math.max(1e-9, ...same.map((other) => Math.abs(other.value) + other.half));
     const between = `${signed(found.value - found.half, unit)} to ${signed(found.value + found.half, unit)}`;
-    const said = make("td", { class: found.significant ? "verdict" : "" }, verdict(found, axis, first, second));
+    const said = make("td", { class: found.significant ? "verdict" : "" }, verdict(found, first, second));
     const p = found.p === null ? "–" : found.p < 0.001 ? "< .001" : found.p.toFixed(3).slice(1).replace(/^\.000$/, "1");
     return make("tr", {}, name, make("td", { class: "num" }, make("b", {}, signed(found.value, unit))),
       make("td", { class: "num" }, between), make("td", {}, bar(found, span)), make("td", { class: "num" }, p), said);
   });
-  const title = make("h3", {}, `${first} − ${second}: `, named(DATA.rows[i][1]), " less ", named(DATA.rows[j][1]));
-  const columns = head("Axis", "Difference", "95 % interval", `${second} has more ← → ${first} has more`, "p", "Verdict");
+  const title = make("h3", {}, `${first} against ${second}: `, named(DATA.rows[i][1]), " against ", named(DATA.rows[j][1]));
+  const columns = head("Axis", `${first} better by`, "95 % interval", `${second} better ← → ${first} better`, "p", "Verdict");
   const table = make("table", {}, columns, make("tbody", {}, ...lines));
   const label = `Differences of ${first} and ${second}`;
   return [title, make("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, table)];
@@ -108,8 +116,8 @@ function render() {
   }
   status.textContent = `${rows.map((index) => DATA.rows[index][1]).join(", ")}`;
   document.getElementById("basis").textContent = DATA.pairs
-    ? "In points of percent where the score is a share. Plots of one table share one scale."
-    : `This suite has more than ${DATA.limit} methods: differences are computed here from the two intervals, unpaired and without a test. They are less sharp than the differences that the ranks rest on.`;
+    ? "Above zero the first method is better, on every axis: where lower is better, by how much lower it is. In points of percent where the score is a share. Plots of one table share one scale."
+    : `This suite has more than ${DATA.limit} methods: differences are computed here from the two intervals, unpaired and without a test; above zero the first method is better, on every axis. They are less sharp than the differences that the ranks rest on.`;
   renderScores(rows);
   const parts = [];
   for (let i = 0; i < rows.length; i += 1) {

@@ -31,6 +31,11 @@ function shown(value, unit, digits = 1) {
   return unit === "fraction" ? (100 * value).toFixed(digits) : String(Number(value.toPrecision(3)));
 }
 
+/** The class of an interval of one seed, which is over test images alone. */
+function dashes(...cells) {
+  return cells.some((cell) => cell[4]) ? " dashed" : "";
+}
+
 /** A tick's number, with no more digits than it needs. */
 function tickText(value, unit) {
   return String(Number(((unit === "fraction" ? 100 : 1) * value).toPrecision(3)));
@@ -38,6 +43,10 @@ function tickText(value, unit) {
 
 function path(points) {
   return points.map(([x, y], index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
+}
+
+function segment([x1, y1, x2, y2]) {
+  return path([[x1, y1], [x2, y2]]);
 }
 
 /** A sample of a line, for legends. */

@@ -48,26 +48,13 @@ function drawParallel(place, chosen) {
     row.cells.forEach((cell, index) => {
       if (!cell) return flush();
       const x = left + step * index + shift;
-      const bar = drawn("path", { class: `line error ${kind}`, d: `M${x} ${at(index, cell[1])}V${at(index, cell[2])}` });
+      const bar = drawn("path", { class: `line error ${kind}${dashes(cell)}`, d: `M${x} ${at(index, cell[1])}V${at(index, cell[2])}` });
       svg.append(bar, marker(x, at(index, cell[0]), number));
       points.push([x, at(index, cell[0])]);
     });
     flush();
   });
   place.replaceChildren(svg);
-}
-
-/** A label beside its point, in the first of some places that no other label has. */
-function placed(text, x, y, width, taken) {
-  const wide = 6.2 * text.length;
-  const places = [-6, 14, -18, 26, -30, 38].flatMap((down) => [[x + 9, y + down], [x - 9 - wide, y + down]]);
-  const inside = places.filter(([left]) => left > 50 && left + wide < width);
-  const free = inside.find(([left, base]) =>
-    taken.every((box) => left > box[0] + box[2] || box[0] > left + wide || Math.abs(base - box[1]) > 11),
-  );
-  const [left, base] = free ?? inside[0] ?? places[0];
-  taken.push([left, base, wide]);
-  return drawn("text", { x: left.toFixed(1), y: base.toFixed(1) }, text);
 }
 
 function drawScatter(place, chosen, across, up) {
@@ -91,27 +78,41 @@ function drawScatter(place, chosen, across, up) {
     svg.append(drawn("text", text, tickText(tick, xUnit)));
   }
   svg.append(drawn("path", { class: "axis", d: `M${left} ${top}V${height - bottom}H${width - right}` }));
-  const unit = (kind) => (kind === "fraction" ? "%" : kind);
+  const said = ([, title, kind, higher]) =>
+    `${title} (${kind === "fraction" ? "%" : kind}${higher ? "" : ", lower is better"})`;
   const below = { class: "name", x: (left + width) / 2, y: height - 6, "text-anchor": "middle" };
-  svg.append(drawn("text", below, `${xTitle} (${unit(xUnit)})`));
+  svg.append(drawn("text", below, said(DATA.axes[across])));
   const beside = { class: "name", transform: `translate(13 ${(height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" };
-  svg.append(drawn("text", beside, `${yTitle} (${unit(yUnit)})`));
+  svg.append(drawn("text", beside, said(DATA.axes[up])));
   const picked = new Map(chosen.map((row, number) => [row, number]));
-  const taken = [];
-  const inFront = [...ROWS].sort((a, b) => picked.has(a) - picked.has(b));
-  for (const row of inFront) {
+  const shownRows = [...ROWS].sort((a, b) => picked.has(a) - picked.has(b)).filter((row) => row.cells[across] && row.cells[up]);
+  const lines = [];
+  for (const row of shownRows) {
     const [x, y] = [row.cells[across], row.cells[up]];
-    if (!x || !y) continue;
     const number = picked.get(row);
-    const cross = `M${atX(x[1])} ${atY(y[0])}H${atX(x[2])}M${atX(x[0])} ${atY(y[1])}V${atY(y[2])}`;
     const known = number !== undefined;
-    svg.append(drawn("path", { class: known ? `line error s${number % COLOURS}` : "otherline", d: cross }));
+    const kind = known ? `line error s${number % COLOURS}` : "otherline";
+    for (const [cell, line] of [
+      [x, [atX(x[1]), atY(y[0]), atX(x[2]), atY(y[0])]],
+      [y, [atX(x[0]), atY(y[1]), atX(x[0]), atY(y[2])]],
+    ]) {
+      svg.append(drawn("path", { class: `${kind}${dashes(cell)}`, d: segment(line) }));
+      lines.push(line);
+    }
     const point = known
       ? marker(atX(x[0]), atY(y[0]), number)
       : drawn("circle", { class: "other", cx: atX(x[0]), cy: atY(y[0]), r: 3.5 });
     point.append(drawn("title", {}, `${row.title}: ${shown(x[0], xUnit)}, ${shown(y[0], yUnit)}`));
     svg.append(point);
-    if (known) svg.append(placed(clipped(row.title, 24), atX(x[0]), atY(y[0]), width, taken));
   }
+  const points = shownRows.map((row) => [atX(row.cells[across][0]), atY(row.cells[up][0])]);
+  const labels = shownRows.flatMap((row, index) =>
+    picked.has(row) ? [{ text: clipped(row.title, 24), x: points[index][0], y: points[index][1] }] : [],
+  );
+  placeLabels(labels, points, lines, [left + 2, 0, width, height - bottom]).forEach(({ box, leader }, index) => {
+    if (leader) svg.append(drawn("path", { class: "leader", d: segment(leader) }));
+    const at = { class: "label", x: box[0].toFixed(1), y: (box[3] - 3).toFixed(1) };
+    svg.append(drawn("text", at, labels[index].text));
+  });
   place.replaceChildren(svg);
 }

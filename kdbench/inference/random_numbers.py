@@ -9,21 +9,23 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from kdbench.torch_state import exclusive
+
 
 @contextmanager
 def own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
     """Start the global generators of torch, NumPy and Python from ``seed``; restore them afterwards.
 
-    The libraries draw from all three and seed torch's themselves; a model that is random draws from torch's.
+    Attack libraries draw from all three and seed torch's themselves, and so may a model that is random.
     """
     cuda = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(cuda):
+    with exclusive(), torch.random.fork_rng(cuda):
+        python, numpy = random.getstate(), np.random.get_state()
+        try:
             torch.manual_seed(seed)
             random.seed(seed)
             np.random.seed(seed % 2**32)
             yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

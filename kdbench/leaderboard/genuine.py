@@ -1,0 +1,31 @@
+"""Which records were measured on the data that their data sets stand for: no number of other records replaces these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kdbench.plugin.loader import load_plugins
+from kdbench.results.evidence import Evidence, Excluded, exclude
+from kdbench.results.record import Record
+from kdbench.results.untrusted import plain
+
+
+def split_genuine(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Excluded]]:
+    """The runs on the very images and labels that installed data sets of these names stand for; and the others."""
+    kept: list[Evidence] = []
+    excluded: list[Excluded] = []
+    for run in runs:
+        other = foreign_data(run.record)
+        if other:
+            text = f"incomplete or other images of data set {plain(next(iter(other)))}: not those that have this name"
+            excluded.append(exclude(run, text))
+        else:
+            kept.append(run)
+    return kept, excluded
+
+
+def foreign_data(record: Record) -> dict[str, str]:
+    """Data set to the SHA-256 that its data have, for those that a record names and has others of."""
+    datasets = load_plugins().datasets
+    known = {name: spec.sha256 for name in record.spec.datasets if (spec := datasets.find(name)) and spec.sha256}
+    return {name: sha256 for name, sha256 in known.items() if record.spec.datasets[name] != sha256}
