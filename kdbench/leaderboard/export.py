@@ -111,8 +111,8 @@ def _read(path: Path) -> Sequence[Evidence]:
 
 def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
     genuine, foreign = split_genuine(runs)
-    left_out = (*foreign, *(one for comparable in group(genuine) for one in comparable.excluded))
-    reasons = {one.run_id: one.reason for one in left_out}
+    apart = (*foreign, *(one for comparable in group(genuine) for one in comparable.excluded))
+    reasons = {one.run_id: one.reason for one in apart}
     samples = [(one, _why_not(one, run, reasons)) for run in sorted(runs, key=_order) for one in (run, *run.repeats)]
     for evidence, excluded in samples:
         record, spec = evidence.record, evidence.record.spec

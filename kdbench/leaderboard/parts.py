@@ -73,8 +73,7 @@ def _join(parts: Sequence[Evidence], owners: Owners) -> Evidence:
     record = _record(parts, owners)
     trained = _union(dict.fromkeys(part.record.spec.recipes, part) for part in parts)
     logs = [entry for part in parts for entry in part.log or () if trained.get(str(entry.get("condition"))) is part]
-    names = ((part, name, *name.split("/", 2)[:2]) for part in parts for name in part.predictions or ())
-    kept = {name: part for part, name, condition, *task in names if _owns(part, condition, task, owners)}
+    kept = {name: part for part in parts for name in part.predictions or () if _keeps(part, name, owners)}
     ids = ", ".join(part.record.run_id for part in parts)
     return Evidence(
         record,
@@ -148,6 +147,12 @@ def _in_order(order: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]
 def _owns(part: Evidence, condition: str, tasks: Iterable[str], owners: Owners) -> bool:
     """Whether a part's measurement counts for any of these tasks under a condition."""
     return any(owners.get((condition, task)) is part for task in tasks)
+
+
+def _keeps(part: Evidence, name: str, owners: Owners) -> bool:
+    """Whether a part's per-example results ``<condition>/<task>/<name>`` count."""
+    condition, *task = name.split("/")[:2]
+    return _owns(part, condition, task, owners)
 
 
 class _Predictions(Mapping[str, NDArray[Any]]):

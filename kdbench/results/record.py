@@ -232,11 +232,11 @@ class Record(Strict):
     """Everything that was asked for, complete: its digest is the run id."""
     params_passed: dict[str, Any]
     """Parameters as the user gave them; ``spec.params`` has the resolved ones."""
-    fingerprint: Fingerprint | None = None
-    """What the method computes; None in records from before it was kept, and where it cannot train a tiny network."""
     views: dict[str, str] = {}
     """Condition to the view of the training images that its student saw: the name of the suite's augmentation, or what
     the method has in its place (``strong``, ``own``); {} in records from before it was kept."""
+    fingerprint: Fingerprint | None = None
+    """What the method computes; None in records from before it was kept, and where it cannot train a tiny network."""
     scores: list[Score]
     checks: list[Check]
     """Reliability of the scores; those that failed flag scores."""

@@ -284,8 +284,8 @@ class _Job:
             budget="extended" if self.extended else "standard",
             spec=self.spec,
             params_passed=self.plan.params_passed,
-            fingerprint=self.fingerprint,
             views=self.plan.views,
+            fingerprint=self.fingerprint,
             scores=scores,
             checks=[*self.checks, *(check for outcome in self.outcomes.values() for check in outcome.checks)],
             provenance=provenance.collect(
