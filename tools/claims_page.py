@@ -10,6 +10,7 @@ from kdbench.claims.claim import Claim
 from kdbench.claims.findings import ComparisonResult, Finding, Side, read_report
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.wording import FLAG
+from kdbench.suites import load_suite
 from tools.markdown import prose, table
 
 FOUND = Path(__file__).with_name("data") / "claims.json"
@@ -77,13 +78,22 @@ def section(claim: Claim, finding: Finding | None) -> str:
     elif finding.reason:
         parts.append(f"**Not measured:** {finding.reason}")
     if finding and finding.outcomes:
-        parts.append(f"**{finding.verdict.capitalize()}.**")
+        parts.append(f"**{finding.verdict.capitalize()}.**{_of_old(finding)}")
         headings = ["comparison", "first", "second", "difference", "95 % interval", "n", "seeds", "verdict"]
         parts.append(table(headings, [row(one) for one in finding.outcomes]))
         parts += dict.fromkeys(line for one in finding.outcomes for line in one.unequal)
         doubts = dict.fromkeys(doubt for one in finding.outcomes for doubt in (*one.first.doubts, *one.second.doubts))
         parts += [f"{FLAG} {doubt}" for doubt in doubts]
     return "\n\n".join(parts) + "\n"
+
+
+def _of_old(finding: Finding) -> str:
+    """What is to be said of a finding whose suite has a newer version by now."""
+    now = load_suite(finding.suite).version
+    if finding.suite_version == now:
+        return ""
+    was = f"under version {finding.suite_version} of suite {finding.suite}"
+    return f" Measured {was}, which has version {now} by now: to be measured again."
 
 
 def row(one: ComparisonResult) -> list[str]:

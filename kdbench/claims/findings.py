@@ -90,6 +90,8 @@ class Finding(Strict):
     paper: str
     sentence: str
     suite: str
+    suite_version: int | None = None
+    """None where it was not measured."""
     verdict: Verdict
     reason: str | None = None
     """Why it was not measured."""

@@ -126,6 +126,7 @@ class _Checked:
     """Of a finding, what checking makes."""
 
     suite: str
+    suite_version: int | None = None
     verdict: Verdict = "not measured"
     reason: str | None = None
     hardware: list[str] = dataclasses.field(default_factory=list)
@@ -157,6 +158,7 @@ def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) 
         outcomes.append(outcome(comparison, first, second, unequal(*(terms(*side) for side in comparison.sides()))))
     return _Checked(
         setting.name,
+        setting.version,
         verdict=combined([one.verdict for one in outcomes]),
         hardware=sorted({_machine(one.record.provenance) for _, found in measured for one in found}),
         outcomes=outcomes,

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from numpy.typing import NDArray
 
 from kdbench.leaderboard.alike import why_not_alike
 from kdbench.results.evidence import Evidence
-from kdbench.results.record import Check, Record, Score
+from kdbench.results.record import Record
 
 Place = tuple[str, str]
 """A condition and a task."""
 Owners = Mapping[Place, Evidence]
 """Which part's measurement of a place counts."""
-Measured = TypeVar("Measured", Score, Check)
 
 
 def joined(runs: Sequence[Evidence]) -> Evidence | None:
@@ -58,6 +57,7 @@ def _fit(one: Record, other: Record) -> bool:
         and _agree(one.spec.trainings, other.spec.trainings)
         and _agree(one.spec.tasks, other.spec.tasks)
         and _agree(one.spec.datasets, other.spec.datasets)
+        and _agree(one.views, other.views)
         and _agree(one.hashes.subsets, other.hashes.subsets)
         # One training on two machines gives two networks, and no seed's scores are of both.
         and _agree(*students)
@@ -73,7 +73,7 @@ def _join(parts: Sequence[Evidence], owners: Owners) -> Evidence:
     record = _record(parts, owners)
     trained = _union(dict.fromkeys(part.record.spec.recipes, part) for part in parts)
     logs = [entry for part in parts for entry in part.log or () if trained.get(str(entry.get("condition"))) is part]
-    kept = {name: part for part in parts for name in part.predictions or () if _owns(part, name.split("/"), owners)}
+    kept = {name: part for part in parts for name in part.predictions or () if _keeps(part, name, owners)}
     ids = ", ".join(part.record.run_id for part in parts)
     return Evidence(
         record,
@@ -110,8 +110,13 @@ def _record(parts: Sequence[Evidence], owners: Owners) -> Record:
             "budget": "extended" if any(record.budget == "extended" for record in records) else "standard",
             "spec": spec,
             "fingerprint": None,
-            "scores": [score for part in parts for score in _owned(part, part.record.scores, owners)],
-            "checks": [check for part in parts for check in _owned(part, part.record.checks, owners)],
+            "views": _in_order(order, _union(record.views for record in records)),
+            "scores": [
+                one for part in parts for one in part.record.scores if _owns(part, one.condition, [one.task], owners)
+            ],
+            "checks": [
+                one for part in parts for one in part.record.checks if _owns(part, one.condition, one.flags, owners)
+            ],
             "hashes": hashes[0].model_copy(
                 update={
                     "datasets": _union(one.datasets for one in hashes),
@@ -139,12 +144,15 @@ def _in_order(order: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]
     return {name: values[name] for name in order if name in values}
 
 
-def _owns(part: Evidence, place: Sequence[str], owners: Owners) -> bool:
-    return owners.get((place[0], place[1] if len(place) > 1 else "")) is part
+def _owns(part: Evidence, condition: str, tasks: Iterable[str], owners: Owners) -> bool:
+    """Whether a part's measurement counts for any of these tasks under a condition."""
+    return any(owners.get((condition, task)) is part for task in tasks)
 
 
-def _owned(part: Evidence, measured: Iterable[Measured], owners: Owners) -> list[Measured]:
-    return [one for one in measured if _owns(part, (one.condition, one.task), owners)]
+def _keeps(part: Evidence, name: str, owners: Owners) -> bool:
+    """Whether a part's per-example results ``<condition>/<task>/<name>`` count."""
+    condition, *task = name.split("/")[:2]
+    return _owns(part, condition, task, owners)
 
 
 class _Predictions(Mapping[str, NDArray[Any]]):

@@ -115,7 +115,10 @@ def _body(record: Record) -> str:
         "",
     ]
     if parts := missing(record):
-        lines += [f"Not measured: {', '.join(map(_cell, parts))}. The row gets a mean rank with a record of these.", ""]
+        lines += [
+            f"Not measured: {', '.join(map(_cell, parts))}. Until a record has these, the row has no mean rank.",
+            "",
+        ]
     if record.error is not None:
         lines += [f"The run failed: {_cell(record.error)}", ""]
     lines += ["| condition | score | value | 95 % interval | n |", "| --- | --- | --- | --- | --- |"]

@@ -23,6 +23,7 @@ from kdbench.methods.method import Method, MethodSpec
 from kdbench.results.record import Fingerprint
 from kdbench.running.trial import tiny_network, tiny_set, tiny_training
 from kdbench.specs import LabelNoise, Recipe, Suite
+from kdbench.torch_state import exclusive
 from kdbench.training.loop import TrainingRun
 
 VERSION: Final = 1
@@ -103,9 +104,9 @@ def _network(seed: int, dropout: float = 0.0) -> nn.Module:
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
     """One thread, no trace in the global generator, and no word of what random pixels do to a method."""
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with exclusive(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             yield

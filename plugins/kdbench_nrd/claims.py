@@ -28,6 +28,7 @@ CLAIMS = [
         "NRD beats cross-entropy and GJS at 40 % symmetric noise and is better calibrated (Table 2, Fig. 5). All see "
         "the strong view, as in the paper. Here 40 % of the labels are wrong, in the paper 36 %.",
         comparisons("sym-40"),
+        suite="cifar10-claims",
     ),
     kdbench.Claim(
         "nrd-at-80",

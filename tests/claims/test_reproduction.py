@@ -88,6 +88,7 @@ def test_made_up_methods_get_the_verdict_that_their_skill_deserves(
     report = reproduce([name], seeds=(0, 1, 2), options=RunOptions.make(out=tmp_path, device="cpu"))
     [finding] = report.findings
     assert finding.verdict == verdict
+    assert finding.suite_version == load_suite(finding.suite).version
     assert finding.outcomes[0].paired
     assert finding.outcomes[0].seeds == [0, 1, 2]
     assert finding.hardware == ["a processor, 2 threads"]
@@ -167,6 +168,7 @@ def test_a_claim_that_cannot_be_measured_is_told_before_anything_is_trained(
     report = reproduce(options=RunOptions.make(out=tmp_path, device="cpu"))
     found = {finding.claim: finding for finding in report.findings}
     assert found["broken"].verdict == "not measured"
+    assert found["broken"].suite_version is None
     assert found["broken"].reason == str(error)
     assert found["better"].verdict == "holds"
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from kdbench.leaderboard import Row, index, rank
+from kdbench.leaderboard.board import RANKED_SEEDS
 from kdbench.leaderboard.export import load
 from kdbench.leaderboard.parts import joined
-from kdbench.results.record import Record
+from kdbench.results.record import Check, Record
 from tests.leaderboard.evidence import Made, digest, digits, make
 from tests.leaderboard.ranked import board, evidence, other_suite, row
 
@@ -35,7 +36,6 @@ def test_a_job_per_condition_is_one_row_with_the_scores_and_evidence_of_both(tmp
     [run] = row(found, "a").runs
     assert found.excluded == ()
     assert set(row(found, "a").cells) == set(row(found, "b").cells)
-    assert row(found, "a").mean_rank is not None
     assert run.record.scores == [*clean.record.scores, *noisy.record.scores]
     assert run.log == (*clean.log, *noisy.log)
     assert run.predictions is not None
@@ -46,6 +46,13 @@ def test_a_job_per_condition_is_one_row_with_the_scores_and_evidence_of_both(tmp
         [(seed, score)] = cell.per_seed
         assert (seed, cell.basis, cell.contradicted) == (0, "examples", False), key
         assert score in (*clean.record.scores, *noisy.record.scores)
+
+
+def test_a_row_of_parts_has_a_mean_rank(tmp_path: Path) -> None:
+    found = board(tmp_path, *(part for seed in range(RANKED_SEEDS) for part in parts(seed=seed)))
+    assert len(row(found, "a").runs) == RANKED_SEEDS
+    assert len(row(found, "a").records) == 2 * RANKED_SEEDS
+    assert row(found, "a").mean_rank is not None
 
 
 def test_it_is_the_run_that_one_job_would_have_been() -> None:
@@ -108,6 +115,30 @@ def test_a_task_that_only_one_of_two_overlapping_parts_has_is_taken_from_it() ->
     assert whole is not None
     owned = [score for score in rest.record.scores if score.task == names[-1]]
     assert whole.record.scores == [*most.record.scores, *owned]
+
+
+def test_a_check_of_a_whole_student_stays_where_it_flags_what_its_part_measured_alone() -> None:
+    """It is listed under the first task of its part, which the other part measured as well."""
+    names = list(digits().tasks)
+    most, rest = make("a", tasks=names[:-1]), make("a", tasks=names[-2:])
+    check = Check(
+        name="batch_dependence", task=names[-2], condition="clean", passed=False, value=1.0, limit=0.5, n=100,
+        flags=names[-2:], meaning="it depends on the batch",
+    )  # fmt: skip
+    rest = rest.changed(checks=[*rest.record.checks, check])
+    whole = joined([evidence(most), evidence(rest)])
+    assert whole is not None
+    assert check in whole.record.checks
+
+
+def test_parts_keep_the_view_of_each_condition() -> None:
+    clean, noisy = (
+        one.changed(views={name: view})
+        for one, name, view in zip(parts(), ("clean", "sym-40"), ("crop", "strong"), strict=True)
+    )
+    whole = joined([evidence(clean), evidence(noisy)])
+    assert whole is not None
+    assert whole.record.views == {"clean": "crop", "sym-40": "strong"}
 
 
 def test_a_part_that_failed_makes_the_run_a_failed_one(tmp_path: Path) -> None:

@@ -175,9 +175,8 @@ def test_a_job_per_condition_leaves_the_parts_of_the_whole_run(finished: tuple[P
     parts = [run(str(suite), "kd", conditions=[name], out=out) for name in ("clean", "sym-40")]
     whole = joined([Evidence.of(part, record_path(part, out)) for part in parts])
     assert whole is not None
-    assert (whole.record.run_id, whole.record.scores, whole.record.checks) == (
-        record.run_id, record.scores, record.checks,
-    )  # fmt: skip
+    assert (whole.record.run_id, whole.record.scores) == (record.run_id, record.scores)
+    assert sorted(map(repr, whole.record.checks)) == sorted(map(repr, record.checks))
 
 
 def test_more_tasks_reuse_the_trained_student(finished: tuple[Path, Record, Path]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from kdbench.claims.findings import read_report
 from kdbench.plugin.loader import load_plugins
+from kdbench.suites import load_suite
 from tools import claims_page
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,15 @@ def test_a_claim_has_its_verdict_and_a_row_per_comparison() -> None:
             mean = f"{100 * one.first.value:.1f} ({100 * one.first.ci_low:.1f}-{100 * one.first.ci_high:.1f})"
             assert f"| {one.text()} | {mean} | " in text
         assert ("[!]" in text) == any(one.first.doubts or one.second.doubts for one in finding.outcomes)
+
+
+def test_a_finding_under_another_version_of_its_suite_says_so() -> None:
+    claims, findings = load_plugins().claims, read_report(claims_page.FOUND).findings
+    finding = next(one for one in findings if one.suite == "digits-claims")
+    now = load_suite("digits-claims").version
+    for version, old in ((now, False), (now - 1, True)):
+        text = claims_page.section(claims.get(finding.claim), finding.model_copy(update={"suite_version": version}))
+        assert ("to be measured again" in text) is old
 
 
 def test_a_claim_without_a_finding_says_how_to_measure_it() -> None:
