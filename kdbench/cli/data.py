@@ -18,7 +18,7 @@ app.add_typer(data_app, name="data")
 
 @data_app.command("status", cls=OnceCommand)
 def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Show which image sets are available, and what is missing of the others."""
+    """Show which image sets are available, and what others lack."""
     from kdbench.corruptions import published_status
     from kdbench.data import DataPlace, data_status
     from kdbench.plugin.loader import load_plugins
