@@ -86,14 +86,17 @@ def folded_copy(network: nn.Module, images: Tensor, device: torch.device) -> nn.
         return fast
 
 
-def predict(model: Model, images: Tensor, *, device: torch.device, batch_size: int | None = None) -> Tensor:
+def predict(
+    model: Model, images: Tensor, *, device: torch.device, batch_size: int | None = None, fold: bool = True
+) -> Tensor:
     """Logits (N, C) float32 on the CPU for images (N, 3, H, W), uint8 or float32 in [0, 1].
 
     Eval mode, float32, last incomplete batch included, the model's mode restored. Batches are taken in one fixed
-    shuffled order of the images, the logits come back in theirs. Raises ``NotFiniteError`` for logits that are NaN or
-    infinite.
+    shuffled order of the images, the logits come back in theirs. ``fold=False`` folds nothing: finding out whether a
+    network may be folded costs about as much as a pass over 1,000 images. Raises ``NotFiniteError`` for logits that are
+    NaN or infinite.
     """
-    with frozen(model, sample(images, SAMPLE).to(device)) as fast, torch.no_grad():
+    with frozen(model, sample(images, SAMPLE).to(device), fold=fold) as fast, torch.no_grad():
 
         def logits(part: Tensor) -> Tensor:
             pixels = as_float(images[part].to(device)).contiguous(memory_format=torch.channels_last)

@@ -238,7 +238,7 @@ class TrainingRun:
     def watch(self, monitor: Monitor) -> dict[str, Any]:
         """The monitor's part of a log entry."""
         try:
-            logits = predict(self.predictor(), monitor.images, device=self.ctx.device)
+            logits = predict(self.predictor(), monitor.images, device=self.ctx.device, fold=False)
         except NotFiniteError as error:
             raise TrainingDivergedError(self.ctx.epoch + 1, error.message) from None
         self.softmax.append(logits[monitor.watched()].softmax(1).half())
