@@ -168,6 +168,24 @@ def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> Non
     refuse_probabilities(logits)
 
 
+def _applicable(
+    chosen: Mapping[str, tuple[Task, Any]], suite: Suite, condition: str, *, stated: bool, named: bool
+) -> dict[str, tuple[Task, Any]]:
+    """Those of the tasks that measure a model from elsewhere.
+
+    ``stated``: whether it was said that it was trained under this condition. ``named``: whether the tasks were asked
+    for by name; then one that does not apply is an error, and one that the suite does not plan there is measured.
+    """
+    kept = {}
+    for name, (task, settings) in chosen.items():
+        applies = task.applies(suite.condition(condition)) and (stated or not task.needs_training)
+        if applies and (named or (suite.plans(name, condition) and not task.sources(settings))):
+            kept[name] = (task, settings)
+        elif named:
+            raise KdbenchError(f"task '{name}' does not apply to condition {condition}", "say how it was trained")
+    return kept
+
+
 @exclusive()
 def evaluate(
     model: nn.Module,
@@ -190,22 +208,17 @@ def evaluate(
     what the scores are filed under; by default the suite's first. ``attacks`` adds the task ``attack`` with attacks of
     these names, whatever the condition. The result says what the model was given, and has checks that question answers
     unlike those of a network that was trained for it: near chance, far surer than right, no logits. In threads one
-    model is measured at a time, and others wait. Raises
-    ``KdbenchError`` on unknown names, tasks that mean nothing there and a wrong number of classes.
+    model is measured at a time, and others wait. Raises ``KdbenchError`` on unknown names, tasks that mean nothing
+    there and a wrong number of classes.
     """
     if not isinstance(model, nn.Module):
         raise KdbenchError(f"the model is a {type(model).__name__}", "give a torch.nn.Module from pixels to logits")
     plugins, setting = load_plugins(), load_suite(suite)
     setting, names = with_attacks(setting, tasks, attacks, everywhere=True)
-    chosen = chosen_tasks(setting, plugins, names)
     stated, condition = condition is not None, condition or next(iter(setting.conditions))
-    for name, (task, settings) in list(chosen.items()):
-        applies = task.applies(setting.condition(condition)) and (stated or not task.needs_training)
-        planned = setting.plans(name, condition)
-        if names is None and (not applies or not planned or task.sources(settings)):
-            del chosen[name]
-        elif not applies:
-            raise KdbenchError(f"task '{name}' does not apply to condition {condition}", "say how it was trained")
+    chosen = _applicable(
+        chosen_tasks(setting, plugins, names), setting, condition, stated=stated, named=names is not None
+    )
     options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=progress)
     needs_ood = any(task.needs_ood for task, _ in chosen.values())
     suite_data = load_suite_data(setting, plugins, options.place, ood=needs_ood)

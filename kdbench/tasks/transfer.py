@@ -70,7 +70,7 @@ class Transfer(Task):
         scores, robust = [], {}
         for number, (role, source) in enumerate(sources.items()):
             how = {key: value for key, value in judged.items() if key == "votes"}
-            if is_random(source, images):
+            if bool(judged) if source is predictor else is_random(source, images):
                 how["gradient_draws"] = settings.gradient_draws
             result = transfer(source, predictor, images, labels, **budget, **how)
             clean, adversarial = result.clean_correct.cpu(), result.adversarial_correct.cpu()
