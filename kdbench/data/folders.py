@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,10 @@ from kdbench.data.cache import FileStat, ImageCache, KdbenchWarning, content_key
 from kdbench.errors import KdbenchError, unknown_name
 
 EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
+UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for a file that is no image, or not a whole one."""
+CLUTTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"}
+"""Files and folders that operating systems leave everywhere, in lower case."""
 CHUNK = 250
 
 T = TypeVar("T")
@@ -49,6 +54,15 @@ def image_suffixes() -> tuple[str, ...]:
     return tuple(sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN))
 
 
+def is_clutter(name: str) -> bool:
+    """Whether an operating system or a tool made a file or a folder, by its name.
+
+    >>> is_clutter(".DS_Store"), is_clutter("Thumbs.db"), is_clutter("cat.png")
+    (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in CLUTTER
+
+
 def list_class_folders(
     folder: Path,
     class_names: Sequence[str],
@@ -58,7 +72,7 @@ def list_class_folders(
 ) -> list[ClassFile]:
     """The image files below ``folder/<class>/``, sorted by class and file name.
 
-    Whatever else is there is left out with a warning that names it, but for names that begin with a dot.
+    Whatever else is there is left out with a warning that names it, but for :func:`is_clutter`.
 
     Args:
         class_names: the classes that may occur; a folder of another name is an error.
@@ -66,19 +80,21 @@ def list_class_folders(
         keep: a test on the file's base name; files that fail it are skipped without a warning.
 
     Raises:
-        KdbenchError: an unknown class folder, a class missing or without images, or nothing there.
+        KdbenchError: an unknown class folder, a class missing or without images, a class or an image that is a link to
+            nothing, a folder that can't be read, or nothing there.
     """
     if not folder.is_dir():
         raise KdbenchError(f"no such folder: '{folder}'", "it should hold one folder a class")
-    shown = sorted((entry for entry in os.scandir(folder) if entry.name[0] != "."), key=lambda entry: entry.name)
+    shown = _entries(folder)
     found = [entry.name for entry in shown if entry.is_dir()]
+    dangling = [entry.name for entry in shown if entry.name in class_names and _is_dangling(entry)]
     others = [entry.name for entry in shown if not entry.is_dir()]
-    if not found:
+    if not found and not dangling:
         raise KdbenchError(f"'{folder}' holds no class folder", f"expected {_some(class_names)}")
     for name in found:
         if name not in class_names:
             raise unknown_name("class", name, class_names, f"the folder is '{folder / name}'")
-    missing = sorted(set(class_names) - set(found))
+    missing = sorted(set(class_names) - set(found) - set(dangling))
     if missing and require_all_classes:
         raise KdbenchError(
             f"'{folder}' lacks {len(missing)} of {len(class_names)} classes: {_some(missing)}",
@@ -86,11 +102,18 @@ def list_class_folders(
         )
     files: list[ClassFile] = []
     for name in found:
-        entries, rest = _look_into(folder, name, keep)
-        if not entries:
+        entries, broken, rest = _look_into(folder, name, keep)
+        if not entries and not broken:
             raise KdbenchError(f"no image in '{folder / name}'", "expected files ending in .png, .jpg or the like")
         files += [ClassFile(name, entry) for entry in entries]
+        dangling += broken
         others += rest
+    if dangling:
+        raise KdbenchError(
+            f"'{folder}' holds {len(dangling)} links to nothing, the first is '{folder / dangling[0]}' to "
+            f"'{os.readlink(folder / dangling[0])}'",
+            "restore what they point to, or delete them",
+        )
     if others:
         warnings.warn(
             f"'{folder}' holds {len(others)} entries that are no image of a class and are left out: {_some(others)}",
@@ -100,20 +123,37 @@ def list_class_folders(
     return files
 
 
-def _look_into(folder: Path, class_name: str, keep: Callable[[str], bool] | None) -> tuple[list[FileStat], list[str]]:
-    """The image files in the folder of a class, and the paths of what else is there."""
-    images, others = list[FileStat](), list[str]()
-    with os.scandir(folder / class_name) as entries:
-        for entry in entries:
-            path = f"{class_name}/{entry.name}"
-            if entry.name[0] == "." or (keep is not None and not keep(entry.name)):
-                continue
-            if entry.is_file() and entry.name.lower().endswith(image_suffixes()):
-                stat = entry.stat()
-                images.append((path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
-            else:
-                others.append(path)
-    return sorted(images), sorted(others)
+def _look_into(
+    folder: Path, class_name: str, keep: Callable[[str], bool] | None
+) -> tuple[list[FileStat], list[str], list[str]]:
+    """The image files in the folder of a class, images that are links to nothing, and what else is there."""
+    images, dangling, others = list[FileStat](), list[str](), list[str]()
+    for entry in _entries(folder / class_name):
+        path = f"{class_name}/{entry.name}"
+        if keep is not None and not keep(entry.name):
+            continue
+        named = entry.name.lower().endswith(image_suffixes())
+        if named and entry.is_file():
+            stat = entry.stat()
+            images.append((path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+        elif named and _is_dangling(entry):
+            dangling.append(path)
+        else:
+            others.append(path)
+    return images, dangling, others
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds but for clutter, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not is_clutter(entry.name)), key=lambda entry: entry.name)
+    except OSError as error:
+        raise KdbenchError(f"can't read the folder '{folder}': {error.strerror}") from error
+
+
+def _is_dangling(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def _some(names: Sequence[str], limit: int = 12) -> str:
@@ -159,7 +199,7 @@ def load_files(
 def decode(
     paths: Sequence[Path], blobs: Sequence[bytes], image_size: int, *, name: str, progress: bool = False
 ) -> torch.Tensor:
-    """Decode image files to RGB; grey-scale becomes three equal channels, transparency is dropped.
+    """Decode image files to RGB: :func:`to_rgb`. Of several images in a file the first one counts.
 
     Args:
         paths: where each came from, for the error messages.
@@ -179,10 +219,10 @@ def decode(
             with Image.open(io.BytesIO(blobs[index])) as image:
                 if image.size != (image_size, image_size):
                     return f"size {image.width}x{image.height}"
-                if image.mode not in EIGHT_BIT_MODES:
-                    return f"unreadable (mode {image.mode}, not 8 bits a channel)"
-                pixels[index] = np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+                pixels[index] = np.asarray(to_rgb(image))
+        except DepthError as error:
+            return f"unreadable ({error})"
+        except UNREADABLE as error:
             return f"unreadable ({type(error).__name__})"
         return None
 
@@ -202,6 +242,27 @@ def decode(
             "kdbench resizes nothing; resize the images first",
         )
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+class DepthError(ValueError):
+    """An image of other than 8 bits a channel."""
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of 8 bits a channel as RGB: grey-scale gives three equal channels, transparency is dropped.
+
+    Raises:
+        DepthError: it has more bits, which Pillow would cut off for some formats without a word.
+    """
+    # (codec, box, offset, arguments), of which one is the mode in the file: "RGB;16B" has 16 bits a channel, and
+    # "BGR;16" has them a pixel.
+    in_file = str([tile[3] for tile in getattr(image, "tile", ())])
+    if image.mode not in EIGHT_BIT_MODES or re.search(";16[BLNS]", in_file):
+        mode = image.mode if image.mode not in EIGHT_BIT_MODES else f"{image.mode} with 16 bits"
+        raise DepthError(f"mode {mode}, not 8 bits a channel")
+    # Pillow warns of a palette with transparency unless it passes through RGBA; the colours are the same.
+    transparent = image.mode in ("P", "PA") and "transparency" in image.info
+    return (image.convert("RGBA") if transparent else image).convert("RGB")
 
 
 def _read_bytes(path: Path) -> bytes:
