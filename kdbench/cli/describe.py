@@ -22,6 +22,7 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
     """Plain values for JSON: name, origin, what it is, parameters with defaults and ranges."""
     from kdbench.attacks.spec import AttackSpec
     from kdbench.claims import Claim
+    from kdbench.data import DatasetSpec
     from kdbench.methods.method import MethodSpec
     from kdbench.specs import read_suite
     from kdbench.tasks import Task
@@ -53,7 +54,10 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
         return {**description, "what": doc, "version": entry.version, "settings": describe_parameters(entry.Settings)}
     fields = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
     plain = {key: value for key, value in fields.items() if isinstance(value, (str, int, float, tuple, type(None)))}
-    return {**description, **plain}
+    ways = (
+        {"to_get_it": " or ".join(entry.ways) or "it comes with its package"} if isinstance(entry, DatasetSpec) else {}
+    )
+    return {**description, **plain, **ways}
 
 
 def describe_tuning(suite: Suite) -> dict[str, dict[str, dict[str, Any] | None]]:

@@ -179,6 +179,22 @@ class DatasetSpec:
     count: Callable[[DataPlace], tuple[int | None, int]] | None = None
     """Training images (None: no such split) and test images that ``load`` would read, from names and sizes alone;
     ``KdbenchError`` where some are missing. None: ``load`` has to be asked, which may take its time."""
+    source: str = ""
+    """Where the images come from and who made them, in a sentence with an address."""
+    layout: str = ""
+    """Where ``load`` looks in the data folder, such as "pets/{train,test}/<class>/*.png"; empty: nowhere."""
+    build: Callable[[DataPlace, Path], Path] | None = None
+    """Makes the data from a file or folder that the user has, and returns where they lie now; raises ``KdbenchError``
+    and leaves nothing behind where it can't."""
+    built_from: str = ""
+    """What ``build`` takes, such as "tiny-imagenet-200.zip"."""
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """Every way to get the data, in words; empty where they come with their package."""
+        found = [f"`kdbench data fetch {self.name}`"] if self.fetch is not None else []
+        found += [f"`{build_command(self.name, self.built_from)}`"] if self.build is not None else []
+        return (*found, *([f"put into the data folder as {self.layout}"] if self.layout else []))
 
     @property
     def facts(self) -> DataFacts:
@@ -318,6 +334,7 @@ def missing_data_error(
     official: str | None = None,
     folders: str | None = None,
     fetchable: bool = False,
+    built_from: str = "",
 ) -> MissingDataError:
     """The error for data that are nowhere: where was looked, and every way to get them.
 
@@ -326,10 +343,17 @@ def missing_data_error(
         official: the folder of the official archive, such as "cifar-10-batches-py".
         folders: the class-folder layout, such as "cifar10/{train,test}/<class>/*.png".
         fetchable: whether ``kdbench data fetch NAME`` can bring it.
+        built_from: what ``kdbench data build NAME --from`` takes; empty: it can't make it.
     """
     tried = ", ".join(str(root / path) for root in place.roots for path in looked)
     absent = place.data_dir is not None and not place.data_dir.is_dir()
     note = f" ('{place.data_dir}' is not a folder)" if absent else ""
+    if place.data_dir is not None and place.data_dir.resolve().name in looked:
+        note = f" ('{place.data_dir}' seems to be the set itself: name the folder that holds it)"
+    there = [root / path for root in place.roots for path in looked if (root / path).is_dir()]
+    if there:
+        held = ", ".join(sorted(entry.name for entry in there[0].iterdir())[:6]) or "nothing"
+        note = f" ('{there[0]}' holds {held})"
     ways = []
     if official:
         ways.append(f"--data-dir DIR with the official files in DIR/{official}")
@@ -337,4 +361,11 @@ def missing_data_error(
         ways.append(f"{'or ' if ways else '--data-dir DIR '}with class folders DIR/{folders}")
     if fetchable:
         ways.append(f"or run `kdbench data fetch {name}`")
+    if built_from:
+        ways.append(f"or run `{build_command(name, built_from)}`")
     return MissingDataError(f"the data of '{name}' were not found: looked in {tried}{note}", ", ".join(ways))
+
+
+def build_command(name: str, built_from: str) -> str:
+    """The command line that makes a data set from what a user has."""
+    return f"kdbench data build {name} --from {built_from}"

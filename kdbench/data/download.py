@@ -80,6 +80,16 @@ def _parse(checksum: str) -> tuple[str, str]:
     return algorithm, expected.lower()
 
 
+def in_words(checksum: str) -> str:
+    """A checksum as text.
+
+    >>> in_words("md5:90528d7ca1a48142e341f4ef8d21d0de")
+    'MD5 90528d7ca1a48142e341f4ef8d21d0de'
+    """
+    algorithm, expected = _parse(checksum)
+    return f"{algorithm.upper()} {expected}"
+
+
 def file_digest(path: Path, algorithm: str) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as file:

@@ -27,7 +27,8 @@ def test_status_of_every_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert states["digits"] == "available"  # it is embedded
     for name, state in states.items():
         if name not in ("digits", "digits-fonts"):
-            assert state == ("can be fetched" if datasets.get(name).fetch else "missing")
+            spec = datasets.get(name)
+            assert state == ("can be fetched" if spec.fetch else "can be built" if spec.build else "missing")
     shown = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
     assert f"looked in {tmp_path}; cache and downloads in {tmp_path}" in " ".join(shown.split())
 
