@@ -318,7 +318,7 @@ class RunSpec(Spec):
     """Task to the version of its definition."""
     datasets: dict[str, str]
     """Data set to the SHA-256 of its images and labels."""
-    corruption_images: Literal["published", "generated"]
+    corruption_images: Annotated[str, Field(pattern="^(published|generated|published but for .+)$")]
     """Which corrupted images there were for tasks that use corruptions."""
 
     def canonical_json(self) -> str:

@@ -7,7 +7,7 @@ The definition is the behaviour of the script that made the published CIFAR-10-C
     noisy = corrupt(images, "gaussian_noise", 3, generator=generator)    # uint8 (N, 3, 32, 32) in and out
 
 Images made here are draws from the same distribution as the published ones, not the same draws: scores that are to be
-compared with published numbers need the published arrays (:func:`load_published`).
+compared with published numbers need the published arrays (:func:`find_published`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from __future__ import annotations
 from kdbench.corruptions._corrupt import SIZE, corrupt
 from kdbench.corruptions._table import DETERMINISTIC, NAMES, SEVERITIES
 from kdbench.corruptions.frost_textures import check_installed
-from kdbench.corruptions.published import load_published, published_folder, published_status
+from kdbench.corruptions.published import PublishedArrays, find_published, published_status
 
 __all__ = [
     "DETERMINISTIC",
     "NAMES",
     "SEVERITIES",
     "SIZE",
+    "PublishedArrays",
     "check_installed",
     "corrupt",
-    "load_published",
-    "published_folder",
+    "find_published",
     "published_status",
 ]

@@ -103,7 +103,11 @@ def verify(
         case = Case(record, load_plugins(), Predictions.of(path, record), None)
         chosen, skipped = _tasks(case, condition, tasks)
         suite_data = load_suite_data(
-            record.spec.suite, case.plugins, options.place, ood=any(t.needs_ood for t, _ in chosen.values())
+            record.spec.suite,
+            case.plugins,
+            options.place,
+            ood=any(task.needs_ood for task, _ in chosen.values()),
+            corrupted=any(task.uses_corruptions for task, _ in chosen.values()),
         )
         _same_data(record, suite_data, chosen)
         graph = RunGraph(record.spec.suite, suite_data.dataset, case.plugins, options)

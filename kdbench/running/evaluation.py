@@ -221,7 +221,8 @@ def evaluate(
     )
     options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=progress)
     needs_ood = any(task.needs_ood for task, _ in chosen.values())
-    suite_data = load_suite_data(setting, plugins, options.place, ood=needs_ood)
+    corrupted = any(task.uses_corruptions for task, _ in chosen.values())
+    suite_data = load_suite_data(setting, plugins, options.place, ood=needs_ood, corrupted=corrupted)
     check_tasks(chosen, suite_data.dataset.facts)
     graph = RunGraph(setting, suite_data.dataset, plugins, options)
     roles = {role for task, settings in chosen.values() for role in task.sources(settings)}

@@ -83,7 +83,8 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     trackers = check_trackers(track)
     suite, plugins = plan.suite, plan.plugins
     needs_ood = any(task.needs_ood for task, _ in plan.tasks.values())
-    suite_data = load_suite_data(suite, plugins, options.place, ood=needs_ood)
+    corrupted = any(task.uses_corruptions for task, _ in plan.tasks.values())
+    suite_data = load_suite_data(suite, plugins, options.place, ood=needs_ood, corrupted=corrupted)
     check_tasks(plan.tasks, suite_data.dataset.facts)
     graph = RunGraph(suite, suite_data.dataset, plugins, options)
     spec = plan.spec(suite_data, graph, seed)

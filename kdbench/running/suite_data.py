@@ -6,7 +6,7 @@ import dataclasses
 import warnings
 
 from kdbench import corruptions
-from kdbench.data import DataPlace, Dataset, DatasetSpec, load_dataset
+from kdbench.data import DataPlace, Dataset, DatasetSpec, KdbenchWarning, load_dataset
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import Plugins
 from kdbench.specs import Suite
@@ -30,9 +30,11 @@ class SuiteData:
         return {dataset.name: dataset.test.source for dataset in (self.dataset, self.ood) if dataset}
 
 
-def load_suite_data(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bool) -> SuiteData:
+def load_suite_data(
+    suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bool, corrupted: bool = True
+) -> SuiteData:
     """Load a suite's data; with ``ood`` the first of its out-of-distribution sets that is available, else the
-    first that can be downloaded.
+    first that can be downloaded; published corruptions that are not needed (``corrupted``) may be damaged.
 
     Raises:
         KdbenchError: data are missing, incomplete or not those of their name, or don't fit each other.
@@ -41,16 +43,36 @@ def load_suite_data(suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bo
     outer = _outer(suite, spec, plugins, place) if ood else None
     dataset = _load(spec, place)
     away = _load(outer, place) if outer else None
-    published = corruptions.published_folder(place.data_dir, suite.dataset) if place.data_dir else None
-    if published is not None and dataset.test.source != "official archive":
-        warnings.warn(
-            f"{published} is keyed to the order of the official archive and '{dataset.name}' came from class folders: "
-            "corruptions are generated",
-            stacklevel=2,
-        )
+    try:
+        published = _published(dataset, place, quiet=not corrupted)
+    except KdbenchError:
+        if corrupted:
+            raise
         published = None
     outside = dataclasses.replace(away.test, name=away.name) if away else None
     return SuiteData(dataset, TestData(dataset.test, outside, published), away)
+
+
+def _published(dataset: Dataset, place: DataPlace, *, quiet: bool) -> corruptions.PublishedArrays | None:
+    """The published corruptions of the test images, with a word where not all of them can be used."""
+    found = corruptions.find_published(place.data_dir, dataset.name) if place.data_dir else None
+    if found is None:
+        return None
+    if dataset.test.source != "official archive":
+        if not quiet:
+            warnings.warn(
+                f"{found.folder} is keyed to the order of the official archive and '{dataset.name}' came from class "
+                "folders: corruptions are generated",
+                KdbenchWarning,
+                stacklevel=3,
+            )
+        return None
+    if not quiet:
+        found.check(dataset.test.images, dataset.test.labels, dataset.test.source_index)
+        if found.lacking:
+            rest = f"{found.folder} lacks {'; '.join(found.lacking)}: generated instead, as the record says"
+            warnings.warn(rest, KdbenchWarning, stacklevel=3)
+    return found
 
 
 def _outer(suite: Suite, spec: DatasetSpec, plugins: Plugins, place: DataPlace) -> DatasetSpec:

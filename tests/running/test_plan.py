@@ -11,6 +11,7 @@ import pytest
 from torch import Tensor
 
 import kdbench
+from kdbench.corruptions import NAMES, PublishedArrays
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.needs import Needs
@@ -175,7 +176,8 @@ def test_a_run_names_its_trainings_tasks_and_data(make_graph: MakeGraph, tmp_pat
     assert spec.datasets == {"digits": graph.dataset.sha256}
     assert {recipe.epochs for recipe in spec.recipes.values()} == {1}
     assert spec.corruption_images == "generated"
-    published = SuiteData(graph.dataset, TestData(graph.dataset.test, published_corruptions=tmp_path))
+    whole = PublishedArrays(tmp_path, dict.fromkeys(NAMES, 5))
+    published = SuiteData(graph.dataset, TestData(graph.dataset.test, published_corruptions=whole))
     assert plan.spec(published, graph, 3).corruption_images == "published"
     assert spec.run_id == plan.spec(suite_data, make_graph(out=tmp_path / "elsewhere"), 3).run_id
 

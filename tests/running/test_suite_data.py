@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, load_dataset
+from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, KdbenchWarning, load_dataset
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.suite_data import load_suite_data
@@ -89,15 +90,62 @@ def test_published_corruptions_are_for_the_official_order_alone(
 ) -> None:
     published = photographs / "CIFAR-10-C"
     published.mkdir(exist_ok=True)
-    write_published(published)
+    write_published(published, np.repeat(np.arange(10), 2))
 
     def load(spec: Any, place: DataPlace) -> Dataset:
         found = load_dataset(spec, place)
         return dataclasses.replace(found, test=dataclasses.replace(found.test, source=source))
 
     monkeypatch.setattr("kdbench.running.suite_data.load_dataset", load)
-    ignored = pytest.warns(UserWarning, match="keyed to the order of the official archive")
+    ignored = pytest.warns(KdbenchWarning, match="keyed to the order of the official archive")
     with ignored if source == "class folders" else contextlib.nullcontext():
         suite, place = load_suite("cifar10-lite"), DataPlace.default(photographs)
         suite_data = load_suite_data(suite, plugins_of_small_data(), place, ood=False)
-    assert suite_data.test.published_corruptions == (published if source == "official archive" else None)
+    found = suite_data.test.published_corruptions
+    assert (found and found.folder) == (published if source == "official archive" else None)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other labels", "empty folder"])
+def test_damaged_corruptions_stop_only_what_measures_them(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    (tmp_path / "cifar10").symlink_to(photographs / "cifar10")
+    published = tmp_path / "CIFAR-10-C"
+    published.mkdir()
+    if damage != "empty folder":
+        write_published(published, np.repeat(np.arange(10), 2)[:: -1 if damage == "other labels" else 1])
+    if damage == "cut":
+        os.truncate(published / "fog.npy", 1000)
+
+    def load(spec: Any, place: DataPlace) -> Dataset:
+        found = load_dataset(spec, place)
+        return dataclasses.replace(found, test=dataclasses.replace(found.test, source="official archive"))
+
+    monkeypatch.setattr("kdbench.running.suite_data.load_dataset", load)
+    suite, plugins, place = load_suite("cifar10-lite"), plugins_of_small_data(), DataPlace.default(tmp_path)
+    with pytest.raises(KdbenchError, match="no readable|other label|none of the 19"):
+        load_suite_data(suite, plugins, place, ood=False)
+    test = load_suite_data(suite, plugins, place, ood=False, corrupted=False).test
+    assert test.corruption_images == ("published" if damage == "other labels" else "generated")
+
+
+def test_corruptions_that_are_there_in_part_are_used_with_a_word(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cifar10").symlink_to(photographs / "cifar10")
+    write_published(tmp_path / "CIFAR-10-C", np.repeat(np.arange(10), 2))
+    (tmp_path / "CIFAR-10-C" / "saturate.npy").unlink()
+
+    def load(spec: Any, place: DataPlace) -> Dataset:
+        found = load_dataset(spec, place)
+        return dataclasses.replace(found, test=dataclasses.replace(found.test, source="official archive"))
+
+    monkeypatch.setattr("kdbench.running.suite_data.load_dataset", load)
+    suite, plugins, place = load_suite("cifar10-lite"), plugins_of_small_data(), DataPlace.default(tmp_path)
+    with pytest.warns(KdbenchWarning, match="CIFAR-10-C lacks saturate: generated instead, as the record says"):
+        test = load_suite_data(suite, plugins, place, ood=False).test
+    assert test.corruption_images == "published but for saturate"
+    assert (
+        load_suite_data(suite, plugins, place, ood=False, corrupted=False).test.corruption_images
+        == "published but for saturate"
+    )
