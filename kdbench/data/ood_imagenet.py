@@ -20,7 +20,8 @@ from PIL import Image
 
 from kdbench.data.base import DataPlace, Dataset, DatasetSpec, missing_data_error
 from kdbench.data.cifar_classes import CIFAR10_CLASSES
-from kdbench.data.folders import UNREADABLE, count_class_folders, find_folder, from_class_folders, in_threads, to_rgb
+from kdbench.data.decoding import UNREADABLE, in_threads, to_rgb
+from kdbench.data.folders import count_class_folders, find_folder, from_class_folders
 from kdbench.data.tiny_imagenet import ARCHIVE, MD5, SIDE, URL, Files, images_of, opened
 from kdbench.errors import KdbenchError
 

@@ -26,7 +26,8 @@ from PIL import Image, UnidentifiedImageError
 
 from kdbench.data.base import DataPlace, ImageSet, content_hash
 from kdbench.data.cache import FileStat, ImageCache, content_key, stat_key
-from kdbench.data.folders import UNREADABLE, count_whole, in_threads, to_rgb
+from kdbench.data.decoding import UNREADABLE, in_threads, to_rgb
+from kdbench.data.folders import count_whole
 from kdbench.data.mapped import PIXELS, check_room, load_mapped, map_images, no_room_error, save_facts
 from kdbench.errors import KdbenchError
 
