@@ -346,14 +346,6 @@ def missing_data_error(
         built_from: what ``kdbench data build NAME --from`` takes; empty: it can't make it.
     """
     tried = ", ".join(str(root / path) for root in place.roots for path in looked)
-    absent = place.data_dir is not None and not place.data_dir.is_dir()
-    note = f" ('{place.data_dir}' is not a folder)" if absent else ""
-    if place.data_dir is not None and place.data_dir.resolve().name in looked:
-        note = f" ('{place.data_dir}' seems to be the set itself: name the folder that holds it)"
-    there = [root / path for root in place.roots for path in looked if (root / path).is_dir()]
-    if there:
-        held = ", ".join(sorted(entry.name for entry in there[0].iterdir())[:6]) or "nothing"
-        note = f" ('{there[0]}' holds {held})"
     ways = []
     if official:
         ways.append(f"--data-dir DIR with the official files in DIR/{official}")
@@ -363,7 +355,26 @@ def missing_data_error(
         ways.append(f"or run `kdbench data fetch {name}`")
     if built_from:
         ways.append(f"or run `{build_command(name, built_from)}`")
+    found = _what_is_there(place, looked)
+    note = f" ({found})" if found else ""
     return MissingDataError(f"the data of '{name}' were not found: looked in {tried}{note}", ", ".join(ways))
+
+
+def _what_is_there(place: DataPlace, looked: Sequence[str]) -> str:
+    """What is wrong with the folder that was named, in words, where that can be told."""
+    there = next((root / path for root in place.roots for path in looked if (root / path).is_dir()), None)
+    if there is not None:
+        try:
+            held = sorted(entry.name for entry in there.iterdir())
+        except OSError as error:
+            return f"'{there}' can't be read: {error.strerror}"
+        return f"'{there}' holds {', '.join(held[:6]) or 'nothing'}{', ...' if len(held) > 6 else ''}"
+    if place.data_dir is None:
+        return ""
+    if not place.data_dir.is_dir():
+        return f"'{place.data_dir}' is not a folder"
+    itself = place.data_dir.resolve().name in looked
+    return f"'{place.data_dir}' seems to be the set itself: name the folder that holds it" if itself else ""
 
 
 def build_command(name: str, built_from: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kdbench.cli import data  # noqa: F401  # its commands
+from kdbench.cli import catalogue, data  # noqa: F401  # their commands
 from kdbench.cli.app import app
 from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, DatasetSpec, data_status, from_class_folders
 from kdbench.errors import KdbenchError
@@ -91,3 +91,13 @@ def test_a_third_party_set_that_is_not_whole_is_incomplete(tmp_path: Path) -> No
     (tmp_path / "pets" / "train" / "cat").mkdir(parents=True)
     (tmp_path / "pets" / "train" / "dogs").mkdir()
     assert data_status(spec, DataPlace(tmp_path, tmp_path / "cache")).state == "incomplete"
+
+
+def test_describe_says_where_a_set_comes_from_and_how_to_get_it() -> None:
+    described = json.loads(CliRunner().invoke(app, ["describe", "dataset", "ood-imagenet", "--json"]).stdout)
+    assert "tiny-imagenet-200.zip" in described["source"] and "ImageNet's" in described["source"]
+    assert described["layout"] == "ood_imagenet/test/<class>/*.png"
+    assert "`kdbench data build ood-imagenet --from tiny-imagenet-200.zip` or put into" in described["to_get_it"]
+    assert described["sha256"].startswith("87d445549ea6458c")
+    embedded = json.loads(CliRunner().invoke(app, ["describe", "dataset", "digits", "--json"]).stdout)
+    assert embedded["to_get_it"] == "it comes with its package"
