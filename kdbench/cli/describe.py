@@ -54,10 +54,9 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
         return {**description, "what": doc, "version": entry.version, "settings": describe_parameters(entry.Settings)}
     fields = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
     plain = {key: value for key, value in fields.items() if isinstance(value, (str, int, float, tuple, type(None)))}
-    ways = (
-        {"to_get_it": " or ".join(entry.ways) or "it comes with its package"} if isinstance(entry, DatasetSpec) else {}
-    )
-    return {**description, **plain, **ways}
+    if isinstance(entry, DatasetSpec):
+        plain["to_get_it"] = " or ".join(entry.ways) or "it comes with its package"
+    return {**description, **plain}
 
 
 def describe_tuning(suite: Suite) -> dict[str, dict[str, dict[str, Any] | None]]:

@@ -11,7 +11,6 @@ import io
 import os
 import shutil
 import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from kdbench.data.base import DataPlace, Dataset, DatasetSpec, missing_data_erro
 from kdbench.data.cifar_classes import CIFAR10_CLASSES
 from kdbench.data.decoding import UNREADABLE, in_threads, to_rgb
 from kdbench.data.folders import count_class_folders, find_folder, from_class_folders
-from kdbench.data.tiny_imagenet import ARCHIVE, MD5, SIDE, URL, Files, images_of, opened
+from kdbench.data.tiny_imagenet import ARCHIVE, MD5, SIDE, URL, Files, images_of, opened, unreadable
 from kdbench.errors import KdbenchError
 
 NAME = "ood-imagenet"
@@ -69,20 +68,23 @@ Digests = npt.NDArray[np.uint64]
 
 def load(place: DataPlace) -> Dataset:
     """The images in ``ood_imagenet/test/<class>``; some of the ten classes may be absent."""
-    if find_folder(place, FOLDER, ("test",)) is None:
-        raise _missing(place)
+    _check_there(place)
     return from_class_folders(place, FOLDER, CIFAR10_CLASSES, name=NAME, splits=("test",))
 
 
 def count(place: DataPlace) -> tuple[int | None, int]:
     """How many images :func:`load` would read; the errors are the same."""
-    if find_folder(place, FOLDER, ("test",)) is None:
-        raise _missing(place)
+    _check_there(place)
     return count_class_folders(place, FOLDER, CIFAR10_CLASSES, name=NAME, splits=("test",))
 
 
-def _missing(place: DataPlace) -> KdbenchError:
-    return missing_data_error(NAME, place, [FOLDER], folders=LAYOUT, built_from=ARCHIVE)
+def _is_there(place: DataPlace) -> bool:
+    return find_folder(place, FOLDER, ("test",)) is not None
+
+
+def _check_there(place: DataPlace) -> None:
+    if not _is_there(place):
+        raise missing_data_error(NAME, place, [FOLDER], folders=LAYOUT, built_from=ARCHIVE)
 
 
 def build(place: DataPlace, source: Path, *, wanted: Digests | None = None) -> Path:
@@ -153,8 +155,8 @@ def _halved(files: Files, source: Path, path: str) -> list[tuple[int, Pixels]]:
                     f"them: give {ARCHIVE} from {URL}",
                 )
             colours = to_rgb(image)
-    except (*UNREADABLE, zipfile.BadZipFile) as error:
-        raise KdbenchError(f"'{path}' in '{source}' can't be read: {error}", f"get it again from {URL}") from error
+    except UNREADABLE as error:
+        raise unreadable(path, source, error) from error
     halved = (colours.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BOX), colours.reduce(SIDE // IMAGE_SIZE))
     return [(digest(pixels.transpose(2, 0, 1)), pixels) for pixels in map(np.asarray, halved)]
 
@@ -191,7 +193,7 @@ def spec() -> DatasetSpec:
         CIFAR10_CLASSES,
         IMAGE_SIZE,
         load,
-        available=lambda place: find_folder(place, FOLDER, ("test",)) is not None,
+        available=_is_there,
         description="ImageNet photographs of CIFAR-10 classes, 32x32; not CINIC-10",
         ood=True,
         sha256=SHA256,

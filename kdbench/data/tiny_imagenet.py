@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -33,7 +34,7 @@ class Files(Protocol):
         """Every file, sorted."""
 
     def read(self, name: str) -> bytes:
-        """The bytes of one; ``OSError`` or ``zipfile.BadZipFile`` where they can't be had."""
+        """The bytes of one; ``KdbenchError`` where they can't be had."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,10 @@ class Packed:
         return sorted(entry.filename for entry in self.archive.infolist() if not entry.is_dir())
 
     def read(self, name: str) -> bytes:
-        return self.archive.read(name)
+        try:
+            return self.archive.read(name)
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:  # RuntimeError: encrypted
+            raise unreadable(name, self.archive.filename, error) from error
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,15 @@ class Unpacked:
         return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
 
     def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+        try:
+            return (self.root / name).read_bytes()
+        except OSError as error:
+            raise unreadable(name, self.root, error) from error
+
+
+def unreadable(name: str, source: object, error: Exception) -> KdbenchError:
+    """The error for a file of the archive or the folder that can't be read."""
+    return KdbenchError(f"'{name}' in '{source}' can't be read: {error}", f"get it again from {URL} (MD5 {MD5})")
 
 
 @contextlib.contextmanager

@@ -151,6 +151,15 @@ def test_other_photographs_are_refused_and_leave_nothing(
     assert not list(place.data_dir.iterdir())
 
 
+def test_a_damaged_archive_names_the_file(place: DataPlace, tmp_path: Path) -> None:
+    archive = packed(tmp_path, tiny_imagenet())
+    blob = bytearray(archive.read_bytes())
+    blob[blob.index(b"n01641577_1.JPEG") + 200] ^= 255
+    archive.write_bytes(blob)
+    with pytest.raises(KdbenchError, match=r"n01641577_1.JPEG' in '.*tiny.zip' can't be read: Bad CRC-32"):
+        ood_imagenet.build(place, archive)
+
+
 def test_what_is_no_archive_and_a_set_that_is_there(place: DataPlace, tmp_path: Path) -> None:
     with pytest.raises(KdbenchError, match="is not there"):
         ood_imagenet.build(place, tmp_path / "absent.zip")
