@@ -1,7 +1,7 @@
 """Digital artefacts: JPEG compression, pixelation, elastic deformation.
 
-Every function takes ``pixels`` float32 (N, 3, 32, 32) on the scale 0 ... 255, the constants of one severity and a
-generator, and returns the same shape and scale. Source: Hendrycks & Dietterich 2019, make_cifar_c.py.
+Every function takes ``pixels`` float32 (N, 3, S, S) on the scale 0 ... 255, the constants of one severity and a
+generator, and returns the same shape and scale. Source: see ``_constants``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from kdbench.corruptions._opencv import opencv
 from kdbench.corruptions._pixels import to_bytes
 
 _ELASTIC_TRUNCATED_AT = 3.0
-_ANCHORS = ((26.0, 26.0), (26.0, 6.0), (6.0, 6.0))
-"""Points (x, y) that the random affine map moves: the centre (16, 16) +- a third of the side."""
 
 
 def jpeg_compression(pixels: Tensor, constants: tuple[float, ...], generator: object) -> Tensor:
@@ -92,10 +90,20 @@ def _grid(pixels: Tensor) -> Tensor:
     return torch.stack([columns, rows]).to(pixels)
 
 
+def _anchors(size: int) -> Tensor:
+    """The three points (x, y), float64 (3, 2), that the random affine map moves: the centre +- a third of the side.
+
+    >>> _anchors(32).tolist()
+    [[26.0, 26.0], [26.0, 6.0], [6.0, 6.0]]
+    """
+    low, high = size // 2 - size // 3, size // 2 + size // 3
+    return torch.tensor([[high, high], [high, low], [low, low]], dtype=torch.float64)
+
+
 def _affine_positions(pixels: Tensor, reach: float, generator: torch.Generator) -> Tensor:
     """(N, 2, H, W): where each pixel comes from when the anchors have moved by U(-reach, reach) per coordinate."""
     count = len(pixels)
-    anchors = torch.tensor(_ANCHORS, dtype=torch.float64, device=pixels.device)
+    anchors = _anchors(pixels.shape[-1]).to(pixels.device)
     moved = anchors + _draws.uniform((count, 3, 2), -reach, reach, generator, pixels.device)
     ones = torch.ones(count, 3, 1, dtype=torch.float64, device=pixels.device)
     # lookup needs the inverse map, which is the affine map that takes the moved anchors back

@@ -15,7 +15,6 @@ from kdbench.errors import KdbenchError
 FILES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
 """The textures that CIFAR-C draws from; the script lists a sixth, but never draws it."""
 
-_SCALE = 0.2
 _HINT = "`pip install --no-deps imagecorruptions==1.1.2` brings the textures"
 
 
@@ -44,9 +43,9 @@ def check_installed() -> None:
     texture_paths()
 
 
-@lru_cache(maxsize=1)
-def load_textures() -> tuple[Tensor, Tensor]:
-    """The five textures at a fifth of their size (OpenCV's bilinear resize), RGB.
+@lru_cache(maxsize=2)
+def load_textures(scale: float) -> tuple[Tensor, Tensor]:
+    """The five textures at ``scale`` times their size (OpenCV's bilinear resize), RGB.
 
     Returns:
         float32 (5, 3, H, W) whole numbers 0 ... 255, each texture in the upper left corner and 0 around it; and
@@ -58,7 +57,7 @@ def load_textures() -> tuple[Tensor, Tensor]:
         stored = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if stored is None:
             raise KdbenchError(f"frost texture can't be read as an image: {path}", _HINT)
-        small = cv2.resize(stored, (0, 0), fx=_SCALE, fy=_SCALE)
+        small = cv2.resize(stored, (0, 0), fx=scale, fy=scale)
         textures.append(torch.from_numpy(small[:, :, ::-1].copy()).permute(2, 0, 1))
     sizes = torch.tensor([texture.shape[1:] for texture in textures])
     height, width = sizes.amax(dim=0).tolist()

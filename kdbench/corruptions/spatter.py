@@ -1,4 +1,4 @@
-"""Spatter: drops of water or splashes of mud. Source: Hendrycks & Dietterich 2019, make_cifar_c.py."""
+"""Spatter: drops of water or splashes of mud. Source: see ``_constants``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], dtype=np.float32)
 def spatter(pixels: Tensor, constants: tuple[float, ...], generator: torch.Generator) -> Tensor:
     """Water (mud = 0) adds pale turquoise where there are drops; mud covers the image with brown.
 
-    Takes ``pixels`` float32 (N, 3, 32, 32) on the scale 0 ... 255 and returns the same, not yet clipped. OpenCV works
+    Takes ``pixels`` float32 (N, 3, S, S) on the scale 0 ... 255 and returns the same, not yet clipped. OpenCV works
     on the drops one image at a time on the CPU.
     """
     mean, std, sigma, threshold, strength, mud = constants
