@@ -1,7 +1,7 @@
-"""How well a score tells known images from foreign ones. It is larger for those that are taken for known.
+"""How well a score tells images of the training distribution from others; it is larger for those of the distribution.
 
 AUROC and the false positive rate at 95 % true positives, as the field reports them (Hendrycks & Gimpel 2017; Liang et
-al. 2018), with known images as the positive class.
+al. 2018), with in-distribution images as the positive class.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kdbench.metrics._inputs import Array, as_logits, as_tensor
 from kdbench.metrics.intervals import require_confidence, score_interval, wilson_interval
 
 TRUE_POSITIVES = 0.95
-"""Share of known images that are taken for known where false positives are counted."""
+"""Share of in-distribution images that are taken for such where false positives are counted."""
 MOST_ALIKE = 4
 """Normal scores of 500 and 1,000 images with an AUROC of 0.9999: the interval holds it 98 % of the time with this, 87 %
 without."""
@@ -55,12 +55,12 @@ def detection_scores(logits: Array) -> dict[str, Tensor]:
     }
 
 
-def auroc(known: Array, foreign: Array) -> float:
-    """Area under the ROC curve: the chance that a known image scores above a foreign one, ties counted half.
+def auroc(inside: Array, outside: Array) -> float:
+    """Area under the ROC curve: the chance that an in-distribution image scores above another, ties counted half.
 
     Args:
-        known: real (N,), scores of known images.
-        foreign: real (M,), those of foreign images.
+        inside: real (N,), scores of in-distribution images.
+        outside: real (M,), those of out-of-distribution images.
 
     Raises:
         KdbenchError: no scores, another shape, or scores that are NaN.
@@ -68,12 +68,12 @@ def auroc(known: Array, foreign: Array) -> float:
     >>> auroc(np.array([3.0, 2.0, 1.0]), np.array([2.0, 0.0]))
     0.75
     """
-    inside, outside = _sorted(known, "known"), _sorted(foreign, "foreign")
-    return float(_share_below(outside, inside).mean())
+    ins, outs = _sorted(inside, "in-distribution"), _sorted(outside, "out-of-distribution")
+    return float(_share_below(outs, ins).mean())
 
 
-def auroc_interval(known: Array, foreign: Array, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of the AUROC over known and foreign images, inside [0, 1].
+def auroc_interval(inside: Array, outside: Array, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the AUROC over the images of both kinds, inside [0, 1].
 
     The variance is that of DeLong et al. 1988. The interval is Wilson's for as many examples as a share of this
     variance has, so that it has a width at 1: there, and where all scores are alike, for the smaller set's number. Near
@@ -83,23 +83,23 @@ def auroc_interval(known: Array, foreign: Array, *, confidence: float = 0.95) ->
         KdbenchError: as ``auroc``, or a confidence outside (0, 1).
     """
     require_confidence(confidence)
-    inside, outside = _sorted(known, "known"), _sorted(foreign, "foreign")
-    of_known, of_foreign = _share_below(outside, inside), _share_below(-inside[::-1], -outside[::-1])
-    value = float(of_known.mean())
-    variance = sum(float(part.var(ddof=1)) / len(part) for part in (of_known, of_foreign) if len(part) > 1)
+    ins, outs = _sorted(inside, "in-distribution"), _sorted(outside, "out-of-distribution")
+    of_ins, of_outs = _share_below(outs, ins), _share_below(-ins[::-1], -outs[::-1])
+    value = float(of_ins.mean())
+    variance = sum(float(part.var(ddof=1)) / len(part) for part in (of_ins, of_outs) if len(part) > 1)
     alike = value * (1 - value) / variance if variance else 0.0
-    most = MOST_ALIKE * (len(inside) + len(outside))
-    return score_interval(value, min(alike, most) or min(len(inside), len(outside)), _quantile(confidence))
+    most = MOST_ALIKE * (len(ins) + len(outs))
+    return score_interval(value, min(alike, most) or min(len(ins), len(outs)), _quantile(confidence))
 
 
-def false_positive_rate(known: Array, foreign: Array) -> float:
-    """Share of foreign images that score no less than 95 % of known ones do.
+def false_positive_rate(inside: Array, outside: Array) -> float:
+    """Share of out-of-distribution images that score no less than 95 % of in-distribution ones do.
 
-    The threshold is the largest score that at least ``TRUE_POSITIVES`` of the known images reach.
+    The threshold is the largest score that at least ``TRUE_POSITIVES`` of the in-distribution images reach.
 
     Args:
-        known: real (N,), scores of known images.
-        foreign: real (M,), those of foreign images.
+        inside: real (N,), scores of in-distribution images.
+        outside: real (M,), those of out-of-distribution images.
 
     Raises:
         KdbenchError: no scores, another shape, or scores that are NaN.
@@ -107,29 +107,29 @@ def false_positive_rate(known: Array, foreign: Array) -> float:
     >>> false_positive_rate(np.arange(20.0), np.array([0.0, 0.5, 1.0, 2.0]))
     0.5
     """
-    inside, outside = _sorted(known, "known"), _sorted(foreign, "foreign")
-    return _reaching(outside, inside[_place(len(inside))])
+    ins, outs = _sorted(inside, "in-distribution"), _sorted(outside, "out-of-distribution")
+    return _reaching(outs, ins[_place(len(ins))])
 
 
-def false_positive_rate_interval(known: Array, foreign: Array, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of ``false_positive_rate`` over known and foreign images, inside [0, 1].
+def false_positive_rate_interval(inside: Array, outside: Array, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of ``false_positive_rate`` over the images of both kinds, inside [0, 1].
 
-    Foreign images give Wilson's interval at the threshold. Known images give the threshold's own, between two of their
-    scores (the binomial interval of a quantile), and the rates at its ends. The two are independent: on each side their
-    squares add up (Zou & Donner 2008).
+    Out-of-distribution images give Wilson's interval at the threshold. In-distribution images give the threshold's own,
+    between two of their scores (the binomial interval of a quantile), and the rates at its ends. The two are
+    independent: on each side their squares add up (Zou & Donner 2008).
 
     Raises:
         KdbenchError: as ``false_positive_rate``, or a confidence outside (0, 1).
     """
     require_confidence(confidence)
-    inside, outside = _sorted(known, "known"), _sorted(foreign, "foreign")
-    n, tail = len(inside), (1 - confidence) / 2
-    rate = _reaching(outside, inside[_place(n)])
+    ins, outs = _sorted(inside, "in-distribution"), _sorted(outside, "out-of-distribution")
+    n, tail = len(ins), (1 - confidence) / 2
+    rate = _reaching(outs, ins[_place(n)])
     fewest, most = (int(binom.ppf(share, n, TRUE_POSITIVES)) for share in (tail, 1 - tail))
-    lowest = 1.0 if most == n else _reaching(outside, inside[n - most - 1])
-    highest = _reaching(outside, inside[min(n - fewest, n - 1)])
-    low, high = wilson_interval(rate * len(outside), len(outside), confidence)
-    below, above = math.hypot(rate - low, rate - highest), math.hypot(high - rate, lowest - rate)
+    largest = 1.0 if most == n else _reaching(outs, ins[n - most - 1])
+    smallest = _reaching(outs, ins[min(n - fewest, n - 1)])
+    low, high = wilson_interval(rate * len(outs), len(outs), confidence)
+    below, above = math.hypot(rate - low, rate - smallest), math.hypot(high - rate, largest - rate)
     return max(0.0, rate - below), min(1.0, rate + above)
 
 
