@@ -17,7 +17,6 @@ from __future__ import annotations
 from kdbench.corruptions._constants import SEVERITIES, SIZES
 from kdbench.corruptions._corrupt import corrupt, published_sizes
 from kdbench.corruptions._table import DETERMINISTIC, NAMES
-from kdbench.corruptions.frost_textures import check_installed
 from kdbench.corruptions.published import load_published, published_folder, published_status
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "NAMES",
     "SEVERITIES",
     "SIZES",
-    "check_installed",
     "corrupt",
     "load_published",
     "published_folder",
