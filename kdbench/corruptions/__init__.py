@@ -1,10 +1,12 @@
-"""The 19 corruptions of CIFAR-C, batched over images.
+"""The 19 corruptions of CIFAR-C and Tiny ImageNet-C, batched over images.
 
-The definition is the behaviour of the script that made the published CIFAR-10-C and CIFAR-100-C arrays
-(Hendrycks & Dietterich 2019, ``make_cifar_c.py`` of ``hendrycks/robustness``), with its constants for 32x32 images::
+The definition is the behaviour of the scripts that made the published images (Hendrycks & Dietterich 2019,
+``hendrycks/robustness``): ``make_cifar_c.py`` with its constants for images of 32x32 pixels, ``make_tinyimagenet_c.py``
+with its own for 64x64, without the JPEG files of quality 85 in which Tiny ImageNet-C is stored. Of other sizes nothing
+is published, and they are refused::
 
     generator = torch.Generator().manual_seed(0)
-    noisy = corrupt(images, "gaussian_noise", 3, generator=generator)    # uint8 (N, 3, 32, 32) in and out
+    noisy = corrupt(images, "gaussian_noise", 3, generator=generator)    # uint8 (N, 3, S, S) in and out
 
 Images made here are draws from the same distribution as the published ones, not the same draws: scores that are to be
 compared with published numbers need the published arrays (:func:`find_published`).
@@ -12,19 +14,19 @@ compared with published numbers need the published arrays (:func:`find_published
 
 from __future__ import annotations
 
-from kdbench.corruptions._corrupt import SIZE, corrupt
-from kdbench.corruptions._table import DETERMINISTIC, NAMES, SEVERITIES
-from kdbench.corruptions.frost_textures import check_installed
+from kdbench.corruptions._constants import SEVERITIES, SIZES
+from kdbench.corruptions._corrupt import corrupt, published_sizes
+from kdbench.corruptions._table import DETERMINISTIC, NAMES
 from kdbench.corruptions.published import PublishedArrays, find_published, published_status
 
 __all__ = [
     "DETERMINISTIC",
     "NAMES",
     "SEVERITIES",
-    "SIZE",
+    "SIZES",
     "PublishedArrays",
-    "check_installed",
     "corrupt",
     "find_published",
+    "published_sizes",
     "published_status",
 ]

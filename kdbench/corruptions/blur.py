@@ -1,7 +1,7 @@
 """Blurs: Gaussian, glass, defocus, motion, zoom.
 
-Every function takes ``pixels`` float32 (N, 3, 32, 32) on the scale 0 ... 255, the constants of one severity and a
-generator, and returns the same shape and scale. Source: Hendrycks & Dietterich 2019, make_cifar_c.py.
+Every function takes ``pixels`` float32 (N, 3, S, S) on the scale 0 ... 255, the constants of one severity and a
+generator, and returns the same shape and scale. Source: see ``_constants``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from torch import Tensor
 from kdbench.corruptions import _draws, _linear
 from kdbench.corruptions._pixels import truncate
 
+_DENSE = 32
+"""Side in pixels up to which the matrix of the zoom blur is dense."""
 _DISK_RADIUS = 8
 """The defocus kernel is drawn on a 17x17 grid, whatever its radius."""
 
@@ -29,26 +31,56 @@ def glass_blur(pixels: Tensor, constants: tuple[float, ...], generator: torch.Ge
     """Blur to 8 bits, let each pixel take the value of a near one, blur again.
 
     The script walks from the lower right to the upper left and "exchanges" pixel (h, w) with (h + dy, w + dx), dx and
-    dy drawn from {-1, 0}. As the exchange works on array views, it only copies the second to the first: a pixel is
-    duplicated, not exchanged. The one copied from lies above or to the left, where the walk hasn't been yet, so all
-    pixels can be done at once.
+    dy drawn from {-d, ..., d - 1} for a distance d. As the exchange works on array views, it only copies the second to
+    the first: a pixel is duplicated, not exchanged.
     """
     sigma, distance, passes = constants
-    assert distance == 1, "from a distance of 2 the walk would meet pixels that it has changed already"
     pixels = truncate(_linear.gaussian_blur(pixels, sigma))
     for _ in range(int(passes)):
-        pixels = _take_neighbours(pixels, generator)
+        pixels = _take_neighbours(pixels, int(distance), generator)
     return _linear.gaussian_blur(pixels, sigma)
 
 
-def _take_neighbours(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Each pixel but the first two rows and columns becomes itself or its left, upper or upper left neighbour."""
+def _take_neighbours(pixels: Tensor, distance: int, generator: torch.Generator) -> Tensor:
+    """Each pixel from row and column ``distance`` + 1 up to S - ``distance`` takes the value of the one drawn for it.
+
+    At a distance of 1 that one lies above or to the left, where the walk hasn't been yet, so all pixels can be done at
+    once. From 2 on it may have been there: then what counts is the one that it took its own value from.
+    """
+    assert distance in (1, 2), "a draw's low bits are the step across, its high bits the step down"
     count, channels, height, width = pixels.shape
-    choice = _draws.integers((count, height - 2, width - 2), 4, generator, pixels.device)
-    index = torch.arange(height * width, device=pixels.device).reshape(1, height, width).repeat(count, 1, 1)
-    index[:, 2:, 2:] -= (choice & 1) + width * (choice >> 1)
-    flat = index.reshape(count, 1, height * width).expand(count, channels, height * width)
+    size, reach = height * width, 2 * distance
+    choice = _draws.integers((count, height - reach, width - reach), reach**2, generator, pixels.device)
+    walked = slice(distance + 1, height - distance + 1)
+    place = torch.arange(size, device=pixels.device).reshape(1, height, width)
+    furthest = place.clone()
+    furthest[:, walked, walked] += (distance - 1) * (width + 1)
+    source = furthest.repeat(count, 1, 1)
+    source[:, walked, walked] -= (choice & (reach - 1)) + width * (choice >> distance)
+    if distance > 1:
+        source = _settled(source, place, walked)
+    flat = source.reshape(count, 1, size).expand(count, channels, size)
     return pixels.flatten(2).gather(2, flat).reshape(pixels.shape)
+
+
+def _settled(source: Tensor, place: Tensor, walked: slice) -> Tensor:
+    """Where each pixel's value comes from in the end: ``source`` (N, S, S), followed as long as it is a pixel that the
+    walk has changed before.
+
+    Args:
+        source: int64, the flat position that each pixel copies.
+        place: int64 (1, S, S), its own flat position.
+        walked: rows and columns that the walk visits.
+    """
+    visited = torch.zeros_like(place, dtype=torch.bool)
+    visited[:, walked, walked] = True
+    settled = source.flatten(1)
+    changed = visited.flatten().take(settled) & (settled > place.flatten())  # the walk goes from high to low positions
+    # An unchanged pixel is its own end; a jump doubles the length of the way that is done.
+    onward = torch.where(changed, settled, place.flatten())
+    while not torch.equal(further := onward.gather(1, onward), onward):
+        onward = further
+    return settled.gather(1, onward).reshape(source.shape)
 
 
 def defocus_blur(pixels: Tensor, constants: tuple[float, ...], generator: object) -> Tensor:
@@ -74,7 +106,7 @@ def defocus_kernel(radius: float, alias: float) -> _linear.FloatArray:
 
 @lru_cache(maxsize=8)
 def _defocus_terms(radius: float, alias: float, size: int) -> list[tuple[Tensor, Tensor]]:
-    """The kernel as a sum of at most three separable ones (its singular vectors), each as a pair of matrices."""
+    """The kernel as a sum of a few separable ones (its singular vectors), each as a pair of matrices."""
     left, values, right = np.linalg.svd(defocus_kernel(radius, alias))
     terms = []
     for k in np.flatnonzero(values > 1e-9):
@@ -144,7 +176,11 @@ def motion_offsets(taps: int, degrees: Tensor) -> tuple[Tensor, Tensor]:
 def zoom_blur(pixels: Tensor, constants: tuple[float, ...], generator: object) -> Tensor:
     """The mean of x and of x zoomed by 1, 1.01, ... (so x counts twice)."""
     (stop,) = constants
-    return (pixels.flatten(2) @ _zoom_blur_matrix(stop, pixels.shape[-1]).to(pixels.device)).reshape(pixels.shape)
+    matrix = _zoom_blur_matrix(stop, pixels.shape[-1]).to(pixels.device)
+    if matrix.is_sparse:
+        columns = pixels.flatten(2).flatten(0, 1).T.contiguous()
+        return (matrix @ columns).T.reshape(pixels.shape).contiguous()
+    return (pixels.flatten(2) @ matrix.T).reshape(pixels.shape)
 
 
 def zoom_factors(stop: float) -> _linear.FloatArray:
@@ -158,10 +194,15 @@ def zoom_factors(stop: float) -> _linear.FloatArray:
 
 @lru_cache(maxsize=8)
 def _zoom_blur_matrix(stop: float, size: int) -> Tensor:
-    """The whole blur as one matrix (size^2, size^2), to be multiplied from the right."""
+    """The whole blur as one matrix (size^2, size^2), to be multiplied from the left; sparse for large images."""
     factors = zoom_factors(stop)
     total = np.eye(size * size)
     for factor in factors:
         axis = _linear.zoom_matrix(float(factor), size)
-        total += np.kron(axis, axis)
-    return _linear.as_tensor(total.T / (len(factors) + 1)).contiguous()
+        new, old = np.nonzero(axis)  # two a row: their products are all of the Kronecker product that is not 0
+        rows, columns = np.add.outer(size * new, new), np.add.outer(size * old, old)
+        total[rows, columns] += np.multiply.outer(axis[new, old], axis[new, old])
+    matrix = _linear.as_tensor(total / (len(factors) + 1))
+    # At 64x64 a dense matrix takes 64 MiB and twenty times as long. At 32x32 the order of the sums is part of what is
+    # defined: a sparse product would move single pixels by a level.
+    return matrix.to_sparse() if size > _DENSE else matrix

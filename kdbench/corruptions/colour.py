@@ -1,8 +1,8 @@
 """Changes of colour: brightness, contrast, saturation.
 
-Every function takes ``pixels`` float32 (N, 3, 32, 32) on the scale 0 ... 255, the constants of one severity and a
+Every function takes ``pixels`` float32 (N, 3, S, S) on the scale 0 ... 255, the constants of one severity and a
 generator (unused: nothing here is random), and returns the same shape and scale.
-Source: Hendrycks & Dietterich 2019, make_cifar_c.py.
+Source: see ``_constants``.
 
 Brightness and saturation are defined in HSV. There a colour is V (1 - S k) per channel, with k in [0, 1] fixed by the
 hue, so a change of V or S alone needs no hue: k = (V - x) / (V S) can be read off the pixel itself.

@@ -1,7 +1,7 @@
 """Digital artefacts: JPEG compression, pixelation, elastic deformation.
 
-Every function takes ``pixels`` float32 (N, 3, 32, 32) on the scale 0 ... 255, the constants of one severity and a
-generator, and returns the same shape and scale. Source: Hendrycks & Dietterich 2019, make_cifar_c.py.
+Every function takes ``pixels`` float32 (N, 3, S, S) on the scale 0 ... 255, the constants of one severity and a
+generator, and returns the same shape and scale. Source: see ``_constants``.
 """
 
 from __future__ import annotations
@@ -12,30 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench.corruptions import _draws, _linear
-from kdbench.corruptions._opencv import opencv
-from kdbench.corruptions._pixels import to_bytes
+from kdbench.corruptions import _draws, _jpeg, _linear
 
 _ELASTIC_TRUNCATED_AT = 3.0
-_ANCHORS = ((26.0, 26.0), (26.0, 6.0), (6.0, 6.0))
-"""Points (x, y) that the random affine map moves: the centre (16, 16) +- a third of the side."""
 
 
 def jpeg_compression(pixels: Tensor, constants: tuple[float, ...], generator: object) -> Tensor:
-    """Save as JPEG (4:2:0 chroma) and load again.
-
-    The definition is Pillow's codec. OpenCV drives the same library (libjpeg-turbo), gives the same bits and needs a
-    third of the time.
-    """
+    """Save as JPEG (4:2:0 chroma) and load again; takes whole numbers. The definition is Pillow's codec."""
     (quality,) = constants
-    cv2 = opencv()
-    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
-    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
-    stored = to_bytes(pixels).flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()  # OpenCV's order: BGR
-    for image in stored:
-        _, file = cv2.imencode(".jpg", image, options)
-        image[:] = cv2.imdecode(file, cv2.IMREAD_COLOR)
-    return torch.from_numpy(stored).permute(0, 3, 1, 2).flip(1).to(pixels)
+    return _jpeg.round_trip(pixels, int(quality))
 
 
 def pixelate(pixels: Tensor, constants: tuple[float, ...], generator: object) -> Tensor:
@@ -92,10 +77,20 @@ def _grid(pixels: Tensor) -> Tensor:
     return torch.stack([columns, rows]).to(pixels)
 
 
+def _anchors(size: int) -> Tensor:
+    """The three points (x, y), float64 (3, 2), that the random affine map moves: the centre +- a third of the side.
+
+    >>> _anchors(32).tolist()
+    [[26.0, 26.0], [26.0, 6.0], [6.0, 6.0]]
+    """
+    low, high = size // 2 - size // 3, size // 2 + size // 3
+    return torch.tensor([[high, high], [high, low], [low, low]], dtype=torch.float64)
+
+
 def _affine_positions(pixels: Tensor, reach: float, generator: torch.Generator) -> Tensor:
     """(N, 2, H, W): where each pixel comes from when the anchors have moved by U(-reach, reach) per coordinate."""
     count = len(pixels)
-    anchors = torch.tensor(_ANCHORS, dtype=torch.float64, device=pixels.device)
+    anchors = _anchors(pixels.shape[-1]).to(pixels.device)
     moved = anchors + _draws.uniform((count, 3, 2), -reach, reach, generator, pixels.device)
     ones = torch.ones(count, 3, 1, dtype=torch.float64, device=pixels.device)
     # lookup needs the inverse map, which is the affine map that takes the moved anchors back

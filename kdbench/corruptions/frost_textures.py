@@ -1,68 +1,66 @@
-"""The frost photographs of Hendrycks & Dietterich 2019, read from files of the distribution ``imagecorruptions``."""
+"""The frost photographs of Hendrycks & Dietterich 2019, at the scales at which they are laid over images.
+
+Each scale has a file, in which they lie one below the other; the ``.license`` beside it says whose they are, and
+``tools/frost_textures.py`` makes the files again.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from kdbench.corruptions._opencv import opencv
 from kdbench.errors import KdbenchError
 
-FILES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
-"""The textures that CIFAR-C draws from; the script lists a sixth, but never draws it."""
+SIZES = {
+    0.2: ((120, 180), (63, 112), (63, 112), (70, 105), (99, 132)),
+    0.3: ((180, 270), (94, 168), (94, 168), (105, 158), (148, 198)),
+}
+"""Scale to height and width of the textures that the scripts draw from; they list a sixth, but never draw it."""
 
-_SCALE = 0.2
-_HINT = "`pip install --no-deps imagecorruptions==1.1.2` brings the textures"
-
-
-def texture_paths() -> list[Path]:
-    """Where the five texture files are; the package is only located, never imported.
-
-    Raises:
-        KdbenchError: the distribution or one of its files is missing.
-    """
-    try:
-        installed = distribution("imagecorruptions")
-    except PackageNotFoundError as error:
-        raise KdbenchError(
-            "frost needs the textures of the distribution 'imagecorruptions': not found", _HINT
-        ) from error
-    paths = [Path(str(installed.locate_file(f"imagecorruptions/frost/{name}"))) for name in FILES]
-    for path in paths:
-        if not path.is_file():
-            raise KdbenchError(f"frost texture not found: {path}", _HINT)
-    return paths
+FILES = {0.2: Path(__file__).with_name("frost.png"), 0.3: Path(__file__).with_name("frost_64.png")}
 
 
-def check_installed() -> None:
-    """Raise the KdbenchError that would come later: OpenCV can't be imported, or a frost texture is missing."""
-    opencv()
-    texture_paths()
+@lru_cache(maxsize=2)
+def load_textures(scale: float) -> tuple[Tensor, Tensor]:
+    """The five textures, RGB.
 
-
-@lru_cache(maxsize=1)
-def load_textures() -> tuple[Tensor, Tensor]:
-    """The five textures at a fifth of their size (OpenCV's bilinear resize), RGB.
+    Args:
+        scale: of the photographs, one of those in ``SIZES``.
 
     Returns:
         float32 (5, 3, H, W) whole numbers 0 ... 255, each texture in the upper left corner and 0 around it; and
         int64 (5, 2), the height and width of each.
+
+    Raises:
+        KdbenchError: the file is missing or is not the one that was installed.
     """
-    cv2 = opencv()
-    textures = []
-    for path in texture_paths():
-        stored = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if stored is None:
-            raise KdbenchError(f"frost texture can't be read as an image: {path}", _HINT)
-        small = cv2.resize(stored, (0, 0), fx=_SCALE, fy=_SCALE)
-        textures.append(torch.from_numpy(small[:, :, ::-1].copy()).permute(2, 0, 1))
-    sizes = torch.tensor([texture.shape[1:] for texture in textures])
+    sizes = torch.tensor(SIZES[scale])
     height, width = sizes.amax(dim=0).tolist()
-    together = torch.zeros(len(textures), 3, height, width)
-    for slot, texture in zip(together, textures, strict=True):
-        slot[:, : texture.shape[1], : texture.shape[2]] = texture
+    together = torch.zeros(len(sizes), 3, height, width)
+    top = 0
+    stored = _read(scale)
+    for slot, (rows, columns) in zip(together, SIZES[scale], strict=True):
+        slot[:, :rows, :columns] = torch.from_numpy(stored[top : top + rows, :columns].copy()).permute(2, 0, 1)
+        top += rows
     return together, sizes
+
+
+def _read(scale: float) -> np.ndarray:
+    """The file's pixels, uint8 (sum of heights, largest width, 3)."""
+    file, sizes = FILES[scale], SIZES[scale]
+    expected = (sum(rows for rows, _ in sizes), max(columns for _, columns in sizes), 3)
+    try:
+        with Image.open(file) as image:
+            pixels = np.asarray(image)
+    except OSError as error:
+        raise KdbenchError(f"frost textures can't be read: {file}: {error}", "install kdbench again") from error
+    if pixels.shape != expected:
+        raise KdbenchError(
+            f"frost textures of shape {pixels.shape}, expected {expected}: {file}", "install kdbench again"
+        )
+    return pixels

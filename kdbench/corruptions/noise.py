@@ -1,7 +1,7 @@
 """Noise of one value at a time: Gaussian, shot, impulse, speckle.
 
-Every function takes ``pixels`` float32 (N, 3, 32, 32) on the scale 0 ... 255, the constants of one severity and a
-generator, and returns the same shape and scale, not yet clipped. Source: Hendrycks & Dietterich 2019, make_cifar_c.py.
+Every function takes ``pixels`` float32 (N, 3, S, S) on the scale 0 ... 255, the constants of one severity and a
+generator, and returns the same shape and scale, not yet clipped. Source: see ``_constants``.
 """
 
 from __future__ import annotations

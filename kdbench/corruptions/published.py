@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdbench.corruptions._constants import SEVERITIES
 from kdbench.corruptions._corrupt import corrupt
-from kdbench.corruptions._table import NAMES, SEVERITIES, check_name, check_severity
+from kdbench.corruptions._table import NAMES, check_name, check_severity
 from kdbench.data.status import DataStatus
 from kdbench.errors import KdbenchError
 

@@ -1,7 +1,7 @@
 """Weather: snow, frost, fog.
 
-Every function takes ``pixels`` float32 (N, 3, 32, 32) on the scale 0 ... 255, the constants of one severity and a
-generator, and returns the same shape and scale, not yet clipped. Source: Hendrycks & Dietterich 2019, make_cifar_c.py.
+Every function takes ``pixels`` float32 (N, 3, S, S) on the scale 0 ... 255, the constants of one severity and a
+generator, and returns the same shape and scale, not yet clipped. Source: see ``_constants``.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def _zoom_matrix(zoom: float, size: int) -> Tensor:
 
 
 def frost(pixels: Tensor, constants: tuple[float, ...], generator: torch.Generator) -> Tensor:
-    """a x + b f, with f a random crop of a random texture."""
-    kept, added = constants
+    """a x + b f, with f a random crop of a random texture at a scale of the original photograph."""
+    kept, added, scale = constants
     height, width = pixels.shape[2:]
-    textures, sizes = load_textures()
+    textures, sizes = load_textures(scale)
     windows = textures.to(pixels.device).unfold(2, height, 1).unfold(3, width, 1)
     which = _draws.integers((len(pixels),), len(textures), generator, pixels.device)
     room = sizes.to(pixels.device)[which] - torch.tensor([height, width], device=pixels.device)

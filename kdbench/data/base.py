@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -102,6 +103,8 @@ class DataPlace:
     """Decoded images and downloads."""
     download: bool = False
     progress: bool = False
+    image_size: int | None = None
+    """Height and width in pixels that the spec of the set that is being loaded promises; None outside a load."""
 
     @classmethod
     def default(
@@ -215,7 +218,7 @@ def load_dataset(spec: DatasetSpec, place: DataPlace) -> Dataset:
     """
     if spec.count is not None and spec.may_be_there(place):
         check_counts(spec, *spec.count(place))  # before minutes are spent on decoding a part of the images
-    dataset = spec.load(place)
+    dataset = spec.load(dataclasses.replace(place, image_size=spec.image_size))
     promised = (spec.name, tuple(spec.class_names), spec.image_size)
     got = (dataset.name, tuple(dataset.class_names), dataset.image_size)
     for what, want, have in zip(("name", "class names", "image size"), promised, got, strict=True):

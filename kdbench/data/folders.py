@@ -196,7 +196,7 @@ def from_class_folders(
     folder: str,
     class_names: Sequence[str],
     *,
-    image_size: int = 32,
+    image_size: int | None = None,
     name: str | None = None,
     splits: Sequence[str] = ("train", "test"),
 ) -> Dataset:
@@ -204,6 +204,8 @@ def from_class_folders(
 
     Args:
         class_names: the order of the labels; folders are matched to it by name.
+        image_size: height and width that every image must have; nothing is resized. None: what the ``DatasetSpec`` says
+            that is being loaded, 32 where there is none.
         name: the dataset's name, ``folder`` if not given.
         splits: ("train", "test"), or ("test",) for a test-only set, which may then lack some of the classes.
 
@@ -212,6 +214,7 @@ def from_class_folders(
     """
     name = name or folder
     root = _folder_of(name, place, folder, splits)
+    image_size = image_size or place.image_size or 32
     loaded = {
         split: load_files(f"{name}/{split}", root / split, files, class_names, image_size, place)
         for split, files in _list_splits(root, class_names, splits).items()

@@ -24,6 +24,8 @@ class Column:
 
     axis: Axis
     headline: Headline
+    counts: bool
+    """Whether it counts for the mean rank: the suite plans the task. What else a run measured is shown alone."""
 
     def score(self, evidence: Evidence) -> Score | None:
         """The record's score on this axis, None if it has none or several."""
@@ -66,7 +68,7 @@ def _column(suite: Suite, condition: str, name: str, scores: Sequence[Score], me
         unit=headline.unit,
         higher_is_better=headline.higher_is_better,
     )
-    return Column(axis, headline)
+    return Column(axis, headline, name in suite.tasks)
 
 
 def _title(suite: Suite, condition: str, headline: Headline) -> str:

@@ -17,6 +17,7 @@ from kdbench.leaderboard.installed import installed_suite
 from kdbench.leaderboard.method_runs import MethodRuns, by_method
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.evidence import Evidence, Excluded, exclude
+from kdbench.results.headline import outside_of
 from kdbench.results.untrusted import plain
 from kdbench.specs import Suite
 
@@ -143,12 +144,16 @@ def _newest(runs: Iterable[Evidence]) -> dict[str, int]:
 
 
 def _of_one_data(runs: Sequence[Evidence]) -> Selection:
-    """The runs on the data sets that most have; one that needed fewer of them is still comparable."""
-    counted = Counter(json.dumps(run.record.spec.datasets, sort_keys=True) for run in runs)
+    """The runs on the data sets that most have; one that needed fewer of them is still comparable, and so is one whose
+    tasks took others besides."""
+    counted = Counter(json.dumps(_suites_own(run), sort_keys=True) for run in runs)
     sets = {text: json.loads(text).items() for text in counted}
     # A record of fewer data sets speaks for each larger choice that holds its own: parts never outvote the whole.
     support = {text: sum(count for part, count in counted.items() if sets[part] <= sets[text]) for text in counted}
     ranked = json.loads(max(counted, key=lambda text: (support[text], len(text), text)))
+    besides = Counter(item for run in runs for item in run.record.spec.datasets.items() if item[0] in _besides(run))
+    for name, sha256 in sorted(besides, key=lambda item: (besides[item], item)):
+        ranked[name] = sha256  # the most common one comes last
     kept: list[Evidence] = []
     excluded: list[Excluded] = []
     for run in runs:
@@ -160,6 +165,17 @@ def _of_one_data(runs: Sequence[Evidence]) -> Selection:
         else:
             excluded.append(exclude(run, f"data set {plain(other[0])}; here it is {', '.join(map(plain, ranked))}"))
     return kept, excluded
+
+
+def _suites_own(run: Evidence) -> dict[str, str]:
+    """A run's data sets without those that its tasks took besides."""
+    return {name: sha256 for name, sha256 in run.record.spec.datasets.items() if name not in _besides(run)}
+
+
+def _besides(run: Evidence) -> set[str]:
+    """Data sets that a run's tasks measured beside those that its suite names."""
+    suite, tasks = run.record.spec.suite, run.record.spec.tasks
+    return {name for task in tasks for name in outside_of(suite, task)} - {suite.dataset, *suite.ood}
 
 
 def _content(suite: Suite) -> str:

@@ -25,6 +25,7 @@ def notes(group: Group, rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> tu
         *_of_installation(group),
         *_of_seeds(rows),
         *_of_suite(group.suite),
+        *_of_unplanned(group.suite, ranked),
         *_of_images(group.suite, runs),
         *_of_names(rows),
         *_of_views(rows),
@@ -59,9 +60,15 @@ def _of_suite(suite: Suite) -> Iterator[str]:
         yield "Noisy labels are drawn once for all methods and seeds: no interval is over other draws."
 
 
+def _of_unplanned(suite: Suite, ranked: Sequence[RankedAxis]) -> Iterator[str]:
+    titles = [plain(one.axis.title) for one in ranked if one.axis.task not in suite.tasks]
+    if titles:
+        yield f"Not planned by the suite, and no part of the mean rank: {', '.join(titles)}."
+
+
 def _of_images(suite: Suite, runs: Sequence[Evidence]) -> Iterator[str]:
     if suite.ood:
-        used = sorted({name for run in runs for name in run.record.spec.datasets} - {suite.dataset})
+        used = sorted({name for run in runs for name in run.record.spec.datasets} & set(suite.ood))
         yield f"Out of distribution: {', '.join(map(plain, used)) or 'no set was available'}."
     yield f"Corrupted images: {', '.join(sorted({run.record.spec.corruption_images for run in runs}))}."
 

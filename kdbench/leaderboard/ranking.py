@@ -46,8 +46,9 @@ def _board(group: Group, excluded: Sequence[Excluded]) -> Board:
     axes = columns(group.suite, [run for method in group.methods for run in method.finished])
     measured = [measure(axes, method.finished) for method in group.methods]
     ranked = [rank_axis(column.axis, [one.get(column.axis.key) for one in measured]) for column in axes]
+    counted = frozenset(column.axis.key for column in axes if column.counts)
     unordered = [
-        make_row(method, {one.axis.key: one.cells[place] for one in ranked})
+        make_row(method, {one.axis.key: one.cells[place] for one in ranked}, counted)
         for place, method in enumerate(group.methods)
     ]
     order = sorted(range(len(unordered)), key=lambda place: row_order(unordered[place]))

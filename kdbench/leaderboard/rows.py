@@ -12,12 +12,13 @@ from kdbench.leaderboard.method_runs import MethodRuns
 from kdbench.methods.method import MethodSpec
 
 
-def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None]) -> Row:
+def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None], counted: Collection[str]) -> Row:
     """The row that is shown.
 
     Args:
         runs: of the method.
         cells: key of every axis of the board to the method's cell, None where it was not measured.
+        counted: keys of the axes that count for the mean rank.
     """
     spec = installed_method(runs.method)
     return Row(
@@ -32,7 +33,7 @@ def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None]) -> Row:
         runs=runs.finished,
         failed=runs.failed,
         cells={axis: cell for axis, cell in cells.items() if cell is not None},
-        mean_rank=_mean_rank(runs, cells),
+        mean_rank=_mean_rank(runs, {axis: cell for axis, cell in cells.items() if axis in counted}),
         views={name: view for r in (*runs.failed, *runs.finished) for name, view in r.record.views.items()},
     )
 
@@ -66,7 +67,8 @@ def view_words(row: Row, conditions: Collection[str]) -> str:
 
 
 def _mean_rank(runs: MethodRuns, cells: Mapping[str, Cell | None]) -> float | None:
-    """Only of a method with enough seeds that was measured on every axis with every seed and has no failed run."""
+    """Only of a method with enough seeds that was measured on every one of these axes with every seed and has no failed
+    run."""
     measured = [cell for cell in cells.values() if cell is not None and len(cell.per_seed) == len(runs.finished)]
     if runs.failed or len(runs.finished) < RANKED_SEEDS or not measured or len(measured) < len(cells):
         return None

@@ -33,7 +33,7 @@ from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor
 from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar
-from kdbench.running.suite_data import SuiteData, load_suite_data
+from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.tasks import EvaluationContext, Task, TestData
 
 
@@ -102,13 +102,7 @@ def verify(
         condition = _same_checkpoint(record, file, condition)
         case = Case(record, load_plugins(), Predictions.of(path, record), None)
         chosen, skipped = _tasks(case, condition, tasks)
-        suite_data = load_suite_data(
-            record.spec.suite,
-            case.plugins,
-            options.place,
-            ood=any(task.needs_ood for task, _ in chosen.values()),
-            corrupted=any(task.uses_corruptions for task, _ in chosen.values()),
-        )
+        suite_data = load_suite_data(record.spec.suite, case.plugins, options.place, **needed_data(chosen.values()))
         _same_data(record, suite_data, chosen)
         graph = RunGraph(record.spec.suite, suite_data.dataset, case.plugins, options)
         network = load_predictor(file, device=where, plugins=case.plugins)
@@ -254,6 +248,7 @@ class _Job:
                 _part(data.test, universe[self._positions(len(universe))]),
                 None if data.ood is None else _part(data.ood, self._positions(len(data.ood))),
                 data.published_corruptions,
+                {name: _part(images, self._positions(len(images))) for name, images in data.outside.items()},
             )
         ctx = EvaluationContext(self.condition, self.graph.device, None, networks=networks)
         with bar(f"measure {task.name} ({self.condition})", shown=self.graph.options.progress) as update:

@@ -25,8 +25,6 @@ EPS, STEP_SIZE, STEPS = 0.031, 2 / 255, 20
 """The usual attack of the standard suites' ranked column, from one start; a suite of another radius has that, and steps
 in proportion."""
 CORRUPTIONS = (("gaussian_noise", 3), ("defocus_blur", 5), ("fog", 5), ("pixelate", 5), ("jpeg_compression", 5))
-SIDE = 32
-"""Pixels of the images that the corruptions are made for."""
 SEED = 0
 
 
@@ -81,7 +79,7 @@ def _columns(run: Run, condition: str, bench: Bench) -> tuple[list[ImageColumn],
         "as it is": as_float(images),
         f"PGD-{STEPS}\n\N{GREEK SMALL LETTER EPSILON} = {radius(eps)}": attacked.cpu(),
     }
-    for name, severity in CORRUPTIONS if images.shape[-1] == SIDE else ():
+    for name, severity in CORRUPTIONS if images.shape[-1] in corruptions.SIZES else ():
         generator = torch.Generator().manual_seed(SEED)
         corrupted = corruptions.corrupt(images, name, severity, generator=generator)
         variants[f"{name.replace('_', ' ')},\nseverity {severity}"] = as_float(corrupted)

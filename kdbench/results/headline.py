@@ -80,6 +80,18 @@ def headline_of(suite: Suite, name: str) -> Headline | None:
         return None
 
 
+def outside_of(suite: Suite, name: str) -> tuple[str, ...]:
+    """The data sets that a task measures beside a suite's; () where it is not installed here, or does not understand
+    the suite's settings."""
+    task = installed_task(name)
+    if task is None:
+        return ()
+    try:
+        return tuple(task.outside(task.settings_in(suite)))
+    except Exception:  # as above
+        return ()
+
+
 def first_headline(name: str, scores: Iterable[Score]) -> Headline:
     """The headline of a task that states none: its first score."""
     first = next(iter(scores))

@@ -28,7 +28,7 @@ from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
 from kdbench.running.plausibility import examine, preprocessing
 from kdbench.running.progress import bar, say
-from kdbench.running.suite_data import load_suite_data
+from kdbench.running.suite_data import load_suite_data, needed_data
 from kdbench.specs import Suite, first_problem
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, Task, TestData
@@ -220,9 +220,7 @@ def evaluate(
         chosen_tasks(setting, plugins, names), setting, condition, stated=stated, named=names is not None
     )
     options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=progress)
-    needs_ood = any(task.needs_ood for task, _ in chosen.values())
-    corrupted = any(task.uses_corruptions for task, _ in chosen.values())
-    suite_data = load_suite_data(setting, plugins, options.place, ood=needs_ood, corrupted=corrupted)
+    suite_data = load_suite_data(setting, plugins, options.place, **needed_data(chosen.values()))
     check_tasks(chosen, suite_data.dataset.facts)
     graph = RunGraph(setting, suite_data.dataset, plugins, options)
     roles = {role for task, settings in chosen.values() for role in task.sources(settings)}

@@ -29,7 +29,7 @@ from kdbench.running.options import RunOptions
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
 from kdbench.running.progress import bar, say
-from kdbench.running.suite_data import SuiteData, load_suite_data
+from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.running.tracking import Tracking, check_trackers
 from kdbench.specs import RunSpec, Suite, Training
 from kdbench.suites import load_suite
@@ -82,9 +82,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     provenance.commit()  # read now: the checkout may change while the run goes on
     trackers = check_trackers(track)
     suite, plugins = plan.suite, plan.plugins
-    needs_ood = any(task.needs_ood for task, _ in plan.tasks.values())
-    corrupted = any(task.uses_corruptions for task, _ in plan.tasks.values())
-    suite_data = load_suite_data(suite, plugins, options.place, ood=needs_ood, corrupted=corrupted)
+    suite_data = load_suite_data(suite, plugins, options.place, **needed_data(plan.tasks.values()))
     check_tasks(plan.tasks, suite_data.dataset.facts)
     graph = RunGraph(suite, suite_data.dataset, plugins, options)
     spec = plan.spec(suite_data, graph, seed)

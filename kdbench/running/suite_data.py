@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 from kdbench import corruptions
 from kdbench.data import DataPlace, Dataset, DatasetSpec, KdbenchWarning, load_dataset
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import Plugins
 from kdbench.specs import Suite
-from kdbench.tasks import TestData
+from kdbench.tasks import Task, TestData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,38 +21,61 @@ class SuiteData:
 
     dataset: Dataset
     test: TestData
-    ood: Dataset | None = None
+    others: tuple[Dataset, ...] = ()
+    """The out-of-distribution set, and what tasks measure outside the suite."""
 
     def hashes(self) -> dict[str, str]:
         """Data set to SHA-256."""
-        return {dataset.name: dataset.sha256 for dataset in (self.dataset, self.ood) if dataset}
+        return {dataset.name: dataset.sha256 for dataset in (self.dataset, *self.others)}
 
     def sources(self) -> dict[str, str]:
         """Data set to the packaging it was read from."""
-        return {dataset.name: dataset.test.source for dataset in (self.dataset, self.ood) if dataset}
+        return {dataset.name: dataset.test.source for dataset in (self.dataset, *self.others)}
+
+
+def needed_data(tasks: Iterable[tuple[Task, Any]]) -> dict[str, Any]:
+    """What ``load_suite_data`` is to load for tasks with their settings."""
+    chosen = list(tasks)
+    outside = dict.fromkeys(name for task, settings in chosen for name in task.outside(settings))
+    return {
+        "ood": any(task.needs_ood for task, _ in chosen),
+        "outside": tuple(outside),
+        "corrupted": any(task.uses_corruptions for task, _ in chosen),
+    }
 
 
 def load_suite_data(
-    suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bool, corrupted: bool = True
+    suite: Suite,
+    plugins: Plugins,
+    place: DataPlace,
+    *,
+    ood: bool,
+    outside: Iterable[str] = (),
+    corrupted: bool = True,
 ) -> SuiteData:
     """Load a suite's data; with ``ood`` the first of its out-of-distribution sets that is available, else the
-    first that can be downloaded; published corruptions that are not needed (``corrupted``) may be damaged.
+    first that can be downloaded; and the data sets ``outside``, whose classes need not be the suite's. Published
+    corruptions that are not needed (``corrupted``) may be damaged.
 
     Raises:
         KdbenchError: data are missing, incomplete or not those of their name, or don't fit each other.
     """
     spec = plugins.datasets.get(suite.dataset)
     outer = _outer(suite, spec, plugins, place) if ood else None
+    beside = {name: _beside(name, spec, plugins) for name in outside}
     dataset = _load(spec, place)
     away = _load(outer, place) if outer else None
+    loaded = {away.name: away} if away else {}
+    loaded |= {name: _load(one, place) for name, one in beside.items() if name not in loaded}
     try:
         published = _published(dataset, place, quiet=not corrupted)
     except KdbenchError:
         if corrupted:
             raise
         published = None
-    outside = dataclasses.replace(away.test, name=away.name) if away else None
-    return SuiteData(dataset, TestData(dataset.test, outside, published), away)
+    tests = {name: dataclasses.replace(one.test, name=name) for name, one in loaded.items()}
+    test = TestData(dataset.test, tests[away.name] if away else None, published, {name: tests[name] for name in beside})
+    return SuiteData(dataset, test, tuple(loaded.values()))
 
 
 def _published(dataset: Dataset, place: DataPlace, *, quiet: bool) -> corruptions.PublishedArrays | None:
@@ -92,6 +117,18 @@ def _outer(suite: Suite, spec: DatasetSpec, plugins: Plugins, place: DataPlace) 
                 "name a set in the suite that has the data set's own",
             )
     return chosen
+
+
+def _beside(name: str, spec: DatasetSpec, plugins: Plugins) -> DatasetSpec:
+    """A data set of whatever classes that a network of the suite's can read."""
+    found = plugins.datasets.get(name)
+    if found.image_size != spec.image_size:
+        raise KdbenchError(
+            f"data set '{name}' has images of {found.image_size}x{found.image_size}, those of '{spec.name}' have "
+            f"{spec.image_size}x{spec.image_size} pixels",
+            "name sets of the same image size in the task's settings",
+        )
+    return found
 
 
 def _short(value: object) -> str:

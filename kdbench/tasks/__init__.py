@@ -8,13 +8,24 @@ from kdbench.tasks.clean import Clean
 from kdbench.tasks.corruption import Corruption
 from kdbench.tasks.noisy_label import NoisyLabel
 from kdbench.tasks.ood import OutOfDistribution
+from kdbench.tasks.ood_detection import OutOfDistributionDetection
 from kdbench.tasks.peers import Peers
 from kdbench.tasks.pgd import PGD
 from kdbench.tasks.transfer import Transfer
 
-__all__ = ["Attack", "EvaluationContext", "Headline", "Peers", "Task", "TestData", "builtin_tasks"]
+__all__ = [
+    "Attack",
+    "EvaluationContext",
+    "Headline",
+    "OutOfDistributionDetection",
+    "Peers",
+    "Task",
+    "TestData",
+    "builtin_tasks",
+]
 
 
 def builtin_tasks() -> list[Task]:
-    """The seven standard tasks. ``Attack`` and ``Peers`` are not among them: they are measured on request."""
+    """The seven standard tasks. ``Attack``, ``OutOfDistributionDetection`` and ``Peers`` are not among them: they are
+    measured on request."""
     return [Clean(), OutOfDistribution(), PGD(), Corruption(), NoisyLabel(), Calibration(), Transfer()]

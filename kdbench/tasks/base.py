@@ -81,6 +81,8 @@ class TestData:
     """Out-of-distribution images whose labels index the same classes."""
     published_corruptions: PublishedArrays | None = None
     """The published CIFAR-C arrays, as far as they are available."""
+    outside: Mapping[str, ImageSet] = dataclasses.field(default_factory=dict)
+    """Data set to its test images, of those that a task named in ``outside``; their labels are of their own classes."""
 
     @property
     def corruption_images(self) -> str:
@@ -291,6 +293,10 @@ class Task:
     def command_words(self, settings: Mapping[str, Any]) -> list[str]:
         """What a command line says beyond the task's name to ask for these settings, which are untrusted."""
         return []
+
+    def outside(self, settings: Any) -> Iterable[str]:
+        """Data sets of whatever classes whose test images it measures beside the suite's, as ``data.outside``."""
+        return ()
 
     def sources(self, settings: Any) -> Iterable[str]:
         """Roles of the suite's networks that must be trained for this task."""

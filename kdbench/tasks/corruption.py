@@ -1,4 +1,4 @@
-"""T7: accuracy under the nineteen corruptions of CIFAR-C."""
+"""T7: accuracy under the nineteen corruptions of CIFAR-C and Tiny ImageNet-C."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ class Corruption(Task):
     2019); not mCE, nothing is divided by a reference network's error.
 
     The published arrays are used as far as they are available, and the rest is generated; ``setting.images`` says
-    which. The interval of a mean over cells is Wilson's with n images, as every cell shows the same ones. A predictor
-    that is random at test time sees each cell in several draws, whose spread widens the intervals.
+    which. Images of 64x64 pixels are corrupted as those of Tiny ImageNet-C; there are no constants for other sizes. The
+    interval of a mean over cells is Wilson's with n images, as every cell shows the same ones. A predictor that is
+    random at test time sees each cell in several draws, whose spread widens the intervals.
     """
 
     name = "corruption"
@@ -49,16 +50,12 @@ class Corruption(Task):
         subset: Annotated[int, Field(ge=1)] | None = None
         seed: int = 0
 
-    def prepare(self, settings: Any) -> None:
-        corruptions.check_installed()
-
     def check_data(self, settings: Any, data: DataFacts) -> None:
-        if data.image_size != corruptions.SIZE:
-            size = f"{data.image_size}x{data.image_size}"
+        if data.image_size not in corruptions.SIZES:
             raise KdbenchError(
-                f"task '{self.name}' corrupts images of {corruptions.SIZE}x{corruptions.SIZE} pixels, those of "
-                f"'{data.name}' have {size}",
-                f"leave task '{self.name}' out",
+                f"task '{self.name}' has published constants for images of {corruptions.published_sizes()} pixels, "
+                f"those of '{data.name}' have {data.image_size}x{data.image_size}",
+                f"leave task '{self.name}' out, or resize the images first",
             )
         check_subset(self.name, settings, data)
 
@@ -82,7 +79,7 @@ class Corruption(Task):
         return [*self._means(torch.stack(cells), clean[0], origin, ctx), *scores]
 
     def _images(self, data: TestData, index: Tensor, name: str, severity: int, ctx: EvaluationContext) -> Tensor:
-        """The images of one variant, uint8 (n, 3, 32, 32) on the CPU: all of them, as no batch may hold one class."""
+        """The images of one variant, uint8 (n, 3, S, S) on the CPU: all of them, as no batch may hold one class."""
         # On the CPU whatever the device, so that every machine measures the same images.
         generator = torch.Generator().manual_seed(derive_seed(ctx.settings.seed, "corruption", name, severity))
         found = []

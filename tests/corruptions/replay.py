@@ -59,10 +59,12 @@ def _impulse(drawn: list[Tensor], i: int, amount: float) -> tuple[Any, ...]:
 
 
 def _glass(drawn: list[Tensor], i: int, constants: Any) -> tuple[Any, ...]:
-    offsets = np.zeros((len(drawn), 32, 32, 2), dtype=int)
+    distance, size = constants[1], len(drawn[0][i]) + 2 * constants[1]
+    walked = slice(distance + 1, size - distance + 1)
+    offsets = np.zeros((len(drawn), size, size, 2), dtype=int)
     for number, choice in enumerate(drawn):
-        offsets[number, 2:, 2:, 0] = -(choice[i] % 2)
-        offsets[number, 2:, 2:, 1] = -(choice[i] // 2)
+        offsets[number, walked, walked, 0] = distance - 1 - choice[i] % (2 * distance)
+        offsets[number, walked, walked, 1] = distance - 1 - choice[i] // (2 * distance)
     return (offsets,)
 
 
@@ -92,7 +94,7 @@ REPLAY: dict[str, Callable[[list[Tensor], int, Any], tuple[Any, ...]]] = {
 
 
 def both(images: Tensor, name: str, severity: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Ours and the oracle's images, uint8 (N, 3, 32, 32) each; a random corruption has the same draws in both."""
+    """Ours and the oracle's images, uint8 (N, 3, S, S) each; a random corruption has the same draws in both."""
     if name in DETERMINISTIC:
         expected = [oracle.corrupt(image, name, severity) for image in channels_last(images)]
         return corrupt(images, name, severity), channels_first(np.stack(expected))
@@ -100,7 +102,7 @@ def both(images: Tensor, name: str, severity: int, seed: int = 0) -> tuple[Tenso
         recorder = Recorder(patch)
         patch.setattr(_corrupt, "CHUNK", len(images))  # one chunk: one tensor a draw
         ours = corrupt(images, name, severity, generator=torch.Generator().manual_seed(seed))
-    constants = oracle.CONSTANTS[name][severity - 1]
+    constants = oracle.constants(name, severity, images.shape[-1])
     expected = [
         oracle.apply(image, name, severity, *REPLAY[name](recorder.drawn, i, constants))
         for i, image in enumerate(channels_last(images))

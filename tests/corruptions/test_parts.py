@@ -110,25 +110,25 @@ def test_plasma_fractal_wraps_around() -> None:
         assert across == pytest.approx(inside, rel=0.1)
 
 
-def test_frost_has_five_textures_and_not_the_sixth() -> None:
-    textures, sizes = frost_textures.load_textures()
+@pytest.mark.parametrize("scale", [0.2, 0.3])
+def test_frost_has_five_textures_and_not_the_sixth(scale: float) -> None:
+    textures, sizes = frost_textures.load_textures(scale)
     assert len(textures) == len(sizes) == 5
     for which in range(5):
-        expected = oracle.frost_texture(which)
+        expected = oracle.frost_texture(which, scale)
         assert tuple(sizes[which].tolist()) == expected.shape[:2]
         height, width = sizes[which].tolist()
         assert np.array_equal(textures[which, :, :height, :width].permute(1, 2, 0).numpy(), expected)
-    assert frost_textures.FILES[-1] == "frost5.jpg"
 
 
 def test_frost_draws_all_five_textures_inside_their_borders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Textures of one level each (40, 80, ...) and 0 around them: on black, frost shows which one was drawn."""
-    _, sizes = frost_textures.load_textures()
+    _, sizes = frost_textures.load_textures(0.2)
     height, width = sizes.amax(dim=0).tolist()
     marked = torch.zeros(5, 3, height, width)
     for which, (rows, columns) in enumerate(sizes.tolist()):
         marked[which, :, :rows, :columns] = 40 * (which + 1)
-    monkeypatch.setattr(weather, "load_textures", lambda: (marked, sizes))
+    monkeypatch.setattr(weather, "load_textures", lambda scale: (marked, sizes))
     black = torch.zeros(2000, 3, 32, 32, dtype=torch.uint8)
     frosted = corrupt(black, "frost", 4, generator=torch.Generator().manual_seed(0)).flatten(1)
     levels, counts = torch.unique(frosted, return_counts=True)

@@ -76,6 +76,17 @@ def test_a_third_party_set_in_ten_lines(place: DataPlace, write_folders) -> None
     assert data.test.images.shape == (4, 3, 8, 8)
 
 
+@pytest.mark.parametrize("size", [8, 40, 64])
+def test_the_images_have_the_size_that_the_spec_says(size: int, place: DataPlace, write_folders) -> None:
+    for split in ("train", "test"):
+        write_folders(place.data_dir / "pets" / split, PETS, size=size)
+    spec = DatasetSpec("pets", PETS, size, lambda place: from_class_folders(place, "pets", PETS))
+    assert load_dataset(spec, place).test.images.shape == (4, 3, size, size)
+    other = DatasetSpec("pets", PETS, size + 1, lambda place: from_class_folders(place, "pets", PETS))
+    with pytest.raises(KdbenchError, match=f"wrong size.*{size}x{size}, expected {size + 1}x{size + 1}"):
+        load_dataset(other, place)
+
+
 def test_unknown_class_names_the_nearest(place: DataPlace, write_folders) -> None:
     write_folders(place.data_dir / "pets" / "test", ("cat", "dogs"))
     with pytest.raises(KdbenchError, match=r"no class named 'dogs'.*did you mean 'dog'"):

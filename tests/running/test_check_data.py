@@ -60,7 +60,11 @@ def on(tiny_suite: Path, dataset: str, *edits: tuple[str, str]) -> Suite:
 @pytest.mark.parametrize(
     ("dataset", "edits", "message"),
     [
-        ("dots-40", [("[tasks.clean]", "[tasks.corruption]")], "'corruption' corrupts images of 32x32 .* have 40x40"),
+        (
+            "dots-40",
+            [("[tasks.clean]", "[tasks.corruption]")],
+            "constants for images of 32x32 .*64x64 .* have 40x40",
+        ),
         ("dots-32", [("[tasks.clean]", "[tasks.clean]\nsettings = { top5 = true }")], "'clean': top5 found 3 classes"),
         ("dots-32", [("subset = 10, every", "subset = 31, every")], "'pgd' has subset 31, but 'dots-32' has 30 test"),
         ("dots-32", [("subset = 10, steps = 2 }", "subset = 99 }")], "'transfer' has subset 99, but 'dots-32' has 30"),

@@ -55,6 +55,27 @@ def test_the_first_available_out_of_distribution_set_is_read_under_its_own_name(
     assert alone.test.ood is None
 
 
+def test_what_tasks_measure_outside_the_suite_is_loaded_and_named(photographs: Path) -> None:
+    suite, place = load_suite("cifar10-lite"), DataPlace.default(photographs)
+    sets = ("digits", "ood-imagenet")
+    suite_data = load_suite_data(suite, plugins_of_small_data(), place, ood=True, outside=sets)
+    assert tuple(suite_data.test.outside) == sets
+    assert suite_data.test.outside["digits"].name == "digits"
+    assert suite_data.test.outside["ood-imagenet"] is suite_data.test.ood
+    assert suite_data.hashes().keys() == {"cifar10", "digits", "ood-imagenet"}
+    assert suite_data.sources()["digits"] == "embedded"
+    assert suite_data.test.outside["digits"].class_names != suite_data.dataset.class_names
+
+
+def test_a_set_of_another_image_size_is_told_before_data_are_read(photographs: Path) -> None:
+    plugins = plugins_of_small_data()
+    plugins.datasets.add("large", dataclasses.replace(plugins.datasets.get("digits"), name="large", image_size=64), "t")
+    plugins.datasets._entries["cifar10"] = [(dataclasses.replace(plugins.datasets.get("cifar10"), load=None), "test")]
+    with pytest.raises(KdbenchError, match="'large' has images of 64x64, those of 'cifar10' have 32x32 pixels"):
+        suite, place = load_suite("cifar10-lite"), DataPlace.default(photographs)
+        load_suite_data(suite, plugins, place, ood=False, outside=("large",))
+
+
 def test_a_part_of_cifar10_is_no_data_of_a_suite_on_cifar10(photographs: Path) -> None:
     """20 training and 20 test images; then 50,000 and 10,000 were to be found, and the out-of-distribution set."""
     suite, plugins, place = load_suite("cifar10-lite"), load_plugins(), DataPlace.default(photographs)
