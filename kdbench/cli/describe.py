@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from kdbench.cli.words import assigned, recipe_rows, words
+from kdbench.cli.words import assigned, recipe_rows
+from kdbench.results.wording import words
 
 if TYPE_CHECKING:
     from kdbench.methods.context import Network
@@ -193,7 +194,7 @@ def suite_tables(description: Mapping[str, Any]) -> dict[str, tuple[tuple[str, .
         for name, one in description["conditions"].items()
     ]
     tasks = [
-        (name, words(plan["conditions"] or "all that it applies to"), assigned(plan["settings"]) or "defaults")
+        (name, words(plan["conditions"] or "all that it applies to"), words(plan["settings"]) or "defaults")
         for name, plan in description["tasks"].items()
     ]
     return {
@@ -224,14 +225,14 @@ def print_description(description: dict[str, Any]) -> None:
             console.print(listing(rows, columns) if rows else f"{name}: none")
         elif key in ("parameters", "settings") and isinstance(value, list):
             columns = ("name", "default", "range", *(["meaning"] if any(p["meaning"] for p in value) else []))
-            shown = [[words(one[column]) for column in columns] for one in value]
+            shown = [[words(one[column], one["name"]) for column in columns] for one in value]
             console.print(listing(shown, (key[:-1], *columns[1:])) if value else f"{key}: none")
         elif key == "recipes":
             if value:
                 console.print(listing(recipe_rows(value), ("recipe for", "sets")))
         elif isinstance(value, dict):
             for inner, text in value.items():
-                console.print(f"{name} {inner}: {words(text)}", markup=False, highlight=False)
+                console.print(f"{name} {inner}: {words(text, inner) or 'none'}", markup=False, highlight=False)
         elif key == "comparisons":
             for text in value:
                 console.print(f"comparison: {text}", markup=False, highlight=False)
