@@ -24,7 +24,7 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
     from kdbench.attacks.spec import AttackSpec
     from kdbench.claims import Claim
     from kdbench.methods.method import MethodSpec
-    from kdbench.specs import read_suite
+    from kdbench.suites.reading import read_suite
     from kdbench.tasks import Task
 
     description: dict[str, Any] = {"name": name, "from": origin}
@@ -132,7 +132,7 @@ def describe_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     """Name, default, range or choices, and meaning of each field, which says what only matters for measuring."""
     from kdbench.methods.method import is_measured_only
 
-    properties = model.model_json_schema(mode="serialization").get("properties", {})
+    properties = model.model_json_schema().get("properties", {})
     return [
         {
             "name": name,

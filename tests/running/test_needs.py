@@ -17,7 +17,8 @@ from kdbench.errors import KdbenchError
 from kdbench.models import builtin_specs
 from kdbench.plugin.loader import Plugins
 from kdbench.running.needs import Needs, is_extended, tuned_recipe
-from kdbench.specs import Recipe, Suite, read_suite
+from kdbench.specs import Recipe, Suite
+from kdbench.suites.reading import read_suite
 from kdbench.training.seeds import derive_seed
 
 

@@ -16,7 +16,7 @@ from kdbench.plugin.loader import load_plugins
 from kdbench.running.needs import Needs
 from kdbench.running.plan import Plan
 from kdbench.running.suite_data import SuiteData
-from kdbench.specs import read_suite
+from kdbench.suites.reading import read_suite
 from kdbench.tasks import TestData
 from tests.running.conftest import MakeGraph
 
