@@ -52,8 +52,9 @@ def test_milestones_move_with_the_epochs(lite: Suite, epochs: int, milestones: t
 
 def test_other_tables_can_be_changed_too(lite: Suite) -> None:
     found = with_changes(lite, {
-        "attack.eps": 0.1, "networks.teacher.seed": 5, "networks.teacher.params.alpha": 1, "conditions.clean.noise.rate": 0.2,
-        "conditions.clean.noise": {"kind": "symmetric"}, "conditions.sym-40.noise": None,
+        "attack.eps": 0.1, "networks.teacher.seed": 5, "networks.teacher.params.alpha": 1,
+        "conditions.clean.noise.rate": 0.2, "conditions.clean.noise": {"kind": "symmetric"},
+        "conditions.sym-40.noise": None,
         "conditions.clean.train_size": 500, "tasks.pgd.settings.subset": 9, "tasks.pgd.conditions": ["sym-40"],
     })  # fmt: skip
     assert found.attack is not None and found.attack.eps == 0.1
