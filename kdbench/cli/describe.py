@@ -145,13 +145,16 @@ def describe_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _range(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return "table"
     if "const" in schema:
         return str(schema["const"])
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
         return " or ".join(_range(part) for part in schema["anyOf"])
-    kind = {"number": "number", "integer": "integer", "boolean": "true | false", "null": "none", "array": "[a, b, ...]"}
+    kind = {"number": "number", "integer": "integer", "boolean": "true | false", "null": "none", "array": "[a, b, ...]",
+            "object": "table"}  # fmt: skip
     text = kind.get(schema.get("type", ""), schema.get("type", "value"))
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]

@@ -47,7 +47,9 @@ class Corruption(Task):
         """Which images, and from which seed the random corruptions are drawn."""
 
         subset: Annotated[int, Field(ge=1)] | None = None
+        """Test images, stratified; None: all."""
         seed: int = 0
+        """Of the random corruptions, where the images are not the published ones."""
 
     def prepare(self, settings: Any) -> None:
         corruptions.check_installed()
