@@ -79,7 +79,7 @@ class Recipe(GrowingSpec):
 
     later = ("optimizer",)
 
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     """Passes over the training images."""
     batch_size: Annotated[int, Field(ge=1)]
     """Images per step of the optimiser."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.plugin.parameters import as_assignments
-from kdbench.specs import Suite
+from kdbench.specs import Condition, Suite
 from kdbench.suites.reading import check_keys, suite_of
 
 NAMED: Final = ("networks", "conditions", "tasks")
@@ -33,9 +34,13 @@ def with_changes(suite: Suite, changes: Mapping[str, Any]) -> Suite:
         return suite
     if suite.changed:
         raise KdbenchError(f"suite '{suite.label}' is changed already", "give all changes at once")
-    what = f"suite '{suite.name}' with {' '.join(as_assignments(changes))}"
+    try:
+        plain = json.loads(json.dumps(dict(changes)))
+    except TypeError as error:
+        raise KdbenchError(f"changes of suite '{suite.name}': {error}", "give values that JSON has") from None
+    what = f"suite '{suite.name}' with {' '.join(as_assignments(plain))}"
     raw: dict[str, Any] = {}
-    for key, value in changes.items():
+    for key, value in plain.items():
         _merge(raw, _nested(_parts(suite, key), value))
     check_keys(raw, what, HINT)
     values = suite.model_dump(mode="json")
@@ -43,14 +48,20 @@ def with_changes(suite: Suite, changes: Mapping[str, Any]) -> Suite:
     _merge(values, {"conditions": {name: {"recipe": recipe} for name in suite.conditions}})
     _merge(values, raw)
     own = raw.get("conditions", {})
-    for name, condition in suite.conditions.items():
-        given = {**recipe, **own.get(name, {}).get("recipe", {})}
-        epochs = given.get("epochs")
-        if isinstance(epochs, int) and 0 < epochs < 2**53 and "milestones" not in given:  # else refused below
-            moved = condition.recipe.moved(epochs / condition.recipe.epochs, epochs)
-            values["conditions"][name]["recipe"]["milestones"] = moved
+    given = {name: {**recipe, **own.get(name, {}).get("recipe", {})} for name in suite.conditions}
+    moving = [name for name, keys in given.items() if "epochs" in keys and "milestones" not in keys]
+    for name in moving:
+        values["conditions"][name]["recipe"]["milestones"] = []
     changed = {**_flat({"recipe": recipe}), **_flat(raw)}
-    return suite_of(values, what, HINT, dict(sorted(changed.items())))
+    found = suite_of(values, what, HINT, dict(sorted(changed.items())))
+    moved = {name: _moved(suite.conditions[name], found.conditions[name]) for name in moving}
+    return found.model_copy(update={"conditions": {**found.conditions, **moved}})
+
+
+def _moved(old: Condition, new: Condition) -> Condition:
+    """With the old milestones at the same shares of the new epochs."""
+    milestones = old.recipe.moved(new.recipe.epochs / old.recipe.epochs, new.recipe.epochs)
+    return new.model_copy(update={"recipe": new.recipe.model_copy(update={"milestones": milestones})})
 
 
 def _parts(suite: Suite, key: str) -> list[str]:

@@ -115,11 +115,22 @@ def test_changes_are_given_at_once(lite: Suite) -> None:
         with_changes(with_changes(lite, {"recipe.lr": 0.3}), {"recipe.epochs": 3})
 
 
-def test_numbers_beyond_all_bounds_break_nothing(lite: Suite) -> None:
+@pytest.mark.parametrize("epochs", [240, 240.0, "240"])
+def test_milestones_move_whatever_way_the_number_is_written(lite: Suite, epochs: object) -> None:
+    assert with_changes(lite, {"recipe.epochs": epochs}).conditions["sym-40"].recipe.milestones == (120, 180)
+
+
+def test_values_are_those_that_json_has(lite: Suite) -> None:
+    found = with_changes(lite, {"conditions.sym-40.recipe.milestones": (7, 8)})
+    assert Suite.model_validate_json(found.canonical_json()) == found
+    with pytest.raises(KdbenchError, match=r"changes of suite 'cifar10-lite': .* not JSON serializable"):
+        with_changes(lite, {"recipe.epochs": Path()})
+
+
+def test_numbers_beyond_all_bounds_are_refused(lite: Suite) -> None:
     """A record's changes are applied to the installed suite, and anybody may write a record."""
-    assert (
-        with_changes(lite, {"conditions.sym-40.recipe.epochs": 10**400}).conditions["clean"] == lite.conditions["clean"]
-    )
+    with pytest.raises(KdbenchError, match="epochs: input should be less than or equal to 1000000"):
+        with_changes(lite, {"conditions.sym-40.recipe.epochs": 10**400})
 
 
 @pytest.mark.parametrize("path", builtin_suites(), ids=lambda path: path.stem)
