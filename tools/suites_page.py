@@ -106,4 +106,4 @@ def rows(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("``", "`").replace("|", "\\|").replace("None:", "none:")
+    return text.replace("|", "\\|")

@@ -138,7 +138,8 @@ def describe_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
             "name": name,
             "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
             "range": _range(properties.get(name, {})),
-            "meaning": (field.description or "") + "; matters only when it is measured" * is_measured_only(field),
+            "meaning": " ".join((field.description or "").replace("``", "`").split())
+            + "; matters only when it is measured" * is_measured_only(field),
         }
         for name, field in model.model_fields.items()
     ]

@@ -110,7 +110,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     suites = dict.fromkeys(record.spec.suite.label for record in records.values())
     if len(suites) > 1:
         raise KdbenchError(
-            f"the runs are of suites {'; '.join(suites)}", "give runs of one suite: others do not compare"
+            f"the runs are of suites {', '.join(suites)}", "give runs of one suite: others do not compare"
         )
     if not 1 <= len(records) <= MOST_RUNS:
         raise KdbenchError(

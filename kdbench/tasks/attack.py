@@ -47,7 +47,7 @@ class Attack(Task):
         eps: Annotated[float, Field(ge=0, le=1)] = 0.031
         """Radius of the L-infinity ball."""
         subset: Annotated[int, Field(ge=1)] | None = 1000
-        """Test images, stratified; None: all."""
+        """Test images, stratified; none: all."""
         large_eps_subset: Annotated[int, Field(ge=1)] = 100
         """Images that the check with a very large eps is made on."""
         gradient_draws: Annotated[int, Field(ge=8)] = 20

@@ -47,7 +47,7 @@ class Corruption(Task):
         """Which images, and from which seed the random corruptions are drawn."""
 
         subset: Annotated[int, Field(ge=1)] | None = None
-        """Test images, stratified; None: all."""
+        """Test images, stratified; none: all."""
         seed: int = 0
         """Of the random corruptions, where the images are not the published ones."""
 

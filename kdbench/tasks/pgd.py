@@ -69,9 +69,9 @@ class PGD(Task):
         restarts: Annotated[int, Field(ge=1)] = 5
         """Random starts."""
         subset: Annotated[int, Field(ge=1)] | None = None
-        """Test images, stratified; None: all."""
+        """Test images, stratified; none: all."""
         every_restart: Annotated[int, Field(ge=1)] | None = None
-        """Images that go through every restart, which ``min-run`` and ``mean`` need; None: all."""
+        """Images that go through every restart, which ``min-run`` and ``mean`` need; none: all."""
         large_eps_subset: Annotated[int, Field(ge=1)] = 100
         """Images that the check with a very large eps is made on."""
         gradient_draws: Annotated[int, Field(ge=8)] = 8

@@ -40,7 +40,7 @@ class TeacherTransfer(kdbench.Task):
         steps: Annotated[int, Field(ge=1)] = 10
         """Steps of the attack."""
         subset: Annotated[int, Field(ge=1)] | None = 1000
-        """Test images, stratified; None: all."""
+        """Test images, stratified; none: all."""
         gradient_draws: Annotated[int, Field(ge=8)] = 8
         """Forward passes that a gradient is averaged over, on a teacher that is random at test time."""
         votes: Annotated[int, Field(ge=1)] = 32
