@@ -158,7 +158,7 @@ def _range(schema: dict[str, Any]) -> str:
             "object": "table"}  # fmt: skip
     text = kind.get(schema.get("type", ""), schema.get("type", "value"))
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    limits = [f"{sign} {words(schema[key])}" for key, sign in signs.items() if key in schema]
     return " ".join([text, *limits])
 
 
