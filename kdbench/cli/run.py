@@ -28,7 +28,12 @@ def run(
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Method parameter as name=value; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Method parameter as name=value, or a value of the suite behind its table, as recipe.epochs=30; "
+            "repeatable.",
+        ),
     ] = None,
     condition: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Condition; repeatable; default: all.")
@@ -47,17 +52,22 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train a method on a suite and measure it on every axis."""
-    params_passed = parse_params(assignments or [])
+    passed = parse_params(assignments or [])
+    changes = {name: value for name, value in passed.items() if "." in name}
+    params_passed = {name: value for name, value in passed.items() if name not in changes}
     from kdbench.plugin.loader import load_plugins
     from kdbench.running.runner import record_path
     from kdbench.running.runner import run as run_one
+    from kdbench.suites import load_suite
+    from kdbench.suites.changes import with_changes
 
     for name in method:  # the last one's mistakes before the first one's training
         load_plugins().methods.get(name).validate(params_passed)
+    setting = with_changes(load_suite(suite), changes)
 
     records = [
         run_one(
-            suite,
+            setting,
             name,
             seed=one,
             params=params_passed,
@@ -94,7 +104,7 @@ def _print_records(records: list[Record]) -> None:
     console = output()
     for record in records:
         spec = record.spec
-        title = f"{spec.method} on {spec.suite.name}, seed {spec.seed}, {record.provenance.device_name}"
+        title = f"{spec.method} on {spec.suite.label}, seed {spec.seed}, {record.provenance.device_name}"
         console.print(*score_tables(record.scores, record.checks, title, spec.suite, record.views))
         for line in failed_checks(record.checks):
             console.print(line, markup=False, highlight=False)
@@ -103,7 +113,7 @@ def _print_records(records: list[Record]) -> None:
         by_method.setdefault(record.spec.method, []).append(record)
     for method, seeds in by_method.items():
         if len(seeds) > 1:
-            console.print(*seeds_tables(seeds, f"{method} on {seeds[0].spec.suite.name}"))
+            console.print(*seeds_tables(seeds, f"{method} on {seeds[0].spec.suite.label}"))
 
 
 @app.command(cls=OnceCommand)

@@ -177,9 +177,10 @@ class Pairs:
 
 @dataclasses.dataclass(frozen=True)
 class Board:
-    """One suite's leaderboard."""
+    """The leaderboard of one suite, or of one with the same changes."""
 
     suite: str
+    """Its name, and what was changed of it by hand."""
     key: str
     """Unique among boards, safe as a file name."""
     title: str

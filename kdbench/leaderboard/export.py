@@ -45,8 +45,9 @@ COLUMNS: Mapping[str, str] = {
     "finished": "str",
     "run_id": "str",
 }
-"""Column to type. ``params`` and ``setting`` are JSON; ``view`` is the student's view of the training images, "" where
-it is not recorded; ``excluded`` is why the leaderboard leaves the record out, "" where it does not."""
+"""Column to type. ``suite`` also says what was changed of it by hand; ``params`` and ``setting`` are JSON; ``view`` is
+the student's view of the training images, "" where it is not recorded; ``excluded`` is why the leaderboard leaves
+the record out, "" where it does not."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of text that a spreadsheet takes for a formula."""
 
@@ -117,7 +118,7 @@ def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
     for evidence, excluded in samples:
         record, spec = evidence.record, evidence.record.spec
         run = {
-            "suite": spec.suite.name,
+            "suite": spec.suite.label,
             "suite_version": spec.suite.version,
             "method": spec.method,
             "params": _json(record.params_passed),
@@ -148,7 +149,7 @@ def _why_not(one: Evidence, run: Evidence, reasons: Mapping[str, str]) -> str:
 
 def _order(run: Evidence) -> tuple[str, str, str, int, str]:
     spec = run.record.spec
-    return spec.suite.name, spec.method, _json(run.record.params_passed), spec.seed, run.record.run_id
+    return spec.suite.label, spec.method, _json(run.record.params_passed), spec.seed, run.record.run_id
 
 
 def _json(values: Mapping[str, Any]) -> str:

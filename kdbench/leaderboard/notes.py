@@ -22,6 +22,7 @@ def notes(group: Group, rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> tu
     runs = [run for row in rows for run in row.records]
     return (
         "The order is by mean rank, whose differences are not tested.",
+        *_of_changes(group.suite),
         *_of_installation(group),
         *_of_seeds(rows),
         *_of_suite(group.suite),
@@ -34,6 +35,11 @@ def notes(group: Group, rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> tu
         *_of_contradictions(rows, ranked),
         *_of_undecided_axes(ranked),
     )
+
+
+def _of_changes(suite: Suite) -> Iterator[str]:
+    if suite.changed:
+        yield f"Not the standard setting of suite {plain(suite.name)}: these values were set by hand."
 
 
 def _of_installation(group: Group) -> Iterator[str]:

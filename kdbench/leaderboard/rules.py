@@ -18,7 +18,9 @@ from kdbench.plugin.loader import Plugins
 from kdbench.results.headline import headline_of, unattacked_keys
 from kdbench.results.record import Check, Record, Score
 from kdbench.results.untrusted import Where
-from kdbench.specs import Suite, read_suite
+from kdbench.specs import Suite
+from kdbench.suites.changes import with_changes
+from kdbench.suites.reading import read_suite
 from kdbench.tasks import Task
 from kdbench.tasks.scorecard import Scorecard
 
@@ -76,10 +78,16 @@ def names_and_versions(case: Case) -> Iterator[Finding]:
 
 
 def _same_suite(found: Suite, ours: Suite) -> Iterator[Finding]:
-    """A suite of that name and version is the one that is installed; more tasks may be added."""
+    """A suite of that name and version is the one that is installed, but for what it says was changed by hand; more
+    tasks may be added."""
     if found.version != ours.version:
         text = f"version {found.version} of suite '{ours.name}', here is {ours.version}"
         yield ("spec", "suite", "version"), text, "warning"
+        return
+    try:
+        ours = with_changes(ours, found.changed)
+    except KdbenchError as error:
+        yield ("spec", "suite", "changed"), f"no change that suite '{ours.name}' allows: {error.message}", "error"
         return
     theirs, own = (suite.model_dump(mode="json", exclude={"title", "why", "tasks"}) for suite in (found, ours))
     for field in sorted({*theirs, *own}):  # at its default, what came later is in neither

@@ -16,6 +16,7 @@ from kdbench.results.headline import installed_task, shown
 from kdbench.results.record import Record, read_record
 from kdbench.results.untrusted import EVIDENCE_LIMIT, RECORD_LIMIT, plain, read_bytes
 from kdbench.results.wording import FLAG, describe_setting, failed_checks, percent
+from kdbench.specs import Suite
 
 DEFAULT = Path("leaderboards/records")
 """Where records are published, in a checkout."""
@@ -86,7 +87,7 @@ def reproduce(record: Record, *others: Record) -> str:
     words = ["kdbench", "run", "--method", spec.method, "--suite", spec.suite.name]
     for seed in dict.fromkeys(each.spec.seed for each in (record, *others)):
         words += ["--seed", str(seed)]
-    for assignment in as_assignments(record.params_passed):
+    for assignment in as_assignments({**spec.suite.changed, **record.params_passed}):
         words += ["--set", assignment]
     if spec.params.keys() != spec.suite.conditions.keys():
         words += [word for condition in spec.params for word in ("--condition", condition)]
@@ -101,14 +102,15 @@ def reproduce(record: Record, *others: Record) -> str:
 def _title(record: Record) -> str:
     spec = record.spec
     passed = "".join(f", {name} = {plain(value, 40)}" for name, value in record.params_passed.items())
-    return f"{spec.suite.name}: {spec.method}{passed}, seed {spec.seed}"
+    return f"{plain(spec.suite.label, 80)}: {spec.method}{passed}, seed {spec.seed}"
 
 
 def _body(record: Record) -> str:
     spec, facts = record.spec, record.provenance
     lines = [
-        f"Record `{record.run_id}` of `{spec.method}` on `{spec.suite.name}`, version {spec.suite.version}, seed "
-        f"{spec.seed}; measured with kdbench {facts.kdbench_version} on {facts.device_name}.",
+        f"Record `{record.run_id}` of `{spec.method}` on `{spec.suite.name}`, version {spec.suite.version}"
+        f"{_by_hand(spec.suite)}, seed {spec.seed}; measured with kdbench {facts.kdbench_version} on "
+        f"{facts.device_name}.",
         "",
         f"Commit {facts.kdbench_commit or 'not known'}{' with uncommitted changes' if facts.kdbench_dirty else ''}; "
         f"plugins: {', '.join(_cell(origin) for origin in sorted(set(facts.plugins.values()))) or 'none'}.",
@@ -138,6 +140,10 @@ def _body(record: Record) -> str:
     ]
     lines += [f"- checkpoint {record.run_id} {name}: `{net.sha256}`" for name, net in record.hashes.students.items()]
     return "\n".join(lines)
+
+
+def _by_hand(suite: Suite) -> str:
+    return f" with {_cell(', '.join(as_assignments(suite.changed)))}" if suite.changed else ""
 
 
 def _cell(text: str) -> str:

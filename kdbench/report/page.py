@@ -56,7 +56,7 @@ def page(runs: Sequence[Run], parts: Sequence[Shown], missing: Sequence[Missing]
     return template.render(
         policy=content_policy([style], []),
         style=Markup(style),
-        title=f"{' and '.join(run.label for run in runs)} on {spec.suite.name}",
+        title=f"{' and '.join(run.label for run in runs)} on {spec.suite.label}",
         suite=spec.suite,
         runs=[_facts(run) for run in runs],
         parts=parts,

@@ -107,7 +107,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
         file = path / "record.json" if path.is_dir() else path
         if file.resolve() not in {known.resolve() for known in records}:
             records[file] = read_record(file)
-    suites = dict.fromkeys(record.spec.suite.name for record in records.values())
+    suites = dict.fromkeys(record.spec.suite.label for record in records.values())
     if len(suites) > 1:
         raise KdbenchError(
             f"the runs are of suites {', '.join(suites)}", "give runs of one suite: others do not compare"

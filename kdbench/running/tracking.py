@@ -95,7 +95,7 @@ class MLflow:
     def __init__(self, package: ModuleType, spec: RunSpec, folder: Path) -> None:
         self.package = package
         self.client = package.MlflowClient()
-        name = f"kdbench/{spec.suite.name}"
+        name = f"kdbench/{spec.suite.label}"
         experiment = self.client.get_experiment_by_name(name)
         where = experiment.experiment_id if experiment else self.client.create_experiment(name)
         tags = {"kdbench.run_id": spec.run_id, "kdbench.method": spec.method, "kdbench.seed": str(spec.seed)}

@@ -36,9 +36,9 @@ TOP = 5
 
 
 class Settings(BaseModel):
-    """Base of a task's settings: frozen, unknown ones refused."""
+    """Base of a task's settings: frozen, unknown ones refused. Field docstrings say what they mean."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class CorrectSettings(Settings):

@@ -48,7 +48,9 @@ class Corruption(Task):
         """Which images, and from which seed the random corruptions are drawn."""
 
         subset: Annotated[int, Field(ge=1)] | None = None
+        """Test images, stratified; none: all."""
         seed: int = 0
+        """Of the random corruptions, where the images are not the published ones."""
 
     def check_data(self, settings: Any, data: DataFacts) -> None:
         if data.image_size not in corruptions.SIZES:

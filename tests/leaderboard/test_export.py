@@ -12,7 +12,8 @@ import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard import load, save
 from kdbench.leaderboard.export import COLUMNS
-from tests.leaderboard.evidence import Made, make
+from kdbench.suites.changes import with_changes
+from tests.leaderboard.evidence import Made, digits, make
 
 
 def table(folder: Path, *made: Made) -> pd.DataFrame:
@@ -105,3 +106,12 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_it_is_public() -> None:
     assert kdbench.leaderboard.load is load
+
+
+def test_the_suite_says_what_was_changed_of_it(tmp_path: Path) -> None:
+    other = with_changes(digits(), {"recipe.epochs": 3})
+    for suite in (digits(), other):
+        make(tasks=["clean"], suite=suite).publish(tmp_path)
+    frame = load(tmp_path)
+    assert set(frame.suite) == {"digits", "digits, recipe.epochs=3"}
+    assert set(frame.excluded) == {""}
