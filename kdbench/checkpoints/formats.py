@@ -83,7 +83,8 @@ def is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(9)
     length = int.from_bytes(head[:8], "little")
-    return path.suffix == ".safetensors" or (head[8:] == b"{" and length + 8 <= path.stat().st_size)
+    named = path.suffix == ".safetensors" and not head.startswith((b"PK\x03", b"\x80\x02"))
+    return named or (head[8:] == b"{" and length + 8 <= path.stat().st_size)
 
 
 def _last_byte(path: Path) -> bytes:

@@ -76,7 +76,7 @@ def load_pickled(path: Path, kind: str) -> tuple[Any, list[str]]:
             torch.serialization.safe_globals([pair for pair in admitted if pair not in before]),
         ):
             warnings.simplefilter("ignore")  # torch's warning of old pickle protocols; what matters is said below
-            return torch.load(path, map_location="cpu", weights_only=True), list(met)
+            return torch.load(path, map_location="cpu", weights_only=True), sorted(met)
     except MemoryError:
         raise
     except Exception as error:  # whatever a file that is no checkpoint makes the reader stumble over
