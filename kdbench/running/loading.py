@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from kdbench import models
-from kdbench.checkpoints import fit_to, read_weights
+from kdbench.checkpoints import Weights, fit_to, fitting_architectures, read_weights
 from kdbench.checkpoints.formats import kind_of
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import freeze
@@ -155,7 +155,7 @@ def open_checkpoint(
         return network, suite or spec.suite, _condition_of(spec, load_suite(suite or spec.suite))
     found = read_weights(path, key=weights)
     if model is None:
-        raise KdbenchError(f"checkpoint {path} is a plain state dict", "name its architecture with --model")
+        raise KdbenchError(f"checkpoint {path} is a plain state dict", _which(found, plugins))
     if params:
         raise KdbenchError(f"checkpoint {path} is a plain state dict, it has no method's parameters", "omit --set")
     suite = suite or "digits"
@@ -163,8 +163,18 @@ def open_checkpoint(
     classes = len(plugins.datasets.get(setting.dataset).class_names)
     normalisation = (setting.mean, setting.std) if setting.mean and setting.std else None
     network = models.build(plugins.models.get(model), num_classes=classes, normalisation=normalisation)
-    say(f"{path.name}: {note}" for note in (*found.notes, *fit_to(network, found)))
+    try:
+        notes = fit_to(network, found)
+    except KdbenchError as error:
+        raise KdbenchError(error.message, _which(found, plugins) if "--model" in error.hint else error.hint) from None
+    say(f"{path.name}: {note}" for note in (*found.notes, *notes))
     return freeze(network), suite, None
+
+
+def _which(weights: Weights, plugins: Plugins) -> str:
+    """What to do about weights of an unknown architecture, with those that they fit."""
+    fitting = fitting_architectures(weights, [plugins.models.get(name) for name in plugins.models])
+    return "name its architecture with --model" + (f"; they fit {' or '.join(fitting)}" if fitting else "")
 
 
 def _condition_of(spec: Training, suite: Suite) -> str | None:
