@@ -158,6 +158,9 @@ def test_bad_checkpoints_are_one_line(finished: tuple[Path, Path], tmp_path: Pat
     several = tmp_path / "several.pth.tar"
     state = create("wrn-10-1", num_classes=10).state_dict()
     torch.save({"model": state, "ema": {name: tensor + 1 for name, tensor in state.items()}}, several)
+    assert (
+        "(choose with --weights model or --weights ema)" in kdbench("evaluate", several, "--model", "wrn-10-1").stderr
+    )
     chosen = kdbench("evaluate", several, "--model", "wrn-10-1", "--weights", "model", "--tasks", "clean", "--json")
     assert json.loads(chosen.stdout)["scores"] == json.loads(right.stdout)["scores"]
     assert "several.pth.tar: weights of model" in chosen.stderr
