@@ -121,6 +121,9 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of kdbench, or a plain state dict with --model.")],
     suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the checkpoint's own.")] = None,
     model: Annotated[str | None, typer.Option(help="Architecture of a plain state dict.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Which weights, where a checkpoint holds several, as model_ema.")
+    ] = None,
     condition: Annotated[str | None, typer.Option(help="Condition it was trained under; ours know theirs.")] = None,
     assignments: Annotated[
         list[str] | None,
@@ -143,7 +146,7 @@ def evaluate(
     from kdbench.running.loading import open_checkpoint
 
     params = parse_params(assignments or [])
-    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model, params=params)
+    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model, params=params, weights=weights)
     result = measure(
         network,
         suite,
