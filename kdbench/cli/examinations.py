@@ -84,6 +84,32 @@ def _core_requirements(distribution: importlib.metadata.Distribution) -> list[Re
     return [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
 
 
+def extras() -> Iterable[Diagnosis]:
+    """What each extra of kdbench brings: what is not installed is named with its command, and nothing is wrong."""
+    from packaging.requirements import Requirement
+
+    from kdbench import packages
+
+    kdbench = _installed("kdbench")
+    wanted = [Requirement(text) for text in kdbench.requires or []]
+    for extra in kdbench.metadata.get_all("Provides-Extra") or []:
+        brought = [
+            one
+            for one in wanted
+            if one.marker and one.marker.evaluate({"extra": extra}) and not one.marker.evaluate({"extra": ""})
+        ]
+        for requirement in brought:
+            if requirement.name == "kdbench":  # the extra of all extras
+                continue
+            name, specifier = f"kdbench[{extra}]: {requirement.name}", str(requirement.specifier)
+            version = _version(requirement.name)
+            if version is None:
+                found = f"not installed; {packages.extra(extra)} brings it"
+                yield Diagnosis(name, "ok", found, f"{specifier}, where it is used")
+            else:
+                yield _versioned(name, version, specifier, packages.extra(extra))
+
+
 def _version(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
@@ -208,6 +234,8 @@ def frost() -> Iterable[Diagnosis]:
 def torchattacks() -> Iterable[Diagnosis]:
     from kdbench.attacks.libraries import installation
 
+    if _version("torchattacks") is None:  # an extra; so is robustbench
+        return
     installation.torchattacks()
     yield Diagnosis("torchattacks module", "ok", importlib.metadata.version("torchattacks"), "importable")
 
@@ -223,6 +251,8 @@ def autoattack() -> Iterable[Diagnosis]:
 def robustbench() -> Iterable[Diagnosis]:
     from kdbench.attacks.libraries import installation
 
+    if _version("robustbench") is None:
+        return
     files = installation.robustbench_files()
     if not files.altered:
         installation.robustbench()
