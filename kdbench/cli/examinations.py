@@ -86,28 +86,35 @@ def _core_requirements(distribution: importlib.metadata.Distribution) -> list[Re
 
 def extras() -> Iterable[Diagnosis]:
     """What each extra of kdbench brings: what is not installed is named with its command, and nothing is wrong."""
-    from packaging.requirements import Requirement
-
     from kdbench import packages
 
-    kdbench = _installed("kdbench")
-    wanted = [Requirement(text) for text in kdbench.requires or []]
-    for extra in kdbench.metadata.get_all("Provides-Extra") or []:
-        brought = [
-            one
-            for one in wanted
-            if one.marker and one.marker.evaluate({"extra": extra}) and not one.marker.evaluate({"extra": ""})
-        ]
+    named = set()
+    for extra, brought in _extras(_installed("kdbench")):
         for requirement in brought:
-            if requirement.name == "kdbench":  # the extra of all extras
+            if requirement.name in named:  # by a smaller extra
                 continue
+            named.add(requirement.name)
             name, specifier = f"kdbench[{extra}]: {requirement.name}", str(requirement.specifier)
             version = _version(requirement.name)
             if version is None:
                 found = f"not installed; {packages.extra(extra)} brings it"
-                yield Diagnosis(name, "ok", found, f"{specifier}, where it is used")
+                yield Diagnosis(name, "ok", found, specifier or "any version")
             else:
                 yield _versioned(name, version, specifier, packages.extra(extra))
+
+
+def _extras(distribution: importlib.metadata.Distribution) -> list[tuple[str, list[Requirement]]]:
+    """Each extra and what it brings, those that bring least first."""
+    from packaging.requirements import Requirement
+
+    wanted = [Requirement(text) for text in distribution.requires or []]
+    optional = [one for one in wanted if one.marker is not None and not one.marker.evaluate({"extra": ""})]
+    names = distribution.metadata.get_all("Provides-Extra") or []
+    brought = {
+        name: [one for one in optional if one.marker is not None and one.marker.evaluate({"extra": name})]
+        for name in sorted(names)
+    }
+    return sorted(brought.items(), key=lambda extra: len(extra[1]))
 
 
 def _version(distribution: str) -> str | None:

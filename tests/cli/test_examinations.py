@@ -46,9 +46,12 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeDistribution]:
                 "rich>=13.9",
                 "ray>=2; extra == 'far'",
                 "dask; extra == 'far'",
-                "kdbench[far]; extra == 'all'",
+                "ray>=2; extra == 'all'",
+                "dask; extra == 'all'",
+                "uvloop; extra == 'all' and sys_platform == 'nowhere'",
+                "flax; extra == 'all'",
             ],
-            extras=("far", "all"),
+            extras=("all", "far"),
         ),
         "torch": FakeDistribution("2.15.0"),
         "rich": FakeDistribution("15.0.0"),
@@ -77,7 +80,12 @@ def dependencies() -> dict[str, Diagnosis]:
 
 def test_everything_in_place(installed: dict[str, FakeDistribution]) -> None:
     checks = dependencies()
-    assert set(checks) == {"torch", "rich", "torchvision with torch", "torchattacks with requests"}  # ray is an extra
+    assert set(checks) == {
+        "torch",
+        "rich",
+        "torchvision with torch",
+        "torchattacks with requests",
+    }  # ray, dask and flax are extras
     assert {check.status for check in checks.values()} == {"ok"}
     assert all(check.fix == "" for check in checks.values())
 
@@ -126,8 +134,9 @@ def test_an_extra_that_is_not_installed_is_named_and_nothing_is_wrong(installed:
     installed["dask"] = FakeDistribution("2026.1")
     absent = "not installed; `pip install 'kdbench[far]'` brings it"
     assert extras() == {
-        "kdbench[far]: ray": Diagnosis("kdbench[far]: ray", "ok", absent, ">=2, where it is used"),
+        "kdbench[far]: ray": Diagnosis("kdbench[far]: ray", "ok", absent, ">=2"),
         "kdbench[far]: dask": Diagnosis("kdbench[far]: dask", "ok", "2026.1", "any version"),
+        "kdbench[all]: flax": Diagnosis("kdbench[all]: flax", "ok", absent.replace("far", "all"), "any version"),
     }
 
 
