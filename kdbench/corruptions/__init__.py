@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from kdbench.corruptions._corrupt import SIZE, corrupt
 from kdbench.corruptions._table import DETERMINISTIC, NAMES, SEVERITIES
-from kdbench.corruptions.frost_textures import check_installed
 from kdbench.corruptions.published import load_published, published_folder, published_status
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "NAMES",
     "SEVERITIES",
     "SIZE",
-    "check_installed",
     "corrupt",
     "load_published",
     "published_folder",

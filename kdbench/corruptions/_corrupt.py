@@ -32,8 +32,7 @@ def corrupt(images: Tensor, name: str, severity: int, *, generator: torch.Genera
 
     Raises:
         KdbenchError: an unknown name, a severity outside 1 ... 5, no images, images that are no tensor or have another
-            dtype or shape, a missing generator or one that isn't torch's: all reported before any work. Or a corruption
-            whose OpenCV or texture files are not installed.
+            dtype or shape, a missing generator or one that isn't torch's: all reported before any work.
 
     >>> grey = torch.full((1, 3, 32, 32), 100, dtype=torch.uint8)
     >>> corrupt(grey, "brightness", 5)[0, :, 0, 0].tolist()  # 100 + 0.3 * 255 = 176.5, truncated

@@ -12,9 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench.corruptions import _draws, _linear
-from kdbench.corruptions._opencv import opencv
-from kdbench.corruptions._pixels import to_bytes
+from kdbench.corruptions import _draws, _jpeg, _linear
 
 _ELASTIC_TRUNCATED_AT = 3.0
 _ANCHORS = ((26.0, 26.0), (26.0, 6.0), (6.0, 6.0))
@@ -22,20 +20,9 @@ _ANCHORS = ((26.0, 26.0), (26.0, 6.0), (6.0, 6.0))
 
 
 def jpeg_compression(pixels: Tensor, constants: tuple[float, ...], generator: object) -> Tensor:
-    """Save as JPEG (4:2:0 chroma) and load again.
-
-    The definition is Pillow's codec. OpenCV drives the same library (libjpeg-turbo), gives the same bits and needs a
-    third of the time.
-    """
+    """Save as JPEG (4:2:0 chroma) and load again; takes whole numbers. The definition is Pillow's codec."""
     (quality,) = constants
-    cv2 = opencv()
-    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
-    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
-    stored = to_bytes(pixels).flip(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()  # OpenCV's order: BGR
-    for image in stored:
-        _, file = cv2.imencode(".jpg", image, options)
-        image[:] = cv2.imdecode(file, cv2.IMREAD_COLOR)
-    return torch.from_numpy(stored).permute(0, 3, 1, 2).flip(1).to(pixels)
+    return _jpeg.round_trip(pixels, int(quality))
 
 
 def pixelate(pixels: Tensor, constants: tuple[float, ...], generator: object) -> Tensor:

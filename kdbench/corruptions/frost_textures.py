@@ -1,68 +1,59 @@
-"""The frost photographs of Hendrycks & Dietterich 2019, read from files of the distribution ``imagecorruptions``."""
+"""The frost photographs of Hendrycks & Dietterich 2019, at the fifth of their size at which they are laid over images.
+
+They stand one below the other in ``frost.png``. Whose they are, ``frost.png.license`` says; ``tools/frost_textures.py``
+makes the file again.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from kdbench.corruptions._opencv import opencv
 from kdbench.errors import KdbenchError
 
-FILES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
-"""The textures that CIFAR-C draws from; the script lists a sixth, but never draws it."""
+SIZES = ((120, 180), (63, 112), (63, 112), (70, 105), (99, 132))
+"""Height and width of the textures that CIFAR-C draws from; its script lists a sixth, but never draws it."""
 
-_SCALE = 0.2
-_HINT = "`pip install --no-deps imagecorruptions==1.1.2` brings the textures"
-
-
-def texture_paths() -> list[Path]:
-    """Where the five texture files are; the package is only located, never imported.
-
-    Raises:
-        KdbenchError: the distribution or one of its files is missing.
-    """
-    try:
-        installed = distribution("imagecorruptions")
-    except PackageNotFoundError as error:
-        raise KdbenchError(
-            "frost needs the textures of the distribution 'imagecorruptions': not found", _HINT
-        ) from error
-    paths = [Path(str(installed.locate_file(f"imagecorruptions/frost/{name}"))) for name in FILES]
-    for path in paths:
-        if not path.is_file():
-            raise KdbenchError(f"frost texture not found: {path}", _HINT)
-    return paths
-
-
-def check_installed() -> None:
-    """Raise the KdbenchError that would come later: OpenCV can't be imported, or a frost texture is missing."""
-    opencv()
-    texture_paths()
+FILE = Path(__file__).with_name("frost.png")
 
 
 @lru_cache(maxsize=1)
 def load_textures() -> tuple[Tensor, Tensor]:
-    """The five textures at a fifth of their size (OpenCV's bilinear resize), RGB.
+    """The five textures, RGB.
 
     Returns:
         float32 (5, 3, H, W) whole numbers 0 ... 255, each texture in the upper left corner and 0 around it; and
         int64 (5, 2), the height and width of each.
+
+    Raises:
+        KdbenchError: the file is missing or is not the one that was installed.
     """
-    cv2 = opencv()
-    textures = []
-    for path in texture_paths():
-        stored = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if stored is None:
-            raise KdbenchError(f"frost texture can't be read as an image: {path}", _HINT)
-        small = cv2.resize(stored, (0, 0), fx=_SCALE, fy=_SCALE)
-        textures.append(torch.from_numpy(small[:, :, ::-1].copy()).permute(2, 0, 1))
-    sizes = torch.tensor([texture.shape[1:] for texture in textures])
+    sizes = torch.tensor(SIZES)
     height, width = sizes.amax(dim=0).tolist()
-    together = torch.zeros(len(textures), 3, height, width)
-    for slot, texture in zip(together, textures, strict=True):
-        slot[:, : texture.shape[1], : texture.shape[2]] = texture
+    together = torch.zeros(len(SIZES), 3, height, width)
+    top = 0
+    stored = _read()
+    for slot, (rows, columns) in zip(together, SIZES, strict=True):
+        slot[:, :rows, :columns] = torch.from_numpy(stored[top : top + rows, :columns].copy()).permute(2, 0, 1)
+        top += rows
     return together, sizes
+
+
+def _read() -> np.ndarray:
+    """The file's pixels, uint8 (sum of heights, largest width, 3)."""
+    expected = (sum(rows for rows, _ in SIZES), max(columns for _, columns in SIZES), 3)
+    try:
+        with Image.open(FILE) as image:
+            pixels = np.asarray(image)
+    except OSError as error:
+        raise KdbenchError(f"frost textures can't be read: {FILE}: {error}", "install kdbench again") from error
+    if pixels.shape != expected:
+        raise KdbenchError(
+            f"frost textures of shape {pixels.shape}, expected {expected}: {FILE}", "install kdbench again"
+        )
+    return pixels

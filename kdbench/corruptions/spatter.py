@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kdbench.corruptions import _draws, _linear
-from kdbench.corruptions._opencv import opencv
+from kdbench.corruptions._canny import canny
+from kdbench.corruptions._chamfer import chamfer_distance
+from kdbench.corruptions._equalise import equalise
+from kdbench.corruptions._images_last import bordered, box_sum, images_first, images_last, neighbour
 
 _WATER = (175.0, 238.0, 238.0)
 _MUD = (63.0, 42.0, 20.0)
 _THINNEST_MUD = 0.8
-_RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], dtype=np.float32)
-"""An emboss filter: light from the lower right."""
+_EDGE_SLOPES = (50, 150)
+_FARTHEST = 20
+"""Pixels from an outline beyond which distance makes no difference."""
 
 
 def spatter(pixels: Tensor, constants: tuple[float, ...], generator: torch.Generator) -> Tensor:
     """Water (mud = 0) adds pale turquoise where there are drops; mud covers the image with brown.
 
-    Takes ``pixels`` float32 (N, 3, 32, 32) on the scale 0 ... 255 and returns the same, not yet clipped. OpenCV works
-    on the drops one image at a time on the CPU.
+    Takes ``pixels`` float32 (N, 3, 32, 32) on the scale 0 ... 255 and returns the same, not yet clipped.
     """
     mean, std, sigma, threshold, strength, mud = constants
     count, _, height, width = pixels.shape
@@ -40,19 +42,29 @@ def _colour(rgb: tuple[float, float, float], like: Tensor) -> Tensor:
 def _drops(liquid: Tensor) -> Tensor:
     """The drops' brightness (N, 1, H, W), at most 1 in an image, from the liquid: 0 or over the threshold."""
     # the script's cast to 8 bits wraps around: the rare amount over 1 starts again at 0
-    amount = (liquid[:, 0] * 255).to(torch.int32).bitwise_and_(255).to(torch.uint8)
-    stored = amount.cpu().numpy()
-    relief = torch.from_numpy(np.stack([_relief(image) for image in stored])).to(liquid.device)
-    light = amount.float() * relief
+    amount = images_last((liquid[:, 0] * 255).to(torch.int32).bitwise_and_(255).to(torch.uint8))
+    light = amount * _relief(amount).to(torch.float32)
     # an image without any liquid stays as it is
-    brightest = light.amax(dim=(1, 2), keepdim=True).clamp(min=1)
-    return (light / brightest)[:, None]
+    brightest = light.amax(dim=(0, 1)).clamp(min=1)
+    return images_first(light / brightest)[:, None]
 
 
-def _relief(amount: np.ndarray) -> np.ndarray:
-    """Shading of one image's liquid (uint8 (H, W)) by the distance from the drops' outlines: float32 (H, W)."""
-    cv2 = opencv()
-    distance = cv2.distanceTransform(255 - cv2.Canny(amount, 50, 150), cv2.DIST_L2, 5)
-    blurred = cv2.blur(np.minimum(distance, 20), (3, 3)).astype(np.uint8)
-    shaded = cv2.filter2D(cv2.equalizeHist(blurred), cv2.CV_8U, _RELIEF)
-    return np.asarray(cv2.blur(shaded, (3, 3)), dtype=np.float32)
+def _relief(amount: Tensor) -> Tensor:
+    """Shading of the liquid by the distance from the drops' outlines: uint8 (H, W, N) to int16, 0 ... 255."""
+    distances = chamfer_distance(canny(amount, *_EDGE_SLOPES), _FARTHEST)
+    # float64 adds them exactly, float32 is what is truncated
+    blurred = box_sum(distances.double()).mul_(1 / 9).to(torch.float32).to(torch.int16)
+    return _box_mean(_embossed(equalise(blurred, _FARTHEST + 1)))
+
+
+def _embossed(levels: Tensor) -> Tensor:
+    """Light from the lower right, int16 (H, W, N): the filter -2 -1 0 | -1 1 1 | 0 1 2, clipped to 0 ... 255."""
+    levels = bordered(levels, "mirror")
+    towards = neighbour(levels, 0, 1) + neighbour(levels, 1, 0) + 2 * neighbour(levels, 1, 1)
+    away = neighbour(levels, 0, -1) + neighbour(levels, -1, 0) + 2 * neighbour(levels, -1, -1)
+    return (neighbour(levels, 0, 0) + towards - away).clamp_(0, 255)
+
+
+def _box_mean(levels: Tensor) -> Tensor:
+    """Means of 3x3 levels, rounded; int16. Halves don't occur among ninths."""
+    return box_sum(levels).to(torch.float32).mul_(1 / 9).add_(0.5).to(torch.int16)

@@ -49,9 +49,6 @@ class Corruption(Task):
         subset: Annotated[int, Field(ge=1)] | None = None
         seed: int = 0
 
-    def prepare(self, settings: Any) -> None:
-        corruptions.check_installed()
-
     def check_data(self, settings: Any, data: DataFacts) -> None:
         if data.image_size != corruptions.SIZE:
             size = f"{data.image_size}x{data.image_size}"
