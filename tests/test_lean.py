@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="hides libraries as Linux finds them"),
 ]
 
-HIDDEN = ("libGL.so.1", "libglib-2.0.so.0", "libgthread-2.0.so.0")
+HIDDEN = ("libGL.so.1", "libglib-2.0.so.0", "libgthread-2.0.so.0", "libxcb.so.1")
 """What a desktop brings and a server lacks."""
 EXTRAS = {
     "torchattacks": "attacks", "robustbench": "zoo", "timm": "timm", "huggingface-hub": "hub", "pyarrow": "parquet",
