@@ -50,7 +50,7 @@ def _read() -> np.ndarray:
     try:
         with Image.open(FILE) as image:
             pixels = np.asarray(image)
-    except OSError as error:
+    except (OSError, SyntaxError) as error:  # Pillow calls a damaged chunk a syntax error
         raise KdbenchError(f"frost textures can't be read: {FILE}: {error}", "install kdbench again") from error
     if pixels.shape != expected:
         raise KdbenchError(

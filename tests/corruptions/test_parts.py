@@ -118,7 +118,6 @@ def test_frost_has_five_textures_and_not_the_sixth() -> None:
         assert tuple(sizes[which].tolist()) == expected.shape[:2]
         height, width = sizes[which].tolist()
         assert np.array_equal(textures[which, :, :height, :width].permute(1, 2, 0).numpy(), expected)
-    assert frost_textures.FILES[-1] == "frost5.jpg"
 
 
 def test_frost_draws_all_five_textures_inside_their_borders(monkeypatch: pytest.MonkeyPatch) -> None:
