@@ -13,7 +13,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -100,7 +100,8 @@ def extras() -> Iterable[Diagnosis]:
                 found = f"not installed; {packages.extra(extra)} brings it"
                 yield Diagnosis(name, "ok", found, specifier or "any version")
             else:
-                yield _versioned(name, version, specifier, packages.extra(extra))
+                examined = _versioned(name, version, specifier, packages.extra(extra))
+                yield replace(examined, status="warn") if examined.fix else examined
 
 
 def _extras(distribution: importlib.metadata.Distribution) -> list[tuple[str, list[Requirement]]]:
