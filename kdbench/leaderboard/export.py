@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdbench import packages
 from kdbench.errors import KdbenchError
 from kdbench.files import require_path, write_atomically
 from kdbench.leaderboard.genuine import split_genuine
@@ -85,10 +86,8 @@ def save(frame: pandas.DataFrame, path: Path | str) -> None:
         text = frame.select_dtypes(exclude=["number", "bool"]).map(_harmless)
         buffer.write(frame.assign(**text).to_csv(index=False).encode("utf-8", "replace"))
     elif target.suffix == ".parquet":
-        try:
-            import pyarrow  # noqa: F401  # pandas names every engine that it misses; this is the one to install
-        except ImportError:
-            raise KdbenchError("Parquet needs pyarrow", "pip install 'kdbench[parquet]', or export to .csv") from None
+        # pandas would name every engine that it misses; this is the one to install.
+        packages.load("export to Parquet", "pyarrow", f"{packages.extra('parquet')}, or export to .csv")
         frame.to_parquet(buffer, index=False, engine="pyarrow")
     else:
         raise KdbenchError(

@@ -163,6 +163,8 @@ class Needs:
         check_image_size(model, dataset.image_size, dataset.name)
         if self.suite.pretrained:
             check_pretrained(model)
+        if model.requires is not None:
+            model.requires()
         return model
 
 

@@ -143,6 +143,21 @@ def test_parameters_that_do_not_go_together_are_refused_in_planning(suite: Suite
         Needs(suite, plugins, "clean").student("picky", {"low": 2}, 0)
 
 
+def test_a_model_that_lacks_its_package_is_refused_in_planning(suite: Suite) -> None:
+    def missing() -> None:
+        raise KdbenchError("model 'large' needs a package", "install it")
+
+    plugins = plugins_with(m=())
+    plugins.models.add("large", kdbench.ModelSpec("large", nn.Identity, "never built", requires=missing), "test")
+    for changed in (suite.model_copy(update={"student": "large"}), suite):
+        needs = Needs(changed, plugins, "clean")
+        if changed is suite:
+            assert needs.student("m", {}, 0).model == suite.student
+        else:
+            with pytest.raises(KdbenchError, match="'large' needs a package"):
+                needs.student("m", {}, 0)
+
+
 def test_a_longer_schedule_is_extended_and_a_tuned_or_shorter_one_is_not() -> None:
     standard = Recipe(epochs=200, batch_size=1, lr=0.1, milestones=(60, 120, 150))
     longer = tuned_recipe("m", standard, {"epochs": 300})
