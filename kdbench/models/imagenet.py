@@ -24,12 +24,12 @@ def resnet50_imagenet(*, num_classes: int, pretrained: bool = False) -> nn.Modul
     once, into torch's hub folder, and expect pixels normalised by ImageNet's mean and deviation,
     (.485, .456, .406) and (.229, .224, .225). Raises ``KdbenchError`` where the download fails.
     """
-    models = _library("torchvision.models")
+    models = library("torchvision.models")
     network: nn.Module = models.resnet50(weights=None, num_classes=num_classes)
     zero_biases(network)
     if pretrained:
         own = network.state_dict()
-        weights = _downloaded(models.ResNet50_Weights.IMAGENET1K_V1)
+        weights = downloaded(models.ResNet50_Weights.IMAGENET1K_V1)
         network.load_state_dict({name: own[name] if name.startswith("fc.") else weights[name] for name in own})
     return network
 
@@ -40,13 +40,16 @@ def inception_resnet_v2(*, num_classes: int) -> nn.Module:
     H and W are 299 by design, at least 75; 54,383,314 parameters for 50 classes. Weights are drawn as PyTorch does by
     default, biases are zero.
     """
-    network: nn.Module = _library("timm").create_model("inception_resnet_v2", pretrained=False, num_classes=num_classes)
+    network: nn.Module = library("timm").create_model("inception_resnet_v2", pretrained=False, num_classes=num_classes)
     zero_biases(network)
     return network
 
 
-def _library(name: str) -> types.ModuleType:
-    """Import a library, deaf to its own deprecations: an application can do nothing about them."""
+def library(name: str) -> types.ModuleType:
+    """Import a library, deaf to its own deprecations: an application can do nothing about them.
+
+    Raises ``KdbenchError`` where it is not installed.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -56,8 +59,11 @@ def _library(name: str) -> types.ModuleType:
         raise KdbenchError(f"{package} can't be imported: {error}", f"`pip install --upgrade {package}`") from None
 
 
-def _downloaded(weights: Any) -> dict[str, Tensor]:
-    """The state dict of a member of one of torchvision's weight enumerations, from the hub folder or the network."""
+def downloaded(weights: Any) -> dict[str, Tensor]:
+    """The state dict of a member of one of torchvision's weight enumerations, from the hub folder or the network.
+
+    Raises ``KdbenchError`` where the download fails.
+    """
     try:
         state: dict[str, Tensor] = weights.get_state_dict(
             progress=True, check_hash=True, map_location="cpu", weights_only=True
