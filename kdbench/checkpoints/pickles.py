@@ -1,0 +1,155 @@
+"""Files of ``torch.save``, read so that nothing in them is ever run.
+
+``torch.load(weights_only=True)`` refuses what is not a tensor, a number, text or a plain container. A training script
+saves more than that beside the weights: NumPy numbers, its arguments, its own classes. The numbers are admitted; for
+every other class a stand-in is read that holds what the file says and has no code.
+"""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+import sys
+import warnings
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from kdbench.checkpoints.formats import damaged
+from kdbench.errors import KdbenchError
+from kdbench.torch_state import exclusive
+
+_KIND = "kdbench_stand_in_for"
+
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+_ARRAY: Any = np.empty(0).__reduce__()[0]
+_NUMPY: dict[str, Any] = {
+    # Both modules' names: the second is that of NumPy 2.
+    **{f"numpy.{core}.multiarray.scalar": _SCALAR for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray._reconstruct": _ARRAY for core in ("core", "_core")},
+    "numpy.ndarray": np.ndarray,
+    "numpy.dtype": np.dtype,
+    **{f"numpy.dtypes.{kind.__name__}": kind for kind in map(type, map(np.dtype, "?bhilqBHILQefdgFDG"))},
+}
+"""What NumPy's numbers and arrays are rebuilt with."""
+
+_HARMLESS = {
+    *("argparse", "collections", "pathlib", "datetime", "decimal", "fractions", "uuid", "enum", "zoneinfo", "random"),
+    *("types.SimpleNamespace", "functools.partial", "copyreg._reconstructor", "time.struct_time", "string.Template"),
+    *(f"builtins.{name}" for name in ("object", "slice", "range", "frozenset", "int", "float", "str", "list", "dict")),
+    *(f"builtins.{name}" for name in ("tuple", "bool", "bytes", "type")),
+}
+"""Modules and names of the standard library that scripts save as data; all else of it is there to be run."""
+
+
+def kind_of_object(value: Any) -> str | None:
+    """The class that ``value`` stands in for, as ``models.wrn.WideResNet``; None where it is no stand-in."""
+    return value.__dict__.get(_KIND) if type(value) is OrderedDict else None
+
+
+def is_module(value: Any) -> bool:
+    """Whether ``value`` stands in for a module that was pickled as a whole."""
+    return kind_of_object(value) is not None and "_parameters" in value.__dict__
+
+
+def load_pickled(path: Path, kind: str) -> tuple[Any, list[str]]:
+    """What ``torch.save`` wrote to a file of ``kind`` ``zip`` or ``legacy``, and the classes that were not read.
+
+    Raises:
+        KdbenchError: it asks for functions of the standard library or of the system, is damaged, or is no such file.
+    """
+    names = _globals(path, kind)
+    running = sorted(name for name in names if _runs(name))
+    if running:
+        raise _unsafe(path, running)
+    others = sorted(names - _NUMPY.keys())
+    admitted = [(value, name) for name, value in _NUMPY.items()] + [(_stand_in(name), name) for name in others]
+    before = torch.serialization.get_safe_globals()
+    try:
+        with (
+            exclusive(),
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals([pair for pair in admitted if pair not in before]),
+        ):
+            warnings.simplefilter("ignore")  # torch's warning of old pickle protocols; what matters is said below
+            return torch.load(path, map_location="cpu", weights_only=True), others
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a file that is no checkpoint makes the reader stumble over
+        raise _unreadable(path, error, others) from None
+
+
+def _unreadable(path: Path, error: Exception, others: list[str]) -> KdbenchError:
+    if "Unsupported operand" in str(error):
+        return KdbenchError(
+            f"checkpoint {path} is damaged, or pickled in a way that torch's safe reader doesn't know",
+            "save it again with torch.save and its own pickle_protocol, best as safetensors",
+        )
+    if any(name.startswith("torch.nn.modules.") for name in others):
+        own = [name for name in others if not name.startswith(("torch.", "collections."))]
+        return whole_module(path, (own or others)[-1])
+    if others or isinstance(error, pickle.UnpicklingError):
+        return _unsafe(path, others)
+    return damaged(path, error)
+
+
+def whole_module(path: Path, name: str) -> KdbenchError:
+    """The error for a file that holds a pickled module of class ``name`` rather than its tensors."""
+    return KdbenchError(
+        f"checkpoint {path} holds a whole pickled module, {name}, and reading it would run its code",
+        "where that code is, torch.save(model.state_dict(), ...), and give what it writes",
+    )
+
+
+def _unsafe(path: Path, names: list[str]) -> KdbenchError:
+    what = f" ({', '.join(names[:3])})" if names else ""
+    return KdbenchError(
+        f"checkpoint {path} holds more than tensors{what}, and reading it could run code",
+        "save model.state_dict() alone, best as safetensors",
+    )
+
+
+def _runs(name: str) -> bool:
+    module = name.partition(".")[0]
+    if module in ("posix", "nt", "__builtin__"):
+        return True
+    return module in sys.stdlib_module_names and not {module, name} & _HARMLESS
+
+
+def _stand_in(name: str) -> type:
+    """A class whose instances are ordered dicts that remember ``name``: all that torch's reader lets a file fill."""
+
+    def new(cls: type, *arguments: Any) -> OrderedDict[Any, Any]:
+        made: OrderedDict[Any, Any] = OrderedDict()
+        made.__dict__[_KIND] = name
+        return made
+
+    return type("StandIn", (), {"__new__": new})
+
+
+def _globals(path: Path, kind: str) -> set[str]:
+    """Names of the classes and functions that a file asks for, beyond those that torch admits; nothing is loaded."""
+    try:
+        if kind == "zip":
+            return set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        with path.open("rb") as file:
+            return _legacy_globals(file)
+    except Exception:  # a damaged file; the reader stumbles over it too, and what it says is reported
+        return set()
+
+
+def _legacy_globals(file: BinaryIO) -> set[str]:
+    """The file begins with five pickles: a number, a version, the system, what was saved, and names of its storages."""
+    names = set()
+    for _ in range(5):
+        for opcode, argument, _position in pickletools.genops(file):
+            if opcode.name == "GLOBAL":
+                module, _, name = str(argument).partition(" ")
+                # Protocol 2 writes Python 2's names, and torch reads them as Python 3's.
+                module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+                names.add(f"{module}.{name}")
+    return names - {"_codecs.encode", "builtins.set", "builtins.complex", "builtins.bytearray"}
