@@ -46,6 +46,11 @@ def fit_to(network: nn.Module, weights: Weights) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def brings_normalisation(weights: Weights) -> bool:
+    """Whether mean and deviation of the pixels are among the weights."""
+    return bool(_Parts.of(weights.state).statistics)
+
+
 @dataclass(frozen=True)
 class _Parts:
     """A state dict in two: the network without prefix, and the pixels' mean and deviation in front of it."""

@@ -44,7 +44,7 @@ class Normalize(nn.Module):
 
 
 @torch.fx.wrap  # one step to a tracer, which couldn't follow a branch on a dtype
-def at_least_float32(logits: Tensor) -> Tensor:
+def _at_least_float32(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
@@ -61,4 +61,4 @@ class PixelModel(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return at_least_float32(self.network(self.normalise(pixels)))
+        return _at_least_float32(self.network(self.normalise(pixels)))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError, unknown_name
-from kdbench.models.normalise import Normalize, at_least_float32
+from kdbench.models.normalise import Normalisation, PixelModel
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class Preprocessing:
     classes: tuple[str, ...] | None = None
     """Names of its outputs, in their order; None: the data set's classes in the data set's order."""
 
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """Mean and deviation, None where pixels are not normalised."""
+        return (self.mean, self.std) if self.mean is not None and self.std is not None else None
+
 
 class Preprocessed(nn.Module):
     """A network behind its preprocessing: float32 (B, 3, H, W) pixels in [0, 1] to float (B, C) logits.
@@ -37,19 +42,16 @@ class Preprocessed(nn.Module):
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, class_names: Sequence[str]) -> None:
         super().__init__()
-        applied = preprocessing
-        self.preprocessing = applied
+        self.preprocessing = applied = preprocessing
         self.resize: nn.Module = nn.Identity() if applied.resize is None else _Resize(applied.resize)
-        self.normalise: nn.Module = nn.Identity()
-        if applied.mean is not None and applied.std is not None:
-            self.normalise = Normalize(applied.mean, applied.std)
-        self.network = network
+        self.model = PixelModel(network, applied.normalisation)
         self.order: nn.Module = nn.Identity()
         if applied.classes is not None:
             self.order = _ClassOrder(applied.classes, class_names)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return at_least_float32(self.order(self.network(self.normalise(self.resize(pixels)))))
+        logits: Tensor = self.order(self.model(self.resize(pixels)))
+        return logits
 
 
 class _Resize(nn.Module):

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kdbench.checkpoints import read_weights
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
 from kdbench.models.imagenet import library
@@ -19,7 +20,6 @@ from kdbench.sources import timm_models
 from kdbench.sources.classes import by_number
 from kdbench.sources.file import open_weights
 from kdbench.sources.spec import ModelRequest, OpenedModel
-from kdbench.training.checkpoint import load_checkpoint
 
 WHAT = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?P<file>(/[\w.-]+)+)?(@(?P<revision>[\w./-]+))?")
 WEIGHTS = "model.safetensors"
@@ -102,8 +102,9 @@ def _of_timm(facts: Mapping[str, Any], weights: Path, source: str) -> OpenedMode
     cfg = {**facts.get("pretrained_cfg", {}), "num_classes": facts.get("num_classes", 1000)}
     cfg["label_names"] = facts.get("label_names") or cfg.get("label_names")
     network = timm.create_model(name, pretrained=False, num_classes=cfg["num_classes"], **facts.get("model_args", {}))
-    load_weights(network, load_checkpoint(weights)[0], weights)
-    return OpenedModel(network, source, file_sha256(weights), preprocessing=timm_models.expected(cfg))
+    found = read_weights(weights)
+    load_weights(network, found.state, weights)
+    return OpenedModel(network, source, found.sha256, preprocessing=timm_models.expected(cfg))
 
 
 def _of_transformers(facts: Mapping[str, Any], weights: Path, source: str, preprocessor: Path | None) -> OpenedModel:

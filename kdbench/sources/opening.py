@@ -106,7 +106,7 @@ def _preprocessed(
     if asked is not None and asked != (None,) and own:
         raise KdbenchError(f"'{opened.source}' normalises its pixels by itself", "omit --mean and --std")
     known, notes = opened.preprocessing or UNKNOWN, opened.notes
-    mean, std = (known.mean, known.std) if asked is None else (asked[0] or (None, None))
+    mean, std = (known.normalisation if asked is None else asked[0]) or (None, None)
     if opened.preprocessing is None and asked is None and not own:
         notes += ("what it expects is not known: it gets RGB in [0, 1]; --mean, --std and --resize give it others",)
     side = resize or known.resize

@@ -9,16 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import torch
 from torch import nn
 
 from kdbench.attacks.libraries import installation
+from kdbench.checkpoints.formats import kind_of
+from kdbench.checkpoints.pickles import load_pickled
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.files import file_sha256
 from kdbench.hashes import state_sha256
 from kdbench.models.preprocess import Preprocessing
 from kdbench.sources import timm_models
 from kdbench.sources.spec import ModelRequest, OpenedModel
+from kdbench.torch_state import exclusive
 
 MIRROR = "KDBENCH_ROBUSTBENCH_URL"
 """Environment variable: address of a copy of the zoo, with the folders <data set>/<threat model>/ of robustbench."""
@@ -68,17 +73,18 @@ def open_robustbench(what: str, request: ModelRequest) -> OpenedModel:
         url = timm.get_pretrained_cfg(entry.timm_name).url
         files = [_fetched(f"{entry.path}.pt", url, folder, request)]
         network = timm_models.filled(entry.timm_name, files[0])
+        side = timm.get_pretrained_cfg(entry.timm_name).input_size[-1]
     else:
         files = [_fetched(name, number, folder, request) for name, number in entry.drive_ids.items()]
         network = _read(entry, folder)
+        side = SIDES.get(entry.facts.get("preprocessing", ""))
     hashes = [file_sha256(file) for file in files]
-    known = Preprocessing(resize=SIDES.get(entry.facts.get("preprocessing", "")))
     return OpenedModel(
         network,
         f"robustbench:{entry.path}",
         _together(hashes) if hashes else state_sha256(network.state_dict()),
         dataset=entry.dataset,
-        preprocessing=known,
+        preprocessing=Preprocessing(resize=side),
         complete=True,
     )
 
@@ -86,6 +92,16 @@ def open_robustbench(what: str, request: ModelRequest) -> OpenedModel:
 def _together(hashes: Sequence[str]) -> str:
     """One file's hash, or that of several files' hashes, a line each."""
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+class _SafeTorch:
+    """The module torch, but for ``load``, which runs nothing and admits what training scripts save beside weights."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    def load(self, path: str | Path, **_: Any) -> Any:
+        return load_pickled(Path(path), kind_of(Path(path)))[0]
 
 
 def _entries() -> list[_Entry]:
@@ -144,7 +160,7 @@ def _read(entry: _Entry, folder: Path) -> nn.Module:
     """robustbench's own way from its files to the network."""
     utils = importlib.import_module("robustbench.utils")
     try:
-        with installation.quiet():
+        with exclusive(), installation.quiet(), mock.patch.object(utils, "torch", _SafeTorch()):
             network: nn.Module = utils.load_model(
                 entry.name, model_dir=folder, dataset=entry.dataset, threat_model=entry.threat
             )

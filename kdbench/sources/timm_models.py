@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import nn
 
+from kdbench.checkpoints import read_weights
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.files import file_sha256
 from kdbench.models.imagenet import library
 from kdbench.models.preprocess import Preprocessing
 from kdbench.sources import hub
 from kdbench.sources.spec import ModelRequest, OpenedModel
-from kdbench.training.checkpoint import load_checkpoint
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 """Where timm keeps weights on the hub, the best first."""
@@ -46,9 +46,9 @@ def open_timm(what: str, request: ModelRequest) -> OpenedModel:
 
 def filled(name: str, file: Path, **arguments: Any) -> nn.Module:
     """timm's network of that name with the weights of a file, named as timm or its authors name them."""
-    state, _ = load_checkpoint(file)
+    state = read_weights(file).state
     network: nn.Module = library("timm").create_model(
-        name, pretrained=True, pretrained_cfg_overlay={"state_dict": state, "source": ""}, **arguments
+        name, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(state), "source": ""}, **arguments
     )
     return network
 
