@@ -27,7 +27,7 @@ def open_timm(what: str, request: ModelRequest) -> OpenedModel:
     if what.startswith(("hf-hub:", "hf_hub:")):
         raise KdbenchError(f"timm:{what} is a repository of the hub", f"write hf:{what.partition(':')[2]}")
     published = timm.list_pretrained()
-    if what not in published and not timm.is_model(what):
+    if what not in published and ("." in what or not timm.is_model(what)):
         raise unknown_name("model of timm", what, published)
     cfg = timm.get_pretrained_cfg(what)
     if cfg is None or not cfg.has_weights:

@@ -42,7 +42,8 @@ class _Hub(_Files):
         self._answer(body=False)
 
     def do_GET(self) -> None:
-        self.web.asked.append(self.path)
+        if "/resolve/" in self.path:  # the library asks for other things too
+            self.web.asked.append(self.path)
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
@@ -94,6 +95,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     (tmp_path / "hub").mkdir()
     for served in _served(Web(tmp_path / "hub"), _Hub):
         monkeypatch.setattr(constants, "ENDPOINT", served.url)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", served.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True, raising=False)
         yield served
