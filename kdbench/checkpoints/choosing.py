@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ DEPTH = 4
 """How deep weights are looked for: ``{"checkpoint": {"model": {"state_dict": ...}}}`` is the deepest seen."""
 
 BESIDE = {
-    *("optimizer", "optimizers", "optimizer_states", "optimizer_state_dict", "optim", "opt", "scheduler", "schedulers"),
-    *("lr_scheduler", "lr_schedulers", "scaler", "amp", "amp_scaler", "grad_scaler", "criterion", "loss", "loss_fn"),
-    *("callbacks", "loops", "metrics", "history", "hyper_parameters", "hparams", "args", "config", "cfg", "rng"),
-    *("rng_state", "random_state", "sampler"),
+    *("optimizer", "optimizers", "optim", "opt", "scheduler", "schedulers", "lr_scheduler", "lr_schedulers", "scaler"),
+    *("amp", "amp_scaler", "grad_scaler", "criterion", "loss", "loss_fn", "callbacks", "loops", "metrics", "history"),
+    *("hyper_parameters", "hparams", "args", "config", "cfg", "rng", "random", "sampler"),
 }
-"""Keys whose contents are no network, whatever tensors they hold."""
+"""Keys whose contents are no network, whatever tensors they hold; also with ``_state`` or ``_state_dict`` behind."""
+
+_STATE = re.compile(r"_states?(?:_dict)?$")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Candidate:
 
 
 def choose(content: Any, key: str | None, path: Path) -> Candidate:
-    """The one network in what a file held, or that of ``key``.
+    """The one network in what a file held, or that of ``key``: all its keys, joined by dots, or one that no other has.
 
     Raises:
         KdbenchError: it holds no network, several and no ``key`` is given, or none of that ``key``.
@@ -53,7 +55,7 @@ def choose(content: Any, key: str | None, path: Path) -> Candidate:
     if not found:
         raise _none(content, path)
     if key is not None:
-        named = [one for one in found if one.name == key] or [one for one in found if one.keys[-1:] == (key,)]
+        named = [one for one in found if one.name == key] or [one for one in found if key in one.keys]
         if len(named) == 1:
             return named[0]
         names = [one.name for one in found if one.keys]
@@ -64,7 +66,7 @@ def choose(content: Any, key: str | None, path: Path) -> Candidate:
         sets = ", ".join(f"{one.name or 'the top'} ({len(one.state)} tensors)" for one in found)
         choice = " or ".join(f"--weights {one.name}" for one in found if one.keys)
         raise KdbenchError(f"checkpoint {path} holds {len(found)} networks: {sets}", f"choose with {choice}")
-    return found[0]
+    return replace(found[0], left_out=(*found[0].left_out, *_nameless(content)))
 
 
 def _states(content: Any, keys: tuple[str, ...], depth: int) -> Iterator[Candidate]:
@@ -76,7 +78,7 @@ def _states(content: Any, keys: tuple[str, ...], depth: int) -> Iterator[Candida
         if own is not None and any("." in name for name in own.state):
             yield own
             return
-        entries = [(str(name), value) for name, value in content.items() if str(name) not in BESIDE]
+        entries = [(str(name), value) for name, value in content.items() if _STATE.sub("", str(name)) not in BESIDE]
     elif isinstance(content, list | tuple):
         own, entries = None, [(str(place), value) for place, value in enumerate(content)]
     else:
@@ -142,19 +144,29 @@ def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 def _none(content: Any, path: Path) -> KdbenchError:
     """The error for a file without weights."""
-    modules = [kind_of_object(value) for value in _values(content, DEPTH) if is_module(value)]
+    modules = [kind_of_object(value) for _, value in _values(content, (), DEPTH) if is_module(value)]
     if modules:
         return whole_module(path, str(modules[0]))
     names = [str(name) for name in content] if isinstance(content, Mapping) else []
     held = f"{', '.join(names[:6])}{', ...' if len(names) > 6 else ''}" or kind_of_object(content)
-    return KdbenchError(
-        f"checkpoint {path} is not a state dict: it holds {held or 'a ' + type(content).__name__}",
-        "save model.state_dict() alone",
-    )
+    if not held:
+        held = "tensors without names" if _nameless(content) else f"a {type(content).__name__}"
+    return KdbenchError(f"checkpoint {path} is not a state dict: it holds {held}", "save model.state_dict() alone")
 
 
-def _values(content: Any, depth: int) -> Iterator[Any]:
-    yield content
-    inner = content.values() if isinstance(content, Mapping) else content if isinstance(content, list | tuple) else ()
-    for value in inner if depth else ():
-        yield from _values(value, depth - 1)
+def _nameless(content: Any) -> list[str]:
+    """Where lists of tensors lie: weights that can't be put anywhere."""
+    return [
+        f"{'.'.join(keys)}, tensors without names".removeprefix(", ")
+        for keys, value in _values(content, (), DEPTH)
+        if isinstance(value, list | tuple) and any(isinstance(one, Tensor) and one.ndim >= 2 for one in value)
+    ]
+
+
+def _values(content: Any, keys: tuple[str, ...], depth: int) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Everything in nested dicts and lists with the keys that lead there, optimisers and the like apart."""
+    yield keys, content
+    if isinstance(content, Mapping) and depth:
+        for name, value in content.items():
+            if _STATE.sub("", str(name)) not in BESIDE:
+                yield from _values(value, (*keys, str(name)), depth - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -69,7 +70,7 @@ def kind_of(path: Path) -> Kind:
         return "zip"
     if _LEGACY in head[:40]:
         return "legacy"
-    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05" and _last_byte(path) == b".":
         _refuse(path, "a plain pickle, which can't be read safely", f"where it was made, {_SAVE}")
     raise KdbenchError(
         f"checkpoint {path} is damaged or of no known kind: it begins with {head[:8]!r}",
@@ -82,7 +83,14 @@ def is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(9)
     length = int.from_bytes(head[:8], "little")
-    return path.suffix == ".safetensors" or (head[8:] == b"{" and length + 8 <= path.stat().st_size)
+    named = path.suffix == ".safetensors" and not head.startswith((b"PK\x03", b"\x80\x02"))
+    return named or (head[8:] == b"{" and length + 8 <= path.stat().st_size)
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read()
 
 
 def damaged(path: Path, error: Exception) -> KdbenchError:

@@ -7,7 +7,6 @@ every other class a stand-in is read that holds what the file says and has no co
 
 from __future__ import annotations
 
-import pickle
 import pickletools
 import sys
 import warnings
@@ -66,8 +65,9 @@ def load_pickled(path: Path, kind: str) -> tuple[Any, list[str]]:
     running = sorted(name for name in names if _runs(name))
     if running:
         raise _unsafe(path, running)
-    others = sorted(names - _NUMPY.keys())
-    admitted = [(value, name) for name, value in _NUMPY.items()] + [(_stand_in(name), name) for name in others]
+    met: dict[str, None] = {}
+    admitted = [*((value, name) for name, value in _NUMPY.items())]
+    admitted += [(_stand_in(name, met), name) for name in names - _NUMPY.keys()]
     before = torch.serialization.get_safe_globals()
     try:
         with (
@@ -76,23 +76,23 @@ def load_pickled(path: Path, kind: str) -> tuple[Any, list[str]]:
             torch.serialization.safe_globals([pair for pair in admitted if pair not in before]),
         ):
             warnings.simplefilter("ignore")  # torch's warning of old pickle protocols; what matters is said below
-            return torch.load(path, map_location="cpu", weights_only=True), others
+            return torch.load(path, map_location="cpu", weights_only=True), sorted(met)
     except MemoryError:
         raise
     except Exception as error:  # whatever a file that is no checkpoint makes the reader stumble over
-        raise _unreadable(path, error, others) from None
+        raise _unreadable(path, error, names) from None
 
 
-def _unreadable(path: Path, error: Exception, others: list[str]) -> KdbenchError:
+def _unreadable(path: Path, error: Exception, names: set[str]) -> KdbenchError:
     if "Unsupported operand" in str(error):
         return KdbenchError(
             f"checkpoint {path} is damaged, or pickled in a way that torch's safe reader doesn't know",
             "save it again with torch.save and its own pickle_protocol, best as safetensors",
         )
-    if any(name.startswith("torch.nn.modules.") for name in others):
-        own = [name for name in others if not name.startswith(("torch.", "collections."))]
-        return whole_module(path, (own or others)[-1])
-    if others or isinstance(error, pickle.UnpicklingError):
+    others = sorted(name for name in names if not name.startswith(("torch.", "collections.", "numpy.")))
+    if any(name.startswith("torch.nn.modules.") for name in names):
+        return whole_module(path, ", ".join(others) or "of torch.nn")
+    if others:
         return _unsafe(path, others)
     return damaged(path, error)
 
@@ -106,9 +106,8 @@ def whole_module(path: Path, name: str) -> KdbenchError:
 
 
 def _unsafe(path: Path, names: list[str]) -> KdbenchError:
-    what = f" ({', '.join(names[:3])})" if names else ""
     return KdbenchError(
-        f"checkpoint {path} holds more than tensors{what}, and reading it could run code",
+        f"checkpoint {path} holds more than tensors ({', '.join(names[:3])}), and reading it could run code",
         "save model.state_dict() alone, best as safetensors",
     )
 
@@ -120,12 +119,16 @@ def _runs(name: str) -> bool:
     return module in sys.stdlib_module_names and not {module, name} & _HARMLESS
 
 
-def _stand_in(name: str) -> type:
-    """A class whose instances are ordered dicts that remember ``name``: all that torch's reader lets a file fill."""
+def _stand_in(name: str, met: dict[str, None]) -> type:
+    """A class whose instances are ordered dicts that remember ``name``: all that torch's reader lets a file fill.
+
+    Names that were made use of are noted in ``met``.
+    """
 
     def new(cls: type, *arguments: Any) -> OrderedDict[Any, Any]:
         made: OrderedDict[Any, Any] = OrderedDict()
         made.__dict__[_KIND] = name
+        met[name] = None
         return made
 
     return type("StandIn", (), {"__new__": new})

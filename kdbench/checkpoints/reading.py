@@ -22,8 +22,8 @@ def read_weights(path: str | Path, *, key: str | None = None) -> Weights:
 
     They may lie under any key, as ``{"state_dict": ..., "optimizer": ...}``, beside optimiser states, arguments and
     NumPy numbers, and under the prefixes of DataParallel, torch.compile, Lightning and the like. ``key`` chooses where
-    a file holds several networks, as a model and the average of its weights: by the whole way, ``ema.state_dict``, or
-    its last part. Tensors keep the precision of the file.
+    a file holds several networks, as a model and the average of its weights: all keys that lead there,
+    ``ema.state_dict``, or one of them that is enough. Tensors keep the precision of the file.
 
     Raises:
         KdbenchError: no such file, a file of another kind (TorchScript, ONNX, a pickled module, ...), a damaged one,

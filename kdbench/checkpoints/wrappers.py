@@ -13,14 +13,15 @@ NETWORKS = {
     *("module", "model", "net", "network", "student", "teacher", "ema", "ema_model", "ema_net", "ema_network"),
     *("model_ema", "net_ema", "averaged_model", "swa_model", "avg_model", "average", "student_model", "teacher_model"),
     *("model_s", "model_t", "model_student", "model_teacher", "net1", "net2", "model1", "model2", "online", "target"),
-    *("student_net", "teacher_net", "peer", "classifier_model", "_model", "base_model", "wrapped_model"),
+    *("student_net", "teacher_net", "peer", "_model", "base_model", "wrapped_model", "encoder_q", "encoder_k"),
+    *("online_encoder", "target_encoder", "online_network", "target_network", "generator", "discriminator"),
 }
 """First parts of a name that stand for a whole network."""
 
 AROUND = {
     *("criterion", "loss", "loss_fn", "loss_func", "metric", "metrics", "train_acc", "val_acc", "test_acc"),
     *("train_accuracy", "val_accuracy", "test_accuracy", "accuracy", "train_metrics", "val_metrics", "test_metrics"),
-    *("n_averaged", "mixup_fn", "augment", "transform"),
+    *("n_averaged", "mixup_fn", "augment", "transform", "queue", "queue_ptr"),
 }
 """First parts of a name that are no part of any network."""
 

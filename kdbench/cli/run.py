@@ -116,6 +116,9 @@ def evaluate(
     ],
     suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the model's own.")] = None,
     model: Annotated[str | None, typer.Option(help="Architecture of a plain state dict.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Which weights, where a checkpoint holds several, as model_ema.")
+    ] = None,
     mean: Annotated[
         str | None,
         typer.Option(help="Means of the pixels that it expects: 3 numbers, or cifar10, cifar100, imagenet, none."),
@@ -152,6 +155,7 @@ def evaluate(
         source,
         suite=suite,
         model=model,
+        weights=weights,
         params=parse_params(assignments or []),
         mean=mean,
         std=std,
