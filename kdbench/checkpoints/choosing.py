@@ -51,7 +51,7 @@ def choose(content: Any, key: str | None, path: Path) -> Candidate:
     Raises:
         KdbenchError: it holds no network, several and no ``key`` is given, or none of that ``key``.
     """
-    found = _distinct([part for whole in _states(content, (), DEPTH) for part in _split(whole)])
+    found = [part for whole in _states(content, (), DEPTH) for part in _split(whole)]
     if not found:
         raise _none(content, path)
     if key is not None:
@@ -62,6 +62,7 @@ def choose(content: Any, key: str | None, path: Path) -> Candidate:
         if not names:
             raise KdbenchError(f"checkpoint {path} holds one network and no '{key}'", "omit --weights")
         raise unknown_name(f"weights in checkpoint {path}", key, names)
+    found = _distinct(found)
     if len(found) > 1:
         sets = ", ".join(f"{one.name or 'the top'} ({len(one.state)} tensors)" for one in found)
         choice = " or ".join(f"--weights {one.name}" for one in found if one.keys)

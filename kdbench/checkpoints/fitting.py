@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from kdbench.checkpoints.explaining import misfit
@@ -13,6 +15,8 @@ from kdbench.checkpoints.names import common_names, without_unused
 from kdbench.checkpoints.weights import Weights
 from kdbench.checkpoints.wrappers import NETWORKS
 from kdbench.errors import KdbenchError
+from kdbench.models.spec import ModelSpec
+from kdbench.torch_state import exclusive
 
 _STATISTIC = re.compile(r"(?:(?:normali[sz](?:e|er|ation|e_layer)|norm|0)\.)?(mean|std|mu|sigma)")
 """Names of the pixels' mean and deviation, which many keep in front of a network."""
@@ -49,6 +53,21 @@ def fit_to(network: nn.Module, weights: Weights) -> tuple[str, ...]:
 def brings_normalisation(weights: Weights) -> bool:
     """Whether mean and deviation of the pixels are among the weights."""
     return bool(_Parts.of(weights.state).statistics)
+
+
+def fitting_architectures(weights: Weights, specs: Iterable[ModelSpec]) -> list[str]:
+    """Names of those networks that ``fit_to`` would take the weights into, as far as names and shapes say."""
+    given = _Parts.of(weights.state).body
+    common = common_names(without_unused(given)) or {}
+    last = [tensor.shape[0] for name, tensor in given.items() if common.get(name) == "classifier weight"]
+    fitting = []
+    for spec in specs if last else ():
+        # An architecture that can't be built, as its library is missing, is none to propose.
+        with contextlib.suppress(Exception), exclusive(), torch.device("meta"):
+            network = spec.build(num_classes=last[0])
+            if _match(_Parts.of(network.state_dict()).body, given, []):
+                fitting.append(spec.name)
+    return fitting
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ _BEGINNINGS = (
 _LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """Torch's number, pickled, at the beginning of a file that it wrote before version 1.6."""
 
-_CHECKPOINTS = {".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar", ".pkl", ".pt2", ".t7"}
+_CHECKPOINTS = {".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar", ".pt2"}
 
 
 def kind_of(path: Path) -> Kind:

@@ -38,7 +38,8 @@ _NUMPY: dict[str, Any] = {
 
 _HARMLESS = {
     *("argparse", "collections", "pathlib", "datetime", "decimal", "fractions", "uuid", "enum", "zoneinfo", "random"),
-    *("types.SimpleNamespace", "functools.partial", "copyreg._reconstructor", "time.struct_time", "string.Template"),
+    *("typing", "abc", "dataclasses", "numbers", "re", "string", "logging", "inspect", "types.SimpleNamespace"),
+    *("functools.partial", "copyreg._reconstructor", "time.struct_time"),
     *(f"builtins.{name}" for name in ("object", "slice", "range", "frozenset", "int", "float", "str", "list", "dict")),
     *(f"builtins.{name}" for name in ("tuple", "bool", "bytes", "type")),
 }
@@ -68,6 +69,7 @@ def load_pickled(path: Path, kind: str) -> tuple[Any, list[str]]:
     met: dict[str, None] = {}
     admitted = [*((value, name) for name, value in _NUMPY.items())]
     admitted += [(_stand_in(name, met), name) for name in names - _NUMPY.keys()]
+    admitted += [(made, f"{__name__}.{made.__name__}") for made in _MADE.values()]
     before = torch.serialization.get_safe_globals()
     try:
         with (
@@ -119,16 +121,31 @@ def _runs(name: str) -> bool:
     return module in sys.stdlib_module_names and not {module, name} & _HARMLESS
 
 
+class _List(list[Any]):
+    """In the place of a deque."""
+
+
+class _Opaque:
+    """In the place of a partial function, whose state is no dict."""
+
+    def __setstate__(self, state: object) -> None:
+        """Drop it."""
+
+
+_MADE: dict[str, type] = {"collections.deque": _List, "functools.partial": _Opaque}
+"""What stands in for objects that a file doesn't fill as it fills a dict; torch's reader wants each in its own way."""
+
+
 def _stand_in(name: str, met: dict[str, None]) -> type:
-    """A class whose instances are ordered dicts that remember ``name``: all that torch's reader lets a file fill.
+    """A class whose instances have no code and hold what the file says: ordered dicts that remember ``name``.
 
     Names that were made use of are noted in ``met``.
     """
 
-    def new(cls: type, *arguments: Any) -> OrderedDict[Any, Any]:
-        made: OrderedDict[Any, Any] = OrderedDict()
-        made.__dict__[_KIND] = name
+    def new(cls: type, *arguments: Any) -> Any:
         met[name] = None
+        made = _MADE.get(name, OrderedDict)()
+        made.__dict__[_KIND] = name
         return made
 
     return type("StandIn", (), {"__new__": new})

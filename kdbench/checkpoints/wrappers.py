@@ -14,14 +14,15 @@ NETWORKS = {
     *("model_ema", "net_ema", "averaged_model", "swa_model", "avg_model", "average", "student_model", "teacher_model"),
     *("model_s", "model_t", "model_student", "model_teacher", "net1", "net2", "model1", "model2", "online", "target"),
     *("student_net", "teacher_net", "peer", "_model", "base_model", "wrapped_model", "encoder_q", "encoder_k"),
-    *("online_encoder", "target_encoder", "online_network", "target_network", "generator", "discriminator"),
+    *("online_encoder", "target_encoder", "online_network", "target_network", "online_model", "target_model"),
+    *("generator", "discriminator"),
 }
 """First parts of a name that stand for a whole network."""
 
 AROUND = {
     *("criterion", "loss", "loss_fn", "loss_func", "metric", "metrics", "train_acc", "val_acc", "test_acc"),
     *("train_accuracy", "val_accuracy", "test_accuracy", "accuracy", "train_metrics", "val_metrics", "test_metrics"),
-    *("n_averaged", "mixup_fn", "augment", "transform", "queue", "queue_ptr"),
+    *("mixup_fn", "augment", "transform", "queue", "queue_ptr"),
 }
 """First parts of a name that are no part of any network."""
 
@@ -35,7 +36,8 @@ def networks_in(state: Mapping[str, Tensor]) -> list[str]:
     >>> networks_in({"model.w": torch.ones(2, 2), "head.w": torch.ones(2, 2)})
     []
     """
-    first = {name.partition(".")[0] for name in state} - AROUND
+    counters = {name for name, tensor in state.items() if "." not in name and tensor.numel() == 1}
+    first = {name.partition(".")[0] for name in state} - AROUND - counters
     if not first <= NETWORKS:
         return []
     weighty = {name.partition(".")[0] for name, tensor in state.items() if tensor.ndim >= 2 and "." in name}

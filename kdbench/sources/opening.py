@@ -37,7 +37,7 @@ def open_model(
     download: bool = True,
     progress: bool = False,
 ) -> OpenedModel:
-    """A trained model, ready to be measured: eval mode is the measurement's, pixels in [0, 1] to the suite's logits.
+    """A trained model, ready to be measured: in eval mode, on the CPU, from pixels in [0, 1] to the suite's logits.
 
     ``source`` is a file, or ``NAME:WHAT`` with the name of a registered source (``robustbench:Carmon2019Unlabeled``),
     or ``package.module:build``, a function without arguments that returns the module. ``mean`` and ``std`` (numbers by
@@ -123,4 +123,4 @@ def _preprocessed(
     network = opened.network
     if applied != UNKNOWN:
         network = Preprocessed(network, applied, data.class_names)
-    return dataclasses.replace(opened, network=network, preprocessing=applied, notes=notes)
+    return dataclasses.replace(opened, network=network.eval(), preprocessing=applied, notes=notes)

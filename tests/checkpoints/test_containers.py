@@ -6,6 +6,7 @@ import argparse
 import collections
 import copy
 import datetime
+import functools
 import types
 from pathlib import Path
 from typing import Any
@@ -157,10 +158,12 @@ RIGHT: dict[str, tuple[Written, str | None, tuple[str, ...], tuple[str, ...]]] =
             "c": collections.Counter("ab"),
             "s": types.SimpleNamespace(a=1),
             "r": range(3),
+            "q": collections.deque([1, 2], 3),
+            "p": functools.partial(Meter),
         },
         "model",
         (),
-        ("not read: objects of types.SimpleNamespace",),
+        ("not read: objects of functools.partial, types.SimpleNamespace",),
     ),
     "whole schedules and scalers": (
         {"model": STATE, "sched": SCHEDULE, "opt": OPTIMISER, "scaler": torch.amp.GradScaler("cpu")},
@@ -237,6 +240,15 @@ SEVERAL = {
         {"model": {"state_dict": STATE}, "ema": {"state_dict": OTHER, "decay": 0.9}},
         ("model.state_dict", "ema.state_dict"),
     ),
+    "ema_pytorch's": (
+        {
+            **prefixed("online_model."),
+            **prefixed("ema_model.", OTHER),
+            "initted": torch.tensor(True),
+            "step": torch.ones(1),
+        },
+        ("online_model", "ema_model"),
+    ),
     "a list of peers": ([STATE, OTHER], ("0", "1")),
 }
 
@@ -255,6 +267,11 @@ def test_of_several_networks_one_must_be_chosen(tmp_path: Path, name: str) -> No
         chosen = read_weights(path, key=key)
         assert chosen.key == key
         assert all(torch.equal(tensor, state[name]) for name, tensor in chosen.state.items())
+
+
+def test_weights_that_are_there_twice_have_both_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pth", {"state_dict": STATE, "state_dict_ema": copy.deepcopy(STATE)})
+    assert read_weights(path, key="state_dict_ema").key == "state_dict_ema"
 
 
 def test_a_part_of_the_keys_chooses_where_it_is_enough(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench import models
-from kdbench.checkpoints import Weights, fit_to
+from kdbench.checkpoints import Weights, fit_to, fitting_architectures
 from kdbench.checkpoints.names import common_names
 from kdbench.errors import KdbenchError
 from tests.checkpoints import foreign
@@ -233,3 +233,12 @@ def test_two_layers_of_one_meaning_are_no_translation() -> None:
     assert common_names(["conv1.weight", "conv.weight"]) is None
     assert common_names(["conv1.weight", "tail.weight"]) is None
     assert common_names(["conv1.weight", "bn.bias"]) == {"conv1.weight": "stem weight", "bn.bias": "norm bias"}
+
+
+def test_the_architectures_that_weights_fit_are_named() -> None:
+    specs = [spec for spec in models.builtin_specs() if spec.image_size == 32]
+    assert fitting_architectures(weights(foreign.Xternalz().state_dict()), specs) == ["wrn-16-2"]
+    assert fitting_architectures(weights(foreign.KuangliuPreAct().state_dict()), specs) == ["preact18"]
+    assert fitting_architectures(weights(models.create("wrn-40-2", num_classes=7).state_dict()), specs) == ["wrn-40-2"]
+    assert fitting_architectures(weights(foreign.KuangliuPreAct(last_bn=False).state_dict()), specs) == []
+    assert fitting_architectures(weights(nn.Linear(2, 2).state_dict()), specs) == []

@@ -142,7 +142,10 @@ def test_bad_checkpoints_are_one_line(finished: tuple[Path, Path], tmp_path: Pat
     assert "is damaged" in kdbench("evaluate", truncated).stderr
     plain = tmp_path / "plain.pt"
     torch.save(create("wrn-10-1", num_classes=10).state_dict(), plain)
-    assert "is a plain state dict (name its architecture with --model)" in kdbench("evaluate", plain).stderr
+    assert (
+        "is a plain state dict (name its architecture with --model; they fit wrn-10-1)"
+        in kdbench("evaluate", plain).stderr
+    )
     other = kdbench("evaluate", plain, "--model", "wrn-16-1")
     assert (other.returncode, len(other.stderr.splitlines())) == (2, 1)
     assert "of another architecture" in other.stderr
