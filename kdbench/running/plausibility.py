@@ -53,7 +53,9 @@ def preprocessing(model: nn.Module, images: Tensor) -> dict[str, Any]:
         normalisation = {
             name: [round(v, 6) for v in getattr(layer, name).flatten().tolist()] for name in ("mean", "std")
         }
-    around = model.preprocessing if isinstance(model, Preprocessed) else Preprocessing()
+    around = next(
+        (module.preprocessing for module in model.modules() if isinstance(module, Preprocessed)), Preprocessing()
+    )
     return {
         "pixels": "RGB in [0, 1]",
         "size": list(images.shape[2:]),

@@ -155,6 +155,15 @@ def test_bad_checkpoints_are_one_line(finished: tuple[Path, Path], tmp_path: Pat
     said = kdbench("evaluate", plain, "--model", "wrn-10-1", "--tasks", "clean").stdout
     assert said.startswith("the model was given RGB in [0, 1], 32x32, not normalised")
     assert "[!] clean evaluate near_chance" in said, "an untrained network guesses"
+    several = tmp_path / "several.pth.tar"
+    state = create("wrn-10-1", num_classes=10).state_dict()
+    torch.save({"model": state, "ema": {name: tensor + 1 for name, tensor in state.items()}}, several)
+    assert (
+        "(choose with --weights model or --weights ema)" in kdbench("evaluate", several, "--model", "wrn-10-1").stderr
+    )
+    chosen = kdbench("evaluate", several, "--model", "wrn-10-1", "--weights", "model", "--tasks", "clean", "--json")
+    assert json.loads(chosen.stdout)["scores"] == json.loads(right.stdout)["scores"]
+    assert "several.pth.tar: weights of model" in chosen.stderr
     evil = tmp_path / "evil.pt"
     torch.save({"x": subprocess.Popen}, evil)
     assert "reading it could run code" in kdbench("evaluate", evil).stderr
