@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from kdbench.models import ModelSpec
     from kdbench.noise import LabelNoiseSpec
     from kdbench.plugin.hookspecs import hookimpl
-    from kdbench.results.record import Record, Score, read_record
-    from kdbench.running.evaluation import Evaluation, evaluate
+    from kdbench.results.record import EvaluatedModel, Record, Score, read_record
+    from kdbench.running.evaluated import Evaluation
+    from kdbench.running.evaluation import evaluate
     from kdbench.running.loading import load_predictor
     from kdbench.running.runner import run
     from kdbench.tasks import EvaluationContext, Headline, Task, TestData
@@ -56,7 +57,8 @@ _HOMES = {
     "Dataset": "data",
     "DatasetSpec": "data",
     "MethodConfig": "claims",
-    "Evaluation": "running.evaluation",
+    "EvaluatedModel": "results.record",
+    "Evaluation": "running.evaluated",
     "EvaluationContext": "tasks",
     "Headline": "tasks",
     "ImageSet": "data",
@@ -104,6 +106,7 @@ __all__ = [
     "Context",
     "Dataset",
     "DatasetSpec",
+    "EvaluatedModel",
     "Evaluation",
     "EvaluationContext",
     "Headline",

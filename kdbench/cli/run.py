@@ -122,18 +122,28 @@ def evaluate(
     ] = None,
     tasks: Tasks = None,
     attack: Attacks = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="A fixed stratified part of so many test images; default: all."),
+    ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     out: Out = Path("runs"),
     download: Download = True,
     as_json: Json = False,
 ) -> None:
-    """Measure a network that is trained already."""
+    """Measure a network that is trained already, and write its record.
+
+    The record is marked as evaluated, not trained here.
+    """
+    from kdbench.files import file_sha256
+    from kdbench.results.record import EvaluatedModel
     from kdbench.running.evaluation import evaluate as measure
     from kdbench.running.loading import open_checkpoint
 
     params = parse_params(assignments or [])
     network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model, params=params)
+    origin = EvaluatedModel(source=checkpoint.name, sha256=file_sha256(checkpoint), architecture=model, params=params)
     result = measure(
         network,
         suite,
@@ -144,19 +154,23 @@ def evaluate(
         out=out,
         download=download,
         condition=condition or known,
+        examples=examples,
         progress=not as_json,
+        origin=origin,
     )
+    written = result.save(out)
     if as_json:
-        print(json.dumps(result.to_dict()))
+        print(json.dumps({**result.to_dict(), "record": str(written)}))
         return
     from kdbench.cli.tables import output, score_tables
     from kdbench.results.wording import failed_checks
     from kdbench.running.plausibility import in_words
-    from kdbench.suites import load_suite
 
     console = output()
     console.print(in_words(result.preprocessing), markup=False, highlight=False)
-    title = f"{checkpoint.name} on {result.suite}"
-    console.print(*score_tables(result.scores, result.checks, title, load_suite(result.suite)))
+    part = "" if examples is None else f", {examples:,} test images"
+    title = f"{checkpoint.name} on {result.suite}{part}, evaluated, not trained here"
+    console.print(*score_tables(result.scores, result.checks, title, result.record.spec.suite))
     for line in failed_checks(result.checks):
         console.print(line, markup=False, highlight=False)
+    print(written)

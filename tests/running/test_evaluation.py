@@ -13,7 +13,8 @@ import kdbench
 from kdbench.data import DataPlace, Dataset, digit_fonts, digits
 from kdbench.errors import KdbenchError
 from kdbench.running import graph
-from kdbench.running.evaluation import Evaluation, evaluate
+from kdbench.running.evaluated import Evaluation
+from kdbench.running.evaluation import evaluate
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.seeds import derive_seed
 from tests.conftest import TINY_SUITE
