@@ -136,13 +136,14 @@ def evaluate(
 
     The record is marked as evaluated, not trained here.
     """
-    from kdbench.files import file_sha256
+    from kdbench.files import check_writable, file_sha256
     from kdbench.results.record import EvaluatedModel
     from kdbench.running.evaluation import evaluate as measure
     from kdbench.running.loading import open_checkpoint
 
     params = parse_params(assignments or [])
     network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model, params=params)
+    check_writable(out)
     origin = EvaluatedModel(source=checkpoint.name, sha256=file_sha256(checkpoint), architecture=model, params=params)
     result = measure(
         network,

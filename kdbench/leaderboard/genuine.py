@@ -12,7 +12,7 @@ from kdbench.results.untrusted import plain
 
 
 def split_genuine(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Excluded]]:
-    """The runs on all of the very images and labels that installed data sets of these names stand for; and the others."""
+    """The runs on all of the very images that installed data sets of these names stand for; and the others."""
     kept: list[Evidence] = []
     excluded: list[Excluded] = []
     for run in runs:
