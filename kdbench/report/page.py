@@ -78,7 +78,7 @@ def _who(record: Record) -> list[tuple[str, str]]:
     """What was measured: a method's student, or a model that was not trained here."""
     model, spec = record.evaluated, record.spec
     if model is None:
-        return [("method", spec.method), ("seed", str(spec.seed)), ("budget", record.budget)]
+        return [("method", spec.method), ("seed", str(spec.seed))]
     facts = {
         "evaluated, not trained here": model.source,
         "SHA-256": model.sha256,
@@ -111,6 +111,7 @@ def _facts(run: Run) -> dict[str, object]:
         *((f"parameters, {', '.join(conditions)}", text) for text, conditions in params.items()),
         *((f"label noise, {condition}", text) for condition, text in noise.items()),
         *((f"training view, {condition}", view) for condition, view in record.views.items()),
+        *([("budget", record.budget)] if record.evaluated is None else []),
         ("machine", device),
         ("time", f"{minutes:.1f} minutes of work on {made.finished[:10]}"),
         ("kdbench", f"{made.kdbench_version} {made.kdbench_commit or ''}{' (changed)' if made.kdbench_dirty else ''}"),

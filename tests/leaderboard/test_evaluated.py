@@ -73,6 +73,7 @@ def test_pages_say_it(trained: list[Made], tmp_path: Path) -> None:
     assert "evaluated, not trained here: <bdi>torchvision:resnet18</bdi>" in text
     assert "kdbench evaluate torchvision:resnet18 --suite digits --condition clean" in text
     assert "How the students are trained" not in text
+    assert "log.jsonl" not in text, "it cannot have one"
 
 
 def test_the_command_says_what_was_evaluated() -> None:
