@@ -132,9 +132,9 @@ def evaluate(
     download: Download = True,
     as_json: Json = False,
 ) -> None:
-    """Measure a network that is trained already, and write its record.
+    """Measure a network that is trained already.
 
-    The record is marked as evaluated, not trained here.
+    Its record, marked as evaluated, not trained here, lies under --out.
     """
     from kdbench.files import check_writable, file_sha256
     from kdbench.results.record import EvaluatedModel

@@ -20,6 +20,10 @@ SCHEMA_VERSION: Final = 2
 """Of a record. 1 had neither hashes of the evidence nor processor time."""
 
 
+LABEL_LENGTH: Final = 40
+"""Longest readable part of an evaluated model's label."""
+
+
 class Strict(BaseModel):
     """No unknown fields, no conversions, no NaN."""
 
@@ -250,7 +254,10 @@ class EvaluatedModel(Strict):
     @property
     def label(self) -> str:
         """What it goes by where trained students have the name of their method: readable, a folder's name, its own."""
-        readable = re.sub(r"[^A-Za-z0-9._-]+", "-", self.source)[-40:].strip("-._")
+        readable = re.sub(r"[^A-Za-z0-9._-]+", "-", self.source).strip("-._")
+        if len(readable) > LABEL_LENGTH:
+            end = readable[-LABEL_LENGTH:]
+            readable = (end.partition(".")[2] or end).strip("-._")
         return f"{readable or 'model'}-{self.digest[:8]}"
 
 

@@ -246,17 +246,21 @@ class _Measuring:
         self.checks += examine(model, predictor, data.test, ctx, asked, noisy=noisy)
         say(failed_checks(self.checks))  # before hours of attacks
         for name, (task, settings) in self.chosen.items():
-            clock = time.perf_counter()
-            sources = self.graph.shared(self.condition, task.sources(settings))
-            self.networks |= sources
-            if sources:
-                self.seconds[f"train/{self.condition}/{'+'.join(sources)}"] = time.perf_counter() - clock
-            networks = {role: folded_copy(self.graph.load(net), images, where) for role, net in sources.items()}
+            roles = sorted(set(task.sources(settings)))
+            for role in roles:
+                self._ensure(role)
+            networks = {role: folded_copy(self.graph.load(self.networks[role]), images, where) for role in roles}
             with bar(f"measure {name}", shown=self.graph.options.progress) as update:
                 step = dataclasses.replace(ctx, networks=networks, advance=functools.partial(update, note=""))
                 outcome = run_task(task, settings, predictor, data, step)
             self.seconds[f"evaluate/{self.condition}/{name}"] = outcome.seconds
             self.outcomes[name] = self._of_all_images(task, outcome)
+
+    def _ensure(self, role: str) -> None:
+        """Train one of the suite's networks, or find it."""
+        clock = time.perf_counter()
+        self.networks |= self.graph.shared(self.condition, [role])
+        self.seconds[f"train/{self.condition}/{role}"] = time.perf_counter() - clock
 
     def _of_all_images(self, task: Task, outcome: TaskResult) -> TaskResult:
         """Of a part of the images: with the rows that they have among all, by which models are paired."""

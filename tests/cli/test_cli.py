@@ -105,7 +105,7 @@ def test_evaluate_measures_a_checkpoint_as_the_run_did(
 
 def test_evaluate_of_a_part_is_verified_and_reported(finished: tuple[Path, Path], tmp_path: Path) -> None:
     suite, path = finished
-    checkpoint, out = path.parent / "checkpoint-clean.safetensors", ["--out", tmp_path / "runs"]
+    checkpoint, out = path.parent / "checkpoint-clean.safetensors", ["--out", str(tmp_path / "runs")]
     tasks = ["--tasks", "clean,calibration", "--examples", "100"]
     done = kdbench("evaluate", checkpoint, "--suite", suite, *tasks, *out)
     assert done.returncode == 0, done.stderr
@@ -170,7 +170,7 @@ def test_bad_checkpoints_are_one_line(finished: tuple[Path, Path], tmp_path: Pat
     plain = tmp_path / "plain.pt"
     torch.save(create("wrn-10-1", num_classes=10).state_dict(), plain)
     assert "is a plain state dict (name its architecture with --model)" in kdbench("evaluate", plain).stderr
-    out = ["--out", tmp_path / "runs"]
+    out = ["--out", str(tmp_path / "runs")]
     other = kdbench("evaluate", plain, "--model", "wrn-16-1")
     assert (other.returncode, len(other.stderr.splitlines())) == (2, 1)
     assert "of another architecture" in other.stderr

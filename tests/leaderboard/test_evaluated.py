@@ -22,7 +22,7 @@ def evaluated(model: EvaluatedModel = MODEL, *, skill: float = 5.0, examples: in
     """A made-up model that is better than all."""
     made = make(model.label, source=model.digest, skill=skill, conditions=["clean"])
     spec = made.record.spec.model_copy(update={"recipes": {}, "trainings": {}, "examples": examples})
-    nothing = {"students": {}, "networks": {}, "label_noise": {}}
+    nothing: dict[str, dict[str, str]] = {"students": {}, "networks": {}, "label_noise": {}}
     evidence = {name: one for name, one in made.record.hashes.evidence.items() if name == "predictions.npz"}
     hashes = made.record.hashes.model_copy(update={**nothing, "evidence": evidence})
     return made.changed(spec=spec, hashes=hashes, evaluated=model)

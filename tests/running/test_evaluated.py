@@ -75,6 +75,9 @@ def test_a_model_goes_by_its_weights_and_not_by_a_methods_name() -> None:
     assert plain.model_copy(update={"source": "elsewhere"}).digest == plain.digest, "the same, found elsewhere"
     assert EvaluatedModel(source="../../x y\n", sha256="").label.startswith("x-y-")
     assert EvaluatedModel(source="...", sha256="").label.startswith("model-")
+    long = EvaluatedModel(source="python:transformers.models.resnet.modeling_resnet.ResNetForImages", sha256="")
+    assert long.label.startswith("ResNetForImages-")
+    assert len(EvaluatedModel(source="x" * 500, sha256="").label) < 50
 
 
 def test_scripted_modules_are_told_apart_by_their_constants() -> None:

@@ -250,6 +250,15 @@ def test_attacks_reach_through_a_tuple(tiny_suite: Any) -> None:
     assert [score.value for score in wrapped.scores] == [score.value for score in plain.scores]
 
 
+def test_the_network_of_a_distributed_training_is_measured_by_itself() -> None:
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        net = Net()
+        assert as_network(nn.parallel.DistributedDataParallel(net)) is net
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_a_wrapper_that_does_something_of_its_own_is_measured_as_it_is() -> None:
     wrapper = nn.DataParallel(Net())
     wrapper.register_forward_hook(lambda module, inputs, logits: -logits)
