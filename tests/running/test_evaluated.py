@@ -76,7 +76,7 @@ def test_a_model_goes_by_its_weights_and_not_by_a_methods_name() -> None:
     assert EvaluatedModel(source="../../x y\n", sha256="").label.startswith("x-y-")
     assert EvaluatedModel(source="...", sha256="").label.startswith("model-")
     long = EvaluatedModel(source="python:transformers.models.resnet.modeling_resnet.ResNetForImages", sha256="")
-    assert long.label.startswith("ResNetForImages-")
+    assert long.label.startswith("resnet.modeling_resnet.ResNetForImages-"), "cut at a dot"
     assert len(EvaluatedModel(source="x" * 500, sha256="").label) < 50
 
 
