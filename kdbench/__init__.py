@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from kdbench.models.preprocess import Preprocessing
     from kdbench.noise import LabelNoiseSpec
     from kdbench.plugin.hookspecs import hookimpl
-    from kdbench.results.record import Record, Score, read_record
-    from kdbench.running.evaluation import Evaluation, evaluate
+    from kdbench.results.record import EvaluatedModel, Record, Score, read_record
+    from kdbench.running.evaluated import Evaluation
+    from kdbench.running.evaluation import evaluate
     from kdbench.running.loading import load_predictor
     from kdbench.running.runner import run
     from kdbench.sources import ModelRequest, ModelSource, OpenedModel, open_model
@@ -58,7 +59,8 @@ _HOMES = {
     "Dataset": "data",
     "DatasetSpec": "data",
     "MethodConfig": "claims",
-    "Evaluation": "running.evaluation",
+    "EvaluatedModel": "results.record",
+    "Evaluation": "running.evaluated",
     "EvaluationContext": "tasks",
     "Headline": "tasks",
     "ImageSet": "data",
@@ -111,6 +113,7 @@ __all__ = [
     "Context",
     "Dataset",
     "DatasetSpec",
+    "EvaluatedModel",
     "Evaluation",
     "EvaluationContext",
     "Headline",

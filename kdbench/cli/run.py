@@ -140,17 +140,26 @@ def evaluate(
     ] = None,
     tasks: Tasks = None,
     attack: Attacks = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="A fixed stratified part of so many test images; default: all."),
+    ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     out: Out = Path("runs"),
     download: Download = True,
     as_json: Json = False,
 ) -> None:
-    """Measure a network that is trained already."""
+    """Measure a network that is trained already.
+
+    Its record, marked as evaluated, not trained here, lies under --out.
+    """
+    from kdbench.files import check_writable
     from kdbench.running.evaluation import evaluate as measure
     from kdbench.running.progress import say
     from kdbench.sources import open_model
 
+    check_writable(out)
     opened = open_model(
         source,
         suite=suite,
@@ -177,19 +186,23 @@ def evaluate(
         out=out,
         download=download,
         condition=condition or opened.condition,
+        examples=examples,
         progress=not as_json,
+        origin=opened.evaluated(),
     )
+    written = result.save(out)
     if as_json:
-        print(json.dumps(result.to_dict()))
+        print(json.dumps({**result.to_dict(), "record": str(written)}))
         return
     from kdbench.cli.tables import output, score_tables
     from kdbench.results.wording import failed_checks
     from kdbench.running.plausibility import in_words
-    from kdbench.suites import load_suite
 
     console = output()
     console.print(in_words(result.preprocessing), markup=False, highlight=False)
-    title = f"{opened.source} on {result.suite}"
-    console.print(*score_tables(result.scores, result.checks, title, load_suite(result.suite)))
+    part = "" if examples is None else f", {examples:,} test images"
+    title = f"{opened.source} on {result.suite}{part}, evaluated, not trained here"
+    console.print(*score_tables(result.scores, result.checks, title, result.record.spec.suite))
     for line in failed_checks(result.checks):
         console.print(line, markup=False, highlight=False)
+    print(written)

@@ -156,9 +156,9 @@ def _spread(model: nn.Module, data: ImageSet, device: torch.device) -> float | N
     handles = [layer.register_forward_hook(watch) for layer in layers]
     few = data.images[stratified_subset(data.labels, min(SEEN, len(data)), 0)].to(device)
     try:
-        with own_random_numbers(0, device), frozen(model), torch.no_grad():
+        with own_random_numbers(0, device), frozen(model, few, fold=False) as ready, torch.no_grad():
             if layers:
-                model(as_float(few))
+                ready(as_float(few))
     finally:
         for handle in handles:
             handle.remove()

@@ -25,8 +25,8 @@ def open_file(what: str, request: ModelRequest) -> OpenedModel:
     """The model in a file. A bare state dict may carry its normalisation (``kdbench.models``), or get the suite's."""
     path = Path(what).expanduser()
     if path.suffix == ".pt2" and path.is_file():
-        return open_exported(path, what, request)
-    return open_weights(path, what, request)
+        return open_exported(path, path.name, request)
+    return open_weights(path, path.name, request)
 
 
 def open_weights(path: Path, source: str, request: ModelRequest) -> OpenedModel:
@@ -52,6 +52,7 @@ def _own(path: Path, source: str, request: ModelRequest, metadata: Mapping[str, 
         condition=_condition_of(spec, setting),
         preprocessing=Preprocessing(),
         complete=True,
+        params=request.params,
     )
 
 
@@ -82,6 +83,7 @@ def _foreign(path: Path, source: str, request: ModelRequest) -> OpenedModel:
         weights.sha256,
         preprocessing=Preprocessing(setting.mean, setting.std) if usual else Preprocessing(),
         complete=own,
+        architecture=request.model,
         weights=weights.key,
         stripped=weights.stripped,
         notes=(*weights.notes, *fitted),

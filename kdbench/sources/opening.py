@@ -69,7 +69,9 @@ def open_model(
     notes = opened.notes
     if opened.dataset not in (None, dataset):
         notes += (f"it was trained for '{opened.dataset}', and is measured on '{dataset}'",)
-    return dataclasses.replace(opened, suite=named, notes=notes)
+    given = {"mean": mean, "std": std, "resize": resize, "classes": names}
+    asked_for = {name: list(one) if isinstance(one, tuple) else one for name, one in given.items() if one is not None}
+    return dataclasses.replace(opened, suite=named, notes=notes, asked=asked_for)
 
 
 def which(source: str, plugins: Plugins) -> tuple[ModelSource, str]:

@@ -14,6 +14,7 @@ from kdbench.data.download import fetch_unchecked
 from kdbench.errors import KdbenchError
 from kdbench.models.preprocess import Preprocessing
 from kdbench.plugin.loader import Plugins
+from kdbench.results.record import EvaluatedModel
 from kdbench.sources.classes import class_order
 from kdbench.specs import Suite, read_suite
 from kdbench.suites import load_suite
@@ -89,7 +90,7 @@ class OpenedModel:
     network: nn.Module
     """Float32 pixels (B, 3, H, W), as ``preprocessing`` says, to logits (B, C)."""
     source: str
-    """How it is asked for again, with nothing left open: of a hub the commit, of a zoo the data set."""
+    """How it is asked for again, with nothing left open: of a hub the commit, of a zoo the data set. A file's name."""
     sha256: str
     """Of the file with the weights, of several over their hashes, of a network made by code over its state dict."""
     suite: str | None = None
@@ -102,12 +103,30 @@ class OpenedModel:
     """What it expects; None: that is not known. ``classes`` stays None where they have no names."""
     complete: bool = False
     """It normalises by itself, so that a normalisation in front of it would be a second one."""
+    architecture: str | None = None
+    """Registered name of the network that bare weights were loaded into."""
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Parameters of its method that were heeded."""
     weights: str | None = None
     """Which of several weights in one file these are."""
     stripped: tuple[str, ...] = ()
     """Prefixes that were taken off the names of its tensors."""
     notes: tuple[str, ...] = ()
     """What its user should know, a sentence each."""
+    asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the caller said that it expects, by the names of ``open_model``'s arguments."""
+
+    def evaluated(self) -> EvaluatedModel:
+        """What a record keeps of it."""
+        return EvaluatedModel(
+            source=self.source,
+            sha256=self.sha256,
+            weights=self.weights,
+            stripped=self.stripped,
+            architecture=self.architecture,
+            params=dict(self.params),
+            preprocessing={"asked": dict(self.asked)} if self.asked else {},
+        )
 
 
 @dataclasses.dataclass(frozen=True)
