@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 import kdbench
 from kdbench import models
 from kdbench.errors import KdbenchError
+from kdbench.files import file_sha256
 from kdbench.hashes import state_sha256
 from kdbench.models.preprocess import Preprocessed, Preprocessing
 from kdbench.plugin.loader import load_plugins
@@ -225,3 +227,21 @@ def test_a_third_partys_source(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (opened.source, opened.suite, asked) == ("shelf:third@1", "digits", [("third", False)])
     pixels = torch.rand(2, 3, 32, 32)
     assert torch.allclose(opened.network(pixels), ((pixels.flatten(1)[:, :10] - 0.5) / 0.5).flip(1), atol=1e-6)
+
+
+def test_what_a_record_keeps_opens_the_same_model_again(tmp_path: Path) -> None:
+    bare = models.create("wrn-10-1", num_classes=12, seed=2).network
+    torch.save({"model": bare.state_dict(), "ema": bare.state_dict()}, tmp_path / "a.pt")
+    options = {"mean": "0.5", "std": [0.25, 0.5, 0.75], "resize": 40, "classes": "9,8,7,6,5,4,3,2,1,0,x,y"}
+    opened = open_model(str(tmp_path / "a.pt"), suite="digits", model="wrn-10-1", weights="model", **options)  # type: ignore[arg-type]  # a table
+    kept = opened.evaluated()
+    assert (kept.source, kept.architecture, kept.weights, kept.sha256) == (
+        "a.pt", "wrn-10-1", "model", file_sha256(tmp_path / "a.pt"),
+    )  # fmt: skip
+    asked = json.loads(json.dumps(kept.preprocessing["asked"]))
+    again = open_model(
+        str(tmp_path / kept.source), suite="digits", model=kept.architecture, weights=kept.weights, **asked
+    )
+    assert again.preprocessing == opened.preprocessing
+    pixels = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again.network(pixels), opened.network(pixels))
