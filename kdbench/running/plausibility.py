@@ -39,7 +39,8 @@ SEEN: Final = 256
 """Images that a batch norm is watched on."""
 WHY = (
     "it may expect other pixels than RGB in [0, 1] without normalisation (`--mean`, `--std`, or make the "
-    "normalisation its first layer), another image size (`--resize`), or its classes are in another order (`--classes`)"
+    "normalisation its first layer), another image size (`--resize`), or have its classes in another order "
+    "(`--classes`)"
 )
 
 

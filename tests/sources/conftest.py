@@ -91,7 +91,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     """A hub with an empty cache: ``folder / USER / REPO`` has the files of its one commit."""
-    constants = pytest.importorskip("huggingface_hub").constants
+    constants = pytest.importorskip("huggingface_hub.constants")
     (tmp_path / "hub").mkdir()
     for served in _served(Web(tmp_path / "hub"), _Hub):
         monkeypatch.setattr(constants, "ENDPOINT", served.url)
