@@ -355,8 +355,10 @@ class Training(GrowingSpec):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class RunSpec(Spec):
+class RunSpec(GrowingSpec):
     """One run: one method at one seed through a suite's conditions and tasks. Its digest is the run id."""
+
+    later = ("examples",)
 
     suite: Suite
     method: str
@@ -376,6 +378,8 @@ class RunSpec(Spec):
     """Data set to the SHA-256 of its images and labels."""
     corruption_images: Annotated[str, Field(pattern="^(published|generated|published but for .+)$")]
     """Which corrupted images there were for tasks that use corruptions."""
+    examples: Annotated[int, Field(ge=1)] | None = None
+    """Size of the fixed stratified part of the test images that was measured; None: all."""
 
     def canonical_json(self) -> str:
         """As for every specification, without the suite's prose: a better sentence is no other run."""

@@ -6,8 +6,8 @@ names may be others. Each says in words what it did.
 
 from __future__ import annotations
 
-from kdbench.checkpoints.fitting import fit_to, fitting_architectures
+from kdbench.checkpoints.fitting import brings_normalisation, fit_to, fitting_architectures
 from kdbench.checkpoints.reading import read_weights
 from kdbench.checkpoints.weights import Weights
 
-__all__ = ["Weights", "fit_to", "fitting_architectures", "read_weights"]
+__all__ = ["Weights", "brings_normalisation", "fit_to", "fitting_architectures", "read_weights"]

@@ -51,6 +51,11 @@ def fit_to(network: nn.Module, weights: Weights) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def brings_normalisation(weights: Weights) -> bool:
+    """Whether mean and deviation of the pixels are among the weights."""
+    return bool(_Parts.of(weights.state).statistics)
+
+
 def fitting_architectures(weights: Weights, specs: Iterable[ModelSpec]) -> list[str]:
     """Names of those networks that ``fit_to`` would take the weights into, as far as names and shapes say."""
     given = _Parts.of(weights.state).body

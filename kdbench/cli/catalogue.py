@@ -16,7 +16,7 @@ from kdbench.errors import KdbenchError, unknown_name
 if TYPE_CHECKING:
     from kdbench.plugin.registry import Registry
 
-KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "attacks", "claims")
+KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "attacks", "claims", "model-sources")
 
 
 def _registry(kind: str, *, singular: bool = False) -> Registry[Any]:
@@ -49,7 +49,10 @@ def _written(name: str, entry: Any) -> str:
 @app.command("list", cls=OnceCommand)
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="methods, suites, tasks, datasets, models, label-noises, attacks or claims.")
+        str,
+        typer.Argument(
+            help="methods, suites, tasks, datasets, models, label-noises, attacks, claims or model-sources."
+        ),
     ] = "methods",
     as_json: Json = False,
 ) -> None:
@@ -67,7 +70,9 @@ def list_(
 
 @app.command(cls=OnceCommand)
 def describe(
-    kind: Annotated[str, typer.Argument(help="method, suite, task, dataset, model, label-noise, attack or claim.")],
+    kind: Annotated[
+        str, typer.Argument(help="method, suite, task, dataset, model, label-noise, attack, claim or model-source.")
+    ],
     name: Annotated[str, typer.Argument(help="Its name; of a suite also its TOML file.")],
     as_json: Json = False,
     toml: Annotated[bool, typer.Option("--toml", help="Print a suite as a TOML file to start your own from.")] = False,

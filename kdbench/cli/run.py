@@ -118,11 +118,26 @@ def _print_records(records: list[Record]) -> None:
 
 @app.command(cls=OnceCommand)
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of kdbench, or a plain state dict with --model.")],
-    suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the checkpoint's own.")] = None,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A file, package.module:build, or NAME:WHAT as timm:resnet18; `kdbench list model-sources` shows all."
+        ),
+    ],
+    suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the model's own.")] = None,
     model: Annotated[str | None, typer.Option(help="Architecture of a plain state dict.")] = None,
     weights: Annotated[
         str | None, typer.Option(metavar="KEY", help="Which weights, where a checkpoint holds several, as model_ema.")
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(help="Means of the pixels that it expects: 3 numbers, or cifar10, cifar100, imagenet, none."),
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Deviations, likewise; a name gives both.")] = None,
+    resize: Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the images that it expects.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Names of its outputs in their order: a file, or with commas between."),
     ] = None,
     condition: Annotated[str | None, typer.Option(help="Condition it was trained under; ours know theirs.")] = None,
     assignments: Annotated[
@@ -135,41 +150,69 @@ def evaluate(
     ] = None,
     tasks: Tasks = None,
     attack: Attacks = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="A fixed stratified part of so many test images; default: all."),
+    ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     out: Out = Path("runs"),
     download: Download = True,
     as_json: Json = False,
 ) -> None:
-    """Measure a network that is trained already."""
-    from kdbench.running.evaluation import evaluate as measure
-    from kdbench.running.loading import open_checkpoint
+    """Measure a network that is trained already.
 
-    params = parse_params(assignments or [])
-    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model, params=params, weights=weights)
+    Its record, marked as evaluated, not trained here, lies under --out.
+    """
+    from kdbench.files import check_writable
+    from kdbench.running.evaluation import evaluate as measure
+    from kdbench.running.progress import say
+    from kdbench.sources import open_model
+
+    check_writable(out)
+    opened = open_model(
+        source,
+        suite=suite,
+        model=model,
+        weights=weights,
+        params=parse_params(assignments or []),
+        mean=mean,
+        std=std,
+        resize=resize,
+        classes=classes,
+        data_dir=data_dir,
+        download=download,
+        progress=not as_json,
+    )
+    say([f"{opened.source}: {note}" for note in opened.notes])
+    assert opened.suite is not None
     result = measure(
-        network,
-        suite,
+        opened.network,
+        opened.suite,
         tasks=names(tasks),
         attacks=attack,
         data_dir=data_dir,
         device=device,
         out=out,
         download=download,
-        condition=condition or known,
+        condition=condition or opened.condition,
+        examples=examples,
         progress=not as_json,
+        origin=opened.evaluated(),
     )
+    written = result.save(out)
     if as_json:
-        print(json.dumps(result.to_dict()))
+        print(json.dumps({**result.to_dict(), "record": str(written)}))
         return
     from kdbench.cli.tables import output, score_tables
     from kdbench.results.wording import failed_checks
     from kdbench.running.plausibility import in_words
-    from kdbench.suites import load_suite
 
     console = output()
     console.print(in_words(result.preprocessing), markup=False, highlight=False)
-    title = f"{checkpoint.name} on {result.suite}"
-    console.print(*score_tables(result.scores, result.checks, title, load_suite(result.suite)))
+    part = "" if examples is None else f", {examples:,} test images"
+    title = f"{opened.source} on {result.suite}{part}, evaluated, not trained here"
+    console.print(*score_tables(result.scores, result.checks, title, result.record.spec.suite))
     for line in failed_checks(result.checks):
         console.print(line, markup=False, highlight=False)
+    print(written)

@@ -30,7 +30,7 @@ def resnet50_imagenet(*, num_classes: int, pretrained: bool = False) -> nn.Modul
     zero_biases(network)
     if pretrained:
         own = network.state_dict()
-        weights = _downloaded(models.ResNet50_Weights.IMAGENET1K_V1)
+        weights = downloaded(models.ResNet50_Weights.IMAGENET1K_V1)
         network.load_state_dict({name: own[name] if name.startswith("fc.") else weights[name] for name in own})
     return network
 
@@ -52,8 +52,11 @@ def timm_installed() -> None:
     packages.require(INCEPTION, "timm", TIMM)
 
 
-def _downloaded(weights: Any) -> dict[str, Tensor]:
-    """The state dict of a member of one of torchvision's weight enumerations, from the hub folder or the network."""
+def downloaded(weights: Any) -> dict[str, Tensor]:
+    """The state dict of a member of one of torchvision's weight enumerations, from the hub folder or the network.
+
+    Raises ``KdbenchError`` where the download fails.
+    """
     try:
         state: dict[str, Tensor] = weights.get_state_dict(
             progress=True, check_hash=True, map_location="cpu", weights_only=True

@@ -51,7 +51,7 @@ class Evidence:
         notes: list[str] = []
         log = predictions = None
         try:
-            log = tuple(read_training_log(path, record))
+            log = tuple(read_training_log(path, record)) if record.evaluated is None else None
         except Unreadable as error:
             notes.append(f"{LOG} {error.message}")
         try:

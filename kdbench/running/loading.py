@@ -11,17 +11,13 @@ from pydantic import ValidationError
 from torch import nn
 
 from kdbench import models
-from kdbench.checkpoints import Weights, fit_to, fitting_architectures, read_weights
-from kdbench.checkpoints.formats import kind_of
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import freeze
 from kdbench.methods.context import Context
 from kdbench.methods.method import Method
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.running.lineage import Lineage
-from kdbench.running.progress import say
-from kdbench.specs import Suite, Training, first_problem
-from kdbench.suites import load_suite
+from kdbench.specs import Training, first_problem
 from kdbench.torch_state import exclusive
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.context_factory import Build, make_context
@@ -125,63 +121,6 @@ def _set_up(
     method.setup(ctx)
     ctx._make = None
     return method, ctx
-
-
-def open_checkpoint(
-    path: Path,
-    *,
-    suite: str | None = None,
-    model: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    weights: str | None = None,
-) -> tuple[nn.Module, str, str | None]:
-    """The network in a checkpoint of ours, or in one from elsewhere of the architecture ``model``; its suite; and the
-    suite's condition it was trained under, None where that is not known.
-
-    Ours knows where it was trained; another is measured on ``digits`` unless ``suite`` says otherwise. What it may look
-    like: ``kdbench.checkpoints``; ``weights`` chooses among several networks in it. The suite's normalisation is put in
-    front of it where it brings none. ``params`` of ours: as for ``load_predictor``.
-    """
-    plugins = load_plugins()
-    metadata = load_checkpoint(path)[1] if kind_of(path) == "safetensors" else {}
-    if metadata:
-        if weights is not None:
-            raise KdbenchError(f"checkpoint {path} is kdbench's own, it has no '{weights}'", "omit --weights")
-        network, spec = load_predictor(path, params=params, plugins=plugins), lineage_of(path, metadata).training
-        if model not in (None, spec.model):
-            raise KdbenchError(
-                f"checkpoint {path} is of another architecture, {spec.model}, not {model}", "omit --model"
-            )
-        return network, suite or spec.suite, _condition_of(spec, load_suite(suite or spec.suite))
-    found = read_weights(path, key=weights)
-    if model is None:
-        raise KdbenchError(f"checkpoint {path} is a plain state dict", _which(found, plugins))
-    if params:
-        raise KdbenchError(f"checkpoint {path} is a plain state dict, it has no method's parameters", "omit --set")
-    suite = suite or "digits"
-    setting = load_suite(suite)
-    classes = len(plugins.datasets.get(setting.dataset).class_names)
-    normalisation = (setting.mean, setting.std) if setting.mean and setting.std else None
-    network = models.build(plugins.models.get(model), num_classes=classes, normalisation=normalisation)
-    try:
-        notes = fit_to(network, found)
-    except KdbenchError as error:
-        raise KdbenchError(error.message, _which(found, plugins) if "--model" in error.hint else error.hint) from None
-    say(f"{path.name}: {note}" for note in (*found.notes, *notes))
-    return freeze(network), suite, None
-
-
-def _which(weights: Weights, plugins: Plugins) -> str:
-    """What to do about weights of an unknown architecture, with those that they fit."""
-    fitting = fitting_architectures(weights, [plugins.models.get(name) for name in plugins.models])
-    return "name its architecture with --model" + (f"; they fit {' or '.join(fitting)}" if fitting else "")
-
-
-def _condition_of(spec: Training, suite: Suite) -> str | None:
-    for name, condition in suite.conditions.items():
-        if (condition.noise, condition.train_size) == (spec.noise, spec.train_size):
-            return name
-    return None
 
 
 def _part(tensors: Mapping[str, torch.Tensor], owner: str) -> dict[str, torch.Tensor]:

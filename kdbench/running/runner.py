@@ -25,7 +25,7 @@ from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
 from kdbench.running.fingerprint import fingerprint
 from kdbench.running.graph import RunGraph, Trained
-from kdbench.running.options import RunOptions
+from kdbench.running.options import RunOptions, run_folder
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
 from kdbench.running.progress import bar, say
@@ -133,11 +133,6 @@ def _fingerprint(plan: Plan) -> Fingerprint | None:
             f"{type(error).__name__}: {error}"
         ])  # fmt: skip
         return None
-
-
-def run_folder(spec: RunSpec, out: Path) -> Path:
-    """Where a run is kept: record, log, checkpoints and per-example results."""
-    return out / spec.suite.name / spec.method / spec.run_id
 
 
 def record_path(record: Record, out: str | Path = "runs") -> Path:

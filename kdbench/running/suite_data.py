@@ -1,4 +1,5 @@
-"""The data of a suite: its training and test images, its out-of-distribution set, published corruptions."""
+"""The data of a suite: its training and test images, its out-of-distribution set, published corruptions; and parts of
+its test images."""
 
 from __future__ import annotations
 
@@ -7,12 +8,18 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+from torch import Tensor
+
 from kdbench import corruptions
-from kdbench.data import DataPlace, Dataset, DatasetSpec, KdbenchWarning, load_dataset
+from kdbench.data import DataPlace, Dataset, DatasetSpec, ImageSet, KdbenchWarning, load_dataset, stratified_subset
+from kdbench.data.base import content_hash
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import Plugins
 from kdbench.specs import Suite
 from kdbench.tasks import Task, TestData
+
+PART_SEED = 0
+"""Draws the part of the test images that is measured for all: the same for every model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +38,51 @@ class SuiteData:
     def sources(self) -> dict[str, str]:
         """Data set to the packaging it was read from."""
         return {dataset.name: dataset.test.source for dataset in (self.dataset, *self.others)}
+
+    def part(self, examples: int | None) -> Part:
+        """The fixed stratified part of that many test images, and of the out-of-distribution ones (all, where these are
+        fewer); None: all of both.
+
+        Raises:
+            KdbenchError: there are not so many, or fewer are asked for than there are classes.
+        """
+        if examples is None:
+            return Part(self.test, None, None)
+        whole, classes = len(self.test.test), len(self.dataset.class_names)
+        if not classes <= examples <= whole:
+            raise KdbenchError(
+                f"examples is {examples:,}, but '{self.dataset.name}' has {whole:,} test images of {classes} classes",
+                f"say {classes} to {whole}, or leave it out for all",
+            )
+        rows = stratified_subset(self.test.test.labels, examples, PART_SEED)
+        ood = self.test.ood
+        ood_rows = None if ood is None else stratified_subset(ood.labels, min(examples, len(ood)), PART_SEED)
+        outside = None if ood is None or ood_rows is None else image_part(ood, ood_rows)
+        data = TestData(image_part(self.test.test, rows), outside, self.test.published_corruptions, self.test.outside)
+        return Part(data, rows, ood_rows)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """The images that are measured, and which of all they are."""
+
+    data: TestData
+    rows: Tensor | None
+    """int64 (n,), ascending: of all test images; None: all of them."""
+    ood_rows: Tensor | None
+    """The same of the out-of-distribution images."""
+
+
+def image_part(images: ImageSet, rows: Tensor) -> ImageSet:
+    """These rows, int64 (n,), of an image set, under a hash of their own."""
+    pixels, labels = images.images[rows], images.labels[rows]
+    return dataclasses.replace(
+        images,
+        images=pixels,
+        labels=labels,
+        sha256=content_hash(pixels, labels, images.class_names),
+        source_index=images.source_index[rows],
+    )
 
 
 def needed_data(tasks: Iterable[tuple[Task, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard import load, save
-from kdbench.leaderboard.export import COLUMNS
+from kdbench.results.frame import COLUMNS
 from kdbench.suites.changes import with_changes
 from tests.leaderboard.evidence import Made, digits, make
 

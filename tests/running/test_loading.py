@@ -22,12 +22,18 @@ from kdbench.errors import KdbenchError
 from kdbench.models import builtin_specs
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.running.graph import RunGraph, Trained
-from kdbench.running.loading import build_network, lineage_of, load_predictor, load_weights, open_checkpoint
+from kdbench.running.loading import build_network, lineage_of, load_predictor, load_weights
 from kdbench.running.options import RunOptions
+from kdbench.sources import open_model
 from kdbench.suites import load_suite
 from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import TINY_SUITE
 from tests.running.conftest import MakeGraph
+
+
+def open_checkpoint(path: Path, **options: Any) -> tuple[nn.Module, str | None, str | None]:
+    opened = open_model(str(path), **options)
+    return opened.network, opened.suite, opened.condition
 
 
 def trained_elsewhere(name: str = "wrn-10-1") -> models.PixelModel:
@@ -71,15 +77,15 @@ def test_a_plain_state_dict_is_measured_on_digits_by_default(tmp_path: Path) -> 
     assert torch.allclose(opened(pixels), original(pixels), atol=1e-4)
 
 
-def test_weights_of_several_are_chosen_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_weights_of_several_are_chosen_and_said(tmp_path: Path) -> None:
     raw, average = (models.create("wrn-10-1", num_classes=10, seed=seed) for seed in (5, 6))
     kept = {"model": raw.network.state_dict(), "model_ema": average.network.state_dict()}
     torch.save(kept, tmp_path / "a.pt")
     with pytest.raises(KdbenchError, match=r"holds 2 networks: .* --weights model or --weights model_ema"):
         open_checkpoint(tmp_path / "a.pt", model="wrn-10-1")
-    opened, *_ = open_checkpoint(tmp_path / "a.pt", model="wrn-10-1", weights="model_ema")
-    assert same_state(opened, average)
-    assert "a.pt: weights of model_ema" in caplog.messages
+    opened = open_model(str(tmp_path / "a.pt"), model="wrn-10-1", weights="model_ema")
+    assert same_state(opened.network, average)
+    assert (opened.weights, opened.notes[0]) == ("model_ema", "weights of model_ema")
 
 
 def same_state(one: nn.Module, other: nn.Module) -> bool:
