@@ -50,8 +50,6 @@ def examine(data_place: DataPlace | str | os.PathLike[str] | None = None) -> lis
         ("device", examinations.device),
         ("bfloat16", examinations.bfloat16),
         ("threads", examinations.threads),
-        ("opencv module", examinations.opencv),
-        ("frost textures", examinations.frost),
         ("torchattacks module", examinations.torchattacks),
         ("autoattack module", examinations.autoattack),
         ("robustbench module", examinations.robustbench),

@@ -181,30 +181,6 @@ def threads() -> Iterable[Diagnosis]:
         yield Diagnosis("threads", "ok", found, f"at most {cores}")
 
 
-def opencv() -> Iterable[Diagnosis]:
-    try:
-        cv2 = importlib.import_module("cv2")
-    except ImportError as error:
-        library = "lib" in str(error) and ".so" in str(error)
-        fix = (
-            "install the system's libGL and glib (Debian: `apt-get install libgl1 libglib2.0-0`), or "
-            if library
-            else ""
-        )
-        fix += "`pip install --force-reinstall opencv-python-headless`"
-        yield Diagnosis("opencv module", "broken", f"cv2 can't be imported: {error}", "importable", fix)
-        return
-    yield Diagnosis("opencv module", "ok", str(cv2.__version__), "importable")
-
-
-def frost() -> Iterable[Diagnosis]:
-    from kdbench.corruptions.frost_textures import texture_paths
-
-    yield Diagnosis(
-        "frost textures", "ok", f"{len(texture_paths())} files", "files of the distribution imagecorruptions"
-    )
-
-
 def torchattacks() -> Iterable[Diagnosis]:
     from kdbench.attacks.libraries import installation
 

@@ -6,6 +6,8 @@ counts in units of 2^-16, which differs by up to 1e-4 and would now and then cha
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -36,17 +38,22 @@ def _scan(distances: Tensor, limit: float) -> Tensor:
     height, width, count = distances.shape
     # a border of what is no nearer than anything, as far as a step reaches: two rows above, two columns at either side
     reached = distances.new_full((height + 2, width + 4, count), limit)
-    inside = reached[2:, 2:-2]
-    inside.copy_(distances)
-    for column in range(1, width):
-        torch.minimum(inside[:, column], inside[:, column - 1] + _STRAIGHT, out=inside[:, column])
-    for row in range(2, height + 2):
-        above, far = reached[row - 1], reached[row - 2]
-        knights = torch.minimum(above[:-4], above[4:])
-        torch.minimum(knights, far[1:-3], out=knights)
-        torch.minimum(knights, far[3:-1], out=knights).add_(_KNIGHT)
-        diagonals = torch.minimum(above[1:-3], above[3:-1]).add_(_DIAGONAL)
-        nearest = torch.minimum(knights, diagonals, out=knights)
-        torch.minimum(nearest, above[2:-2] + _STRAIGHT, out=nearest)
-        torch.minimum(reached[row, 2:-2], nearest, out=reached[row, 2:-2])
-    return inside
+    rows = reached[:, 2:-2]
+    rows[2:] = distances
+    for column, right_of_it in pairwise(rows.unbind(1)):
+        torch.minimum(right_of_it, column + _STRAIGHT, out=right_of_it)
+    left, right = reached[:, 1:-3].unbind(), reached[:, 3:-1].unbind()
+    far_left, far_right = reached[:, :-4].unbind(), reached[:, 4:].unbind()
+    beside = torch.full_like(rows, limit).unbind()
+    longer, shorter = torch.empty_like(rows[0]), torch.empty_like(rows[0])
+    for row, target in enumerate(rows.unbind()):
+        if row >= 2:
+            torch.minimum(far_left[row - 1], far_right[row - 1], out=longer)
+            torch.minimum(longer, beside[row - 2], out=longer).add_(_KNIGHT)
+            torch.add(beside[row - 1], _DIAGONAL, out=shorter)
+            torch.minimum(longer, shorter, out=longer)
+            torch.add(rows[row - 1], _STRAIGHT, out=shorter)
+            torch.minimum(longer, shorter, out=longer)
+            torch.minimum(target, longer, out=target)
+        torch.minimum(left[row], right[row], out=beside[row])
+    return rows[2:]

@@ -92,7 +92,7 @@ def _to_ycc(planes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _halved(chroma: Tensor) -> Tensor:
-    """Means of 2x2, (2, H, W, N) to (2, H / 2, W / 2, N); halves rounded up in odd columns only, as bias 1, 2, 1, 2 does."""
+    """Means of 2x2, (2, H, W, N) to (2, H / 2, W / 2, N); halves are rounded up in odd columns only."""
     total = chroma[:, 0::2, 0::2] + chroma[:, 0::2, 1::2] + chroma[:, 1::2, 0::2] + chroma[:, 1::2, 1::2]
     bias = torch.arange(total.shape[2], device=chroma.device) % 2 + 1.0
     return total.add_(bias[:, None]).mul_(1 / 4).floor_()
@@ -110,7 +110,7 @@ def _quantised(planes: Tensor, steps: Tensor) -> Tensor:
     blocks.mul_((1 + 2.0**-30) / (8 * steps)).round_().mul_(steps)
     columns = _rounded(backward * 2.0**-11 @ blocks.reshape(-1, 8, width * count))
     pixels = _rounded(backward * 2.0**-18 @ columns.reshape(-1, 8, count))
-    return pixels.clamp_(-128, 127).float().reshape(channels, height, width, count)
+    return pixels.float().clamp_(-128, 127).reshape(channels, height, width, count)
 
 
 def _rounded(values: Tensor) -> Tensor:
@@ -149,10 +149,8 @@ def _doubling(size: int) -> Tensor:
 def _to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
     """Luma (1, H, W, N) and chroma (2, H, W, N), all -128 ... 127, to RGB (3, H, W, N), 0 ... 255."""
     blue, red = chroma
-    level = luma[0] + 128
-    added = (
-        red * (_RED_OF_RED_CHROMA / _ONE),
-        (blue * (_GREEN_OF_BLUE_CHROMA / _ONE)).add_(red, alpha=_GREEN_OF_RED_CHROMA / _ONE),
-        blue * (_BLUE_OF_BLUE_CHROMA / _ONE),
-    )
-    return torch.stack([_rounded(colour).add_(level) for colour in added]).clamp_(0, 255)
+    rgb = luma.new_empty(3, *luma.shape[1:])
+    torch.mul(red, _RED_OF_RED_CHROMA / _ONE, out=rgb[0])
+    torch.mul(blue, _GREEN_OF_BLUE_CHROMA / _ONE, out=rgb[1]).add_(red, alpha=_GREEN_OF_RED_CHROMA / _ONE)
+    torch.mul(blue, _BLUE_OF_BLUE_CHROMA / _ONE, out=rgb[2])
+    return _rounded(rgb.add_(128)).add_(luma).clamp_(0, 255)

@@ -57,7 +57,7 @@ def _read(scale: float) -> np.ndarray:
     try:
         with Image.open(file) as image:
             pixels = np.asarray(image)
-    except OSError as error:
+    except (OSError, SyntaxError) as error:  # Pillow calls a damaged chunk a syntax error
         raise KdbenchError(f"frost textures can't be read: {file}: {error}", "install kdbench again") from error
     if pixels.shape != expected:
         raise KdbenchError(

@@ -17,6 +17,8 @@ _THINNEST_MUD = 0.8
 _EDGE_SLOPES = (50, 150)
 _FARTHEST = 20
 """Pixels from an outline beyond which distance makes no difference."""
+_UNITS = 2**23
+"""In a pixel: what the distances, float32 and either 0 or at least 1, are whole multiples of."""
 
 
 def spatter(pixels: Tensor, constants: tuple[float, ...], generator: torch.Generator) -> Tensor:
@@ -52,8 +54,8 @@ def _drops(liquid: Tensor) -> Tensor:
 def _relief(amount: Tensor) -> Tensor:
     """Shading of the liquid by the distance from the drops' outlines: uint8 (H, W, N) to int16, 0 ... 255."""
     distances = chamfer_distance(canny(amount, *_EDGE_SLOPES), _FARTHEST)
-    # float64 adds them exactly, float32 is what is truncated
-    blurred = box_sum(distances.double()).mul_(1 / 9).to(torch.float32).to(torch.int16)
+    # sums of distances are exact in units of 2^-23; their mean is rounded to float32, then truncated
+    blurred = box_sum((distances * _UNITS).to(torch.int32)).double().mul_(1 / 9 / _UNITS).float().to(torch.int16)
     return _box_mean(_embossed(equalise(blurred, _FARTHEST + 1)))
 
 

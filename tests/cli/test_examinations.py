@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import shutil
 import sys
@@ -158,25 +157,6 @@ def test_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     check = by_name(examinations.threads())["threads"]
     assert check.status == "warn"
     assert "OMP_NUM_THREADS" in check.fix
-
-
-def test_opencv_without_its_system_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(name: str) -> Any:
-        raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
-
-    monkeypatch.setattr(importlib, "import_module", refuse)
-    check = by_name(examinations.opencv())["opencv module"]
-    assert check.status == "broken"
-    assert "libGL" in check.found
-    assert "apt-get install libgl1" in check.fix
-
-
-def test_missing_frost_textures(installed: dict[str, FakeDistribution], monkeypatch: pytest.MonkeyPatch) -> None:
-    textures = pytest.importorskip("kdbench.corruptions.frost_textures")
-    monkeypatch.setattr(textures, "distribution", importlib.metadata.distribution)
-    (check,) = isolated("frost textures", examinations.frost)
-    assert check.status == "broken"
-    assert "imagecorruptions" in check.fix
 
 
 def test_overwritten_robustbench(monkeypatch: pytest.MonkeyPatch) -> None:

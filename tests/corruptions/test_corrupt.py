@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdbench.corruptions import DETERMINISTIC, NAMES, SEVERITIES, _corrupt, _table, corrupt, frost_textures
+from kdbench.corruptions import DETERMINISTIC, NAMES, SEVERITIES, _corrupt, _table, corrupt
 from kdbench.errors import KdbenchError
 
 from . import oracle
@@ -190,30 +188,6 @@ print(peak() - before)
 """
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert float(found.stdout) < 2 * 59
-
-
-def test_missing_textures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> None:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(frost_textures, "distribution", absent)
-    with pytest.raises(KdbenchError, match="imagecorruptions"):
-        frost_textures.texture_paths()
-
-
-def test_missing_opencv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    really_import = builtins.__import__
-
-    def refusing(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "cv2":
-            raise ImportError("libGL.so.1: cannot open shared object file")
-        return really_import(name, *args, **kwargs)
-
-    monkeypatch.delitem(sys.modules, "cv2")
-    monkeypatch.setattr(builtins, "__import__", refusing)
-    for name in ("jpeg_compression", "spatter"):
-        with pytest.raises(KdbenchError, match=r"libGL\.so\.1.*libgl1"):
-            corrupt(BLACK, name, 1, generator=seeded())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
