@@ -54,7 +54,7 @@ def test_the_wheel_carries_data_files_and_nothing_of_the_tests(wheel: Path) -> N
     names = zipfile.ZipFile(wheel).namelist()
     for needed in ("kdbench/suites/digits.toml", "kdbench_nrd/recipes.toml", "kdbench_baselines/__init__.py"):
         assert needed in names
-    for needed in ("frost.png", "frost.png.license"):
+    for needed in ("frost.png", "frost.png.license", "frost_64.png", "frost_64.png.license"):
         assert f"kdbench/corruptions/{needed}" in names
     for needed in ("templates/base.html.j2", "static/table.js", "static/style.css"):
         assert f"kdbench/leaderboard/site/{needed}" in names

@@ -1,6 +1,6 @@
-"""Filters and zooms of 32x32 images as products with small matrices: ``rows @ image @ columns.T``.
+"""Filters and zooms of small images as products with small matrices: ``rows @ image @ columns.T``.
 
-At this size a dense 32x32 product is faster than a convolution, and it carries any treatment of the border exactly.
+At 32x32 and 64x64 a dense product is faster than a convolution, and it carries any treatment of the border exactly.
 The matrices are built in float64 and cached.
 """
 

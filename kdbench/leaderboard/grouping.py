@@ -153,15 +153,15 @@ def _of_one_data(runs: Sequence[Evidence]) -> Selection:
     support = {text: sum(count for part, count in counted.items() if sets[part] <= sets[text]) for text in counted}
     ranked = json.loads(max(counted, key=lambda text: (support[text], len(text), text)))
     besides = Counter(item for run in runs for item in run.record.spec.datasets.items() if item[0] in _besides(run))
-    for name, sha256 in sorted(besides, key=lambda item: (besides[item], item)):
-        ranked[name] = sha256  # the most common one comes last
+    common = dict(sorted(besides, key=lambda item: (besides[item], item)))  # of each name the one that most have
     kept: list[Evidence] = []
     excluded: list[Excluded] = []
     for run in runs:
-        other = [name for name, sha256 in run.record.spec.datasets.items() if ranked.get(name) != sha256]
+        wanted = {**ranked, **{name: sha256 for name, sha256 in common.items() if name in _besides(run)}}
+        other = [name for name, sha256 in run.record.spec.datasets.items() if wanted.get(name) != sha256]
         if not other:
             kept.append(run)
-        elif other[0] in ranked:
+        elif other[0] in wanted:
             excluded.append(exclude(run, f"other images of data set {plain(other[0])} than most records here"))
         else:
             excluded.append(exclude(run, f"data set {plain(other[0])}; here it is {', '.join(map(plain, ranked))}"))
@@ -175,8 +175,9 @@ def _suites_own(run: Evidence) -> dict[str, str]:
 
 def _besides(run: Evidence) -> set[str]:
     """Data sets that a run's tasks measured beside those that its suite names."""
-    suite, tasks = run.record.spec.suite, run.record.spec.tasks
-    return {name for task in tasks for name in outside_of(suite, task)} - {suite.dataset, *suite.ood}
+    spec = run.record.spec
+    others = spec.datasets.keys() - {spec.suite.dataset, *spec.suite.ood}
+    return {name for task in spec.tasks for name in outside_of(spec.suite, task)} & others if others else set()
 
 
 def _content(suite: Suite) -> str:

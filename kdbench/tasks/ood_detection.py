@@ -45,8 +45,8 @@ class OutOfDistributionDetection(Task):
     By the largest softmax output, the largest logit and the energy (Hendrycks & Gimpel 2017, Hendrycks et al. 2022, Liu
     et al. 2020), each as AUROC and as ``fpr95``, the share of other images that are taken for the suite's where 95 % of
     the suite's are. It costs a forward pass over the other images and knows nothing of them before. ``near`` sets are
-    those that are hard to tell, such as CIFAR-100 from CIFAR-10, ``far`` sets those that are easy; each has scores of
-    its own. No standard suite plans it, so that it counts for no mean rank.
+    of images like the suite's, as CIFAR-100 is beside CIFAR-10, ``far`` sets of others; each has scores of its own. No
+    standard suite plans it, so that it counts for no mean rank.
     """
 
     name = "ood_detection"

@@ -113,6 +113,20 @@ def test_partial_records_do_not_push_a_whole_one_off_the_board() -> None:
     assert reasons(found) == {}
 
 
+def test_data_sets_that_a_task_takes_besides_push_no_record_off_the_board() -> None:
+    """Detection alone, from other images than most; the suite's own out-of-distribution set is another one."""
+    suite, own = other_suite(ood=("away",)), {"digits": digest("digits")}
+    fonts = {**own, "digits-fonts": digest("fonts")}
+    planned = [make(name, suite=suite, datasets={**own, "away": digest("away")}) for name in ("a", "b", "c")]
+    beside = [make(name, suite=suite, tasks=["ood_detection"], datasets=fonts) for name in ("d", "e")]
+    edited = make("f", suite=suite, tasks=["ood_detection"], datasets={**own, "digits-fonts": digest("edited")})
+    stray = make("g", suite=suite, tasks=["clean"], datasets=fonts)
+    found = grouped(*planned, *beside, edited, stray)
+    assert methods(found) == ["a", "b", "c", "d", "e"]
+    assert reasons(found).keys() == {"f", "g"}
+    assert reasons(found)["f"] == "other images of data set digits-fonts than most records here"
+
+
 def test_published_and_generated_corruptions_are_not_mixed() -> None:
     made = make("b")
     published = made.changed(spec=made.record.spec.model_copy(update={"corruption_images": "published"}))
