@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from kdbench.checkpoints.arrays import StoredArray
 from kdbench.checkpoints.pickles import is_module, kind_of_object, whole_module
 from kdbench.checkpoints.wrappers import networks_in, strip
 from kdbench.errors import KdbenchError, unknown_name
@@ -108,9 +108,7 @@ def _state(content: Mapping[Any, Any], keys: tuple[str, ...]) -> Candidate | Non
 def _tensor(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
         return value.detach()
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        return torch.from_numpy(value)
-    return None
+    return value.tensor() if isinstance(value, StoredArray) else None
 
 
 def _split(whole: Candidate) -> list[Candidate]:

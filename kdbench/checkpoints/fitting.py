@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,8 @@ class _Parts:
     state: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, state: Mapping[str, Tensor]) -> _Parts:
+    def of(cls, state: Mapping[str, Any]) -> _Parts:
+        state = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}  # no extra state
         found = {
             name: match for name in state if (match := _STATISTIC.fullmatch(name)) and state[name].numel() in (1, 3)
         }

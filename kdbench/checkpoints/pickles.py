@@ -1,8 +1,8 @@
 """Files of ``torch.save``, read so that nothing in them is ever run.
 
 ``torch.load(weights_only=True)`` refuses what is not a tensor, a number, text or a plain container. A training script
-saves more than that beside the weights: NumPy numbers, its arguments, its own classes. The numbers are admitted; for
-every other class a stand-in is read that holds what the file says and has no code.
+saves more than that beside the weights: NumPy's numbers, its arguments, its own classes. For each of these a stand-in
+is read that holds what the file says and has no code.
 """
 
 from __future__ import annotations
@@ -15,33 +15,22 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 
+from kdbench.checkpoints.arrays import STORED
 from kdbench.checkpoints.formats import damaged
 from kdbench.errors import KdbenchError
 from kdbench.torch_state import exclusive
 
 _KIND = "kdbench_stand_in_for"
 
-_SCALAR: Any = np.float64(0).__reduce__()[0]
-_ARRAY: Any = np.empty(0).__reduce__()[0]
-_NUMPY: dict[str, Any] = {
-    # Both modules' names: the second is that of NumPy 2.
-    **{f"numpy.{core}.multiarray.scalar": _SCALAR for core in ("core", "_core")},
-    **{f"numpy.{core}.multiarray._reconstruct": _ARRAY for core in ("core", "_core")},
-    "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
-    **{f"numpy.dtypes.{kind.__name__}": kind for kind in map(type, map(np.dtype, "?bhilqBHILQefdgFDG"))},
-}
-"""What NumPy's numbers and arrays are rebuilt with."""
-
 _HARMLESS = {
     *("argparse", "collections", "pathlib", "datetime", "decimal", "fractions", "uuid", "enum", "zoneinfo", "random"),
     *("typing", "abc", "dataclasses", "numbers", "re", "string", "logging", "inspect", "types.SimpleNamespace"),
     *("functools.partial", "copyreg._reconstructor", "time.struct_time"),
     *(f"builtins.{name}" for name in ("object", "slice", "range", "frozenset", "int", "float", "str", "list", "dict")),
-    *(f"builtins.{name}" for name in ("tuple", "bool", "bytes", "type")),
+    *(f"builtins.{name}" for name in ("tuple", "bool", "bytes", "type", "set", "complex", "bytearray")),
+    "_codecs.encode",  # how bytes are written
 }
 """Modules and names of the standard library that scripts save as data; all else of it is there to be run."""
 
@@ -67,8 +56,7 @@ def load_pickled(path: Path, kind: str) -> tuple[Any, list[str]]:
     if running:
         raise _unsafe(path, running)
     met: dict[str, None] = {}
-    admitted = [*((value, name) for name, value in _NUMPY.items())]
-    admitted += [(_stand_in(name, met), name) for name in names - _NUMPY.keys()]
+    admitted = [(STORED.get(name) or _stand_in(name, met), name) for name in names]
     admitted += [(made, f"{__name__}.{made.__name__}") for made in _MADE.values()]
     before = torch.serialization.get_safe_globals()
     try:
@@ -91,7 +79,8 @@ def _unreadable(path: Path, error: Exception, names: set[str]) -> KdbenchError:
             f"checkpoint {path} is damaged, or pickled in a way that torch's safe reader doesn't know",
             "save it again with torch.save and its own pickle_protocol, best as safetensors",
         )
-    others = sorted(name for name in names if not name.startswith(("torch.", "collections.", "numpy.")))
+    usual = ("torch.", "numpy.", "collections.", "builtins.", "__builtin__.", "_codecs.", "copy_reg.", "copyreg.")
+    others = sorted(name for name in names if not name.startswith(usual))
     if any(name.startswith("torch.nn.modules.") for name in names):
         return whole_module(path, ", ".join(others) or "of torch.nn")
     if others:
@@ -115,10 +104,13 @@ def _unsafe(path: Path, names: list[str]) -> KdbenchError:
 
 
 def _runs(name: str) -> bool:
-    module = name.partition(".")[0]
-    if module in ("posix", "nt", "__builtin__"):
-        return True
-    return module in sys.stdlib_module_names and not {module, name} & _HARMLESS
+    # A file has the names of Python 2, or of Python 3: both mean the same.
+    module, _, member = name.rpartition(".")
+    module, member = NAME_MAPPING.get((module, member), (IMPORT_MAPPING.get(module, module), member))
+    root = module.partition(".")[0]
+    if root not in sys.stdlib_module_names and root != "nt":  # the system's on Windows
+        return False
+    return not {root, f"{module}.{member}"} & _HARMLESS
 
 
 class _List(list[Any]):
@@ -169,7 +161,7 @@ def _legacy_globals(file: BinaryIO) -> set[str]:
         for opcode, argument, _position in pickletools.genops(file):
             if opcode.name == "GLOBAL":
                 module, _, name = str(argument).partition(" ")
-                # Protocol 2 writes Python 2's names, and torch reads them as Python 3's.
-                module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-                names.add(f"{module}.{name}")
-    return names - {"_codecs.encode", "builtins.set", "builtins.complex", "builtins.bytearray"}
+                # Written are Python 2's names; torch looks for most of them by those of Python 3.
+                names |= {f"{module}.{name}", f"{IMPORT_MAPPING.get(module, module)}.{name}"}
+                names |= {".".join(NAME_MAPPING.get((module, name), (module, name)))}
+    return names

@@ -77,7 +77,7 @@ def _left_out(names: Sequence[str], others: list[str]) -> list[str]:
     notes = []
     if names:
         notes.append(f"left out: {', '.join(names[:6])}{f' and {len(names) - 6} more' if len(names) > 6 else ''}")
-    own = [name for name in others if not name.startswith(("torch.", "builtins.", "collections."))]
+    own = [name for name in others if not name.startswith(("torch.", "numpy.", "builtins.", "collections."))]
     if own:
         notes.append(f"not read: objects of {', '.join(own[:4])}{', ...' if len(own) > 4 else ''}")
     return notes

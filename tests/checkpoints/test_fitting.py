@@ -172,6 +172,23 @@ def test_a_network_with_any_names_takes_its_own_weights() -> None:
         assert torch.equal(answers(one), answers(other))
 
 
+class Counting(nn.Linear):
+    """A layer that keeps more than tensors in its state dict."""
+
+    def get_extra_state(self) -> object:
+        return {"seen": 3}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.seen = state["seen"]
+
+
+def test_a_networks_extra_state_stays_its_own() -> None:
+    one, other = (nn.Sequential(nn.Flatten(), Counting(3072, 10)) for _ in range(2))
+    state = {name: tensor for name, tensor in one.state_dict().items() if isinstance(tensor, Tensor)}
+    assert fit_to(other, weights(state)) == ()
+    assert torch.equal(answers(one), answers(other))
+
+
 def test_counts_of_batches_may_be_missing() -> None:
     theirs = foreign.trained(foreign.Kuangliu())
     state = {name: tensor for name, tensor in theirs.state_dict().items() if "num_batches" not in name}

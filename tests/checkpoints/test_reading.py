@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import os
 import random
+import runpy
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save, save_file
 
 from kdbench.checkpoints import read_weights
+from kdbench.checkpoints.arrays import StoredArray, StoredDtype
 from kdbench.errors import KdbenchError
 
 
@@ -48,6 +53,42 @@ def test_code_in_a_pickle_is_never_run(tmp_path: Path, zipped: bool) -> None:
     assert not trap.exists()
     torch.load(tmp_path / "a.pt", weights_only=False)
     assert trap.exists(), "the trap must work for the test to mean something"
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("thing", [subprocess.Popen, eval, getattr, importlib.import_module, os.system, runpy.run_path])
+def test_names_that_are_there_to_be_run_are_refused(tmp_path: Path, zipped: bool, thing: Any) -> None:
+    torch.save({"w": torch.ones(2, 2), "x": thing}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(
+        KdbenchError, match=rf"holds more than tensors \(.*{thing.__name__}.*\), and reading it could run"
+    ):
+        read_weights(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("dtype", ["?", "<i4", ">i8", "<f2", ">f4", "<f8", "u1"])
+def test_arrays_are_read_from_their_bytes(tmp_path: Path, dtype: str) -> None:
+    array = (np.arange(24).reshape(2, 3, 4) % 7).astype(dtype)
+    for one in (array, np.asfortranarray(array), array[:, ::2]):
+        torch.save(
+            {"w": one, "scalar": one[0, 0, 0], "names": np.array(["a"]), "any": np.array([None])}, tmp_path / "a.pt"
+        )
+        weights = read_weights(tmp_path / "a.pt")
+        assert np.array_equal(weights.state["w"].numpy(), one)
+        assert weights.state["w"].numpy().dtype == one.dtype.newbyteorder("=")
+        assert weights.notes == ("left out: scalar, names, any",)
+
+
+def test_an_array_that_lies_about_its_memory_is_left_out(tmp_path: Path) -> None:
+    def stored(kind: str, shape: object, raw: object) -> StoredArray:
+        array = StoredArray()
+        array.__setstate__((1, shape, StoredDtype(kind), False, raw))
+        return array
+
+    assert stored("f4", (2,), bytes(8)).tensor() is not None
+    for kind, shape, raw in (("f4", (3,), bytes(8)), ("f4", (-5,), bytes(8)), ("O", (1,), bytes(8)), ("f4", (2,), "ab"),
+                             ("f4", "ab", bytes(8)), ("f4,O", (1,), bytes(12)), (["f4"], (2,), bytes(8))):  # fmt: skip
+        assert stored(kind, shape, raw).tensor() is None  # type: ignore[arg-type]  # a file may say anything
+    assert StoredArray().tensor() is None
 
 
 @pytest.mark.parametrize("zipped", [True, False])
