@@ -186,6 +186,7 @@ def evaluate(
     there, models that return no logits and a wrong number of classes.
     """
     started, clock = provenance.utc_now(), time.perf_counter()
+    provenance.commit()  # read now: the checkout may change while this goes on
     network = as_network(model)
     plugins, setting = load_plugins(), load_suite(suite)
     setting, names = with_attacks(setting, tasks, attacks, everywhere=True)

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -250,8 +251,8 @@ def test_attacks_reach_through_a_tuple(tiny_suite: Any) -> None:
     assert [score.value for score in wrapped.scores] == [score.value for score in plain.scores]
 
 
-def test_the_network_of_a_distributed_training_is_measured_by_itself() -> None:
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+def test_the_network_of_a_distributed_training_is_measured_by_itself(tmp_path: Path) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         net = Net()
         assert as_network(nn.parallel.DistributedDataParallel(net)) is net
