@@ -17,6 +17,8 @@ from kdbench.specs import Name, Spec, first_problem
 MOST_RUNS = 100_000
 """Runs of one study: more is a mistake in it."""
 
+ALL = "all"
+
 
 class Request(NamedTuple):
     """One run that a study asks for."""
@@ -35,6 +37,7 @@ class Study(Spec):
     suite: str = "digits"
     """A suite's name, or the path of a TOML file."""
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names; in a file ``"all"`` stands for every method that is installed."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Parameter to a value, or to a list of values that is crossed with all others. A table under a method's name has
@@ -60,6 +63,15 @@ class Study(Spec):
     @classmethod
     def _each_once(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         return None if values is None else tuple(dict.fromkeys(values))
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _methods(cls, value: Any) -> Any:
+        return (value,) if value == ALL else value
+
+    def with_methods(self, installed: Iterable[str]) -> Study:
+        """The study with every installed method where it asks for all."""
+        return self.model_copy(update={"methods": tuple(installed)}) if self.methods == (ALL,) else self
 
     def requests(self) -> list[Request]:
         """Every run, in order of seed, then method, then parameters: a study that is stopped has whole seeds.

@@ -41,6 +41,7 @@ def plan_study(study: Study, options: RunOptions) -> StudyPlan:
             raise unknown_name("executor", name, EXECUTORS)
     local.check_settings(study.engine.get("local", {}))
     plugins, suite = load_plugins(), load_suite(study.suite)
+    study = study.with_methods(sorted(plugins.methods))
     plans: dict[tuple[str, str], Plan] = {}
     pairs = []
     for request in study.requests():

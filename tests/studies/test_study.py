@@ -43,6 +43,11 @@ def test_zipped_lists_go_together_and_are_crossed_with_the_rest() -> None:
     ]  # fmt: skip
 
 
+def test_all_is_every_installed_method() -> None:
+    assert study(methods="all").with_methods(["ce", "kd"]).methods == ("ce", "kd")
+    assert study(methods=["kd"]).with_methods(["ce", "kd"]).methods == ("kd",)
+
+
 def test_values_methods_and_seeds_given_twice_are_one() -> None:
     assert len(study(methods=["ce", "ce"], seeds=[1, 1], parameters={"x": [2, 2]}).requests()) == 1
 
