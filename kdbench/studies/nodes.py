@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from kdbench.errors import KdbenchError
 from kdbench.running.graph import RunGraph
+from kdbench.running.options import run_folder
 from kdbench.running.plan import Plan
-from kdbench.running.runner import run_folder
 from kdbench.running.suite_data import SuiteData
 from kdbench.specs import Spec, Suite
 from kdbench.studies.study import Request, Study

@@ -14,7 +14,7 @@ from kdbench.running.evaluation import check_tasks
 from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
 from kdbench.running.plan import Plan
-from kdbench.running.suite_data import load_suite_data
+from kdbench.running.suite_data import load_suite_data, needed_data
 from kdbench.studies.executors import local
 from kdbench.studies.folder import State, StudyFolder
 from kdbench.studies.nodes import Node, Planner, StudyPlan
@@ -53,8 +53,7 @@ def plan_study(study: Study, options: RunOptions) -> StudyPlan:
         pairs.append((request, plans[key]))
     whole = pairs[0][1].suite
     chosen = {name: task for _, plan in pairs for name, task in plan.tasks.items()}
-    needs_ood = any(task.needs_ood for task, _ in chosen.values())
-    data = load_suite_data(whole, plugins, options.place, ood=needs_ood)
+    data = load_suite_data(whole, plugins, options.place, **needed_data(chosen.values()))
     check_tasks(chosen, data.dataset.facts)
     graph = RunGraph(whole, data.dataset, plugins, options)
     _set_up(study, plans, graph)

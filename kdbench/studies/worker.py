@@ -53,11 +53,10 @@ def _node(folder: StudyFolder, key: str, options: dict[str, Any]) -> str:
 
 def _train(plan: Any, node: Any, place: Any) -> str:
     from kdbench.running.graph import RunGraph
-    from kdbench.running.suite_data import load_suite_data
+    from kdbench.running.suite_data import load_suite_data, needed_data
     from kdbench.training.loop import TrainingDivergedError
 
-    needs_ood = any(task.needs_ood for task, _ in plan.tasks.values())
-    data = load_suite_data(plan.suite, plan.plugins, place.place, ood=needs_ood)
+    data = load_suite_data(plan.suite, plan.plugins, place.place, **needed_data(plan.tasks.values()))
     graph = RunGraph(plan.suite, data.dataset, plan.plugins, place)
     plan.spec(data, graph, node.seed)
     digest = node.key.removeprefix("training-")
