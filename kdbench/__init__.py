@@ -38,12 +38,15 @@ if TYPE_CHECKING:
     from kdbench.methods.method import MeasuredOnly, Method, MethodSpec, method
     from kdbench.methods.two_networks import TwoNetworks
     from kdbench.models import ModelSpec
+    from kdbench.models.preprocess import Preprocessing
     from kdbench.noise import LabelNoiseSpec
     from kdbench.plugin.hookspecs import hookimpl
-    from kdbench.results.record import Record, Score, read_record
-    from kdbench.running.evaluation import Evaluation, evaluate
+    from kdbench.results.record import EvaluatedModel, Record, Score, read_record
+    from kdbench.running.evaluated import Evaluation
+    from kdbench.running.evaluation import evaluate
     from kdbench.running.loading import load_predictor
     from kdbench.running.runner import run
+    from kdbench.sources import ModelRequest, ModelSource, OpenedModel, open_model
     from kdbench.tasks import EvaluationContext, Headline, Task, TestData
 
 _HOMES = {
@@ -56,7 +59,8 @@ _HOMES = {
     "Dataset": "data",
     "DatasetSpec": "data",
     "MethodConfig": "claims",
-    "Evaluation": "running.evaluation",
+    "EvaluatedModel": "results.record",
+    "Evaluation": "running.evaluated",
     "EvaluationContext": "tasks",
     "Headline": "tasks",
     "ImageSet": "data",
@@ -66,8 +70,12 @@ _HOMES = {
     "MeasuredOnly": "methods",
     "Method": "methods",
     "MethodSpec": "methods",
+    "ModelRequest": "sources",
+    "ModelSource": "sources",
     "ModelSpec": "models",
     "Network": "methods",
+    "OpenedModel": "sources",
+    "Preprocessing": "models.preprocess",
     "Record": "results.record",
     "Score": "results.record",
     "Task": "tasks",
@@ -79,6 +87,7 @@ _HOMES = {
     "hookimpl": "plugin.hookspecs",
     "load_predictor": "running.loading",
     "method": "methods",
+    "open_model": "sources",
     "read_record": "results.record",
     "run": "running.runner",
 }
@@ -104,6 +113,7 @@ __all__ = [
     "Context",
     "Dataset",
     "DatasetSpec",
+    "EvaluatedModel",
     "Evaluation",
     "EvaluationContext",
     "Headline",
@@ -115,8 +125,12 @@ __all__ = [
     "Method",
     "MethodConfig",
     "MethodSpec",
+    "ModelRequest",
+    "ModelSource",
     "ModelSpec",
     "Network",
+    "OpenedModel",
+    "Preprocessing",
     "Record",
     "Score",
     "Task",
@@ -137,6 +151,7 @@ __all__ = [
     "metrics",
     "models",
     "noise",
+    "open_model",
     "read_record",
     "run",
     "testing",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,3 +20,22 @@ def integers_sha256(values: Tensor | NDArray[np.integer]) -> str:
     """
     array = values.cpu().numpy() if isinstance(values, Tensor) else values
     return hashlib.sha256(array.astype("<i8").tobytes()).hexdigest()
+
+
+def state_sha256(state: Mapping[str, Any]) -> str:
+    """SHA-256 of the tensors of a state dict: names, dtypes, shapes and bytes, in the order of the names.
+
+    Where they lie and how is no part of it; entries that are no tensors are none either.
+
+    >>> import torch
+    >>> state_sha256({"a": torch.zeros(2)}) == state_sha256({"a": torch.zeros(2, 2)[:, 0]})
+    True
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name]
+        if isinstance(value, Tensor):
+            plain = value.detach().cpu().contiguous()
+            digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+            digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Collection
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -20,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from kdbench.errors import KdbenchError, unknown_name
+from kdbench.errors import unknown_name
 
 TRAINING_VERSION = 2
 """Raised when the training loop changes what it computes; part of every training's hash."""
@@ -30,14 +28,16 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that is also a folder's."""
 
 
-def _canonical(values: dict[str, Any]) -> str:
+def _canonical(values: Any) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 class Spec(BaseModel):
-    """A frozen value; unknown fields are refused."""
+    """A frozen value; unknown fields are refused. Field docstrings document the keys of suite files."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     def canonical_json(self) -> str:
         """The one JSON text of this value: sorted keys, no spaces."""
@@ -67,8 +67,11 @@ class LabelNoise(Spec):
     """Label noise of a training set: which, how much, and from which seed, whatever the seed of the training."""
 
     kind: str
+    """Registered name: ``kdbench list label-noises``."""
     rate: Annotated[float, Field(ge=0, le=1)]
+    """Nominal rate, in the sense of its kind; the record has the share of labels that are wrong."""
     seed: int = 0
+    """Of the draw, the same for all methods and seeds of a run."""
 
 
 class Recipe(GrowingSpec):
@@ -76,23 +79,34 @@ class Recipe(GrowingSpec):
 
     later = ("optimizer",)
 
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)]
+    """Passes over the training images."""
     batch_size: Annotated[int, Field(ge=1)]
+    """Images per step of the optimiser."""
     lr: Annotated[float, Field(gt=0)]
+    """Learning rate, the highest of the schedule."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD; beta1 of Adam."""
     nesterov: bool = False
+    """Whether SGD's momentum is Nesterov's."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Added to the gradient, times the weights."""
     schedule: Literal["steps", "exponential", "cosine", "one-cycle"] = "steps"
     """``steps``: lr x gamma at each milestone epoch; ``exponential``: lr x gamma after each epoch; ``cosine``: to 0;
     ``one-cycle``: linear up for the first ``warmup`` share of training, linear down to 0."""
     milestones: tuple[int, ...] = ()
+    """Epochs of the schedule ``steps`` at which the learning rate falls, inside the training."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Factor of the schedules ``steps`` and ``exponential``."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of training in which the schedule ``one-cycle`` rises."""
     augmentation: Literal["none", "crop", "crop-flip", "resized-crop-flip", "resized-crop-flip-jitter"] = "crop-flip"
     """``crop``: padded by 4 pixels; ``resized-crop``: of 8 to 100 % of the area, magnified to the whole, for
     photographs; ``jitter``: brightness, contrast and saturation by up to .4, hue by .2."""
     padding_mode: Literal["reflect", "zeros"] = "reflect"
+    """What ``crop`` pads with."""
     drop_last: bool = False
+    """Whether a last batch that is not full is left out."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """``auto``: bfloat16 autocast where the device computes it natively, float32 elsewhere; the record says which."""
     optimizer: Literal["sgd", "adam"] = "sgd"
@@ -123,11 +137,13 @@ class Recipe(GrowingSpec):
         per_epoch = self.steps_per_epoch(images)
         least = -(-min(least_steps, self.epochs * per_epoch // 2) // per_epoch)
         epochs = max(1, round(share * self.epochs), least)
-        share = max(share, least / self.epochs)
+        milestones = self.moved(max(share, least / self.epochs), epochs)
+        return self.model_copy(update={"epochs": epochs, "milestones": milestones})
+
+    def moved(self, share: float, epochs: int) -> tuple[int, ...]:
+        """Its milestones at a share of their epochs, as far as they lie inside so many."""
         moved = {round(share * milestone) for milestone in self.milestones}
-        return self.model_copy(
-            update={"epochs": epochs, "milestones": tuple(sorted(m for m in moved if 0 < m < epochs))}
-        )
+        return tuple(sorted(milestone for milestone in moved if 0 < milestone < epochs))
 
 
 class Condition(GrowingSpec):
@@ -136,28 +152,38 @@ class Condition(GrowingSpec):
     later = ("noise_unknown",)
 
     noise: LabelNoise | None = None
+    """Label noise that is added: a table of its own; without it the labels are as they come."""
     noise_unknown: bool = False
     """Whether the labels are wrong as they come, nobody knows how often: a method that needs the rate must be given
     one."""
     train_size: Annotated[int, Field(ge=1)] | None = None
+    """Training images, a stratified part; without it all."""
     subset_seed: int = 0
+    """Of the draw of that part."""
     recipe: Recipe
+    """What differs from the suite's ``[recipe]``: a table of its own."""
 
 
 class NetworkSpec(Spec):
     """A network that the suite trains for others: a teacher, the reference student of a transfer attack."""
 
     model: str
+    """Registered name: ``kdbench list models``."""
     method: str
+    """What trains it: ``kdbench list methods``."""
     seed: int
+    """Of its training, whatever the seed of a run."""
     params: dict[str, Any] = {}
+    """Parameters of the method: ``kdbench describe method NAME``."""
 
 
 class TaskPlan(Spec):
     """Where and how the suite runs one task."""
 
     conditions: tuple[str, ...] | None = None
+    """Names of the conditions whose students it measures; without it all that it applies to."""
     settings: dict[str, Any] = {}
+    """What differs from the task's defaults: ``kdbench describe task NAME``."""
 
 
 class AttackBudget(Spec):
@@ -170,33 +196,47 @@ class AttackBudget(Spec):
 class Suite(GrowingSpec):
     """A standard setting: data, networks, training conditions and tasks. Data, not code: a TOML file."""
 
-    later = ("pretrained", "family", "view", "attack")
+    later = ("pretrained", "family", "view", "attack", "changed")
 
     name: Name
+    """What it is called in commands, records and folders. Another setting needs another name."""
     family: Name = ""
     """What tuned values of methods go by, beside data set, noise and network. A copy of the suite keeps it; without one
     it is the suite's own name."""
     version: int
+    """Raised with every change of the setting: results of two versions are never compared."""
     title: str
+    """What it is, in a line."""
     why: str
+    """Why it is as it is: prose, no part of a run's identity."""
     dataset: str
+    """Registered name of what is trained and measured on: ``kdbench list datasets``."""
     ood: tuple[str, ...] = ()
     """Out-of-distribution sets in order of preference; the first that is available is used and named in the record."""
     student: str
+    """Model of the students: ``kdbench list models``."""
     mean: tuple[float, float, float] | None = None
+    """Of each colour channel in [0, 1], what the networks subtract first; without mean and std nothing is done."""
     std: tuple[float, float, float] | None = None
+    """What they divide by then."""
     flip: bool = True
     """Whether a mirrored image is still one of its class: no for digits."""
     pretrained: bool = False
     """Whether all networks start from weights trained on ImageNet, which their models must have."""
     attack: AttackBudget | None = None
-    """None: each task's own default."""
+    """What attacks may change: a table of its own; without it each task's own default."""
     view: Literal["suite", "strong"] | None = None
-    """Value of the parameter ``view`` of all methods that have one, their networks and the suite's among them; None:
-    each method's own choice."""
+    """Value of the parameter ``view`` of all methods that have one, their networks and the suite's among them; without
+    it each method's own choice."""
     networks: dict[str, NetworkSpec] = {}
+    """Networks that are trained for others, a table for each role: ``teacher``, ``reference``, ..."""
     conditions: dict[Name, Condition]
+    """Training sets, each of which gives a student: a table for each name, at least one."""
     tasks: dict[str, TaskPlan]
+    """What is measured, a table for each task, which may be empty: ``kdbench list tasks``."""
+    changed: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$")], Any] = {}
+    """What was set by hand for a run, ``kdbench.suites.changes``: dotted key to value. Such a suite is another setting
+    than the one that has its name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -224,6 +264,22 @@ class Suite(GrowingSpec):
             if unknown:
                 raise ValueError(f"task {name} names conditions the suite has not: {sorted(unknown)}")
         return self
+
+    @property
+    def label(self) -> str:
+        """The name that no other setting has: with what was changed by hand.
+
+        >>> from kdbench.suites import load_suite
+        >>> load_suite("digits").model_copy(update={"changed": {"recipe.epochs": 30}}).label
+        'digits, recipe.epochs=30'
+        """
+        return ", ".join([self.name, *(f"{key}={_canonical(value)}" for key, value in sorted(self.changed.items()))])
+
+    def by_hand(self, condition: str) -> frozenset[str]:
+        """Keys of a condition's recipe that were changed by hand, before which no method's tuned value goes."""
+        tables = ("recipe.", f"conditions.{condition}.recipe.")
+        keys = {key.removeprefix(table) for key in self.changed for table in tables if key.startswith(table)}
+        return frozenset(keys | ({"milestones"} if "epochs" in keys else set()))
 
     def condition(self, name: str) -> Condition:
         """The condition of that name; a miss is an error with the nearest right name."""
@@ -299,8 +355,10 @@ class Training(GrowingSpec):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class RunSpec(Spec):
+class RunSpec(GrowingSpec):
     """One run: one method at one seed through a suite's conditions and tasks. Its digest is the run id."""
+
+    later = ("examples",)
 
     suite: Suite
     method: str
@@ -318,8 +376,10 @@ class RunSpec(Spec):
     """Task to the version of its definition."""
     datasets: dict[str, str]
     """Data set to the SHA-256 of its images and labels."""
-    corruption_images: Literal["published", "generated"]
+    corruption_images: Annotated[str, Field(pattern="^(published|generated|published but for .+)$")]
     """Which corrupted images there were for tasks that use corruptions."""
+    examples: Annotated[int, Field(ge=1)] | None = None
+    """Size of the fixed stratified part of the test images that was measured; None: all."""
 
     def canonical_json(self) -> str:
         """As for every specification, without the suite's prose: a better sentence is no other run."""
@@ -331,29 +391,6 @@ class RunSpec(Spec):
     @property
     def run_id(self) -> str:
         return self.digest()
-
-
-def _merged_recipes(raw: dict[str, Any]) -> dict[str, Any]:
-    """The suite's ``[recipe]`` under each condition's own values: files stay short, specs are complete."""
-    base = raw.pop("recipe", {})
-    conditions = {
-        name: {**condition, "recipe": {**base, **condition.get("recipe", {})}}
-        for name, condition in raw.get("conditions", {}).items()
-    }
-    return {**raw, "conditions": conditions}
-
-
-def read_suite(path: Path) -> Suite:
-    """Read and check one suite file; a mistake in it is one line that names file and field."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Suite.model_validate(_merged_recipes(raw))
-    except OSError as error:
-        raise KdbenchError(f"cannot read suite file {path}: {error.strerror}", "name a suite or a .toml file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KdbenchError(f"suite file {path} is not TOML: {error}", "fix the line it names") from None
-    except ValidationError as error:
-        raise KdbenchError(f"suite file {path}: {first_problem(error)}", "compare it with kdbench/suites") from None
 
 
 def first_problem(error: ValidationError) -> str:

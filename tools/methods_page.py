@@ -13,6 +13,7 @@ import numpy as np
 from kdbench.cli.describe import describe_entry
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.comparison import Difference, Sample, difference, shares
+from kdbench.results.wording import words
 from tools.markdown import prose, table
 
 MEASURED = Path(__file__).parent / "data/methods.json"
@@ -138,7 +139,11 @@ def method_section(described: Mapping[str, Any], cost: Mapping[str, Any] | None)
         )
     if described["parameters"]:
         rows = [
-            [f"`{one['name']}`", f"`{one['default']}`", *(one[key].replace("|", "\\|") for key in ("range", "meaning"))]
+            [
+                f"`{one['name']}`",
+                f"`{words(one['default'], one['name'])}`",
+                *(one[key].replace("|", "\\|") for key in ("range", "meaning")),
+            ]
             for one in described["parameters"]
         ]
         parts.append(table(["parameter", "default", "range", "meaning"], rows))
@@ -151,12 +156,12 @@ def costs(rows: Mapping[str, Mapping[str, Any]]) -> str:
     if not done:
         return "## What a step costs\n\nNot measured yet."
     one = done[0]
-    words = f"""Of an optimiser step with all that a method does around it, in a short training after its first
+    text = f"""Of an optimiser step with all that a method does around it, in a short training after its first
 epoch: wall time over that of `{REFERENCE}`, both timed in turn by one process; median over {one["rounds"]} rounds
 (lowest-highest). Batches of {one["batch_size"]} random images of 32x32, 10 classes, student `{one["student"]}`, the
 suite's teacher `{one["teacher"]}`, {machines(done)}. What a method needs trained before (a teacher,
 candidates) is not in it: each section names that under "Needs"."""
-    return f"## What a step costs\n\n{prose(words)}"
+    return f"## What a step costs\n\n{prose(text)}"
 
 
 def machines(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -182,7 +187,7 @@ def learning(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     every = [run for runs in finished.values() for run in runs]
     commits = ", ".join(sorted({(run["commit"] or "unknown")[:7] + " (changed)" * bool(run["dirty"]) for run in every}))
     images = ", ".join(sorted({f"{run['n']:,}" for run in every}))
-    words = f"""Suite `digits`, condition `sym-40`: {every[0]["epochs"]} epochs on 1,297 images, 40 % of them with a
+    text = f"""Suite `digits`, condition `sym-40`: {every[0]["epochs"]} epochs on 1,297 images, 40 % of them with a
 wrong label, each method with its own defaults; n = seeds, each on the same {images} clean test images, 0 for a method
 that was not run yet. Accuracy in percent: mean over seeds of the last epoch (standard deviation over seeds). "Best
 epoch" is the mean of each run's highest, by which nobody may choose: what is missing from it at the end was learnt and
@@ -194,7 +199,7 @@ several seeds, is on that side, which one comparison in twenty is by chance. Not
 on {machines(every)}, at commit {commits}."""
     headings = ["method", "for label noise", "n", "accuracy", "best epoch", f"minus `{REFERENCE}`", "as wanted"]
     below = [name.strip("`") for name, *_, wanted in lines if "no**" in wanted]
-    parts = ["## On digits with 40 % symmetric noise", prose(words), table(headings, lines), *remarks(below, finished)]
+    parts = ["## On digits with 40 % symmetric noise", prose(text), table(headings, lines), *remarks(below, finished)]
     return "\n\n".join(parts)
 
 

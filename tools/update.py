@@ -6,6 +6,7 @@
 | leaderboards/index.json, README.md's table | leaderboards/records |
 | docs/benchmarks.md | tools/data/benchmarks.json, leaderboards/records |
 | docs/methods.md | the installed methods, tools/data/methods.json |
+| docs/suites.md | the fields of suites, the installed tasks |
 | docs/claims.md | the installed claims, tools/data/claims.json |
 """
 
@@ -18,11 +19,13 @@ from tools.benchmarks_page import benchmarks_page
 from tools.claims_page import claims_page
 from tools.methods_page import methods_page
 from tools.readme import RECORDS, ROOT, readme
+from tools.suites_page import suites_page
 
 TEXTS = {
     "README.md": readme,
     "docs/benchmarks.md": benchmarks_page,
     "docs/methods.md": methods_page,
+    "docs/suites.md": suites_page,
     "docs/claims.md": claims_page,
 }
 

@@ -11,12 +11,12 @@ import typer
 from kdbench.cli.app import app
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import Json
-from kdbench.errors import unknown_name
+from kdbench.errors import KdbenchError, unknown_name
 
 if TYPE_CHECKING:
     from kdbench.plugin.registry import Registry
 
-KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "attacks", "claims")
+KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "attacks", "claims", "model-sources")
 
 
 def _registry(kind: str, *, singular: bool = False) -> Registry[Any]:
@@ -32,7 +32,7 @@ def _registry(kind: str, *, singular: bool = False) -> Registry[Any]:
 
 def _summary(entry: Any) -> str:
     if isinstance(entry, Path):
-        from kdbench.specs import read_suite
+        from kdbench.suites.reading import read_suite
 
         return read_suite(entry).title
     from kdbench.plugin.docs import summary
@@ -49,7 +49,10 @@ def _written(name: str, entry: Any) -> str:
 @app.command("list", cls=OnceCommand)
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="methods, suites, tasks, datasets, models, label-noises, attacks or claims.")
+        str,
+        typer.Argument(
+            help="methods, suites, tasks, datasets, models, label-noises, attacks, claims or model-sources."
+        ),
     ] = "methods",
     as_json: Json = False,
 ) -> None:
@@ -67,12 +70,18 @@ def list_(
 
 @app.command(cls=OnceCommand)
 def describe(
-    kind: Annotated[str, typer.Argument(help="method, suite, task, dataset, model, label-noise, attack or claim.")],
+    kind: Annotated[
+        str, typer.Argument(help="method, suite, task, dataset, model, label-noise, attack, claim or model-source.")
+    ],
     name: Annotated[str, typer.Argument(help="Its name; of a suite also its TOML file.")],
     as_json: Json = False,
+    toml: Annotated[bool, typer.Option("--toml", help="Print a suite as a TOML file to start your own from.")] = False,
 ) -> None:
     """Show everything about one of them: parameters and ranges."""
     registry = _registry(kind, singular=True)
+    if toml:
+        print(_toml(registry.kind, name, as_json), end="")
+        return
     entry: Any
     if registry.kind == "attack":
         from kdbench.attacks.spec import named
@@ -89,6 +98,16 @@ def describe(
         print(json.dumps(description))
     else:
         print_description(description)
+
+
+def _toml(kind: str, name: str, as_json: bool) -> str:
+    if kind != "suite" or as_json:
+        what = "--json" if as_json else f"a {kind}"
+        raise KdbenchError(f"--toml does not go with {what}", "`kdbench describe suite NAME --toml`")
+    from kdbench.suites import suite_file
+    from kdbench.suites.copying import copy_text
+
+    return copy_text(suite_file(name))
 
 
 @app.command(cls=OnceCommand)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import DataDir, Json
 from kdbench.errors import KdbenchError
 
-data_app = typer.Typer(help="Image sets: what is there, and downloading what is not.", no_args_is_help=True)
+data_app = typer.Typer(help="Image sets: what is there, and getting what is not.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
@@ -29,7 +30,8 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
     for name in registry:
         spec = registry.get(name)
         status = data_status(spec, place)
-        state = "can be fetched" if status.state == "missing" and spec.fetch else status.state
+        way = "can be fetched" if spec.fetch else "can be built" if spec.build else "missing"
+        state = way if status.state == "missing" else status.state
         rows.append((name, state, status.found, spec.description))
     for name, status in published_status(place.data_dir).items():
         rows.append((name, status.state, status.found, "published corruptions of its test images"))
@@ -40,6 +42,29 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
 
     output().print(listing(rows, ("dataset", "state", "found", "what it is")))
     print(f"looked in {place.data_dir or 'no --data-dir'}; cache and downloads in {place.cache_dir}")
+
+
+@data_app.command("build", cls=OnceCommand)
+def data_build(
+    name: Annotated[str, typer.Argument(help="Dataset to make.")],
+    source: Annotated[
+        Path, typer.Option("--from", help="What it is made from: `kdbench describe dataset NAME` says which file.")
+    ],
+    data_dir: DataDir = None,
+) -> None:
+    """Make an image set from a file that you have, and check its hash."""
+    from kdbench.data import DataPlace, load_dataset
+    from kdbench.plugin.loader import load_plugins
+
+    registry = load_plugins().datasets
+    spec = registry.get(name)
+    if spec.build is None:
+        built = ", ".join(other for other in registry if registry.get(other).build is not None)
+        raise KdbenchError(f"dataset '{name}' is not made from a file", f"those that are: {built}")
+    place = DataPlace.default(data_dir, progress=True)
+    folder = spec.build(place, source.expanduser())
+    dataset = load_dataset(spec, place)
+    print(f"{folder}\nSHA-256 {dataset.sha256}{', as expected' if spec.sha256 else ''}")
 
 
 @data_app.command("fetch", cls=OnceCommand)
@@ -53,7 +78,8 @@ def data_fetch(name: Annotated[str, typer.Argument(help="Dataset to download.")]
 
     spec = load_plugins().datasets.get(name)
     if spec.fetch is None:
-        raise KdbenchError(f"dataset '{name}' is not for download", "it is embedded, or it must be put there by hand")
+        ways = " or ".join(spec.ways)
+        raise KdbenchError(f"dataset '{name}' is not for download", ways or "it comes with its package")
     place = DataPlace.default(data_dir, download=True, progress=True)
     folder = spec.fetch(place)
     status = data_status(spec, place)

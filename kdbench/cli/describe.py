@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from kdbench.cli.words import assigned, recipe_rows, words
+from kdbench.cli.words import assigned, recipe_rows
+from kdbench.results.wording import words
 
 if TYPE_CHECKING:
     from kdbench.methods.context import Network
@@ -22,8 +23,9 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
     """Plain values for JSON: name, origin, what it is, parameters with defaults and ranges."""
     from kdbench.attacks.spec import AttackSpec
     from kdbench.claims import Claim
+    from kdbench.data import DatasetSpec
     from kdbench.methods.method import MethodSpec
-    from kdbench.specs import read_suite
+    from kdbench.suites.reading import read_suite
     from kdbench.tasks import Task
 
     description: dict[str, Any] = {"name": name, "from": origin}
@@ -53,6 +55,8 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
         return {**description, "what": doc, "version": entry.version, "settings": describe_parameters(entry.Settings)}
     fields = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
     plain = {key: value for key, value in fields.items() if isinstance(value, (str, int, float, tuple, type(None)))}
+    if isinstance(entry, DatasetSpec):
+        plain["to_get_it"] = " or ".join(entry.ways) or "it comes with its package"
     return {**description, **plain}
 
 
@@ -131,29 +135,33 @@ def describe_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     """Name, default, range or choices, and meaning of each field, which says what only matters for measuring."""
     from kdbench.methods.method import is_measured_only
 
-    properties = model.model_json_schema(mode="serialization").get("properties", {})
+    properties = model.model_json_schema().get("properties", {})
     return [
         {
             "name": name,
             "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
             "range": _range(properties.get(name, {})),
-            "meaning": (field.description or "") + "; matters only when it is measured" * is_measured_only(field),
+            "meaning": " ".join((field.description or "").replace("``", "`").split())
+            + "; matters only when it is measured" * is_measured_only(field),
         }
         for name, field in model.model_fields.items()
     ]
 
 
 def _range(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return "table"
     if "const" in schema:
         return str(schema["const"])
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
         return " or ".join(_range(part) for part in schema["anyOf"])
-    kind = {"number": "number", "integer": "integer", "boolean": "true | false", "null": "none", "array": "[a, b, ...]"}
+    kind = {"number": "number", "integer": "integer", "boolean": "true | false", "null": "none", "array": "[a, b, ...]",
+            "object": "table"}  # fmt: skip
     text = kind.get(schema.get("type", ""), schema.get("type", "value"))
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    limits = [f"{sign} {words(schema[key])}" for key, sign in signs.items() if key in schema]
     return " ".join([text, *limits])
 
 
@@ -193,7 +201,7 @@ def suite_tables(description: Mapping[str, Any]) -> dict[str, tuple[tuple[str, .
         for name, one in description["conditions"].items()
     ]
     tasks = [
-        (name, words(plan["conditions"] or "all that it applies to"), assigned(plan["settings"]) or "defaults")
+        (name, words(plan["conditions"] or "all that it applies to"), words(plan["settings"]) or "defaults")
         for name, plan in description["tasks"].items()
     ]
     return {
@@ -224,14 +232,14 @@ def print_description(description: dict[str, Any]) -> None:
             console.print(listing(rows, columns) if rows else f"{name}: none")
         elif key in ("parameters", "settings") and isinstance(value, list):
             columns = ("name", "default", "range", *(["meaning"] if any(p["meaning"] for p in value) else []))
-            shown = [[words(one[column]) for column in columns] for one in value]
+            shown = [[words(one[column], one["name"]) for column in columns] for one in value]
             console.print(listing(shown, (key[:-1], *columns[1:])) if value else f"{key}: none")
         elif key == "recipes":
             if value:
                 console.print(listing(recipe_rows(value), ("recipe for", "sets")))
         elif isinstance(value, dict):
             for inner, text in value.items():
-                console.print(f"{name} {inner}: {words(text)}", markup=False, highlight=False)
+                console.print(f"{name} {inner}: {words(text, inner) or 'none'}", markup=False, highlight=False)
         elif key == "comparisons":
             for text in value:
                 console.print(f"comparison: {text}", markup=False, highlight=False)

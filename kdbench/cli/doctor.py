@@ -46,6 +46,7 @@ def examine(data_place: DataPlace | str | os.PathLike[str] | None = None) -> lis
     everything: list[tuple[str, Callable[[], Iterable[Diagnosis]]]] = [
         ("python", examinations.python),
         ("dependencies", examinations.dependencies),
+        ("extras", examinations.extras),
         ("torchvision operators", examinations.torchvision),
         ("device", examinations.device),
         ("bfloat16", examinations.bfloat16),

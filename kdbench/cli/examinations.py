@@ -13,7 +13,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -82,6 +82,40 @@ def _core_requirements(distribution: importlib.metadata.Distribution) -> list[Re
 
     wanted = [Requirement(text) for text in distribution.requires or []]
     return [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+def extras() -> Iterable[Diagnosis]:
+    """What each extra of kdbench brings: what is not installed is named with its command, and nothing is wrong."""
+    from kdbench import packages
+
+    named = set()
+    for extra, brought in _extras(_installed("kdbench")):
+        for requirement in brought:
+            if requirement.name in named:  # by a smaller extra
+                continue
+            named.add(requirement.name)
+            name, specifier = f"kdbench[{extra}]: {requirement.name}", str(requirement.specifier)
+            version = _version(requirement.name)
+            if version is None:
+                found = f"not installed; {packages.extra(extra)} brings it"
+                yield Diagnosis(name, "ok", found, specifier or "any version")
+            else:
+                examined = _versioned(name, version, specifier, packages.extra(extra))
+                yield replace(examined, status="warn") if examined.fix else examined
+
+
+def _extras(distribution: importlib.metadata.Distribution) -> list[tuple[str, list[Requirement]]]:
+    """Each extra and what it brings, those that bring least first."""
+    from packaging.requirements import Requirement
+
+    wanted = [Requirement(text) for text in distribution.requires or []]
+    optional = [one for one in wanted if one.marker is not None and not one.marker.evaluate({"extra": ""})]
+    names = distribution.metadata.get_all("Provides-Extra") or []
+    brought = {
+        name: [one for one in optional if one.marker is not None and one.marker.evaluate({"extra": name})]
+        for name in sorted(names)
+    }
+    return sorted(brought.items(), key=lambda extra: len(extra[1]))
 
 
 def _version(distribution: str) -> str | None:
@@ -184,6 +218,8 @@ def threads() -> Iterable[Diagnosis]:
 def torchattacks() -> Iterable[Diagnosis]:
     from kdbench.attacks.libraries import installation
 
+    if _version("torchattacks") is None:  # an extra; so is robustbench
+        return
     installation.torchattacks()
     yield Diagnosis("torchattacks module", "ok", importlib.metadata.version("torchattacks"), "importable")
 
@@ -199,6 +235,8 @@ def autoattack() -> Iterable[Diagnosis]:
 def robustbench() -> Iterable[Diagnosis]:
     from kdbench.attacks.libraries import installation
 
+    if _version("robustbench") is None:
+        return
     files = installation.robustbench_files()
     if not files.altered:
         installation.robustbench()

@@ -28,7 +28,12 @@ def run(
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Method parameter as name=value; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Method parameter as name=value, or a value of the suite behind its table, as recipe.epochs=30; "
+            "repeatable.",
+        ),
     ] = None,
     condition: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Condition; repeatable; default: all.")
@@ -47,17 +52,22 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train a method on a suite and measure it on every axis."""
-    params_passed = parse_params(assignments or [])
+    passed = parse_params(assignments or [])
+    changes = {name: value for name, value in passed.items() if "." in name}
+    params_passed = {name: value for name, value in passed.items() if name not in changes}
     from kdbench.plugin.loader import load_plugins
     from kdbench.running.runner import record_path
     from kdbench.running.runner import run as run_one
+    from kdbench.suites import load_suite
+    from kdbench.suites.changes import with_changes
 
     for name in method:  # the last one's mistakes before the first one's training
         load_plugins().methods.get(name).validate(params_passed)
+    setting = with_changes(load_suite(suite), changes)
 
     records = [
         run_one(
-            suite,
+            setting,
             name,
             seed=one,
             params=params_passed,
@@ -94,7 +104,7 @@ def _print_records(records: list[Record]) -> None:
     console = output()
     for record in records:
         spec = record.spec
-        title = f"{spec.method} on {spec.suite.name}, seed {spec.seed}, {record.provenance.device_name}"
+        title = f"{spec.method} on {spec.suite.label}, seed {spec.seed}, {record.provenance.device_name}"
         console.print(*score_tables(record.scores, record.checks, title, spec.suite, record.views))
         for line in failed_checks(record.checks):
             console.print(line, markup=False, highlight=False)
@@ -103,14 +113,32 @@ def _print_records(records: list[Record]) -> None:
         by_method.setdefault(record.spec.method, []).append(record)
     for method, seeds in by_method.items():
         if len(seeds) > 1:
-            console.print(*seeds_tables(seeds, f"{method} on {seeds[0].spec.suite.name}"))
+            console.print(*seeds_tables(seeds, f"{method} on {seeds[0].spec.suite.label}"))
 
 
 @app.command(cls=OnceCommand)
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of kdbench, or a plain state dict with --model.")],
-    suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the checkpoint's own.")] = None,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A file, package.module:build, or NAME:WHAT as timm:resnet18; `kdbench list model-sources` shows all."
+        ),
+    ],
+    suite: Annotated[str | None, typer.Option(help="Suite to measure on; default: the model's own.")] = None,
     model: Annotated[str | None, typer.Option(help="Architecture of a plain state dict.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Which weights, where a checkpoint holds several, as model_ema.")
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(help="Means of the pixels that it expects: 3 numbers, or cifar10, cifar100, imagenet, none."),
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Deviations, likewise; a name gives both.")] = None,
+    resize: Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the images that it expects.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Names of its outputs in their order: a file, or with commas between."),
+    ] = None,
     condition: Annotated[str | None, typer.Option(help="Condition it was trained under; ours know theirs.")] = None,
     assignments: Annotated[
         list[str] | None,
@@ -122,41 +150,69 @@ def evaluate(
     ] = None,
     tasks: Tasks = None,
     attack: Attacks = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="A fixed stratified part of so many test images; default: all."),
+    ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     out: Out = Path("runs"),
     download: Download = True,
     as_json: Json = False,
 ) -> None:
-    """Measure a network that is trained already."""
-    from kdbench.running.evaluation import evaluate as measure
-    from kdbench.running.loading import open_checkpoint
+    """Measure a network that is trained already.
 
-    params = parse_params(assignments or [])
-    network, suite, known = open_checkpoint(checkpoint, suite=suite, model=model, params=params)
+    Its record, marked as evaluated, not trained here, lies under --out.
+    """
+    from kdbench.files import check_writable
+    from kdbench.running.evaluation import evaluate as measure
+    from kdbench.running.progress import say
+    from kdbench.sources import open_model
+
+    check_writable(out)
+    opened = open_model(
+        source,
+        suite=suite,
+        model=model,
+        weights=weights,
+        params=parse_params(assignments or []),
+        mean=mean,
+        std=std,
+        resize=resize,
+        classes=classes,
+        data_dir=data_dir,
+        download=download,
+        progress=not as_json,
+    )
+    say([f"{opened.source}: {note}" for note in opened.notes])
+    assert opened.suite is not None
     result = measure(
-        network,
-        suite,
+        opened.network,
+        opened.suite,
         tasks=names(tasks),
         attacks=attack,
         data_dir=data_dir,
         device=device,
         out=out,
         download=download,
-        condition=condition or known,
+        condition=condition or opened.condition,
+        examples=examples,
         progress=not as_json,
+        origin=opened.evaluated(),
     )
+    written = result.save(out)
     if as_json:
-        print(json.dumps(result.to_dict()))
+        print(json.dumps({**result.to_dict(), "record": str(written)}))
         return
     from kdbench.cli.tables import output, score_tables
     from kdbench.results.wording import failed_checks
     from kdbench.running.plausibility import in_words
-    from kdbench.suites import load_suite
 
     console = output()
     console.print(in_words(result.preprocessing), markup=False, highlight=False)
-    title = f"{checkpoint.name} on {result.suite}"
-    console.print(*score_tables(result.scores, result.checks, title, load_suite(result.suite)))
+    part = "" if examples is None else f", {examples:,} test images"
+    title = f"{opened.source} on {result.suite}{part}, evaluated, not trained here"
+    console.print(*score_tables(result.scores, result.checks, title, result.record.spec.suite))
     for line in failed_checks(result.checks):
         console.print(line, markup=False, highlight=False)
+    print(written)

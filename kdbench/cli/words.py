@@ -1,4 +1,4 @@
-"""Values as a reader writes them, not as Python prints them."""
+"""What methods set for themselves, in words: parameters, and the recipes that tune them."""
 
 from __future__ import annotations
 
@@ -6,28 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kdbench.plugin.parameters import as_assignments
+from kdbench.results.wording import words
 
 NOISES = {"none": "no noise", "any": "any noise", "unknown": "noise of unknown rate"}
 """Kinds of label noise in recipes that are no name of one."""
-
-
-def words(value: Any) -> str:
-    """A value of a record, a suite or a declaration.
-
-    >>> words(None), words(True), words((10, 15)), words({"pgd-std": 0.00784313725490196})
-    ('none', 'true', '10, 15', 'pgd-std 0.00784314')
-    """
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{str(name).replace('_', ' ')} {words(inner)}" for name, inner in value.items()) or "none"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(words, value)) or "none"
-    return str(value)
 
 
 def assigned(values: Mapping[str, Any]) -> str:

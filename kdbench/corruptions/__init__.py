@@ -9,7 +9,7 @@ is published, and they are refused::
     noisy = corrupt(images, "gaussian_noise", 3, generator=generator)    # uint8 (N, 3, S, S) in and out
 
 Images made here are draws from the same distribution as the published ones, not the same draws: scores that are to be
-compared with published numbers need the published arrays (:func:`load_published`).
+compared with published numbers need the published arrays (:func:`find_published`).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from __future__ import annotations
 from kdbench.corruptions._constants import SEVERITIES, SIZES
 from kdbench.corruptions._corrupt import corrupt, published_sizes
 from kdbench.corruptions._table import DETERMINISTIC, NAMES
-from kdbench.corruptions.published import load_published, published_folder, published_status
+from kdbench.corruptions.published import PublishedArrays, find_published, published_status
 
 __all__ = [
     "DETERMINISTIC",
     "NAMES",
     "SEVERITIES",
     "SIZES",
+    "PublishedArrays",
     "corrupt",
-    "load_published",
-    "published_folder",
+    "find_published",
     "published_sizes",
     "published_status",
 ]

@@ -87,7 +87,7 @@ def _to_ycc(planes: Tensor) -> tuple[Tensor, Tensor]:
     # luma is rounded and then moved down by 128; halves of chroma are rounded down
     offset = torch.tensor([[_ONE / 2 - 128 * _ONE], [_ONE / 2 - 1], [_ONE / 2 - 1]], device=planes.device) / _ONE
     matrix = torch.tensor(_TO_YCC, dtype=torch.float32, device=planes.device) / _ONE
-    ycc = torch.addmm(offset, matrix, planes.reshape(3, -1)).floor_().reshape(planes.shape)
+    ycc = (matrix @ planes.reshape(3, -1)).add_(offset).floor_().reshape(planes.shape)
     return ycc[:1], ycc[1:]
 
 

@@ -182,6 +182,22 @@ class DatasetSpec:
     count: Callable[[DataPlace], tuple[int | None, int]] | None = None
     """Training images (None: no such split) and test images that ``load`` would read, from names and sizes alone;
     ``KdbenchError`` where some are missing. None: ``load`` has to be asked, which may take its time."""
+    source: str = ""
+    """Where the images come from and who made them, in a sentence with an address."""
+    layout: str = ""
+    """Where ``load`` looks in the data folder, such as "pets/{train,test}/<class>/*.png"; empty: nowhere."""
+    build: Callable[[DataPlace, Path], Path] | None = None
+    """Makes the data from a file or folder that the user has, and returns where they lie now; raises ``KdbenchError``
+    and leaves nothing behind where it can't."""
+    built_from: str = ""
+    """What ``build`` takes, such as "tiny-imagenet-200.zip"."""
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """Every way to get the data, in words; empty where they come with their package."""
+        found = [f"`kdbench data fetch {self.name}`"] if self.fetch is not None else []
+        found += [f"`{build_command(self.name, self.built_from)}`"] if self.build is not None else []
+        return (*found, *([f"put into the data folder as {self.layout}"] if self.layout else []))
 
     @property
     def facts(self) -> DataFacts:
@@ -321,6 +337,7 @@ def missing_data_error(
     official: str | None = None,
     folders: str | None = None,
     fetchable: bool = False,
+    built_from: str = "",
 ) -> MissingDataError:
     """The error for data that are nowhere: where was looked, and every way to get them.
 
@@ -329,10 +346,9 @@ def missing_data_error(
         official: the folder of the official archive, such as "cifar-10-batches-py".
         folders: the class-folder layout, such as "cifar10/{train,test}/<class>/*.png".
         fetchable: whether ``kdbench data fetch NAME`` can bring it.
+        built_from: what ``kdbench data build NAME --from`` takes; empty: it can't make it.
     """
     tried = ", ".join(str(root / path) for root in place.roots for path in looked)
-    absent = place.data_dir is not None and not place.data_dir.is_dir()
-    note = f" ('{place.data_dir}' is not a folder)" if absent else ""
     ways = []
     if official:
         ways.append(f"--data-dir DIR with the official files in DIR/{official}")
@@ -340,4 +356,30 @@ def missing_data_error(
         ways.append(f"{'or ' if ways else '--data-dir DIR '}with class folders DIR/{folders}")
     if fetchable:
         ways.append(f"or run `kdbench data fetch {name}`")
+    if built_from:
+        ways.append(f"or run `{build_command(name, built_from)}`")
+    found = _what_is_there(place, looked)
+    note = f" ({found})" if found else ""
     return MissingDataError(f"the data of '{name}' were not found: looked in {tried}{note}", ", ".join(ways))
+
+
+def _what_is_there(place: DataPlace, looked: Sequence[str]) -> str:
+    """What is wrong with the folder that was named, in words, where that can be told."""
+    there = next((root / path for root in place.roots for path in looked if (root / path).is_dir()), None)
+    if there is not None:
+        try:
+            held = sorted(entry.name for entry in there.iterdir())
+        except OSError as error:
+            return f"'{there}' can't be read: {error.strerror}"
+        return f"'{there}' holds {', '.join(held[:6]) or 'nothing'}{', ...' if len(held) > 6 else ''}"
+    if place.data_dir is None:
+        return ""
+    if not place.data_dir.is_dir():
+        return f"'{place.data_dir}' is not a folder"
+    itself = place.data_dir.resolve().name in looked
+    return f"'{place.data_dir}' seems to be the set itself: name the folder that holds it" if itself else ""
+
+
+def build_command(name: str, built_from: str) -> str:
+    """The command line that makes a data set from what a user has."""
+    return f"kdbench data build {name} --from {built_from}"

@@ -251,6 +251,9 @@ def specs() -> list[DatasetSpec]:
             train_images=TRAIN_IMAGES,
             test_images=TEST_IMAGES,
             count=partial(count, archive=archive),
+            source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html; "
+            f"{archive.urls[0].rsplit('/', 1)[-1]}, {download.in_words(archive.checksum)}",
+            layout=f"{archive.folder}/ (the official Python files) or {archive.name}/{{train,test}}/<class>/*.png",
         )
         for archive, title in ((CIFAR10, "CIFAR-10"), (CIFAR100, "CIFAR-100"))
     ]

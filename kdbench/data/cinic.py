@@ -150,6 +150,10 @@ def specs() -> list[DatasetSpec]:
             ood=True,
             test_images=(part.first or PER_CLASS * len(part.splits)) * len(CIFAR10_CLASSES),
             count=partial(count, part=part),
+            source="CINIC-10 (Darlow et al. 2018, arXiv 1810.03505; https://datashare.ed.ac.uk/handle/10283/3192), of "
+            "it the photographs of ImageNet, downsampled to 32x32 by a box filter; CINIC-10.tar.gz, "
+            f"{download.in_words(CHECKSUM)}",
+            layout=f"{FOLDERS[0]}/{{train,valid,test}}/<class>/*.png",
         )
         for part in PARTS
     ]

@@ -54,4 +54,6 @@ def spec() -> DatasetSpec:
         description="scikit-learn's handwritten digits, 32x32; embedded, for trying things out",
         train_images=1297,
         test_images=TEST_SIZE,
+        source="scikit-learn's load_digits, which comes with it: the test part of Alpaydin & Kaynak 1998, "
+        "https://archive.ics.uci.edu/dataset/80, 8x8, enlarged",
     )

@@ -73,11 +73,40 @@ def fetch(urls: Sequence[str], target: Path, *, checksum: str, progress: bool = 
     )
 
 
+def fetch_unchecked(url: str, target: Path, *, progress: bool = False) -> Path:
+    """Download a file of which nobody publishes a checksum: its length alone is checked, where the server says it.
+
+    ``target`` appears only when it is whole. Raises ``KdbenchError`` where the download fails.
+    """
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)  # without a checksum nobody knows that it is a piece of this file
+        _download(url, part, progress)
+        os.replace(part, target)
+    except (OSError, http.client.HTTPException) as error:
+        raise KdbenchError(
+            f"'{target.name}' could not be downloaded: {url}: {_reason(error)}",
+            f"are you offline? else download it by hand to '{target}' and run the same command again",
+        ) from error
+    return target
+
+
 def _parse(checksum: str) -> tuple[str, str]:
     algorithm, _, expected = checksum.partition(":")
     if algorithm not in ("md5", "sha256") or not expected:
         raise ValueError(f"checksum should be 'md5:<hex>' or 'sha256:<hex>', it is '{checksum}'")
     return algorithm, expected.lower()
+
+
+def in_words(checksum: str) -> str:
+    """A checksum as text.
+
+    >>> in_words("md5:90528d7ca1a48142e341f4ef8d21d0de")
+    'MD5 90528d7ca1a48142e341f4ef8d21d0de'
+    """
+    algorithm, expected = _parse(checksum)
+    return f"{algorithm.upper()} {expected}"
 
 
 def file_digest(path: Path, algorithm: str) -> str:

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
-from rich.console import Console
-from rich.progress import track
+from PIL import Image
 
 from kdbench.data.base import DataPlace, Dataset, ImageSet, make_image_set, missing_data_error
 from kdbench.data.cache import FileStat, ImageCache, KdbenchWarning, content_key, stat_key
+from kdbench.data.decoding import decode, in_threads
 from kdbench.errors import KdbenchError, unknown_name
 
-EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
-CHUNK = 250
-
-T = TypeVar("T")
-R = TypeVar("R")
+CLUTTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"}
+"""Files and folders that operating systems leave everywhere, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +41,15 @@ def image_suffixes() -> tuple[str, ...]:
     return tuple(sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN))
 
 
+def is_clutter(name: str) -> bool:
+    """Whether an operating system or a tool made a file or a folder, by its name.
+
+    >>> is_clutter(".DS_Store"), is_clutter("Thumbs.db"), is_clutter("cat.png")
+    (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in CLUTTER
+
+
 def list_class_folders(
     folder: Path,
     class_names: Sequence[str],
@@ -58,7 +59,7 @@ def list_class_folders(
 ) -> list[ClassFile]:
     """The image files below ``folder/<class>/``, sorted by class and file name.
 
-    Whatever else is there is left out with a warning that names it, but for names that begin with a dot.
+    Whatever else is there is left out with a warning that names it, but for :func:`is_clutter`.
 
     Args:
         class_names: the classes that may occur; a folder of another name is an error.
@@ -66,19 +67,21 @@ def list_class_folders(
         keep: a test on the file's base name; files that fail it are skipped without a warning.
 
     Raises:
-        KdbenchError: an unknown class folder, a class missing or without images, or nothing there.
+        KdbenchError: an unknown class folder, a class missing or without images, a class or an image that is a link to
+            nothing, a folder that can't be read, or nothing there.
     """
     if not folder.is_dir():
         raise KdbenchError(f"no such folder: '{folder}'", "it should hold one folder a class")
-    shown = sorted((entry for entry in os.scandir(folder) if entry.name[0] != "."), key=lambda entry: entry.name)
-    found = [entry.name for entry in shown if entry.is_dir()]
-    others = [entry.name for entry in shown if not entry.is_dir()]
-    if not found:
+    shown = _entries(folder)
+    found = [entry.name for entry in shown if not _is_dangling(entry) and entry.is_dir()]
+    others = [entry.name for entry in shown if entry.name not in found]
+    dangling = [entry.name for entry in shown if entry.name in class_names and _is_dangling(entry)]
+    if not found and not dangling:
         raise KdbenchError(f"'{folder}' holds no class folder", f"expected {_some(class_names)}")
     for name in found:
         if name not in class_names:
             raise unknown_name("class", name, class_names, f"the folder is '{folder / name}'")
-    missing = sorted(set(class_names) - set(found))
+    missing = sorted(set(class_names) - set(found) - set(dangling))
     if missing and require_all_classes:
         raise KdbenchError(
             f"'{folder}' lacks {len(missing)} of {len(class_names)} classes: {_some(missing)}",
@@ -86,11 +89,18 @@ def list_class_folders(
         )
     files: list[ClassFile] = []
     for name in found:
-        entries, rest = _look_into(folder, name, keep)
-        if not entries:
+        entries, broken, rest = _look_into(folder, name, keep)
+        if not entries and not broken:
             raise KdbenchError(f"no image in '{folder / name}'", "expected files ending in .png, .jpg or the like")
         files += [ClassFile(name, entry) for entry in entries]
+        dangling += broken
         others += rest
+    if dangling:
+        raise KdbenchError(
+            f"'{folder}' holds links to nothing ({len(dangling)} in all), the first is '{folder / dangling[0]}' to "
+            f"'{os.readlink(folder / dangling[0])}'",
+            "restore what they point to, or delete them",
+        )
     if others:
         warnings.warn(
             f"'{folder}' holds {len(others)} entries that are no image of a class and are left out: {_some(others)}",
@@ -100,20 +110,38 @@ def list_class_folders(
     return files
 
 
-def _look_into(folder: Path, class_name: str, keep: Callable[[str], bool] | None) -> tuple[list[FileStat], list[str]]:
-    """The image files in the folder of a class, and the paths of what else is there."""
-    images, others = list[FileStat](), list[str]()
-    with os.scandir(folder / class_name) as entries:
-        for entry in entries:
-            path = f"{class_name}/{entry.name}"
-            if entry.name[0] == "." or (keep is not None and not keep(entry.name)):
-                continue
-            if entry.is_file() and entry.name.lower().endswith(image_suffixes()):
-                stat = entry.stat()
-                images.append((path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
-            else:
-                others.append(path)
-    return sorted(images), sorted(others)
+def _look_into(
+    folder: Path, class_name: str, keep: Callable[[str], bool] | None
+) -> tuple[list[FileStat], list[str], list[str]]:
+    """The image files in the folder of a class, images that are links to nothing, and what else is there."""
+    images, dangling, others = list[FileStat](), list[str](), list[str]()
+    for entry in _entries(folder / class_name):
+        path = f"{class_name}/{entry.name}"
+        if keep is not None and not keep(entry.name):
+            continue
+        named = entry.name.lower().endswith(image_suffixes())
+        if named and _is_dangling(entry):
+            dangling.append(path)
+        elif named and entry.is_file():
+            stat = entry.stat()
+            images.append((path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+        else:
+            others.append(path)
+    return images, dangling, others
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds but for clutter, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not is_clutter(entry.name)), key=lambda entry: entry.name)
+    except OSError as error:
+        raise KdbenchError(f"can't read the folder '{folder}': {error.strerror}") from error
+
+
+def _is_dangling(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to nothing or to itself, of which ``is_file`` and ``is_dir`` may raise."""
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def _some(names: Sequence[str], limit: int = 12) -> str:
@@ -156,71 +184,11 @@ def load_files(
     return images
 
 
-def decode(
-    paths: Sequence[Path], blobs: Sequence[bytes], image_size: int, *, name: str, progress: bool = False
-) -> torch.Tensor:
-    """Decode image files to RGB; grey-scale becomes three equal channels, transparency is dropped.
-
-    Args:
-        paths: where each came from, for the error messages.
-        blobs: the files' bytes.
-        image_size: the height and width that every image must have; nothing is resized.
-
-    Returns:
-        uint8 (N, 3, image_size, image_size), in the given order.
-
-    Raises:
-        KdbenchError: unreadable files or wrong sizes, naming the first and how many there are.
-    """
-    pixels = np.empty((len(blobs), image_size, image_size, 3), dtype=np.uint8)
-
-    def one(index: int) -> str | None:
-        try:
-            with Image.open(io.BytesIO(blobs[index])) as image:
-                if image.size != (image_size, image_size):
-                    return f"size {image.width}x{image.height}"
-                if image.mode not in EIGHT_BIT_MODES:
-                    return f"unreadable (mode {image.mode}, not 8 bits a channel)"
-                pixels[index] = np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            return f"unreadable ({type(error).__name__})"
-        return None
-
-    problems = in_threads(one, range(len(blobs)), f"decoding {name}", progress)
-    bad = [(paths[index], problem) for index, problem in enumerate(problems) if problem]
-    unreadable = [(path, problem) for path, problem in bad if problem.startswith("unreadable")]
-    if unreadable:
-        raise KdbenchError(
-            f"{len(unreadable)} of {len(blobs)} images of '{name}' can't be read, the first is '{unreadable[0][0]}': "
-            f"{unreadable[0][1]}",
-            "copy or unpack the images again",
-        )
-    if bad:
-        raise KdbenchError(
-            f"{len(bad)} of {len(blobs)} images of '{name}' have the wrong size, the first is '{bad[0][0]}': "
-            f"{bad[0][1]}, expected {image_size}x{image_size}",
-            "kdbench resizes nothing; resize the images first",
-        )
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-
-
 def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise KdbenchError(f"can't read '{path}': {error.strerror}") from error
-
-
-def in_threads(work: Callable[[T], R], items: Sequence[T], description: str, progress: bool) -> list[R]:
-    """``[work(item) for item in items]`` by a thread pool, in chunks because one small image is too little work."""
-    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
-        results: Iterable[list[R]] = pool.map(lambda chunk: [work(item) for item in chunk], chunks)
-        if progress:
-            # On stderr: what is written to stdout may be read by a program.
-            console = Console(stderr=True)
-            results = track(results, description=description, total=len(chunks), transient=True, console=console)
-        return [result for chunk in results for result in chunk]
 
 
 def from_class_folders(

@@ -134,4 +134,7 @@ def spec() -> DatasetSpec:
         train_images=TRAIN_IMAGES,
         test_images=TEST_IMAGES,
         count=count,
+        source="Bossard et al. 2014, https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/; photographs of "
+        f"foodspotting.com, whose terms hold; {ARCHIVE}, {download.in_words(CHECKSUM)}",
+        layout=f"{FOLDER}/ as unpacked, or {ARCHIVE}",
     )

@@ -26,7 +26,8 @@ from PIL import Image, UnidentifiedImageError
 
 from kdbench.data.base import DataPlace, ImageSet, content_hash
 from kdbench.data.cache import FileStat, ImageCache, content_key, stat_key
-from kdbench.data.folders import EIGHT_BIT_MODES, count_whole, in_threads
+from kdbench.data.decoding import UNREADABLE, in_threads, to_rgb
+from kdbench.data.folders import count_whole
 from kdbench.data.mapped import PIXELS, check_room, load_mapped, map_images, no_room_error, save_facts
 from kdbench.errors import KdbenchError
 
@@ -57,7 +58,7 @@ class Cut:
         width, height = image.size
         least = min(width, height)
         resized = (self.shorter * width // least, self.shorter * height // least)
-        colours = image.convert("RGB").resize(resized, Image.Resampling.BILINEAR)
+        colours = to_rgb(image).resize(resized, Image.Resampling.BILINEAR)
         left, top = (round((side - self.size) / 2) for side in resized)
         middle = np.asarray(colours)[top : top + self.size, left : left + self.size]
         return np.ascontiguousarray(middle.transpose(2, 0, 1))
@@ -137,7 +138,7 @@ def _decode(
         try:
             blob = (root / photographs[place].path).read_bytes()
             pixels = _pixels(blob, cut)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        except UNREADABLE as error:
             return "", b"", "no image" if isinstance(error, UnidentifiedImageError) else str(error).splitlines()[0]
         # Not through a mapping, where a disk that is full would end the process without a word.
         os.pwrite(unordered.fileno(), pixels.data, place * each)
@@ -166,8 +167,6 @@ def _decode(
 
 def _pixels(blob: bytes, cut: Cut) -> npt.NDArray[np.uint8]:
     with Image.open(io.BytesIO(blob)) as image:
-        if image.mode not in EIGHT_BIT_MODES:
-            raise ValueError(f"mode {image.mode}, not 8 bits a channel")
         return cut(image)
 
 

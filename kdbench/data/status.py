@@ -50,6 +50,5 @@ def _counted(spec: DatasetSpec, place: DataPlace) -> tuple[int | None, int]:
 
 
 def _where(spec: DatasetSpec) -> str:
-    if spec.fetch is not None:
-        return f"`kdbench data fetch {spec.name}`"
-    return f"`kdbench describe dataset {spec.name}` says what it is; put it into KDBENCH_DATA_DIR"
+    told = f"`kdbench describe dataset {spec.name}` says what it is; put it into KDBENCH_DATA_DIR"
+    return next(iter(spec.ways), told)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from kdbench.data.base import DataPlace, Dataset, DatasetSpec, missing_data_error
-from kdbench.data.folders import image_suffixes
+from kdbench.data.folders import image_suffixes, is_clutter
 from kdbench.data.photographs import Cut, Photograph, count_photographs, first_difference, load_photographs, read_lines
 from kdbench.errors import KdbenchError
 
@@ -161,7 +161,8 @@ def _find_imagenet(place: DataPlace) -> Path | None:
 
 def _images(folder: Path) -> Sequence[str]:
     try:
-        found = sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(image_suffixes()))
+        names = sorted(entry.name for entry in folder.iterdir() if not is_clutter(entry.name))
+        found = [name for name in names if name.lower().endswith(image_suffixes())]
     except OSError:
         found = []
     if not found:
@@ -185,6 +186,9 @@ def specs() -> list[DatasetSpec]:
                 train_images=65_944,
                 test_images=50 * len(CLASS_NAMES),
                 count=partial(count, size=size),
+                source="Li et al. 2017 (arXiv 1708.02862), https://data.vision.ee.ethz.ch/cvl/webvision/: version 1.0, "
+                "resized images, to be asked for there; classes as Jiang et al. 2018 (MentorNet) chose them",
+                layout=f"webvision/{{info,google,{TEST_FOLDER}}}",
             ),
             DatasetSpec(
                 f"imagenet-val-webvision50{size.suffix}",
@@ -196,6 +200,9 @@ def specs() -> list[DatasetSpec]:
                 ood=True,
                 test_images=50 * len(CLASS_NAMES),
                 count=partial(count_imagenet, size=size),
+                source="Russakovsky et al. 2015: the validation images of ILSVRC 2012, for which one registers at "
+                "https://image-net.org/download; research and teaching",
+                layout=f"{IMAGENET_FOLDERS[0]}/<synset>/*.JPEG",
             ),
         ]
     return found

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kdbench.results.comparison import Sample
 from kdbench.results.evidence import Evidence, Excluded
-from kdbench.results.record import Score
+from kdbench.results.record import EvaluatedModel, Score
 
 RANKED_SEEDS: Final = 3
 """Fewest seeds of a row with a mean rank: two show how much seeds differ with one degree of freedom, one not at all."""
@@ -64,6 +64,9 @@ class Measurement:
     flags: tuple[str, ...]
     """Why the score is doubtful, a sentence each; () for a score without doubt."""
 
+    evaluated: bool = False
+    """Whether it is of a model from elsewhere, which is ranked apart."""
+
     @property
     def one_seed(self) -> bool:
         """Whether it is of a single seed: its interval is over test images alone, and no test compares it."""
@@ -75,7 +78,8 @@ class Cell(Measurement):
     """One method on one axis, among all methods of the board."""
 
     rank: int
-    """1 + the number of methods that are significantly better; those with a flag come after those without."""
+    """1 + the number of methods that are significantly better; those with a flag come after those without, and models
+    that were not trained here after all."""
     last_rank: int
     """The number of methods less those that are significantly worse: no less than ``rank``. Methods that do not differ
     significantly share the ranks between."""
@@ -94,7 +98,7 @@ class Cell(Measurement):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A method with one setting of its parameters, over its seeds."""
+    """A method with one setting of its parameters, over its seeds; or a model that was not trained here."""
 
     key: str
     """Unique within a board, safe as a file name: lower-case letters, digits, hyphens."""
@@ -123,10 +127,17 @@ class Row:
     is none."""
 
     @property
+    def evaluated(self) -> EvaluatedModel | None:
+        """The model, where it was not trained here."""
+        return next((run.record.evaluated for run in (*self.runs, *self.failed)), None)
+
+    @property
     def unranked(self) -> str:
         """Why it has no mean rank, "" where it has one."""
         if self.mean_rank is not None:
             return ""
+        if self.evaluated is not None:
+            return "evaluated, not trained here"
         if self.failed:
             return "failed runs"
         if len(self.runs) < RANKED_SEEDS:
@@ -177,9 +188,10 @@ class Pairs:
 
 @dataclasses.dataclass(frozen=True)
 class Board:
-    """One suite's leaderboard."""
+    """The leaderboard of one suite, or of one with the same changes."""
 
     suite: str
+    """Its name, and what was changed of it by hand."""
     key: str
     """Unique among boards, safe as a file name."""
     title: str

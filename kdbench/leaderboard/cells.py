@@ -43,6 +43,7 @@ def _measurement(scored: Sequence[tuple[Record, Score, PerExample | None]]) -> M
         sample=compared,
         contradicted=contradicted,
         flags=flags((record, score) for record, score, _ in scored),
+        evaluated=scored[0][0].evaluated is not None,
     )
 
 

@@ -3,56 +3,29 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdbench import packages
 from kdbench.errors import KdbenchError
 from kdbench.files import require_path, write_atomically
 from kdbench.leaderboard.genuine import split_genuine
 from kdbench.leaderboard.grouping import group
 from kdbench.results.evidence import Evidence
+from kdbench.results.frame import make_frame, plain_json, score_rows
 from kdbench.results.store import read_evidence, read_records
 
 if TYPE_CHECKING:
     import pandas
 
-COLUMNS: Mapping[str, str] = {
-    "suite": "str",
-    "suite_version": "int64",
-    "method": "str",
-    "params": "str",
-    "seed": "int64",
-    "condition": "str",
-    "task": "str",
-    "task_version": "Int64",
-    "metric": "str",
-    "setting": "str",
-    "value": "float64",
-    "ci_low": "float64",
-    "ci_high": "float64",
-    "n": "int64",
-    "unit": "str",
-    "higher_is_better": "bool",
-    "flagged": "bool",
-    "excluded": "str",
-    "status": "str",
-    "budget": "str",
-    "view": "str",
-    "checkpoint_rule": "str",
-    "device": "str",
-    "finished": "str",
-    "run_id": "str",
-}
-"""Column to type. ``params`` and ``setting`` are JSON; ``view`` is the student's view of the training images, "" where
-it is not recorded; ``excluded`` is why the leaderboard leaves the record out, "" where it does not."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of text that a spreadsheet takes for a formula."""
 
 
 def load(path: Path | str = "leaderboards/records") -> pandas.DataFrame:
-    """All scores of all readable records under a folder (or of one record file), one row each; see ``COLUMNS``.
+    """All scores of all readable records under a folder (or of one record file), one row each; see
+    ``kdbench.results.frame.COLUMNS``.
 
     Scores of several suites, or of several versions of a task, are in one table: choose before averaging. Records that
     the leaderboard does not rank are there with the reason in ``excluded``; ``frame[frame.excluded == ""]`` are the
@@ -61,11 +34,7 @@ def load(path: Path | str = "leaderboards/records") -> pandas.DataFrame:
     Raises:
         KdbenchError: no such folder, or a file that is no record.
     """
-    import pandas  # takes a second, and most commands don't need it
-
-    rows = list(_rows(_read(require_path("load", path))))
-    columns = {name: [row[name] for row in rows] for name in COLUMNS}
-    return pandas.DataFrame({name: pandas.Series(columns[name], dtype=kind) for name, kind in COLUMNS.items()})
+    return make_frame(_rows(_read(require_path("load", path))))
 
 
 def save(frame: pandas.DataFrame, path: Path | str) -> None:
@@ -84,10 +53,8 @@ def save(frame: pandas.DataFrame, path: Path | str) -> None:
         text = frame.select_dtypes(exclude=["number", "bool"]).map(_harmless)
         buffer.write(frame.assign(**text).to_csv(index=False).encode("utf-8", "replace"))
     elif target.suffix == ".parquet":
-        try:
-            import pyarrow  # noqa: F401  # pandas names every engine that it misses; this is the one to install
-        except ImportError:
-            raise KdbenchError("Parquet needs pyarrow", "pip install 'kdbench[parquet]', or export to .csv") from None
+        # pandas would name every engine that it misses; this is the one to install.
+        packages.load("export to Parquet", "pyarrow", f"{packages.extra('parquet')}, or export to .csv")
         frame.to_parquet(buffer, index=False, engine="pyarrow")
     else:
         raise KdbenchError(
@@ -115,30 +82,7 @@ def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
     reasons = {one.run_id: one.reason for one in apart}
     samples = [(one, _why_not(one, run, reasons)) for run in sorted(runs, key=_order) for one in (run, *run.repeats)]
     for evidence, excluded in samples:
-        record, spec = evidence.record, evidence.record.spec
-        run = {
-            "suite": spec.suite.name,
-            "suite_version": spec.suite.version,
-            "method": spec.method,
-            "params": _json(record.params_passed),
-            "seed": spec.seed,
-            "excluded": excluded,
-            "status": record.status,
-            "budget": record.budget,
-            "checkpoint_rule": record.checkpoint_rule,
-            "device": record.provenance.device,
-            "finished": record.provenance.finished,
-            "run_id": record.run_id,
-        }
-        for score in record.scores:
-            yield {
-                **run,
-                **score.model_dump(exclude={"setting"}),
-                "setting": _json(score.setting),
-                "view": record.views.get(score.condition, ""),
-                "task_version": spec.tasks.get(score.task),
-                "flagged": bool(record.flags(score)) or record.checkpoint_rule == "best-on-test",
-            }
+        yield from score_rows(evidence.record, excluded)
 
 
 def _why_not(one: Evidence, run: Evidence, reasons: Mapping[str, str]) -> str:
@@ -148,8 +92,4 @@ def _why_not(one: Evidence, run: Evidence, reasons: Mapping[str, str]) -> str:
 
 def _order(run: Evidence) -> tuple[str, str, str, int, str]:
     spec = run.record.spec
-    return spec.suite.name, spec.method, _json(run.record.params_passed), spec.seed, run.record.run_id
-
-
-def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, sort_keys=True)
+    return spec.suite.label, spec.method, plain_json(run.record.params_passed), spec.seed, run.record.run_id

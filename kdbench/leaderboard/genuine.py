@@ -1,4 +1,5 @@
-"""Which records were measured on the data that their data sets stand for: no number of other records replaces these."""
+"""Which records were measured on the data that their data sets stand for, all of them: no number of other records
+replaces these."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from kdbench.results.untrusted import plain
 
 
 def split_genuine(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Excluded]]:
-    """The runs on the very images and labels that installed data sets of these names stand for; and the others."""
+    """The runs on all of the very images that installed data sets of these names stand for; and the others."""
     kept: list[Evidence] = []
     excluded: list[Excluded] = []
     for run in runs:
@@ -19,6 +20,8 @@ def split_genuine(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Exclud
         if other:
             text = f"incomplete or other images of data set {plain(next(iter(other)))}: not those that have this name"
             excluded.append(exclude(run, text))
+        elif run.record.spec.examples is not None:
+            excluded.append(exclude(run, f"measured on {run.record.spec.examples:,} of the test images alone"))
         else:
             kept.append(run)
     return kept, excluded

@@ -41,15 +41,16 @@ Selection = tuple[list[Evidence], list[Excluded]]
 
 
 def group(runs: Sequence[Evidence]) -> list[Group]:
-    """One group per name of a suite, in order of names."""
+    """One group per name of a suite, and per setting that was changed by hand; in order of names."""
     by_suite: dict[str, list[Evidence]] = {}
     for run in runs:
-        by_suite.setdefault(run.record.spec.suite.name, []).append(run)
+        by_suite.setdefault(run.record.spec.suite.label, []).append(run)
     return [_comparable(same) for _, same in sorted(by_suite.items())]
 
 
 def _comparable(runs: Sequence[Evidence]) -> Group:
-    here = installed_suite(runs[0].record.spec.suite.name)
+    asked = runs[0].record.spec.suite
+    here = installed_suite(asked.name, asked.changed)
     kept: list[Evidence] = list(runs)
     excluded: list[Excluded] = []
     steps = (functools.partial(_of_one_suite, here), _of_one_kind_of_corruptions, _of_ranked_versions, _of_one_data)

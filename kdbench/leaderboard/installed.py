@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from kdbench.errors import KdbenchError
 from kdbench.methods.method import MethodSpec
 from kdbench.plugin.loader import load_plugins
-from kdbench.specs import Suite, read_suite
+from kdbench.specs import Suite
+from kdbench.suites.changes import with_changes
+from kdbench.suites.reading import read_suite
 
 
 def installed_method(name: str) -> MethodSpec | None:
@@ -13,10 +18,11 @@ def installed_method(name: str) -> MethodSpec | None:
     return load_plugins().methods.find(name)
 
 
-def installed_suite(name: str) -> Suite | None:
-    """The suite of this name, None where there is none or several."""
+def installed_suite(name: str, changes: Mapping[str, Any] | None = None) -> Suite | None:
+    """The suite of this name with what a record changed of it, None where there is none or several, or where it cannot
+    be changed so."""
     path = load_plugins().suites.find(name)
     try:
-        return None if path is None else read_suite(path)
+        return None if path is None else with_changes(read_suite(path), changes or {})
     except KdbenchError:
         return None

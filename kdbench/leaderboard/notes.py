@@ -22,8 +22,10 @@ def notes(group: Group, rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> tu
     runs = [run for row in rows for run in row.records]
     return (
         "The order is by mean rank, whose differences are not tested.",
+        *_of_changes(group.suite),
         *_of_installation(group),
-        *_of_seeds(rows),
+        *_of_elsewhere(rows),
+        *_of_seeds([row for row in rows if row.evaluated is None]),
         *_of_suite(group.suite),
         *_of_unplanned(group.suite, ranked),
         *_of_images(group.suite, runs),
@@ -36,9 +38,24 @@ def notes(group: Group, rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> tu
     )
 
 
+def _of_changes(suite: Suite) -> Iterator[str]:
+    if suite.changed:
+        yield f"Not the standard setting of suite {plain(suite.name)}: these values were set by hand."
+
+
 def _of_installation(group: Group) -> Iterator[str]:
     if not group.installed:
         yield "This suite is not installed here as these records have it: they say themselves what it is."
+
+
+def _of_elsewhere(rows: Sequence[Row]) -> Iterator[str]:
+    named = [plain(row.evaluated.source, 60) for row in rows if row.evaluated is not None]
+    if named:
+        more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        yield (
+            f"Evaluated, not trained here, so that they have no mean rank and change nobody's: "
+            f"{', '.join(named[:MOST_NAMED])}{more}."
+        )
 
 
 def _of_seeds(rows: Sequence[Row]) -> Iterator[str]:

@@ -37,8 +37,8 @@ def make_boards(runs: Sequence[Evidence], excluded: Sequence[Excluded] = ()) -> 
     genuine, foreign = split_genuine(runs)
     excluded = (*excluded, *foreign)
     groups = group(genuine)
-    suites = {one.suite.name for one in groups}
-    boards = tuple(_board(one, [file for file in excluded if file.suite == one.suite.name]) for one in groups)
+    suites = {one.suite.label for one in groups}
+    boards = tuple(_board(one, [file for file in excluded if file.suite == one.suite.label]) for one in groups)
     return Boards(boards, tuple(file for file in excluded if file.suite not in suites))
 
 
@@ -55,8 +55,8 @@ def _board(group: Group, excluded: Sequence[Excluded]) -> Board:
     rows = tuple(unordered[place] for place in order)
     suite = group.suite
     return Board(
-        suite=suite.name,
-        key=file_key(suite.name),
+        suite=suite.label,
+        key=file_key(suite.name, suite.changed),
         title=suite.title,
         why=suite.why,
         version=suite.version,

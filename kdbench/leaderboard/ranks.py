@@ -5,7 +5,8 @@ less those that are significantly worse: paired tests, 5 % over all pairs of the
 that do not differ significantly share ranks. A method with one seed is not tested: nothing is known of how its seeds
 differ, so that its place among the others stays open, and theirs beside it. The midrank counts for the mean rank, so
 that scatter, with which no test finds anything, moves a method to the middle and not to the front. A doubtful score
-comes after all others.
+comes after all others, and after these come models that were not trained here: how many of them are on a board is no
+method's merit.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def rank_axis(axis: Axis, measured: Sequence[Measurement | None]) -> RankedAxis:
     )
     scored = [place for place, one in enumerate(measured) if one is not None]
     better = pairs.significant & (axis.sign * pairs.value > 0)
-    flagged = np.array([bool(one.flags) for one in measured if one is not None], dtype=bool)
-    ranges = iter(rank_ranges(better[np.ix_(scored, scored)], flagged))
+    last = np.array([2 if one.evaluated else int(bool(one.flags)) for one in measured if one is not None], dtype=int)
+    ranges = iter(rank_ranges(better[np.ix_(scored, scored)], last))
     cells = tuple(
         None if one is None else _ranked(one, *next(ranges), mark)
         for one, mark in zip(measured, marks(axis, measured, pairs), strict=True)
@@ -61,20 +62,20 @@ def _tested(differences: comparison.Differences, measured: Sequence[Measurement 
     return dataclasses.replace(differences, p_value=np.where(tested, differences.p_value, np.nan))
 
 
-def rank_ranges(better: Bools, flagged: Bools) -> list[tuple[int, int]]:
+def rank_ranges(better: Bools, league: NDArray[np.int_]) -> list[tuple[int, int]]:
     """First and last rank of each method.
 
     Args:
         better: (K, K), whether method i is significantly better than method j.
-        flagged: (K,), whether its score is doubtful. Such methods are ranked among themselves, after all others.
+        league: (K,), 0, 1, ...: methods are ranked among those of their league, after all of lower ones.
 
     >>> better = np.array([[False, True, True], [False, False, False], [False, False, False]])
-    >>> rank_ranges(better, np.array([False, False, False]))
+    >>> rank_ranges(better, np.array([0, 0, 0]))
     [(1, 1), (2, 3), (2, 3)]
     """
-    among = better & (flagged[:, None] == flagged)
-    before = np.where(flagged, (~flagged).sum(), 0)
-    upto = np.where(flagged, len(flagged), (~flagged).sum())
+    among = better & (league[:, None] == league)
+    before = (league < league[:, None]).sum(1)
+    upto = (league <= league[:, None]).sum(1)
     first, last = 1 + before + among.sum(0), upto - among.sum(1)
     return [(int(low), int(high)) for low, high in zip(first, last, strict=True)]
 

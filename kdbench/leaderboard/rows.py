@@ -20,7 +20,8 @@ def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None], counted: Collec
         cells: key of every axis of the board to the method's cell, None where it was not measured.
         counted: keys of the axes that count for the mean rank.
     """
-    spec = installed_method(runs.method)
+    elsewhere = any(run.record.evaluated is not None for run in (*runs.finished, *runs.failed))
+    spec = None if elsewhere else installed_method(runs.method)
     return Row(
         key=file_key(runs.method, runs.params),
         title=runs.title,
@@ -68,7 +69,9 @@ def view_words(row: Row, conditions: Collection[str]) -> str:
 
 def _mean_rank(runs: MethodRuns, cells: Mapping[str, Cell | None]) -> float | None:
     """Only of a method with enough seeds that was measured on every one of these axes with every seed and has no failed
-    run."""
+    run; never of a model that was not trained here."""
+    if any(run.record.evaluated is not None for run in runs.finished):
+        return None
     measured = [cell for cell in cells.values() if cell is not None and len(cell.per_seed) == len(runs.finished)]
     if runs.failed or len(runs.finished) < RANKED_SEEDS or not measured or len(measured) < len(cells):
         return None

@@ -18,7 +18,9 @@ from kdbench.plugin.loader import Plugins
 from kdbench.results.headline import headline_of, unattacked_keys
 from kdbench.results.record import Check, Record, Score
 from kdbench.results.untrusted import Where
-from kdbench.specs import Suite, read_suite
+from kdbench.specs import Suite
+from kdbench.suites.changes import with_changes
+from kdbench.suites.reading import read_suite
 from kdbench.tasks import Task
 from kdbench.tasks.scorecard import Scorecard
 
@@ -56,7 +58,9 @@ class Case:
 def names_and_versions(case: Case) -> Iterator[Finding]:
     """What the record names is installed here, in the same version."""
     spec, plugins = case.record.spec, case.plugins
-    if spec.method not in plugins.methods:
+    if case.record.evaluated is not None:
+        pass  # it is of no method
+    elif spec.method not in plugins.methods:
         yield ("spec", "method"), f"method '{spec.method}' is not installed here", "warning"
     elif plugins.methods.get(spec.method).source != spec.method_source:
         found = computation(case.record, plugins.methods.get(spec.method))
@@ -76,10 +80,16 @@ def names_and_versions(case: Case) -> Iterator[Finding]:
 
 
 def _same_suite(found: Suite, ours: Suite) -> Iterator[Finding]:
-    """A suite of that name and version is the one that is installed; more tasks may be added."""
+    """A suite of that name and version is the one that is installed, but for what it says was changed by hand; more
+    tasks may be added."""
     if found.version != ours.version:
         text = f"version {found.version} of suite '{ours.name}', here is {ours.version}"
         yield ("spec", "suite", "version"), text, "warning"
+        return
+    try:
+        ours = with_changes(ours, found.changed)
+    except KdbenchError as error:
+        yield ("spec", "suite", "changed"), f"no change that suite '{ours.name}' allows: {error.message}", "error"
         return
     theirs, own = (suite.model_dump(mode="json", exclude={"title", "why", "tasks"}) for suite in (found, ours))
     for field in sorted({*theirs, *own}):  # at its default, what came later is in neither
@@ -104,12 +114,13 @@ def specification(case: Case) -> Iterator[Finding]:
     for name, digest in spec.trainings.items():
         if not _DIGEST.fullmatch(digest):
             yield ("spec", "trainings", name), f"{digest!r} is no digest of a training", "error"
+    trained = case.record.evaluated is None
     for condition in spec.params:
         if condition not in spec.suite.conditions:
             yield ("spec", "params", condition), f"the suite has no condition '{condition}'", "error"
-        if f"{condition}/student" not in spec.trainings:
+        if trained and f"{condition}/student" not in spec.trainings:
             yield ("spec", "trainings"), f"the student of condition '{condition}' is missing", "error"
-    if spec.params.keys() != spec.recipes.keys():
+    if trained and spec.params.keys() != spec.recipes.keys():
         yield ("spec", "recipes"), f"recipes of {sorted(spec.recipes)}, parameters of {sorted(spec.params)}", "error"
     for condition, params in spec.params.items():
         for name in case.record.params_passed.keys() - params.keys():
@@ -134,6 +145,8 @@ def hashes(case: Case) -> Iterator[Finding]:
         yield ("hashes", "datasets"), "differs from spec.datasets", "error"
     if spec.suite.dataset not in found.datasets:
         yield ("hashes", "datasets"), f"'{spec.suite.dataset}' is missing", "error"
+    if record.evaluated is not None and not _SHA256.fullmatch(record.evaluated.sha256):
+        yield ("evaluated", "sha256"), f"{record.evaluated.sha256!r} is no SHA-256", "error"
     students = {f"{name}/student": network for name, network in found.students.items()}
     for name, network in {**students, **found.networks}.items():
         place: Where = ("students", name.removesuffix("/student")) if name in students else ("networks", name)
@@ -148,7 +161,7 @@ def hashes(case: Case) -> Iterator[Finding]:
         noise = spec.suite.conditions[name].noise if name in spec.suite.conditions else None
         if noise is None or (noise.kind, noise.rate, noise.seed) != (facts.kind, facts.rate, facts.seed):
             yield ("hashes", "label_noise", name), "is not the label noise of that condition", "error"
-    for name in spec.params:
+    for name in spec.params if record.evaluated is None else ():
         condition = spec.suite.conditions.get(name)
         if condition is not None and condition.noise is not None and name not in found.label_noise:
             yield ("hashes", "label_noise"), f"the label noise of condition '{name}' is missing", "error"

@@ -9,13 +9,14 @@ from typing import Any
 
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
-from kdbench.leaderboard.validate import PUBLISHED, validate
+from kdbench.leaderboard.validate import published, validate
 from kdbench.plugin.parameters import as_assignments
 from kdbench.results.evidence import beside
 from kdbench.results.headline import installed_task, shown
-from kdbench.results.record import Record, read_record
+from kdbench.results.record import EvaluatedModel, Record, read_record
 from kdbench.results.untrusted import EVIDENCE_LIMIT, RECORD_LIMIT, plain, read_bytes
 from kdbench.results.wording import FLAG, describe_setting, failed_checks, percent
+from kdbench.specs import Suite
 
 DEFAULT = Path("leaderboards/records")
 """Where records are published, in a checkout."""
@@ -60,7 +61,7 @@ def submit(path: Path, folder: Path = DEFAULT) -> Submission:
     record = read_record(source)
     target = folder / record.spec.suite.name / record.spec.method / f"{record.run_id}.json"
     # The record comes last: where it lies, its evidence lies.
-    contents = {beside(target, name): read_bytes(beside(source, name), EVIDENCE_LIMIT) for name in PUBLISHED}
+    contents = {beside(target, name): read_bytes(beside(source, name), EVIDENCE_LIMIT) for name in published(record)}
     contents[target] = read_bytes(source, RECORD_LIMIT)
     for file, content in contents.items():
         if file.exists() and read_bytes(file, EVIDENCE_LIMIT) != content:
@@ -82,34 +83,65 @@ def missing(record: Record) -> list[str]:
 
 def reproduce(record: Record, *others: Record) -> str:
     """The command that trains and measures the same again; ``others`` are the same at other seeds."""
+    if record.evaluated is not None:
+        return _evaluate_again(record, record.evaluated)
     spec = record.spec
     words = ["kdbench", "run", "--method", spec.method, "--suite", spec.suite.name]
     for seed in dict.fromkeys(each.spec.seed for each in (record, *others)):
         words += ["--seed", str(seed)]
-    for assignment in as_assignments(record.params_passed):
+    for assignment in as_assignments({**spec.suite.changed, **record.params_passed}):
         words += ["--set", assignment]
     if spec.params.keys() != spec.suite.conditions.keys():
         words += [word for condition in spec.params for word in ("--condition", condition)]
     if spec.tasks.keys() != spec.suite.tasks.keys():
         words += ["--tasks", ",".join(spec.tasks)]
-    for name in spec.tasks:
-        task, plan = installed_task(name), spec.suite.tasks.get(name)
+    return shlex.join([*words, *_task_words(record)])
+
+
+def _task_words(record: Record) -> list[str]:
+    """What tasks need to be said beyond their names."""
+    words = []
+    for name in record.spec.tasks:
+        task, plan = installed_task(name), record.spec.suite.tasks.get(name)
         words += task.command_words(plan.settings) if task is not None and plan is not None else []
-    return shlex.join(words)
+    return words
+
+
+def _evaluate_again(record: Record, model: EvaluatedModel) -> str:
+    """The command, or of a module that was given from Python the call, that measures the same model again."""
+    spec, condition = record.spec, next(iter(record.spec.params))
+    if model.from_python:
+        options = {"condition": condition, "tasks": list(spec.tasks), "examples": spec.examples}
+        given = "".join(f", {name}={value!r}" for name, value in options.items() if value is not None)
+        return f"kdbench.evaluate(model, {spec.suite.name!r}{given})"
+    words = ["kdbench", "evaluate", model.source]
+    words += ["--model", model.architecture] if model.architecture else []
+    words += ["--weights", model.weights] if model.weights else []
+    for assignment in as_assignments(model.params):
+        words += ["--set", assignment]
+    for name, value in model.preprocessing.get("asked", {}).items():
+        words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    words += ["--suite", spec.suite.name, "--condition", condition, "--tasks", ",".join(spec.tasks)]
+    words += [] if spec.examples is None else ["--examples", str(spec.examples)]
+    return shlex.join([*words, *_task_words(record)])
 
 
 def _title(record: Record) -> str:
     spec = record.spec
+    if record.evaluated is not None:
+        return f"{spec.suite.name}: {plain(record.evaluated.source, 80)}, evaluated, not trained here"
     passed = "".join(f", {name} = {plain(value, 40)}" for name, value in record.params_passed.items())
-    return f"{spec.suite.name}: {spec.method}{passed}, seed {spec.seed}"
+    return f"{plain(spec.suite.label, 80)}: {spec.method}{passed}, seed {spec.seed}"
 
 
 def _body(record: Record) -> str:
     spec, facts = record.spec, record.provenance
     lines = [
-        f"Record `{record.run_id}` of `{spec.method}` on `{spec.suite.name}`, version {spec.suite.version}, seed "
-        f"{spec.seed}; measured with kdbench {facts.kdbench_version} on {facts.device_name}.",
+        f"Record `{record.run_id}` of `{spec.method}` on `{spec.suite.name}`, version {spec.suite.version}"
+        f"{_by_hand(spec.suite)}, seed {spec.seed}; measured with kdbench {facts.kdbench_version} on "
+        f"{facts.device_name}.",
         "",
+        *([] if record.evaluated is None else [_of_elsewhere(record.evaluated), ""]),
         f"Commit {facts.kdbench_commit or 'not known'}{' with uncommitted changes' if facts.kdbench_dirty else ''}; "
         f"plugins: {', '.join(_cell(origin) for origin in sorted(set(facts.plugins.values()))) or 'none'}.",
         "",
@@ -136,8 +168,16 @@ def _body(record: Record) -> str:
         "sample again:",
         "",
     ]
-    lines += [f"- checkpoint {record.run_id} {name}: `{net.sha256}`" for name, net in record.hashes.students.items()]
+    lines += [f"- checkpoint {record.run_id} {name}: `{sha256}`" for name, sha256 in record.checkpoints.items()]
     return "\n".join(lines)
+
+
+def _by_hand(suite: Suite) -> str:
+    return f" with {_cell(', '.join(as_assignments(suite.changed)))}" if suite.changed else ""
+
+
+def _of_elsewhere(model: EvaluatedModel) -> str:
+    return f"Evaluated, not trained here: {_cell(model.source)}, SHA-256 `{_cell(model.sha256)}`."
 
 
 def _cell(text: str) -> str:

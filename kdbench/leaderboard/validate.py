@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -20,8 +20,10 @@ from kdbench.results.record import SCHEMA_VERSION, Record
 from kdbench.results.untrusted import Unreadable, Where
 from kdbench.training.log import LOG
 
-PUBLISHED: Final = (PREDICTIONS, LOG)
-"""Evidence that is published with a record; what else its hashes name may stay with whoever made it."""
+
+def published(record: Record) -> tuple[str, ...]:
+    """Evidence that is published with a record; what else its hashes name may stay with whoever made it."""
+    return (PREDICTIONS, LOG) if record.evaluated is None else (PREDICTIONS,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,13 +153,14 @@ class _Evidence:
     def read(cls, path: Path, record: Record) -> _Evidence:
         """Every file that is published with a record, and every other one that is there and that the record hashed."""
         found = cls()
-        for name in dict.fromkeys((*PUBLISHED, *record.hashes.evidence)):
+        needed = published(record)
+        for name in dict.fromkeys((*needed, *record.hashes.evidence)):
             where: Where = ("hashes", "evidence", name)
             if Path(name).name != name or "\0" in name:
                 found.findings.append((where, "is no file name", "error"))
             elif name not in record.hashes.evidence:
                 found.findings.append((where[:2], f"the hash of {name} is missing", "error"))
-            elif name in PUBLISHED or beside(path, name).is_file():
+            elif name in needed or beside(path, name).is_file():
                 try:
                     found._take(path, record, name)
                 except Unreadable as error:

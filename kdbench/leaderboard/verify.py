@@ -16,8 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kdbench.data import ImageSet
-from kdbench.data.base import content_hash
 from kdbench.data.download import fetch
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.files import file_sha256
@@ -25,15 +23,16 @@ from kdbench.inference.prediction import folded_copy
 from kdbench.leaderboard.agreement import Agreement, Examples, compare
 from kdbench.leaderboard.rules import Case
 from kdbench.leaderboard.validate import validate
-from kdbench.plugin.loader import load_plugins
+from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.evidence import Predictions
 from kdbench.results.record import Record, Score, read_record
-from kdbench.running.evaluation import run_task
+from kdbench.running.evaluation import check_model, run_task
 from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor
 from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar
-from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
+from kdbench.running.suite_data import Part, SuiteData, image_part, load_suite_data, needed_data
+from kdbench.sources import open_model
 from kdbench.tasks import EvaluationContext, Task, TestData
 
 
@@ -104,26 +103,52 @@ def verify(
         chosen, skipped = _tasks(case, condition, tasks)
         suite_data = load_suite_data(record.spec.suite, case.plugins, options.place, **needed_data(chosen.values()))
         _same_data(record, suite_data, chosen)
+        part = suite_data.part(record.spec.examples)
         graph = RunGraph(record.spec.suite, suite_data.dataset, case.plugins, options)
-        network = load_predictor(file, device=where, plugins=case.plugins)
+        network = _network(record, file, suite_data, where, case.plugins)
         student = folded_copy(network, suite_data.test.test.images, where)
-        job = _Job(case, condition, suite_data, graph, student, examples, seed, train)
+        job = _Job(case, condition, suite_data, part, graph, student, examples, seed, train)
         agreements = []
         for name, (task, settings) in chosen.items():
             networks, reason = job.sources(task, settings)
             if reason:
                 skipped[name] = reason
             else:
-                for name, params in task.predictors(case.plugins.methods.get(record.spec.method)).items():
-                    network = load_predictor(file, params=params, device=where, plugins=case.plugins)
-                    networks[name] = folded_copy(network, suite_data.test.test.images, where)
+                networks |= _predictors(task, record, file, suite_data, where, case.plugins)
                 agreements += job.measure(task, settings, networks)
     return Verification(record.run_id, condition, where.type, examples, seed, agreements, skipped)
 
 
+def _network(record: Record, file: Path, data: SuiteData, device: torch.device, plugins: Plugins) -> nn.Module:
+    """The network that was measured, from its file; a model from elsewhere as ``kdbench evaluate`` reads it."""
+    model = record.evaluated
+    if model is None:
+        return load_predictor(file, device=device, plugins=plugins)
+    opened = open_model(
+        str(file),
+        suite=record.spec.suite.name,
+        model=model.architecture,
+        weights=model.weights,
+        params=model.params,
+        **model.preprocessing.get("asked", {}),
+    )
+    return check_model(opened.network.to(device), data.dataset, device)
+
+
+def _predictors(
+    task: Task, record: Record, file: Path, data: SuiteData, device: torch.device, plugins: Plugins
+) -> dict[str, nn.Module]:
+    """What else of the same training a task measures."""
+    if record.evaluated is not None:
+        return {}
+    wanted = task.predictors(plugins.methods.get(record.spec.method))
+    networks = {name: load_predictor(file, params=p, device=device, plugins=plugins) for name, p in wanted.items()}
+    return {name: folded_copy(network, data.test.test.images, device) for name, network in networks.items()}
+
+
 def _condition(record: Record, condition: str | None) -> str | None:
-    if condition is not None and condition not in record.hashes.students:
-        raise unknown_name("condition", condition, record.hashes.students, "these are the record's")
+    if condition is not None and condition not in record.checkpoints:
+        raise unknown_name("condition", condition, record.checkpoints, "these are the record's")
     return condition
 
 
@@ -136,10 +161,10 @@ def _file(checkpoint: str | Path, record: Record, condition: str | None, options
         return
     if not address.startswith("https://"):
         raise KdbenchError(f"checkpoint address {address} is not https", "give a file or an https address")
-    students = record.hashes.students
-    if condition is None and len(students) != 1:
-        raise KdbenchError("which checkpoint is to be fetched?", f"say --condition {' or '.join(students)}")
-    expected = students[condition or next(iter(students))].sha256
+    hashes = record.checkpoints
+    if condition is None and len(hashes) != 1:
+        raise KdbenchError("which checkpoint is to be fetched?", f"say --condition {' or '.join(hashes)}")
+    expected = hashes[condition or next(iter(hashes))]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "checkpoint.safetensors"
         yield fetch([address], target, checksum=f"sha256:{expected}", progress=options.progress)
@@ -147,10 +172,20 @@ def _file(checkpoint: str | Path, record: Record, condition: str | None, options
 
 def _same_checkpoint(record: Record, file: Path, condition: str | None) -> str:
     """The condition whose student this file is, by its hash."""
+    if record.evaluated is not None and record.evaluated.from_python:
+        raise KdbenchError(
+            f"the record is of a module that was given from Python ({record.evaluated.source}), not of a file",
+            "measure it again with kdbench.evaluate, and compare",
+        )
+    if record.evaluated is not None and not record.evaluated.from_file:
+        raise KdbenchError(
+            f"the record is of {record.evaluated.source}, not of a file",
+            "measure it again with `kdbench evaluate`, and compare",
+        )
     if not file.is_file():
         raise KdbenchError(f"no checkpoint at {file}", "give the path of a .safetensors file")
     found = file_sha256(file)
-    hashes = {name: network.sha256 for name, network in record.hashes.students.items()}
+    hashes = record.checkpoints
     of = [name for name, digest in hashes.items() if digest == found]
     if not of or (condition is not None and condition not in of):
         wanted = {condition: hashes[condition]} if condition else hashes
@@ -208,6 +243,8 @@ class _Job:
     case: Case
     condition: str
     suite_data: SuiteData
+    part: Part
+    """What the record measured of it."""
     graph: RunGraph
     student: nn.Module
     examples: int | None
@@ -239,16 +276,23 @@ class _Job:
     def measure(self, task: Task, settings: Any, networks: Mapping[str, nn.Module]) -> list[Agreement]:
         """One task on the same examples as the record's, or on a sample of them."""
         results = self.case.results(self.condition)
-        index = results.get(f"{task.name}/index")
-        data = self.suite_data.test
-        universe = np.arange(len(data.test)) if index is None else index
+        index, data, rows = results.get(f"{task.name}/index"), self.part.data, self.part.rows
+        if rows is None:
+            universe = np.arange(len(data.test)) if index is None else index
+        else:  # tasks draw their subsets from the part as they did
+            universe = np.arange(len(data.test))
+            if index is not None and not task.needs_ood:
+                universe = np.flatnonzero(np.isin(rows.numpy(), index))
         sampled = self.examples is not None and self.examples < len(universe)
         if sampled:
             data = TestData(
-                _part(data.test, universe[self._positions(len(universe))]),
-                None if data.ood is None else _part(data.ood, self._positions(len(data.ood))),
+                image_part(data.test, torch.from_numpy(universe[self._positions(len(universe))])),
+                None if data.ood is None else image_part(data.ood, torch.from_numpy(self._positions(len(data.ood)))),
                 data.published_corruptions,
-                {name: _part(images, self._positions(len(images))) for name, images in data.outside.items()},
+                {
+                    name: image_part(images, torch.from_numpy(self._positions(len(images))))
+                    for name, images in data.outside.items()
+                },
             )
         ctx = EvaluationContext(self.condition, self.graph.device, None, networks=networks)
         with bar(f"measure {task.name} ({self.condition})", shown=self.graph.options.progress) as update:
@@ -271,16 +315,3 @@ class _Job:
         """The sample's positions, ascending, among so many examples."""
         number = size if self.examples is None else min(self.examples, size)
         return np.sort(np.random.default_rng([self.seed, size]).choice(size, number, replace=False))
-
-
-def _part(images: ImageSet, rows: NDArray[np.int64]) -> ImageSet:
-    """These rows of an image set, under a hash of their own."""
-    index = torch.from_numpy(rows.astype(np.int64))
-    pixels, labels = images.images[index], images.labels[index]
-    return dataclasses.replace(
-        images,
-        images=pixels,
-        labels=labels,
-        sha256=content_hash(pixels, labels, images.class_names),
-        source_index=images.source_index[index],
-    )

@@ -1,19 +1,20 @@
-"""Networks for large images, taken from torchvision and timm; both are imported when a network is built."""
+"""Networks for large images, taken from torchvision and, by the extra timm, from timm; imported when one is built."""
 
 from __future__ import annotations
 
 import http.client
-import importlib
 import pickle
-import types
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from kdbench import packages
 from kdbench.errors import KdbenchError
 from kdbench.models.layers import zero_biases
+
+TORCHVISION = "`pip install --upgrade torch torchvision`, both from one index in one command"
+INCEPTION, TIMM = "model 'inception-resnet-v2'", packages.extra("timm")
 
 
 def resnet50_imagenet(*, num_classes: int, pretrained: bool = False) -> nn.Module:
@@ -24,12 +25,12 @@ def resnet50_imagenet(*, num_classes: int, pretrained: bool = False) -> nn.Modul
     once, into torch's hub folder, and expect pixels normalised by ImageNet's mean and deviation,
     (.485, .456, .406) and (.229, .224, .225). Raises ``KdbenchError`` where the download fails.
     """
-    models = _library("torchvision.models")
+    models = packages.load("model 'resnet50-imagenet'", "torchvision.models", TORCHVISION)
     network: nn.Module = models.resnet50(weights=None, num_classes=num_classes)
     zero_biases(network)
     if pretrained:
         own = network.state_dict()
-        weights = _downloaded(models.ResNet50_Weights.IMAGENET1K_V1)
+        weights = downloaded(models.ResNet50_Weights.IMAGENET1K_V1)
         network.load_state_dict({name: own[name] if name.startswith("fc.") else weights[name] for name in own})
     return network
 
@@ -38,26 +39,24 @@ def inception_resnet_v2(*, num_classes: int) -> nn.Module:
     """timm's Inception-ResNet-v2 without auxiliary head (Szegedy et al. 2017): float (B,3,H,W) to logits.
 
     H and W are 299 by design, at least 75; 54,383,314 parameters for 50 classes. Weights are drawn as PyTorch does by
-    default, biases are zero.
+    default, biases are zero. Raises ``KdbenchError`` where timm is not installed.
     """
-    network: nn.Module = _library("timm").create_model("inception_resnet_v2", pretrained=False, num_classes=num_classes)
+    timm = packages.load(INCEPTION, "timm", TIMM)
+    network: nn.Module = timm.create_model("inception_resnet_v2", pretrained=False, num_classes=num_classes)
     zero_biases(network)
     return network
 
 
-def _library(name: str) -> types.ModuleType:
-    """Import a library, deaf to its own deprecations: an application can do nothing about them."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise KdbenchError(f"{package} can't be imported: {error}", f"`pip install --upgrade {package}`") from None
+def timm_installed() -> None:
+    """Raise ``KdbenchError`` where timm is not installed."""
+    packages.require(INCEPTION, "timm", TIMM)
 
 
-def _downloaded(weights: Any) -> dict[str, Tensor]:
-    """The state dict of a member of one of torchvision's weight enumerations, from the hub folder or the network."""
+def downloaded(weights: Any) -> dict[str, Tensor]:
+    """The state dict of a member of one of torchvision's weight enumerations, from the hub folder or the network.
+
+    Raises ``KdbenchError`` where the download fails.
+    """
     try:
         state: dict[str, Tensor] = weights.get_state_dict(
             progress=True, check_hash=True, map_location="cpu", weights_only=True

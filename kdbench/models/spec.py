@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kdbench.errors import KdbenchError, unknown_name
-from kdbench.models.imagenet import inception_resnet_v2, resnet50_imagenet
+from kdbench.models.imagenet import inception_resnet_v2, resnet50_imagenet, timm_installed
 from kdbench.models.normalise import Normalisation, PixelModel
 from kdbench.models.preact_resnet import preact18, preact34, preact34_gjs
 from kdbench.models.resnet import resnet18, resnet34, resnet50
@@ -43,6 +43,8 @@ class ModelSpec:
     """The least side that it can make sense of; a suite with smaller images is refused when a run is planned."""
     largest: int | None = None
     """The greatest side that it was made for, None for any; likewise."""
+    requires: Callable[[], object] | None = None
+    """Called when a run is planned; raises ``KdbenchError`` where a package that it is built with is not installed."""
 
 
 def builtin_specs() -> list[ModelSpec]:
@@ -67,7 +69,14 @@ def builtin_specs() -> list[ModelSpec]:
         ModelSpec(
             "resnet50-imagenet", resnet50_imagenet, "ResNet-50 with the 7x7 stem, torchvision's", 224, smallest=64
         ),
-        ModelSpec("inception-resnet-v2", inception_resnet_v2, "Inception-ResNet-v2, timm's", 299, smallest=75),
+        ModelSpec(
+            "inception-resnet-v2",
+            inception_resnet_v2,
+            "Inception-ResNet-v2, timm's (kdbench[timm])",
+            299,
+            smallest=75,
+            requires=timm_installed,
+        ),
     ]
 
 

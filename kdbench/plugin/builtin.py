@@ -1,11 +1,11 @@
-"""kdbench's own tasks, datasets, models, label noises, attacks and suites, registered like anybody's plugin."""
+"""What comes with kdbench but its methods, registered like anybody's plugin."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from kdbench import attacks, data, models, noise
+from kdbench import attacks, data, models, noise, sources
 from kdbench.plugin.hookspecs import hookimpl
 from kdbench.suites import builtin_suites
 from kdbench.tasks import Attack, OutOfDistributionDetection, Peers, Task, builtin_tasks
@@ -39,3 +39,8 @@ def kdbench_register_attacks() -> Iterable[attacks.AttackSpec]:
 @hookimpl
 def kdbench_register_suites() -> Iterable[Path]:
     return builtin_suites()
+
+
+@hookimpl
+def kdbench_register_model_sources() -> Iterable[sources.ModelSource]:
+    return sources.builtin_sources()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kdbench.models import ModelSpec
     from kdbench.noise import LabelNoiseSpec
     from kdbench.results.record import Record
+    from kdbench.sources import ModelSource
     from kdbench.tasks import Task
 
 hookspec = pluggy.HookspecMarker("kdbench")
@@ -65,6 +66,11 @@ def kdbench_register_suites() -> Iterable[Path]:  # type: ignore[empty-body]  # 
 @hookspec
 def kdbench_register_claims() -> Iterable[Claim]:  # type: ignore[empty-body]  # as above
     """What papers claim, for ``kdbench reproduce --claims``: data, checked only when it is asked for."""
+
+
+@hookspec
+def kdbench_register_model_sources() -> Iterable[ModelSource]:  # type: ignore[empty-body]  # as above
+    """Places of trained models, for ``kdbench evaluate NAME:WHAT``."""
 
 
 @hookspec

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kdbench.models import ModelSpec
     from kdbench.noise import LabelNoiseSpec
     from kdbench.results.record import Record
+    from kdbench.sources import ModelSource
     from kdbench.tasks import Task
 
 GROUP = "kdbench"
@@ -53,12 +54,13 @@ class Plugins:
     attacks: Registry[AttackSpec] = dataclasses.field(default_factory=lambda: Registry("attack"))
     suites: Registry[Path] = dataclasses.field(default_factory=lambda: Registry("suite"))
     claims: Registry[Claim] = dataclasses.field(default_factory=lambda: Registry("claim"))
+    model_sources: Registry[ModelSource] = dataclasses.field(default_factory=lambda: Registry("model source"))
     loaded: dict[str, str] = dataclasses.field(default_factory=dict)
     failures: list[Failure] = dataclasses.field(default_factory=list)
 
     def registries(self) -> list[Registry[Any]]:
         found: tuple[Registry[Any], ...] = (self.methods, self.tasks, self.datasets, self.models, self.label_noises)
-        return [*found, self.attacks, self.suites, self.claims]
+        return [*found, self.attacks, self.suites, self.claims, self.model_sources]
 
     def record_written(self, record: Record, path: Path) -> list[Failure]:
         """Tell every observer that ``record`` is on disk; returns the observers that raised."""
@@ -86,6 +88,7 @@ def _contracts() -> dict[str, tuple[str, type]]:
     from kdbench.methods.method import MethodSpec
     from kdbench.models import ModelSpec
     from kdbench.noise import LabelNoiseSpec
+    from kdbench.sources import ModelSource
     from kdbench.tasks import Task
 
     return {
@@ -97,6 +100,7 @@ def _contracts() -> dict[str, tuple[str, type]]:
         "kdbench_register_attacks": ("attacks", AttackSpec),
         "kdbench_register_suites": ("suites", Path),
         "kdbench_register_claims": ("claims", Claim),
+        "kdbench_register_model_sources": ("model_sources", ModelSource),
     }
 
 

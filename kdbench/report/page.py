@@ -16,7 +16,8 @@ from kdbench.leaderboard.site.text import content_policy
 from kdbench.leaderboard.submit import reproduce
 from kdbench.report.parts import Missing, Plot
 from kdbench.report.runs import Run
-from kdbench.results.wording import failed_checks
+from kdbench.results.record import Record
+from kdbench.results.wording import failed_checks, words
 
 MOST_ROWS = 200
 """Of a table on the page; its file has all."""
@@ -56,7 +57,7 @@ def page(runs: Sequence[Run], parts: Sequence[Shown], missing: Sequence[Missing]
     return template.render(
         policy=content_policy([style], []),
         style=Markup(style),
-        title=f"{' and '.join(run.label for run in runs)} on {spec.suite.name}",
+        title=f"{' and '.join(run.label for run in runs)} on {spec.suite.label}",
         suite=spec.suite,
         runs=[_facts(run) for run in runs],
         parts=parts,
@@ -73,12 +74,30 @@ def _cut(value: object) -> object:
     return value
 
 
+def _who(record: Record) -> list[tuple[str, str]]:
+    """What was measured: a method's student, or a model that was not trained here."""
+    model, spec = record.evaluated, record.spec
+    if model is None:
+        return [("method", spec.method), ("seed", str(spec.seed))]
+    facts = {
+        "evaluated, not trained here": model.source,
+        "SHA-256": model.sha256,
+        "network": model.architecture,
+        "weights": model.weights,
+        "stripped prefixes": ", ".join(model.stripped),
+        "parameters": words(model.params),
+        "preprocessing": words(model.preprocessing),
+        "test images": spec.examples and f"a stratified part of {spec.examples:,}",
+    }
+    return [(name, str(value)) for name, value in facts.items() if value]
+
+
 def _facts(run: Run) -> dict[str, object]:
     """What the page says of one run."""
     record = run.record
     made = record.provenance
     params: dict[str, list[str]] = {}
-    for condition, values in record.spec.params.items():
+    for condition, values in record.spec.params.items() if record.evaluated is None else ():
         params.setdefault(json.dumps(values, ensure_ascii=False), []).append(condition)
     noise = {
         condition: f"{facts.kind} {facts.rate:g}, {100 * facts.realised:.2f} % of the labels wrong"
@@ -87,13 +106,12 @@ def _facts(run: Run) -> dict[str, object]:
     minutes = sum(seconds for name, seconds in made.seconds.items()) / 60
     device = f"{made.device_name} ({made.device}), {made.threads} threads, torch {made.torch}"
     facts = [
-        ("method", record.spec.method),
-        ("seed", str(record.spec.seed)),
+        *_who(record),
         ("run", record.run_id),
         *((f"parameters, {', '.join(conditions)}", text) for text, conditions in params.items()),
         *((f"label noise, {condition}", text) for condition, text in noise.items()),
         *((f"training view, {condition}", view) for condition, view in record.views.items()),
-        ("budget", record.budget),
+        *([("budget", record.budget)] if record.evaluated is None else []),
         ("machine", device),
         ("time", f"{minutes:.1f} minutes of work on {made.finished[:10]}"),
         ("kdbench", f"{made.kdbench_version} {made.kdbench_commit or ''}{' (changed)' if made.kdbench_dirty else ''}"),

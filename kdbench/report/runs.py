@@ -47,6 +47,7 @@ class Run:
 
     def curves(self) -> dict[str, TrainingCurves]:
         """Its training log, as curves by condition; raises ``KdbenchError`` without the log."""
+        self._check_trained("training log")
         with self._naming(LOG):
             return curves(read_training_log(self.path, self.record))
 
@@ -57,6 +58,7 @@ class Run:
 
     def softmax_history(self, condition: str) -> SoftmaxHistory:
         """Softmax vectors of the watched test images; raises ``KdbenchError`` without them."""
+        self._check_trained("softmax vectors epoch by epoch")
         name = f"softmax-{condition}.npz"
         with self._naming(name):
             arrays = read_arrays(hashed_file(self.path, self.record, name))
@@ -72,12 +74,18 @@ class Run:
 
     def checkpoint(self, condition: str) -> Path:
         """The measured student's; raises ``KdbenchError`` as ``evidence`` does."""
+        self._check_trained("checkpoint beside its record")
         student = self.record.hashes.students.get(condition)
         if student is None:
             raise KdbenchError(f"{self.label} has no trained student under {condition}")
         name = f"checkpoint-{condition}.safetensors"
         with self._naming(name):
             return same_file(self.path.with_name(name), student.sha256)
+
+    def _check_trained(self, what: str) -> None:
+        """Raise for what a model that was not trained here cannot have."""
+        if self.record.evaluated is not None:
+            raise KdbenchError(f"{self.label} was evaluated, not trained here: there is no {what}")
 
     @contextlib.contextmanager
     def _naming(self, name: str) -> Iterator[None]:
@@ -107,7 +115,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
         file = path / "record.json" if path.is_dir() else path
         if file.resolve() not in {known.resolve() for known in records}:
             records[file] = read_record(file)
-    suites = dict.fromkeys(record.spec.suite.name for record in records.values())
+    suites = dict.fromkeys(record.spec.suite.label for record in records.values())
     if len(suites) > 1:
         raise KdbenchError(
             f"the runs are of suites {', '.join(suites)}", "give runs of one suite: others do not compare"

@@ -51,7 +51,7 @@ class Evidence:
         notes: list[str] = []
         log = predictions = None
         try:
-            log = tuple(read_training_log(path, record))
+            log = tuple(read_training_log(path, record)) if record.evaluated is None else None
         except Unreadable as error:
             notes.append(f"{LOG} {error.message}")
         try:
@@ -75,7 +75,7 @@ class Excluded:
 def exclude(one: Evidence, reason: str) -> Excluded:
     """A record that can be read and is not ranked."""
     record = one.record
-    return Excluded(one.path, reason, record.run_id, record.spec.suite.name, record.spec.method)
+    return Excluded(one.path, reason, record.run_id, record.spec.suite.label, record.spec.method)
 
 
 def require_evidence(function: str, runs: object) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -16,6 +18,10 @@ from kdbench.specs import RunSpec, first_problem
 
 SCHEMA_VERSION: Final = 2
 """Of a record. 1 had neither hashes of the evidence nor processor time."""
+
+
+LABEL_LENGTH: Final = 40
+"""Longest readable part of an evaluated model's label."""
 
 
 class Strict(BaseModel):
@@ -214,8 +220,54 @@ class Hashes(Strict):
     results, for paired tests; ``softmax-<condition>.npz``, softmax vectors of some test images epoch by epoch."""
 
 
+class EvaluatedModel(Strict):
+    """A model that came from elsewhere and was measured here, not trained."""
+
+    source: str
+    """Where it came from: the name of a file, or an address such as ``torchvision:resnet18``; ``python:`` and its class
+    of a module that was given from Python, ``python:`` and ``module:function`` of one that a command found."""
+    sha256: str
+    """SHA-256 of the file of its weights; where there was none, of its code and tensors (``running.evaluated``)."""
+    weights: str | None = None
+    """Which of several sets of weights in the file, by its key."""
+    stripped: tuple[str, ...] = ()
+    """Prefixes that were taken off the names of its tensors."""
+    architecture: str | None = None
+    """Registered name of the network that a plain state dict was loaded into."""
+    params: dict[str, Any] = {}
+    """Parameters that only matter when it is measured, as they were given."""
+    preprocessing: dict[str, Any] = {}
+    """What the images were when the model got them: ``pixels``, ``size``, ``normalisation`` of its own first layer, and
+    what was asked for beside these."""
+
+    @property
+    def from_python(self) -> bool:
+        """Whether it was given as a module, so that no command finds it."""
+        return self.source.startswith("python:") and self.source.count(":") == 1
+
+    @property
+    def from_file(self) -> bool:
+        """Whether a file alone is the whole of it: it has no address."""
+        return ":" not in self.source
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what decides its answers."""
+        values = self.model_dump(mode="json", exclude={"source", "stripped"})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """What it goes by where trained students have the name of their method: readable, a folder's name, its own."""
+        readable = re.sub(r"[^A-Za-z0-9._-]+", "-", self.source).strip("-._")
+        if len(readable) > LABEL_LENGTH:
+            end = readable[-LABEL_LENGTH:]
+            readable = (end.partition(".")[2] or end).strip("-._")
+        return f"{readable or 'model'}-{self.digest[:8]}"
+
+
 class Record(Strict):
-    """One seed's scorecard over the conditions of a suite."""
+    """One seed's scorecard over the conditions of a suite; or that of a model that was evaluated, not trained here."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
     run_id: str
@@ -237,6 +289,9 @@ class Record(Strict):
     the method has in its place (``strong``, ``own``); {} in records from before it was kept."""
     fingerprint: Fingerprint | None = None
     """What the method computes; None in records from before it was kept, and where it cannot train a tiny network."""
+    evaluated: EvaluatedModel | None = None
+    """The model, where it was not trained here: then ``spec`` has its label for a method and its digest for a source,
+    one condition (what the scores are filed under) and no recipes; None for a run."""
     scores: list[Score]
     checks: list[Check]
     """Reliability of the scores; those that failed flag scores."""
@@ -257,6 +312,20 @@ class Record(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _of_a_run_or_of_a_model(self) -> Record:
+        model, spec = self.evaluated, self.spec
+        if model is None:
+            if spec.examples is not None:
+                raise ValueError("spec has examples, and a run measures all test images")
+            return self
+        if (spec.method, spec.method_source) != (model.label, model.digest):
+            raise ValueError(f"spec names {spec.method}, the evaluated model is {model.label}")
+        trained = [*spec.recipes, *self.hashes.students, *self.hashes.label_noise, *self.views]
+        if trained or self.fingerprint is not None or len(spec.params) != 1:
+            raise ValueError("evaluated models have one condition, and no recipe, student, view or fingerprint")
+        return self
+
     def to_json(self) -> str:
         """Indented JSON with a stable order of fields."""
         return self.model_dump_json(indent=1) + "\n"
@@ -268,6 +337,13 @@ class Record(Strict):
     def flags(self, score: Score) -> list[Check]:
         """The failed checks that make one of this record's scores doubtful."""
         return [check for check in self.checks if check.concerns(score)]
+
+    @property
+    def checkpoints(self) -> dict[str, str]:
+        """Condition to the SHA-256 of the file of the network that was measured."""
+        if self.evaluated is not None:
+            return dict.fromkeys(self.spec.params, self.evaluated.sha256)
+        return {name: student.sha256 for name, student in self.hashes.students.items()}
 
     def select(self, task: str, metric: str, **setting: Any) -> list[Score]:
         """Scores of a task's metric whose setting has all of the given values."""

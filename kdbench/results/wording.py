@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdbench.results.record import Check, Score
 
-PIXELS = ("eps", "step_size")
+PIXELS = ("eps", "step_size", "step_sizes")
 """Names of a setting that are distances in [0, 1] pixels."""
 
 
@@ -24,19 +23,34 @@ def radius(value: float) -> str:
     return f"{levels}/255" if whole else f"{value:.3g}".removeprefix("0") or "0"
 
 
-def _written(name: str, value: Any) -> str:
-    if name in PIXELS and isinstance(value, float) and 0 <= value <= 1:
-        return radius(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def words(value: Any, name: str = "") -> str:
+    """A value of a setting, a suite or a declaration, as a reader writes it; ``name`` is the setting's.
 
+    Of a mapping each value stands behind its name; what is inside it has brackets.
 
-def words(values: Mapping[str, Any]) -> str:
-    """A setting or parameters in one line, each with its name.
-
-    >>> words({"variant": "pgd-std", "steps": 20, "eps": 0.031})
-    'variant pgd-std, steps 20, eps .031'
+    >>> words({"variant": "pgd-std", "steps": (10, 20), "eps": 0.00784313725490196, "subset": None})
+    'variant pgd-std, steps [10, 20], eps 2/255, subset none'
+    >>> words((10, 15)), words(0.031, "eps"), words(())
+    ('10, 15', '.031', 'none')
     """
-    return ", ".join(f"{name} {_written(name, value)}" for name, value in values.items())
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_inside(inner, name if name in PIXELS else key)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_inside(item, name) for item in value) or "none"
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return radius(value) if name in PIXELS and 0 <= value <= 1 else f"{value:.6g}"
+    return str(value)
+
+
+def _inside(value: Any, name: str) -> str:
+    if not isinstance(value, Mapping | list | tuple):
+        return words(value, name)
+    left, right = "()" if isinstance(value, Mapping) else "[]"
+    return f"{left}{words(value, name)}{right}" if value else "none"
 
 
 def describe_setting(setting: Mapping[str, Any]) -> str:

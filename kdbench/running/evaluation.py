@@ -16,20 +16,24 @@ from torch import Tensor, nn
 from kdbench.data import DataFacts, Dataset
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable
+from kdbench.hashes import integers_sha256
 from kdbench.inference.batch_dependence import IMAGES, LIMIT, batch_dependence
 from kdbench.inference.model import as_float
+from kdbench.inference.module_kinds import as_network, logits_of
 from kdbench.inference.order import sample
-from kdbench.inference.prediction import folded_copy, frozen, refuse_probabilities
+from kdbench.inference.prediction import folded_copy, frozen
 from kdbench.inference.random_numbers import own_random_numbers
 from kdbench.plugin.loader import Plugins, load_plugins
-from kdbench.results.record import Check, Score
+from kdbench.results.record import Check, EvaluatedModel, Hashes, Record, Score
 from kdbench.results.wording import failed_checks
-from kdbench.running.graph import RunGraph
+from kdbench.running import provenance
+from kdbench.running.evaluated import Evaluation, describe_module
+from kdbench.running.graph import RunGraph, Trained
 from kdbench.running.options import RunOptions
 from kdbench.running.plausibility import examine, preprocessing
 from kdbench.running.progress import bar, say
-from kdbench.running.suite_data import load_suite_data, needed_data
-from kdbench.specs import Suite, first_problem
+from kdbench.running.suite_data import Part, SuiteData, load_suite_data, needed_data
+from kdbench.specs import RunSpec, Suite, first_problem
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, Task, TestData
 from kdbench.tasks.attack import with_attacks
@@ -49,30 +53,6 @@ class TaskResult:
     correct: dict[str, Tensor]
     subsets: dict[str, str]
     seconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What ``kdbench.evaluate`` measured."""
-
-    suite: str
-    scores: list[Score]
-    checks: list[Check]
-    """Reliability of the scores; those that failed flag scores."""
-    datasets: dict[str, str]
-    """Data set to the SHA-256 of its images and labels."""
-    correct: dict[str, Tensor]
-    """Per-example results by ``<task>/<name>``."""
-    preprocessing: dict[str, Any]
-    """What the images were when the model got them: ``pixels``, ``size`` and the ``normalisation`` of its own first
-    layer, None where kdbench knows of none."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; per-example results are left out."""
-        scores = [score.model_dump(mode="json") for score in self.scores]
-        checks = [check.model_dump(mode="json") for check in self.checks]
-        facts = {"suite": self.suite, "datasets": self.datasets, "preprocessing": self.preprocessing}
-        return {**facts, "scores": scores, "checks": checks}
 
 
 def run_task(
@@ -144,28 +124,16 @@ def check_batches(
     ]  # fmt: skip
 
 
-def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> None:
-    """A model must map pixels to one logit a class; anything else is an error before hours are spent."""
+def check_model(model: nn.Module, dataset: Dataset, device: torch.device) -> nn.Module:
+    """The model as it is measured (``logits_of``), for images of a data set; raises before hours are spent on one that
+    does not map them to one logit a class."""
     images = as_float(sample(dataset.test.images, TRIED).to(device))
     try:
-        with frozen(model, images, fold=False) as ready, torch.no_grad():
-            logits = ready(images)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise KdbenchError(
-            f"the model cannot read images of shape {tuple(images.shape)}: {reason}",
-            f"'{dataset.name}' has {dataset.image_size}x{dataset.image_size} RGB images",
-        ) from error
-    classes = len(dataset.class_names)
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != (len(images), classes):
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise KdbenchError(
-            f"the model returned {shape} for {len(images)} images, expected ({len(images)}, {classes}) logits",
-            f"'{dataset.name}' has {classes} classes",
-        )
-    if not bool(logits.isfinite().all()):
-        raise KdbenchError("the model's logits are not finite", "check the checkpoint for NaN weights")
-    refuse_probabilities(logits)
+        return logits_of(model, images, len(dataset.class_names))
+    except KdbenchError as error:
+        size, classes = dataset.image_size, len(dataset.class_names)
+        facts = f"'{dataset.name}' has {size}x{size} RGB images of {classes} classes"
+        raise KdbenchError(error.message, f"{error.hint}; {facts}") from error
 
 
 def _applicable(
@@ -195,24 +163,31 @@ def evaluate(
     attacks: Iterable[str] | None = None,
     data_dir: str | Path | None = None,
     condition: str | None = None,
+    examples: int | None = None,
     device: str = "auto",
     out: str | Path = "runs",
     download: bool = True,
     progress: bool = False,
+    origin: EvaluatedModel | None = None,
 ) -> Evaluation:
     """Measure a model that exists already.
 
-    ``model`` maps pixels (B, 3, H, W) float32 in [0, 1] to logits (B, C); its mode and its parameters' gradients are
-    left as they were. ``tasks``: default all of the suite's that neither need training nor measure it; ``transfer``
-    trains the suite's source networks, or finds them under ``out``. ``condition`` says how the model was trained and is
-    what the scores are filed under; by default the suite's first. ``attacks`` adds the task ``attack`` with attacks of
-    these names, whatever the condition. The result says what the model was given, and has checks that question answers
-    unlike those of a network that was trained for it: near chance, far surer than right, no logits. In threads one
-    model is measured at a time, and others wait. Raises ``KdbenchError`` on unknown names, tasks that mean nothing
-    there and a wrong number of classes.
+    ``model`` maps pixels (B, 3, H, W) float32 in [0, 1] to logits (B, C), alone or among other outputs, by the name
+    ``logits`` or as the only one of that shape; its mode and its parameters' gradients are left as they were. Inside
+    ``DataParallel`` and ``torch.compile`` the network itself is measured; weights of less than float32 are refused.
+    ``tasks``: default all of the suite's that neither need training nor measure it; ``transfer`` trains the suite's
+    source networks, or finds them under ``out``. ``condition`` says how the model was trained and is what the scores
+    are filed under; by default the suite's first. ``examples`` measures that many test images, a fixed stratified part
+    that is the same for every model. ``attacks`` adds the task ``attack`` with attacks of these names, whatever the
+    condition. ``origin`` says where the model came from and what else was done to its images; by default its class and
+    its tensors stand for it. The result is a record, which says what the model was given and has checks that question
+    answers unlike those of a network that was trained for it: near chance, far surer than right, no logits. In threads
+    one model is measured at a time, and others wait. Raises ``KdbenchError`` on unknown names, tasks that mean nothing
+    there, models that return no logits and a wrong number of classes.
     """
-    if not isinstance(model, nn.Module):
-        raise KdbenchError(f"the model is a {type(model).__name__}", "give a torch.nn.Module from pixels to logits")
+    started, clock = provenance.utc_now(), time.perf_counter()
+    provenance.commit()  # read now: the checkout may change while this goes on
+    network = as_network(model)
     plugins, setting = load_plugins(), load_suite(suite)
     setting, names = with_attacks(setting, tasks, attacks, everywhere=True)
     stated, condition = condition is not None, condition or next(iter(setting.conditions))
@@ -222,35 +197,123 @@ def evaluate(
     options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=progress)
     suite_data = load_suite_data(setting, plugins, options.place, **needed_data(chosen.values()))
     check_tasks(chosen, suite_data.dataset.facts)
+    if examples == len(suite_data.test.test):
+        examples = None
+    part = suite_data.part(examples)
     graph = RunGraph(setting, suite_data.dataset, plugins, options)
     roles = {role for task, settings in chosen.values() for role in task.sources(settings)}
     if roles:
         check_writable(graph.folder)
     for role in sorted(roles):  # what can't be trained is told before anything is measured
         graph.network(condition, role)
-    where, images = options.device, suite_data.test.test.images
-    original = next((parameter.device for parameter in model.parameters()), where)
+    images = suite_data.test.test.images
+    origin = origin or describe_module(network)
+    given = {**preprocessing(network, images), **origin.preprocessing}
+    origin = origin.model_copy(update={"preprocessing": given})
+    measuring = _Measuring(condition, chosen, graph, part, {"data": time.perf_counter() - clock})
+    original = next((parameter.device for parameter in network.parameters()), options.device)
     try:
-        model.to(where)
-        check_model(model, suite_data.dataset, where)
-        predictor = folded_copy(model, images, where)
-        ctx = EvaluationContext(condition, where, None)
-        labels, asked = setting.condition(condition), {name: task for name, (task, _) in chosen.items()}
-        noisy = labels.noise is not None or labels.noise_unknown
-        scores: list[Score] = []
-        checks = check_batches(model, images, condition, where, chosen)
-        checks += examine(model, predictor, suite_data.test.test, ctx, asked, noisy=noisy)
-        say(failed_checks(checks))  # before hours of attacks
-        correct: dict[str, Tensor] = {}
-        for name, (task, settings) in chosen.items():
-            sources = graph.shared(condition, task.sources(settings))
-            networks = {role: folded_copy(graph.load(net), images, where) for role, net in sources.items()}
-            with bar(f"measure {name}", shown=progress) as update:
-                step = dataclasses.replace(ctx, networks=networks, advance=functools.partial(update, note=""))
-                outcome = run_task(task, settings, predictor, suite_data.test, step)
-            scores += outcome.scores
-            checks += outcome.checks
-            correct |= {f"{name}/{key}": value for key, value in outcome.correct.items()}
+        network.to(options.device)
+        measuring.measure(check_model(network, suite_data.dataset, options.device))
     finally:
-        model.to(original)
-    return Evaluation(setting.name, scores, checks, suite_data.hashes(), correct, preprocessing(model, images))
+        network.to(original)
+    return measuring.evaluation(origin, suite_data, examples, started)
+
+
+@dataclasses.dataclass
+class _Measuring:
+    """One model on its way to a record."""
+
+    condition: str
+    chosen: Mapping[str, tuple[Task, Any]]
+    graph: RunGraph
+    part: Part
+    seconds: dict[str, float]
+    checks: list[Check] = dataclasses.field(default_factory=list)
+    outcomes: dict[str, TaskResult] = dataclasses.field(default_factory=dict)
+    networks: dict[str, Trained] = dataclasses.field(default_factory=dict)
+    """The suite's, by role."""
+
+    def measure(self, model: nn.Module) -> None:
+        """Check it and run every task on it."""
+        where, images, data = self.graph.device, self.graph.dataset.test.images, self.part.data
+        predictor = folded_copy(model, images, where)
+        ctx = EvaluationContext(self.condition, where, None)
+        labels = self.graph.suite.condition(self.condition)
+        noisy = labels.noise is not None or labels.noise_unknown
+        self.checks += check_batches(model, images, self.condition, where, self.chosen)
+        asked = {name: task for name, (task, _) in self.chosen.items()}
+        self.checks += examine(model, predictor, data.test, ctx, asked, noisy=noisy)
+        say(failed_checks(self.checks))  # before hours of attacks
+        for name, (task, settings) in self.chosen.items():
+            roles = sorted(set(task.sources(settings)))
+            for role in roles:
+                self._ensure(role)
+            networks = {role: folded_copy(self.graph.load(self.networks[role]), images, where) for role in roles}
+            with bar(f"measure {name}", shown=self.graph.options.progress) as update:
+                step = dataclasses.replace(ctx, networks=networks, advance=functools.partial(update, note=""))
+                outcome = run_task(task, settings, predictor, data, step)
+            self.seconds[f"evaluate/{self.condition}/{name}"] = outcome.seconds
+            self.outcomes[name] = self._of_all_images(task, outcome)
+
+    def _ensure(self, role: str) -> None:
+        """Train one of the suite's networks, or find it."""
+        clock = time.perf_counter()
+        self.networks |= self.graph.shared(self.condition, [role])
+        self.seconds[f"train/{self.condition}/{role}"] = time.perf_counter() - clock
+
+    def _of_all_images(self, task: Task, outcome: TaskResult) -> TaskResult:
+        """Of a part of the images: with the rows that they have among all, by which models are paired."""
+        rows = self.part.ood_rows if task.needs_ood else self.part.rows
+        if rows is None:
+            return outcome
+        index = outcome.correct.get("index")
+        found = rows if index is None else rows[index]
+        return dataclasses.replace(
+            outcome,
+            correct={**outcome.correct, "index": found},
+            subsets={**outcome.subsets, task.name: integers_sha256(found)},
+        )
+
+    def evaluation(
+        self, model: EvaluatedModel, suite_data: SuiteData, examples: int | None, started: str
+    ) -> Evaluation:
+        """What was measured, as a record."""
+        shared = {f"{self.condition}/{role}": trained for role, trained in sorted(self.networks.items())}
+        spec = RunSpec(
+            suite=self.graph.suite,
+            method=model.label,
+            method_source=model.digest,
+            params={self.condition: {}},
+            recipes={},
+            trainings={name: trained.spec.digest() for name, trained in shared.items()},
+            seed=0,
+            tasks={name: task.version for name, (task, _) in sorted(self.chosen.items())},
+            datasets=suite_data.hashes(),
+            corruption_images=suite_data.test.corruption_images,
+            examples=examples,
+        )
+        outcomes = self.outcomes.items()
+        record = Record(
+            run_id=spec.run_id,
+            status="finished",
+            spec=spec,
+            params_passed={},
+            evaluated=model,
+            scores=[score for _, outcome in outcomes for score in outcome.scores],
+            checks=[*self.checks, *(check for _, outcome in outcomes for check in outcome.checks)],
+            provenance=provenance.collect(
+                plugins=self.graph.plugins.loaded, device=self.graph.device, started=started, seconds=self.seconds
+            ),
+            hashes=Hashes(
+                datasets=suite_data.hashes(),
+                sources=suite_data.sources(),
+                label_noise={},
+                students={},
+                networks={name: trained.describe() for name, trained in shared.items()},
+                subsets={task: value for _, outcome in outcomes for task, value in outcome.subsets.items()},
+                evidence={},
+            ),
+        )
+        correct = {f"{name}/{key}": value for name, outcome in outcomes for key, value in outcome.correct.items()}
+        return Evaluation(record, correct)

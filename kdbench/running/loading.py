@@ -17,8 +17,7 @@ from kdbench.methods.context import Context
 from kdbench.methods.method import Method
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.running.lineage import Lineage
-from kdbench.specs import Suite, Training, first_problem
-from kdbench.suites import load_suite
+from kdbench.specs import Training, first_problem
 from kdbench.torch_state import exclusive
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.context_factory import Build, make_context
@@ -122,46 +121,6 @@ def _set_up(
     method.setup(ctx)
     ctx._make = None
     return method, ctx
-
-
-def open_checkpoint(
-    path: Path, *, suite: str | None = None, model: str | None = None, params: Mapping[str, Any] | None = None
-) -> tuple[nn.Module, str, str | None]:
-    """The network in a checkpoint of ours, or in a plain state dict of the architecture ``model``; its suite; and the
-    suite's condition it was trained under, None where that is not known.
-
-    Ours knows where it was trained; a plain state dict is measured on ``digits`` unless ``suite`` says otherwise, and
-    may come from ``kdbench.models`` (normalisation inside) or from the bare network (the suite's normalisation is put
-    in front of it). ``params`` of ours: as for ``load_predictor``.
-    """
-    plugins = load_plugins()
-    state, metadata = load_checkpoint(path)
-    if metadata or model is None:
-        network, spec = load_predictor(path, params=params, plugins=plugins), lineage_of(path, metadata).training
-        if model not in (None, spec.model):
-            raise KdbenchError(
-                f"checkpoint {path} is of another architecture, {spec.model}, not {model}", "omit --model"
-            )
-        return network, suite or spec.suite, _condition_of(spec, load_suite(suite or spec.suite))
-    if params:
-        raise KdbenchError(f"checkpoint {path} is a plain state dict, it has no method's parameters", "omit --set")
-    suite = suite or "digits"
-    setting = load_suite(suite)
-    classes = len(plugins.datasets.get(setting.dataset).class_names)
-    normalisation = (setting.mean, setting.std) if setting.mean and setting.std else None
-    network = models.build(plugins.models.get(model), num_classes=classes, normalisation=normalisation)
-    if not any(name.startswith("network.") for name in state):
-        state = {f"network.{name}": tensor for name, tensor in state.items()}
-        state |= {name: tensor for name, tensor in network.state_dict().items() if name.startswith("normalise.")}
-    load_weights(network, state, path)
-    return freeze(network), suite, None
-
-
-def _condition_of(spec: Training, suite: Suite) -> str | None:
-    for name, condition in suite.conditions.items():
-        if (condition.noise, condition.train_size) == (spec.noise, spec.train_size):
-            return name
-    return None
 
 
 def _part(tensors: Mapping[str, torch.Tensor], owner: str) -> dict[str, torch.Tensor]:

@@ -133,7 +133,9 @@ class Needs:
         for name in others:
             self._model(name)
         self._check_rate(spec.name, params)
-        recipe = tuned_recipe(spec.name, self.setting.recipe, resolved.tuned)
+        by_hand = self.suite.by_hand(self.condition)
+        tuned = {name: value for name, value in resolved.tuned.items() if name not in by_hand}
+        recipe = tuned_recipe(spec.name, self.setting.recipe, tuned)
         budget = wish.epochs_share, wish.least_steps
         facts = json.dumps([wish.model, wish.dropout, *budget, wish.seed, params], sort_keys=True)
         _check_finite((*above, (wish.method, facts)))
@@ -161,6 +163,8 @@ class Needs:
         check_image_size(model, dataset.image_size, dataset.name)
         if self.suite.pretrained:
             check_pretrained(model)
+        if model.requires is not None:
+            model.requires()
         return model
 
 
@@ -176,8 +180,7 @@ def tuned_recipe(method: str, recipe: Recipe, tuned: Mapping[str, Any]) -> Recip
     """A condition's recipe with what a method tunes of it."""
     values = {**recipe.model_dump(), **tuned}
     if "epochs" in tuned and "milestones" not in tuned:  # the suite's drops, at the same shares of the longer schedule
-        share = tuned["epochs"] / recipe.epochs
-        values["milestones"] = tuple(round(share * milestone) for milestone in recipe.milestones)
+        values["milestones"] = recipe.moved(tuned["epochs"] / recipe.epochs, tuned["epochs"])
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:

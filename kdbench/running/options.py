@@ -9,7 +9,7 @@ import torch
 
 from kdbench.data import DataPlace
 from kdbench.devices import resolve_device
-from kdbench.specs import Suite
+from kdbench.specs import RunSpec, Suite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,3 +43,8 @@ class RunOptions:
     def trainings(self, suite: Suite) -> Path:
         """Where a suite's trained networks are kept, for every run."""
         return self.out / suite.name / "trainings"
+
+
+def run_folder(spec: RunSpec, out: Path) -> Path:
+    """Where a run is kept: record, log, checkpoints and per-example results."""
+    return out / spec.suite.name / spec.method / spec.run_id

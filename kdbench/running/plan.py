@@ -89,7 +89,15 @@ class Plan:
 
     def notes(self) -> list[str]:
         """What whoever asked should know before hours are spent, a line each."""
-        return [*self._of_recipes(), *self._of_views()]
+        return [*self._of_changes(), *self._of_recipes(), *self._of_views()]
+
+    def _of_changes(self) -> list[str]:
+        if not self.suite.changed:
+            return []
+        return [
+            f"note: {self.suite.label}: another setting than suite '{self.suite.name}', which the record says. On "
+            "leaderboards it has a board of its own"
+        ]
 
     def _of_views(self) -> list[str]:
         """Where the method cannot see what the suite asks for."""

@@ -21,6 +21,7 @@ from kdbench.inference.prediction import frozen
 from kdbench.inference.random_numbers import own_random_numbers
 from kdbench.metrics import wilson_interval
 from kdbench.models import Normalize
+from kdbench.models.preprocess import Preprocessed, Preprocessing
 from kdbench.results.record import Check
 from kdbench.tasks import EvaluationContext, Task
 
@@ -37,35 +38,48 @@ LIKE_PROBABILITIES: Final = 0.99
 SEEN: Final = 256
 """Images that a batch norm is watched on."""
 WHY = (
-    "it may expect other pixels than RGB in [0, 1] without normalisation (make the normalisation its first layer), "
-    "another image size, or have its classes in another order"
+    "it may expect other pixels than RGB in [0, 1] without normalisation (`--mean`, `--std`, or make the "
+    "normalisation its first layer), another image size (`--resize`), or have its classes in another order "
+    "(`--classes`)"
 )
 
 
 def preprocessing(model: nn.Module, images: Tensor) -> dict[str, Any]:
     """What images (N, C, H, W) are when a model gets them, as plain values; ``normalisation`` is that of a
-    ``kdbench.models`` network's own first layer, None where there is none."""
+    ``kdbench.models`` network's own first layer, None where there is none; ``resize`` and ``classes`` are what stands
+    around a network from elsewhere, None where nothing does."""
     layer = next((module for module in model.modules() if isinstance(module, Normalize)), None)
     normalisation = None
     if layer is not None:
         normalisation = {
             name: [round(v, 6) for v in getattr(layer, name).flatten().tolist()] for name in ("mean", "std")
         }
-    return {"pixels": "RGB in [0, 1]", "size": list(images.shape[2:]), "normalisation": normalisation}
+    around = next(
+        (module.preprocessing for module in model.modules() if isinstance(module, Preprocessed)), Preprocessing()
+    )
+    return {
+        "pixels": "RGB in [0, 1]",
+        "size": list(images.shape[2:]),
+        "resize": around.resize,
+        "normalisation": normalisation,
+        "classes": list(around.classes) if around.classes is not None else None,
+    }
 
 
 def in_words(applied: Mapping[str, Any]) -> str:
     """What ``preprocessing`` found, in a line.
 
-    >>> in_words({"pixels": "RGB in [0, 1]", "size": [32, 32], "normalisation": None})
-    'the model was given RGB in [0, 1], 32x32, not normalised'
+    >>> in_words({"pixels": "RGB in [0, 1]", "size": [32, 32], "resize": 40, "normalisation": None, "classes": None})
+    'the model was given RGB in [0, 1], 32x32, resized to 40x40, not normalised'
     """
     height, width = applied["size"]
+    size = f"{height}x{width}" + (f", resized to {applied['resize']}x{applied['resize']}" if applied["resize"] else "")
+    order = f"; its {len(applied['classes'])} outputs were put in order by name" if applied["classes"] else ""
     said = "not normalised"
     if applied["normalisation"] is not None:
         mean, std = (" ".join(f"{v:.4g}" for v in applied["normalisation"][name]) for name in ("mean", "std"))
         said = f"which its first layer normalises by mean {mean} and std {std}"
-    return f"the model was given {applied['pixels']}, {height}x{width}, {said}"
+    return f"the model was given {applied['pixels']}, {size}, {said}{order}"
 
 
 def examine(
@@ -143,9 +157,9 @@ def _spread(model: nn.Module, data: ImageSet, device: torch.device) -> float | N
     handles = [layer.register_forward_hook(watch) for layer in layers]
     few = data.images[stratified_subset(data.labels, min(SEEN, len(data)), 0)].to(device)
     try:
-        with own_random_numbers(0, device), frozen(model), torch.no_grad():
+        with own_random_numbers(0, device), frozen(model, few, fold=False) as ready, torch.no_grad():
             if layers:
-                model(as_float(few))
+                ready(as_float(few))
     finally:
         for handle in handles:
             handle.remove()

@@ -25,7 +25,7 @@ from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
 from kdbench.running.fingerprint import fingerprint
 from kdbench.running.graph import RunGraph, Trained
-from kdbench.running.options import RunOptions
+from kdbench.running.options import RunOptions, run_folder
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
 from kdbench.running.progress import bar, say
@@ -33,6 +33,7 @@ from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.running.tracking import Tracking, check_trackers
 from kdbench.specs import RunSpec, Suite, Training
 from kdbench.suites import load_suite
+from kdbench.suites.changes import with_changes
 from kdbench.tasks import EvaluationContext
 from kdbench.torch_state import exclusive
 from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
@@ -48,6 +49,7 @@ def run(
     *,
     seed: int = 0,
     params: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
     conditions: Iterable[str] | None = None,
     tasks: Iterable[str] | None = None,
     attacks: Iterable[str] | None = None,
@@ -64,13 +66,15 @@ def run(
     The record lies at ``<out>/<suite>/<method>/<run_id>/record.json``. A finished run of the same specification is
     returned as it is, with a note where another machine, other threads or versions made it; ``fresh`` trains and
     measures it again (shared teachers are kept). An interrupted one goes on.
+    ``changes`` sets values of the suite by hand, ``{"recipe.epochs": 30}``: another setting, which the record states.
     ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``.
     Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
     ``tensorboard`` or ``mlflow``, which get the student's log epoch by epoch and the scores; also of a finished run.
     In threads one run goes on at a time, and others wait. Raises ``KdbenchError`` for every mistake in what was asked,
     before anything is trained.
     """
-    plan = Plan.make(load_suite(suite), load_plugins(), method, dict(params or {}), conditions, tasks, attacks)
+    setting = with_changes(load_suite(suite), changes or {})
+    plan = Plan.make(setting, load_plugins(), method, dict(params or {}), conditions, tasks, attacks)
     options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=progress)
     return run_plan(plan, seed, options, fresh=fresh, track=track)
 
@@ -129,11 +133,6 @@ def _fingerprint(plan: Plan) -> Fingerprint | None:
             f"{type(error).__name__}: {error}"
         ])  # fmt: skip
         return None
-
-
-def run_folder(spec: RunSpec, out: Path) -> Path:
-    """Where a run is kept: record, log, checkpoints and per-example results."""
-    return out / spec.suite.name / spec.method / spec.run_id
 
 
 def record_path(record: Record, out: str | Path = "runs") -> Path:

@@ -1,4 +1,5 @@
-"""The data of a suite: its training and test images, its out-of-distribution set, published corruptions."""
+"""The data of a suite: its training and test images, its out-of-distribution set, published corruptions; and parts of
+its test images."""
 
 from __future__ import annotations
 
@@ -7,12 +8,18 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+from torch import Tensor
+
 from kdbench import corruptions
-from kdbench.data import DataPlace, Dataset, DatasetSpec, load_dataset
+from kdbench.data import DataPlace, Dataset, DatasetSpec, ImageSet, KdbenchWarning, load_dataset, stratified_subset
+from kdbench.data.base import content_hash
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import Plugins
 from kdbench.specs import Suite
 from kdbench.tasks import Task, TestData
+
+PART_SEED = 0
+"""Draws the part of the test images that is measured for all: the same for every model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,19 +39,75 @@ class SuiteData:
         """Data set to the packaging it was read from."""
         return {dataset.name: dataset.test.source for dataset in (self.dataset, *self.others)}
 
+    def part(self, examples: int | None) -> Part:
+        """The fixed stratified part of that many test images, and of the out-of-distribution ones (all, where these are
+        fewer); None: all of both.
+
+        Raises:
+            KdbenchError: there are not so many, or fewer are asked for than there are classes.
+        """
+        if examples is None:
+            return Part(self.test, None, None)
+        whole, classes = len(self.test.test), len(self.dataset.class_names)
+        if not classes <= examples <= whole:
+            raise KdbenchError(
+                f"examples is {examples:,}, but '{self.dataset.name}' has {whole:,} test images of {classes} classes",
+                f"say {classes} to {whole}, or leave it out for all",
+            )
+        rows = stratified_subset(self.test.test.labels, examples, PART_SEED)
+        ood = self.test.ood
+        ood_rows = None if ood is None else stratified_subset(ood.labels, min(examples, len(ood)), PART_SEED)
+        outside = None if ood is None or ood_rows is None else image_part(ood, ood_rows)
+        data = TestData(image_part(self.test.test, rows), outside, self.test.published_corruptions, self.test.outside)
+        return Part(data, rows, ood_rows)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """The images that are measured, and which of all they are."""
+
+    data: TestData
+    rows: Tensor | None
+    """int64 (n,), ascending: of all test images; None: all of them."""
+    ood_rows: Tensor | None
+    """The same of the out-of-distribution images."""
+
+
+def image_part(images: ImageSet, rows: Tensor) -> ImageSet:
+    """These rows, int64 (n,), of an image set, under a hash of their own."""
+    pixels, labels = images.images[rows], images.labels[rows]
+    return dataclasses.replace(
+        images,
+        images=pixels,
+        labels=labels,
+        sha256=content_hash(pixels, labels, images.class_names),
+        source_index=images.source_index[rows],
+    )
+
 
 def needed_data(tasks: Iterable[tuple[Task, Any]]) -> dict[str, Any]:
     """What ``load_suite_data`` is to load for tasks with their settings."""
     chosen = list(tasks)
     outside = dict.fromkeys(name for task, settings in chosen for name in task.outside(settings))
-    return {"ood": any(task.needs_ood for task, _ in chosen), "outside": tuple(outside)}
+    return {
+        "ood": any(task.needs_ood for task, _ in chosen),
+        "outside": tuple(outside),
+        "corrupted": any(task.uses_corruptions for task, _ in chosen),
+    }
 
 
 def load_suite_data(
-    suite: Suite, plugins: Plugins, place: DataPlace, *, ood: bool, outside: Iterable[str] = ()
+    suite: Suite,
+    plugins: Plugins,
+    place: DataPlace,
+    *,
+    ood: bool,
+    outside: Iterable[str] = (),
+    corrupted: bool = True,
 ) -> SuiteData:
     """Load a suite's data; with ``ood`` the first of its out-of-distribution sets that is available, else the
-    first that can be downloaded; and the data sets ``outside``, whose classes need not be the suite's.
+    first that can be downloaded; and the data sets ``outside``, whose classes need not be the suite's. Published
+    corruptions that are not needed (``corrupted``) may be damaged.
 
     Raises:
         KdbenchError: data are missing, incomplete or not those of their name, or don't fit each other.
@@ -56,17 +119,37 @@ def load_suite_data(
     away = _load(outer, place) if outer else None
     loaded = {away.name: away} if away else {}
     loaded |= {name: _load(one, place) for name, one in beside.items() if name not in loaded}
-    published = corruptions.published_folder(place.data_dir, suite.dataset) if place.data_dir else None
-    if published is not None and dataset.test.source != "official archive":
-        warnings.warn(
-            f"{published} is keyed to the order of the official archive and '{dataset.name}' came from class folders: "
-            "corruptions are generated",
-            stacklevel=2,
-        )
+    try:
+        published = _published(dataset, place, quiet=not corrupted)
+    except KdbenchError:
+        if corrupted:
+            raise
         published = None
     tests = {name: dataclasses.replace(one.test, name=name) for name, one in loaded.items()}
     test = TestData(dataset.test, tests[away.name] if away else None, published, {name: tests[name] for name in beside})
     return SuiteData(dataset, test, tuple(loaded.values()))
+
+
+def _published(dataset: Dataset, place: DataPlace, *, quiet: bool) -> corruptions.PublishedArrays | None:
+    """The published corruptions of the test images, with a word where not all of them can be used."""
+    found = corruptions.find_published(place.data_dir, dataset.name) if place.data_dir else None
+    if found is None:
+        return None
+    if dataset.test.source != "official archive":
+        if not quiet:
+            warnings.warn(
+                f"{found.folder} is keyed to the order of the official archive and '{dataset.name}' came from class "
+                "folders: corruptions are generated",
+                KdbenchWarning,
+                stacklevel=3,
+            )
+        return None
+    if not quiet:
+        found.check(dataset.test.images, dataset.test.labels, dataset.test.source_index)
+        if found.lacking:
+            rest = f"{found.folder} lacks {'; '.join(found.lacking)}: generated instead, as the record says"
+            warnings.warn(rest, KdbenchWarning, stacklevel=3)
+    return found
 
 
 def _outer(suite: Suite, spec: DatasetSpec, plugins: Plugins, place: DataPlace) -> DatasetSpec:

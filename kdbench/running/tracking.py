@@ -7,7 +7,6 @@ is there whole; a tracker that fails is left out with a warning, and the run goe
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 import time
 import warnings
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kdbench import packages
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.results.headline import said_once
 from kdbench.results.wording import describe_setting
@@ -95,7 +95,7 @@ class MLflow:
     def __init__(self, package: ModuleType, spec: RunSpec, folder: Path) -> None:
         self.package = package
         self.client = package.MlflowClient()
-        name = f"kdbench/{spec.suite.name}"
+        name = f"kdbench/{spec.suite.label}"
         experiment = self.client.get_experiment_by_name(name)
         where = experiment.experiment_id if experiment else self.client.create_experiment(name)
         tags = {"kdbench.run_id": spec.run_id, "kdbench.method": spec.method, "kdbench.seed": str(spec.seed)}
@@ -142,12 +142,7 @@ def check_trackers(names: Iterable[str]) -> tuple[str, ...]:
     for name in chosen:
         if name not in TRACKERS:
             raise unknown_name("tracker", name, TRACKERS)
-        package = TRACKERS[name][2]
-        if importlib.util.find_spec(package) is None:
-            raise KdbenchError(
-                f"tracker '{name}' needs the package {package}, which is not installed",
-                f"pip install 'kdbench[{name}]'",
-            )
+        packages.require(f"tracker '{name}'", TRACKERS[name][2], packages.extra(name))
     return chosen
 
 

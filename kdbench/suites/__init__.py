@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdbench.plugin.loader import load_plugins
-from kdbench.specs import Suite, read_suite
+from kdbench.specs import Suite
+from kdbench.suites.reading import read_suite
 
 FOLDER = Path(__file__).parent
 
@@ -15,10 +16,11 @@ def builtin_suites() -> list[Path]:
     return sorted(FOLDER.glob("*.toml"))
 
 
+def suite_file(name: str) -> Path:
+    """The file of a suite, by its registered name or by a path of one's own."""
+    return Path(name) if name.endswith(".toml") else load_plugins().suites.get(name)
+
+
 def load_suite(name: str | Suite) -> Suite:
     """A suite by its registered name, by the path of a TOML file of one's own, or as it is."""
-    if isinstance(name, Suite):
-        return name
-    if name.endswith(".toml"):
-        return read_suite(Path(name))
-    return read_suite(load_plugins().suites.get(name))
+    return name if isinstance(name, Suite) else read_suite(suite_file(name))

@@ -45,8 +45,9 @@ class Attack(Task):
         attacks: Annotated[tuple[str, ...], Field(min_length=1, description="names")] = ("apgd",)
         options: dict[str, dict[str, Any]] = Field(default={}, description="options, by the attack's name")
         eps: Annotated[float, Field(ge=0, le=1)] = 0.031
+        """Radius of the L-infinity ball."""
         subset: Annotated[int, Field(ge=1)] | None = 1000
-        """Test images, stratified; None: all."""
+        """Test images, stratified; none: all."""
         large_eps_subset: Annotated[int, Field(ge=1)] = 100
         """Images that the check with a very large eps is made on."""
         gradient_draws: Annotated[int, Field(ge=8)] = 20
@@ -54,6 +55,7 @@ class Attack(Task):
         votes: Annotated[int, Field(ge=1)] = 32
         """Fresh forward passes that such a predictor is judged by."""
         seed: Annotated[int, Field(ge=0)] = 0
+        """Of all that attacks draw."""
 
     def prepare(self, settings: Any) -> None:
         for name in settings.attacks:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,6 +24,7 @@ from kdbench.specs import Condition, Suite, first_problem
 from kdbench.tasks.scorecard import Objection, Scorecard
 
 if TYPE_CHECKING:
+    from kdbench.corruptions import PublishedArrays
     from kdbench.methods.method import MethodSpec
 
 DRAWS = 5
@@ -36,9 +36,9 @@ TOP = 5
 
 
 class Settings(BaseModel):
-    """Base of a task's settings: frozen, unknown ones refused."""
+    """Base of a task's settings: frozen, unknown ones refused. Field docstrings say what they mean."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class CorrectSettings(Settings):
@@ -79,15 +79,16 @@ class TestData:
     """The data set's test images and their true labels."""
     ood: ImageSet | None = None
     """Out-of-distribution images whose labels index the same classes."""
-    published_corruptions: Path | None = None
-    """Folder of the published CIFAR-C arrays, when they are available."""
+    published_corruptions: PublishedArrays | None = None
+    """The published CIFAR-C arrays, as far as they are available."""
     outside: Mapping[str, ImageSet] = dataclasses.field(default_factory=dict)
     """Data set to its test images, of those that a task named in ``outside``; their labels are of their own classes."""
 
     @property
-    def corruption_images(self) -> Literal["published", "generated"]:
-        """Which corrupted images a task measures that uses corruptions."""
-        return "generated" if self.published_corruptions is None else "published"
+    def corruption_images(self) -> str:
+        """Which corrupted images a task measures that uses corruptions: "generated", "published", or "published but
+        for" what is generated."""
+        return "generated" if self.published_corruptions is None else self.published_corruptions.origin
 
 
 @dataclasses.dataclass

@@ -33,6 +33,7 @@ class Calibration(Task):
         """How confidence is binned."""
 
         bins: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (15,)
+        """Numbers of bins of equal width, a score each; the first is ranked."""
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         draws = ctx.draws(predictor, data.test).double().softmax(2)

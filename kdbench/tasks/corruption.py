@@ -33,8 +33,8 @@ class Corruption(Task):
     """Mean corruption accuracy: the mean over 19 corruptions of the mean over 5 severities (Hendrycks & Dietterich
     2019); not mCE, nothing is divided by a reference network's error.
 
-    The published arrays are used when they are available and generated otherwise; ``setting.images`` says which.
-    Images of 64x64 pixels are corrupted as those of Tiny ImageNet-C; there are no constants for other sizes. The
+    The published arrays are used as far as they are available, and the rest is generated; ``setting.images`` says
+    which. Images of 64x64 pixels are corrupted as those of Tiny ImageNet-C; there are no constants for other sizes. The
     interval of a mean over cells is Wilson's with n images, as every cell shows the same ones. A predictor that is
     random at test time sees each cell in several draws, whose spread widens the intervals.
     """
@@ -48,7 +48,9 @@ class Corruption(Task):
         """Which images, and from which seed the random corruptions are drawn."""
 
         subset: Annotated[int, Field(ge=1)] | None = None
+        """Test images, stratified; none: all."""
         seed: int = 0
+        """Of the random corruptions, where the images are not the published ones."""
 
     def check_data(self, settings: Any, data: DataFacts) -> None:
         if data.image_size not in corruptions.SIZES:
@@ -72,7 +74,8 @@ class Corruption(Task):
                     correct = torch.stack([predict(fast, images, device=ctx.device).argmax(1) for _ in clean]) == labels
                     cells.append(correct)
                     ctx.keep(f"{name}-{severity}/correct", correct[0])
-                    setting = {"corruption": name, "severity": severity, "images": origin}
+                    shown = "published" if _is_published(data, name, severity) else "generated"
+                    setting = {"corruption": name, "severity": severity, "images": shown}
                     scores.append(ctx.share("accuracy", correct, setting=setting))
                 ctx.advance((number + 1) / len(corruptions.NAMES))
         return [*self._means(torch.stack(cells), clean[0], origin, ctx), *scores]
@@ -83,12 +86,11 @@ class Corruption(Task):
         generator = torch.Generator().manual_seed(derive_seed(ctx.settings.seed, "corruption", name, severity))
         found = []
         for part in torch.split(index, PART):
-            if data.published_corruptions is None:
+            if data.published_corruptions is not None and _is_published(data, name, severity):
+                found.append(data.published_corruptions.load(name, severity, data.test.source_index[part]))
+            else:
                 plain = data.test.images[part].to(ctx.device)
                 found.append(corruptions.corrupt(plain, name, severity, generator=generator).cpu())
-            else:
-                rows = data.test.source_index[part]
-                found.append(corruptions.load_published(data.published_corruptions, name, severity, rows))
         return torch.cat(found)
 
     def _means(self, cells: Tensor, clean: Tensor, origin: str, ctx: EvaluationContext) -> list[Score]:
@@ -125,6 +127,10 @@ class Corruption(Task):
         if len(same) == len(arrays):
             for score in card.select("conditional_mca"):
                 yield from conditional(card, score, np.stack(same))
+
+
+def _is_published(data: TestData, name: str, severity: int) -> bool:
+    return data.published_corruptions is not None and data.published_corruptions.has(name, severity)
 
 
 def _mean_share(cells: Tensor) -> tuple[list[float], int, tuple[float, float]]:

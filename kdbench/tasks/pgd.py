@@ -58,16 +58,20 @@ class PGD(Task):
         """Budget of the attack and the images it is run on."""
 
         eps: Annotated[float, Field(ge=0, le=1)] = 0.031
+        """Radius of the L-infinity ball."""
         step_sizes: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
             default_factory=lambda: {RANKED: 2 / 255, "pgd-arani": 0.03}
         )
         """Step size of each variant. Arani et al. 2021 print .03, almost the whole budget; 2/255 is the usual choice
         and the one that is ranked."""
         steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (10, 15, 20)
+        """Numbers of steps after which accuracies are scored."""
         restarts: Annotated[int, Field(ge=1)] = 5
+        """Random starts."""
         subset: Annotated[int, Field(ge=1)] | None = None
+        """Test images, stratified; none: all."""
         every_restart: Annotated[int, Field(ge=1)] | None = None
-        """Images that go through every restart, which ``min-run`` and ``mean`` need; None: all."""
+        """Images that go through every restart, which ``min-run`` and ``mean`` need; none: all."""
         large_eps_subset: Annotated[int, Field(ge=1)] = 100
         """Images that the check with a very large eps is made on."""
         gradient_draws: Annotated[int, Field(ge=8)] = 8
@@ -75,6 +79,7 @@ class PGD(Task):
         votes: Annotated[int, Field(ge=1)] = 32
         """Fresh forward passes that such a predictor is judged by."""
         seed: int = 0
+        """Of the starts."""
 
         @field_validator("step_sizes")
         @classmethod

@@ -64,14 +64,25 @@ class Scorecard:
 
     def unattacked(self) -> NDArray[np.bool_] | None:
         """Bool (n,): which of the images that the task measured are classified correctly as they are; or None."""
-        whole = next((self.results[name] for name in self.unattacked_keys if name in self.results), None)
-        index = self.array("index")
-        if whole is None or whole.dtype != np.bool_ or whole.ndim != 1:
+        key = next((name for name in self.unattacked_keys if name in self.results), None)
+        whole, index = None if key is None else self.results[key], self.array("index")
+        if key is None or whole is None or whole.dtype != np.bool_ or whole.ndim != 1:
             return None
+        rows = self.results.get(f"{key.partition('/')[0]}/index")
+        if rows is not None:  # a part of the test images was measured
+            index = _positions(rows, index) if rows.shape == whole.shape else np.empty(0)
         if index is None:
             return whole
         inside = index.ndim == 1 and index.dtype == np.int64 and len(index) and 0 <= index.min() <= index.max()
         return whole[index] if inside and index.max() < len(whole) else None
+
+
+def _positions(rows: NDArray[Any], index: NDArray[Any] | None) -> NDArray[Any]:
+    """Where the images ``index`` lie among those of ``rows``, both int64 and ascending; [] where some do not."""
+    wanted = rows if index is None else index
+    if wanted.ndim != 1 or not len(wanted) or not np.isin(wanted, rows).all():
+        return np.empty(0)
+    return np.searchsorted(rows, wanted).astype(np.int64)
 
 
 def slack(n: int) -> int:

@@ -46,10 +46,15 @@ class Transfer(Task):
         """Sources and budget of the attack."""
 
         sources: tuple[str, ...] = ("teacher", "reference")
+        """Roles of the suite's networks that examples are made on, beside the student itself."""
         eps: Annotated[float, Field(ge=0, le=1)] = 8 / 255
+        """Radius of the L-infinity ball."""
         step_size: Annotated[float, Field(gt=0, le=1)] = 0.006
+        """Of one step of the attack."""
         steps: Annotated[int, Field(ge=1)] = 10
+        """Steps of the attack."""
         subset: Annotated[int, Field(ge=1)] | None = None
+        """Test images, stratified; none: all."""
         gradient_draws: Annotated[int, Field(ge=8)] = 8
         """Forward passes that a gradient is averaged over, on a source that is random at test time."""
         votes: Annotated[int, Field(ge=1)] = 32

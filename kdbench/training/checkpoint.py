@@ -1,19 +1,19 @@
-"""Files of tensors: checkpoints (safetensors with metadata) and resume state, read safely."""
+"""Our own files of tensors: checkpoints (safetensors with metadata) and resume state."""
 
 from __future__ import annotations
 
 import json
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
+from kdbench.checkpoints.formats import damaged, kind_of
+from kdbench.checkpoints.reading import read_safetensors
 from kdbench.errors import KdbenchError
 from kdbench.files import replacing, write_atomically
 
@@ -26,39 +26,18 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a checkpoint: ours, or a plain state dict ({} as metadata).
+    """Tensors and metadata of a checkpoint of ours, or of another safetensors file ({} as metadata).
 
-    Only safetensors and ``torch.load(weights_only=True)`` are used, so that nothing in the file is ever run.
+    Raises:
+        KdbenchError: no such file, a damaged one, or one that is not ours.
     """
-    if not path.is_file():
-        raise KdbenchError(f"no checkpoint at {path}", "give the path of a .safetensors, .pt or .pth file")
-    if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = json.loads((file.metadata() or {}).get("kdbench", "{}"))
-                return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118  # not a dict
-        except (SafetensorError, OSError, json.JSONDecodeError) as error:
-            raise KdbenchError(f"checkpoint {path} is damaged: {error}", "copy it again, or train it again") from None
+    if kind_of(path) != "safetensors":
+        raise KdbenchError(f"checkpoint {path} is not one of kdbench's", "name its architecture with --model")
+    tensors, metadata = read_safetensors(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's warning of old pickle protocols; what matters is said below
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise KdbenchError(
-            f"checkpoint {path} holds more than tensors, and reading it could run code",
-            "save model.state_dict() alone, best as safetensors",
-        ) from None
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever a file that is no checkpoint makes the reader stumble over
-        reason = f"{type(error).__name__} {error}".splitlines()[0]
-        raise KdbenchError(f"checkpoint {path} is damaged: {reason}", "copy it again, or train it again") from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    entries = state.items() if isinstance(state, dict) else ()
-    if not entries or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in entries):
-        raise KdbenchError(f"checkpoint {path} is not a state dict", "save model.state_dict() alone")
-    assert isinstance(state, dict)
-    return state, {}
+        return tensors, json.loads(metadata.get("kdbench", "{}"))
+    except json.JSONDecodeError as error:
+        raise damaged(path, error) from None
 
 
 def save_resume(path: Path, state: Mapping[str, Any]) -> None:

@@ -31,13 +31,16 @@ class TeacherTransfer(kdbench.Task):
     class Settings(BaseModel):
         """Budget of the attack and the images it is run on."""
 
-        model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+        model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
         eps: Annotated[float, Field(ge=0, le=1)] = 8 / 255
+        """Radius of the L-infinity ball."""
         step_size: Annotated[float, Field(gt=0, le=1)] = 0.006
+        """Of one step of the attack."""
         steps: Annotated[int, Field(ge=1)] = 10
+        """Steps of the attack."""
         subset: Annotated[int, Field(ge=1)] | None = 1000
-        """Test images, stratified; None: all."""
+        """Test images, stratified; none: all."""
         gradient_draws: Annotated[int, Field(ge=8)] = 8
         """Forward passes that a gradient is averaged over, on a teacher that is random at test time."""
         votes: Annotated[int, Field(ge=1)] = 32

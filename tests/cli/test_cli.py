@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdbench.files import file_sha256
 from kdbench.models import create
 
 
@@ -85,13 +86,39 @@ def test_several_seeds_give_several_records_and_a_summary(finished: tuple[Path, 
 
 
 @pytest.mark.parametrize(("condition", "task"), [("clean", "clean"), ("sym-40", "noisy_label")])
-def test_evaluate_measures_a_checkpoint_as_the_run_did(finished: tuple[Path, Path], condition: str, task: str) -> None:
+def test_evaluate_measures_a_checkpoint_as_the_run_did(
+    finished: tuple[Path, Path], condition: str, task: str, tmp_path: Path
+) -> None:
     suite, path = finished
     checkpoint = path.parent / f"checkpoint-{condition}.safetensors"
-    done = kdbench("evaluate", checkpoint, "--suite", suite, "--tasks", task, "--json")
+    done = kdbench("evaluate", checkpoint, "--suite", suite, "--tasks", task, "--json", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     recorded = [score for score in json.loads(path.read_text())["scores"] if score["task"] == task]
-    assert json.loads(done.stdout)["scores"] == recorded
+    found = json.loads(done.stdout)
+    assert found["scores"] == recorded
+    kept = json.loads(Path(found["record"]).read_text())
+    assert kept["scores"] == recorded
+    assert kept["evaluated"]["source"] == checkpoint.name
+    assert kept["evaluated"]["sha256"] == file_sha256(checkpoint)
+    assert kept["run_id"] == found["run_id"]
+
+
+def test_evaluate_of_a_part_is_verified_and_reported(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    suite, path = finished
+    checkpoint, out = path.parent / "checkpoint-clean.safetensors", ["--out", str(tmp_path / "runs")]
+    tasks = ["--tasks", "clean,calibration", "--examples", "100"]
+    done = kdbench("evaluate", checkpoint, "--suite", suite, *tasks, *out)
+    assert done.returncode == 0, done.stderr
+    record = done.stdout.splitlines()[-1]
+    assert "100 test images, evaluated, not trained here" in " ".join(done.stdout.split())
+    checked = kdbench("leaderboard", "verify", record, "--checkpoint", checkpoint, *out)
+    assert checked.returncode == 0, checked.stderr
+    assert "2 same, 0 within interval, 0 not" in checked.stdout
+    valid = kdbench("leaderboard", "validate", record)
+    assert "0 errors" in valid.stdout
+    shown = kdbench("report", record, path, "--out", tmp_path / "report")
+    assert shown.returncode == 0, shown.stderr
+    assert "evaluated, not trained here" in (tmp_path / "report/report.html").read_text()
 
 
 def test_evaluate_refuses_a_task_that_means_nothing_there(finished: tuple[Path, Path]) -> None:
@@ -111,6 +138,14 @@ def test_evaluate_refuses_a_task_that_means_nothing_there(finished: tuple[Path, 
         (["run", "--method", "kd", "--set", "alfa=1"], "no parameter named 'alfa' (did you mean 'alpha'?"),
         (["run", "--method", "kd", "--set", "alpha=7"], "parameter alpha: input should be less than or equal to 1"),
         (["run", "--method", "kd", "--set", "alpha"], "--set got 'alpha' (write it as --set name=value)"),
+        (
+            ["run", "--method", "ce", "--set", "recipe.epoch=3"],
+            "recipe.epoch: did you mean epochs",
+        ),
+        (["run", "--method", "ce", "--set", "recipe.epochs=0"], "epochs: input should be greater than or equal to 1"),
+        (["run", "--method", "ce", "--set", "tasks.pgd.settings.stpes=[1]"], "named 'stpes' (did you mean 'steps'?)"),
+        (["run", "--method", "ce", "--set", "tasks.pgd.settings.steps=0"], "task 'pgd', setting steps"),
+        (["run", "--method", "ce", "--set", "conditions.sym40.recipe.lr=1"], "did you mean 'sym-40'?"),
         (["run", "--method", "ce", "--condition", "claen"], "no condition named 'claen' (did you mean 'clean'?"),
         (["run", "--method", "ce", "--device", "tpu"], "no device named 'tpu' (one of: auto, cpu, cuda)"),
         (["run", "--method", "ce", "--data-dir", "/nowhere"], "data folder /nowhere is not a folder"),
@@ -142,16 +177,31 @@ def test_bad_checkpoints_are_one_line(finished: tuple[Path, Path], tmp_path: Pat
     assert "is damaged" in kdbench("evaluate", truncated).stderr
     plain = tmp_path / "plain.pt"
     torch.save(create("wrn-10-1", num_classes=10).state_dict(), plain)
-    assert "is a plain state dict (name its architecture with --model)" in kdbench("evaluate", plain).stderr
+    assert (
+        "is a plain state dict (name its architecture with --model; they fit wrn-10-1)"
+        in kdbench("evaluate", plain).stderr
+    )
+    out = ["--out", str(tmp_path / "runs")]
     other = kdbench("evaluate", plain, "--model", "wrn-16-1")
     assert (other.returncode, len(other.stderr.splitlines())) == (2, 1)
     assert "of another architecture" in other.stderr
-    right = kdbench("evaluate", plain, "--model", "wrn-10-1", "--tasks", "clean", "--json")
+    right = kdbench("evaluate", plain, "--model", "wrn-10-1", "--tasks", "clean", "--json", *out)
     assert json.loads(right.stdout)["scores"][0]["n"] == 500
     assert json.loads(right.stdout)["preprocessing"]["normalisation"] is None
-    said = kdbench("evaluate", plain, "--model", "wrn-10-1", "--tasks", "clean").stdout
+    said = kdbench("evaluate", plain, "--model", "wrn-10-1", "--tasks", "clean", *out).stdout
     assert said.startswith("the model was given RGB in [0, 1], 32x32, not normalised")
     assert "[!] clean evaluate near_chance" in said, "an untrained network guesses"
+    several = tmp_path / "several.pth.tar"
+    state = create("wrn-10-1", num_classes=10).state_dict()
+    torch.save({"model": state, "ema": {name: tensor + 1 for name, tensor in state.items()}}, several)
+    assert (
+        "(choose with --weights model or --weights ema)" in kdbench("evaluate", several, "--model", "wrn-10-1").stderr
+    )
+    chosen = kdbench(
+        "evaluate", several, "--model", "wrn-10-1", "--weights", "model", "--tasks", "clean", "--json", *out
+    )
+    assert json.loads(chosen.stdout)["scores"] == json.loads(right.stdout)["scores"]
+    assert "several.pth.tar: weights of model" in chosen.stderr
     evil = tmp_path / "evil.pt"
     torch.save({"x": subprocess.Popen}, evil)
     assert "reading it could run code" in kdbench("evaluate", evil).stderr

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kdbench.cli import data  # noqa: F401  # its commands
+from kdbench.cli import catalogue, data  # noqa: F401  # their commands
 from kdbench.cli.app import app
 from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, DatasetSpec, data_status, from_class_folders
 from kdbench.errors import KdbenchError
@@ -27,7 +27,8 @@ def test_status_of_every_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert states["digits"] == "available"  # it is embedded
     for name, state in states.items():
         if name not in ("digits", "digits-fonts"):
-            assert state == ("can be fetched" if datasets.get(name).fetch else "missing")
+            spec = datasets.get(name)
+            assert state == ("can be fetched" if spec.fetch else "can be built" if spec.build else "missing")
     shown = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
     assert f"looked in {tmp_path}; cache and downloads in {tmp_path}" in " ".join(shown.split())
 
@@ -55,7 +56,7 @@ def test_a_part_of_a_data_set_is_not_available(tmp_path: Path, monkeypatch: pyte
     )
     assert "found 120 training images, expected 50,000" in rows["cifar10"]["found"]
     assert "cifar-100-python/meta" in rows["cifar100"]["found"]
-    assert "lacks 20 of its 20 files" in rows["CIFAR-10-C"]["found"]
+    assert "holds none of the 19 arrays" in rows["CIFAR-10-C"]["found"]
     error = CliRunner().invoke(app, ["data", "fetch", "cifar100", "--data-dir", str(tmp_path)]).exception
     assert isinstance(error, KdbenchError) and "cifar-100-python/meta" in error.message and "move" in error.hint
 
@@ -90,3 +91,13 @@ def test_a_third_party_set_that_is_not_whole_is_incomplete(tmp_path: Path) -> No
     (tmp_path / "pets" / "train" / "cat").mkdir(parents=True)
     (tmp_path / "pets" / "train" / "dogs").mkdir()
     assert data_status(spec, DataPlace(tmp_path, tmp_path / "cache")).state == "incomplete"
+
+
+def test_describe_says_where_a_set_comes_from_and_how_to_get_it() -> None:
+    described = json.loads(CliRunner().invoke(app, ["describe", "dataset", "ood-imagenet", "--json"]).stdout)
+    assert "tiny-imagenet-200.zip" in described["source"] and "ImageNet's" in described["source"]
+    assert described["layout"] == "ood_imagenet/test/<class>/*.png"
+    assert "`kdbench data build ood-imagenet --from tiny-imagenet-200.zip` or put into" in described["to_get_it"]
+    assert described["sha256"].startswith("87d445549ea6458c")
+    embedded = json.loads(CliRunner().invoke(app, ["describe", "dataset", "digits", "--json"]).stdout)
+    assert embedded["to_get_it"] == "it comes with its package"

@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from kdbench.cli import app
 from kdbench.cli.describe import describe_tuning, describe_views, tuning_rows
+from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
 from kdbench.suites import FOLDER, load_suite
+from kdbench.suites.reading import read_suite
 
 
 def test_a_suite_shows_what_differs_from_defaults_for_every_method_and_condition() -> None:
@@ -72,3 +74,28 @@ def test_a_suite_file_is_described_too(tmp_path: Path, kept: bool) -> None:
     )
     shown = CliRunner().invoke(app, ["describe", "suite", str(tmp_path / "mine.toml")]).stdout
     assert ("lr=0.05 weight_decay=0.001" in shown) == kept
+
+
+def test_a_suite_to_start_from_is_printed_as_toml(tmp_path: Path) -> None:
+    printed = CliRunner().invoke(app, ["describe", "suite", "cifar10", "--toml"]).stdout
+    mine = tmp_path / "mine.toml"
+    mine.write_text(printed)
+    assert (read_suite(mine).name, read_suite(mine).conditions) == ("my-cifar10", load_suite("cifar10").conditions)
+    again = CliRunner().invoke(app, ["describe", "suite", str(mine), "--toml"]).stdout
+    assert 'name = "my-my-cifar10"' in again
+
+
+@pytest.mark.parametrize("arguments", [["method", "kd", "--toml"], ["suite", "digits", "--toml", "--json"]])
+def test_toml_is_of_suites_alone(arguments: list[str]) -> None:
+    error = CliRunner().invoke(app, ["describe", *arguments]).exception
+    assert isinstance(error, KdbenchError)
+    assert "--toml does not go with" in error.message
+
+
+def test_distances_are_written_as_in_tables() -> None:
+    """eps was 0.00784314 here, and 2/255 in every table."""
+    shown = CliRunner().invoke(app, ["describe", "suite", "cifar10-lite"]).stdout
+    assert "attack eps: 2/255" in shown
+    assert "step_sizes (pgd-std .00196), subset 2000" in shown
+    assert "0.0078" not in shown
+    assert " 8/255 " in CliRunner().invoke(app, ["describe", "method", "kd-smoothed-adversarial"]).stdout

@@ -25,16 +25,33 @@ from kdbench.plugin.registry import Registry
 class FakeDistribution:
     """As much of a distribution as the doctor reads."""
 
-    def __init__(self, version: str, requires: list[str] | None = None, python: str = ">=3.11") -> None:
+    def __init__(
+        self, version: str, requires: list[str] | None = None, python: str = ">=3.11", extras: tuple[str, ...] = ()
+    ) -> None:
         self.version, self.requires, self.metadata = version, requires, Message()
         self.metadata["Requires-Python"] = python
+        for extra in extras:
+            self.metadata["Provides-Extra"] = extra
 
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeDistribution]:
     """The only distributions that importlib.metadata sees."""
     table = {
-        "kdbench": FakeDistribution("0.1", ["torch>=2.11", "rich>=13.9", "ray>=2; extra == 'ray'"]),
+        "kdbench": FakeDistribution(
+            "0.1",
+            [
+                "torch>=2.11",
+                "rich>=13.9",
+                "ray>=2; extra == 'far'",
+                "dask; extra == 'far'",
+                "ray>=2; extra == 'all'",
+                "dask; extra == 'all'",
+                "uvloop; extra == 'all' and sys_platform == 'nowhere'",
+                "flax; extra == 'all'",
+            ],
+            extras=("all", "far"),
+        ),
         "torch": FakeDistribution("2.15.0"),
         "rich": FakeDistribution("15.0.0"),
         "torchvision": FakeDistribution("0.30", ["numpy", "torch==2.15.0"]),
@@ -62,7 +79,12 @@ def dependencies() -> dict[str, Diagnosis]:
 
 def test_everything_in_place(installed: dict[str, FakeDistribution]) -> None:
     checks = dependencies()
-    assert set(checks) == {"torch", "rich", "torchvision with torch", "torchattacks with requests"}  # ray is an extra
+    assert set(checks) == {
+        "torch",
+        "rich",
+        "torchvision with torch",
+        "torchattacks with requests",
+    }  # ray, dask and flax are extras
     assert {check.status for check in checks.values()} == {"ok"}
     assert all(check.fix == "" for check in checks.values())
 
@@ -101,6 +123,32 @@ def test_a_missing_owner_of_a_pin_is_no_end(installed: dict[str, FakeDistributio
     checks = dependencies()
     assert "torchvision with torch" not in checks
     assert checks["torchattacks with requests"].status == "ok"
+
+
+def extras() -> dict[str, Diagnosis]:
+    return by_name(isolated("extras", examinations.extras))
+
+
+def test_an_extra_that_is_not_installed_is_named_and_nothing_is_wrong(installed: dict[str, FakeDistribution]) -> None:
+    installed["dask"] = FakeDistribution("2026.1")
+    absent = "not installed; `pip install 'kdbench[far]'` brings it"
+    assert extras() == {
+        "kdbench[far]: ray": Diagnosis("kdbench[far]: ray", "ok", absent, ">=2"),
+        "kdbench[far]: dask": Diagnosis("kdbench[far]: dask", "ok", "2026.1", "any version"),
+        "kdbench[all]: flax": Diagnosis("kdbench[all]: flax", "ok", absent.replace("far", "all"), "any version"),
+    }
+
+
+def test_an_extra_that_is_too_old_is_only_a_warning(installed: dict[str, FakeDistribution]) -> None:
+    installed["ray"] = FakeDistribution("1.9")
+    check = extras()["kdbench[far]: ray"]
+    assert (check.status, check.found, check.fix) == ("warn", "1.9", "`pip install 'kdbench[far]'`")
+
+
+@pytest.mark.parametrize("name", ["torchattacks", "robustbench"])
+def test_the_module_of_an_absent_extra_is_not_examined(name: str, installed: dict[str, FakeDistribution]) -> None:
+    installed.pop(name, None)
+    assert isolated(name, getattr(examinations, name)) == []
 
 
 def test_kdbench_itself_not_installed(installed: dict[str, FakeDistribution]) -> None:

@@ -1,4 +1,4 @@
-"""How values are written for a reader."""
+"""What methods set for themselves, in words."""
 
 from __future__ import annotations
 
@@ -6,16 +6,7 @@ from typing import Any
 
 import pytest
 
-from kdbench.cli.words import assigned, recipe_rows, words
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, "none"), (False, "false"), (0, "0"), (2 / 255, "0.00784314"), (1e-6, "1e-06"), ("", ""), ((), "none"),
-     ([1, None], "1, none"), ({}, "none"), ({"batch_size": 8, "milestones": []}, "batch size 8, milestones none")],
-)  # fmt: skip
-def test_words(value: Any, text: str) -> None:
-    assert words(value) == text
+from kdbench.cli.words import assigned, recipe_rows
 
 
 def test_parameters_are_what_the_command_line_takes() -> None:

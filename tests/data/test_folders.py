@@ -183,11 +183,11 @@ def test_what_is_no_image_of_a_class_is_left_out_and_named(place: DataPlace, wri
     (folder / "cat" / "._00000.png").write_bytes(b"x")
     (folder / ".cache").mkdir()
     assert len(from_class_folders(place, "pets", PETS, splits=("test",)).test) == 4  # without a word
-    (folder / "cat" / "Thumbs.db").write_bytes(b"x")
+    (folder / "cat" / "notes.txt").write_bytes(b"x")
     (folder / "dog" / "more").mkdir()
     Image.new("RGB", (32, 32)).save(folder / "dog" / "more" / "1.png")
     Image.new("RGB", (32, 32)).save(folder / "stray.png")
-    with pytest.warns(KdbenchWarning, match=r"holds 3 entries that .* left out: stray\.png, cat/Thumbs\.db, dog/more"):
+    with pytest.warns(KdbenchWarning, match=r"holds 3 entries that .* left out: stray\.png, cat/notes\.txt, dog/more"):
         assert len(from_class_folders(place, "pets", PETS, splits=("test",)).test) == 4
 
 

@@ -11,8 +11,9 @@ import pytest
 import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard import load, save
-from kdbench.leaderboard.export import COLUMNS
-from tests.leaderboard.evidence import Made, make
+from kdbench.results.frame import COLUMNS
+from kdbench.suites.changes import with_changes
+from tests.leaderboard.evidence import Made, digits, make
 
 
 def table(folder: Path, *made: Made) -> pd.DataFrame:
@@ -98,10 +99,19 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(KdbenchError, match="ends in '.xlsx'"):
         save(frame, tmp_path / "x.xlsx")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(KdbenchError, match="pyarrow"):
+    with pytest.raises(KdbenchError, match=r"needs the package pyarrow.*kdbench\[parquet\]'`, or export to \.csv"):
         save(frame, tmp_path / "x.parquet")
     assert not (tmp_path / "x.parquet").exists()
 
 
 def test_it_is_public() -> None:
     assert kdbench.leaderboard.load is load
+
+
+def test_the_suite_says_what_was_changed_of_it(tmp_path: Path) -> None:
+    other = with_changes(digits(), {"recipe.epochs": 3})
+    for suite in (digits(), other):
+        make(tasks=["clean"], suite=suite).publish(tmp_path)
+    frame = load(tmp_path)
+    assert set(frame.suite) == {"digits", "digits, recipe.epochs=3"}
+    assert set(frame.excluded) == {""}

@@ -6,6 +6,7 @@ import pytest
 
 from kdbench.leaderboard.grouping import Group, group
 from kdbench.specs import NetworkSpec, TaskPlan
+from kdbench.suites.changes import with_changes
 from tests.leaderboard.evidence import Made, digest, digits, make
 from tests.leaderboard.ranked import FEW, evidence, other_suite
 
@@ -143,3 +144,30 @@ def test_every_record_is_ranked_or_excluded_once() -> None:
     listed = [one.run_id for one in found.excluded]
     assert sorted(ranked + listed) == sorted(one.record.run_id for one in made)
     assert [run.record.spec.seed for run in found.methods[0].finished] == [0, 1]
+
+
+def test_a_setting_that_was_changed_by_hand_has_a_group_of_its_own() -> None:
+    other, twice = (with_changes(digits(), {"recipe.epochs": epochs}) for epochs in (3, 4))
+    groups = group([evidence(make(name, suite=suite, tasks=FEW)) for name, suite in
+                    (("a", digits()), ("b", other), ("c", other), ("d", twice))])  # fmt: skip
+    assert [(one.suite.label, methods(one), one.installed) for one in groups] == [
+        ("digits", ["a"], True),
+        ("digits, recipe.epochs=3", ["b", "c"], True),
+        ("digits, recipe.epochs=4", ["d"], True),
+    ]
+
+
+def test_a_record_that_changed_more_than_it_says_is_excluded_among_its_likes() -> None:
+    said = with_changes(digits(), {"recipe.epochs": 3})
+    more = with_changes(digits(), {"recipe.epochs": 3, "recipe.lr": 9.0}).model_copy(update={"changed": said.changed})
+    found = grouped(make("honest", suite=said, tasks=FEW), *(make(f"m{i}", suite=more, tasks=FEW) for i in range(3)))
+    assert methods(found) == ["honest"]
+    assert reasons(found)["m0"].startswith(
+        "another suite of this name: conditions.clean.recipe.lr is 9.0; here it is 0.05"
+    )
+
+
+@pytest.mark.parametrize("changed", [{"recipe.epochs": 0}, {"conditions.gone.recipe.lr": 1}, {"x": {"y": [None]}}])
+def test_changes_that_the_installed_suite_does_not_allow_break_no_board(changed: dict[str, object]) -> None:
+    found = grouped(make("a", suite=other_suite(changed=changed), tasks=FEW))
+    assert (methods(found), found.installed) == (["a"], False)

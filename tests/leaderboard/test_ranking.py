@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from kdbench.leaderboard import rank
-from tests.leaderboard.evidence import make, many
+from kdbench.leaderboard.keys import file_key
+from kdbench.suites.changes import with_changes
+from tests.leaderboard.evidence import digits, make, many
 from tests.leaderboard.ranked import FEW, board, boards, other_suite, row
 
 
@@ -177,3 +179,16 @@ def test_a_hundred_methods(tmp_path: Path) -> None:
     ranks = [one.cells["clean/clean"].rank for one in found.rows]
     assert len(ranks) == 100
     assert max(ranks) > 1 == min(ranks)
+
+
+def test_a_setting_that_was_changed_by_hand_has_a_board_of_its_own(tmp_path: Path) -> None:
+    other = with_changes(digits(), {"recipe.epochs": 3})
+    made = [make("a", seed=seed, suite=suite, tasks=FEW) for seed in range(3) for suite in (digits(), other)]
+    found = boards(tmp_path, *made).boards
+    assert [one.suite for one in found] == ["digits", "digits, recipe.epochs=3"]
+    assert found[0].key == "digits"
+    assert found[1].key == file_key("digits", {"recipe.epochs": 3})
+    assert [len(row.runs) for one in found for row in one.rows] == [3, 3], "no mean is over both"
+    assert not found[0].excluded and not found[1].excluded
+    note = "Not the standard setting of suite digits: these values were set by hand."
+    assert [note in one.notes for one in found] == [False, True]

@@ -14,6 +14,7 @@ from kdbench.metrics import wilson_interval
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import Score
 from kdbench.specs import TaskPlan
+from kdbench.suites.changes import with_changes
 from tests.leaderboard.evidence import HASH, Made, digits, make
 
 Rule = Callable[[Case], Iterator[Finding]]
@@ -242,3 +243,19 @@ def test_settings_that_a_task_refuses_are_a_finding_and_the_other_rules_go_on() 
     messages = [message for _, message, _ in judge(case(dataclasses.replace(made, log=[entry])))]
     assert any("unheard" in message for message in messages)
     assert "clean: 1 epochs, the recipe has 15" in messages
+
+
+def test_a_suite_is_the_installed_one_but_for_what_it_says_was_changed() -> None:
+    suite = with_changes(digits(), {"recipe.lr": 0.2, "tasks.pgd.settings.subset": 100})
+    assert found(rules.names_and_versions, installed(suite=suite, tasks=["clean"])) == []
+    secret = suite.model_copy(update={"changed": {"recipe.lr": 0.2}})
+    assert found(rules.names_and_versions, installed(suite=secret, tasks=["clean"])) == [
+        ("spec.suite.tasks.pgd", "differs from the plan of task 'pgd' in suite 'digits', version 2", "error")
+    ]
+    boasting = digits().model_copy(update={"changed": {"recipe.epochs": 400}})
+    [(place, text, severity)] = found(rules.names_and_versions, installed(suite=boasting, tasks=["clean"]))
+    assert (place, severity) == ("spec.suite.conditions", "error")
+    broken = digits().model_copy(update={"changed": {"recipe.epoch": 4}})
+    [(place, text, severity)] = found(rules.names_and_versions, installed(suite=broken, tasks=["clean"]))
+    assert (place, severity) == ("spec.suite.changed", "error")
+    assert "recipe.epoch: did you mean epochs" in text

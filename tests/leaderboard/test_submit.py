@@ -9,8 +9,10 @@ import pytest
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.submit import reproduce, submit
 from kdbench.leaderboard.validate import validate
+from kdbench.plugin.parameters import parse_assignments
+from kdbench.suites.changes import with_changes
 from kdbench.tasks.attack import with_attacks
-from tests.leaderboard.evidence import make
+from tests.leaderboard.evidence import digits, make
 
 
 def test_a_record_goes_to_its_place_with_its_evidence(tmp_path: Path) -> None:
@@ -115,3 +117,18 @@ def test_the_command_asks_for_the_attacks_with_their_options() -> None:
     asked = [words[i + 1] for i, word in enumerate(words) if word == "--attack"]
     assert asked == ["apgd", "pgd steps=50 objective=dlr"]
     assert with_attacks(part.spec.suite, None, asked)[0] == suite
+
+
+def test_title_text_and_command_say_what_was_changed_of_the_suite(tmp_path: Path) -> None:
+    suite = with_changes(digits(), {"tasks.calibration.settings.bins": [10], "recipe.augmentation": "none"})
+    made = make("kd", params={"alpha": 0.5}, suite=suite)
+    done = submit(made.keep(tmp_path / "runs"), tmp_path / "records")
+    changed = 'recipe.augmentation="none", tasks.calibration.settings.bins=[10]'
+    assert done.title == f"digits, {changed}: kd, alpha = 0.5, seed 0"
+    assert (
+        "on `digits`, version 2 with recipe.augmentation=none, tasks.calibration.settings.bins=\\[10\\], seed 0"
+        in done.body
+    )
+    words = shlex.split(reproduce(made.record))
+    passed = parse_assignments("--set", [words[i + 1] for i, word in enumerate(words) if word == "--set"])
+    assert passed == {**suite.changed, "alpha": 0.5}

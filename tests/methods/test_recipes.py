@@ -13,8 +13,9 @@ from kdbench.methods.recipes import Setting, matching_recipes, merged
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.needs import Needs
 from kdbench.running.plan import Plan
-from kdbench.specs import Condition, LabelNoise, Recipe, read_suite
+from kdbench.specs import Condition, LabelNoise, Recipe
 from kdbench.suites import FOLDER, builtin_suites, load_suite
+from kdbench.suites.reading import read_suite
 
 RECIPE = Recipe(epochs=1, batch_size=1, lr=0.1)
 CLEAN = Condition(recipe=RECIPE)

@@ -20,8 +20,9 @@ from kdbench.methods.method import Method
 from kdbench.models import build
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.needs import Needs
-from kdbench.specs import LabelNoise, Recipe, Training, read_suite
+from kdbench.specs import LabelNoise, Recipe, Training
 from kdbench.suites import FOLDER, load_suite
+from kdbench.suites.reading import read_suite
 from kdbench.testing import TINY
 from kdbench.training.loop import fit
 from tests.plugins.helpers import Legible, make, softmax

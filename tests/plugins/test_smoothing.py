@@ -19,8 +19,8 @@ import kdbench
 from kdbench.models import build
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.needs import Needs
-from kdbench.specs import read_suite
 from kdbench.suites import builtin_suites
+from kdbench.suites.reading import read_suite
 from kdbench.testing import TINY
 from tests.plugins.helpers import (
     Fixed,

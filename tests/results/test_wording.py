@@ -33,9 +33,26 @@ def test_a_setting_is_its_values_numbers_with_their_names() -> None:
 
 def test_a_setting_is_one_line_of_names_and_values() -> None:
     assert words({"variant": "é", "steps": 20, "on": True, "list": [1, "ü"]}) == (
-        'variant é, steps 20, on true, list [1, "ü"]'
+        "variant é, steps 20, on true, list [1, ü]"
     )
     assert words({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "none"), (False, "false"), (0, "0"), (2 / 255, "0.00784314"), (1e-6, "1e-06"), ("", ""), ((), "none"),
+     ([1, None], "1, none"), ([[1, 2], []], "[1, 2], none"), (float("inf"), "inf"), (1 / 3, "0.333333"),
+     ({"batch_size": 8, "milestones": []}, "batch_size 8, milestones none"),
+     ({"step_sizes": {"a": 2 / 255, "b": 0.03}, "options": {}}, "step_sizes (a 2/255, b .03), options none")],
+)  # fmt: skip
+def test_values_of_all_kinds(value: object, text: str) -> None:
+    assert words(value) == text
+
+
+def test_a_distance_is_known_by_its_name() -> None:
+    assert words(2 / 255, "eps") == "2/255"
+    assert words([2 / 255, 0.031], "step_sizes") == "2/255, .031"
+    assert words(1, "eps") == "1"
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from kdbench.data import CIFAR10_CLASSES, DataFacts, Dataset, DatasetSpec, make_
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.running.evaluation import chosen_tasks
-from kdbench.specs import LabelNoise, Suite, read_suite
+from kdbench.specs import LabelNoise, Suite
 from kdbench.suites import load_suite
+from kdbench.suites.reading import read_suite
 from kdbench.tasks import Attack, builtin_tasks
 from kdbench.tasks.attack import with_attacks
 

@@ -13,7 +13,8 @@ import kdbench
 from kdbench.data import DataPlace, Dataset, digit_fonts, digits
 from kdbench.errors import KdbenchError
 from kdbench.running import graph
-from kdbench.running.evaluation import Evaluation, evaluate
+from kdbench.running.evaluated import Evaluation
+from kdbench.running.evaluation import evaluate
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.seeds import derive_seed
 from tests.conftest import TINY_SUITE
@@ -165,7 +166,7 @@ class Odd(nn.Module):
     [
         (Thirds(7), {}, r"the model returned \(8, 7\) for 8 images, expected \(8, 10\) logits"),
         (Odd(torch.zeros(2, 10, 1)), {}, r"the model returned \(2, 10, 1\) for 8 images"),
-        (Odd((torch.zeros(2, 10), None)), {}, "the model returned tuple for 8 images"),
+        (Odd((torch.zeros(2, 10), None)), {}, r"the model returned tuple of 0: \(2, 10\), 1: NoneType for 8 images"),
         (lambda images: images, {}, "the model is a function .give a torch.nn.Module"),
         ({"state_dict": {}}, {}, "the model is a dict .give a torch.nn.Module"),
         (Thirds(), {"tasks": ["cleen"]}, "no task named 'cleen' .did you mean 'clean'"),

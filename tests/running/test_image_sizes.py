@@ -12,7 +12,8 @@ import kdbench
 from kdbench.data import DatasetSpec, from_class_folders
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.running.trial import TINY
-from kdbench.specs import Suite, read_suite
+from kdbench.specs import Suite
+from kdbench.suites.reading import read_suite
 from tests.conftest import TINY_SUITE
 
 CLASSES = ("a", "b", "c", "d")

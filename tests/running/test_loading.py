@@ -22,12 +22,18 @@ from kdbench.errors import KdbenchError
 from kdbench.models import builtin_specs
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.running.graph import RunGraph, Trained
-from kdbench.running.loading import build_network, lineage_of, load_predictor, load_weights, open_checkpoint
+from kdbench.running.loading import build_network, lineage_of, load_predictor, load_weights
 from kdbench.running.options import RunOptions
+from kdbench.sources import open_model
 from kdbench.suites import load_suite
 from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import TINY_SUITE
 from tests.running.conftest import MakeGraph
+
+
+def open_checkpoint(path: Path, **options: Any) -> tuple[nn.Module, str | None, str | None]:
+    opened = open_model(str(path), **options)
+    return opened.network, opened.suite, opened.condition
 
 
 def trained_elsewhere(name: str = "wrn-10-1") -> models.PixelModel:
@@ -71,16 +77,34 @@ def test_a_plain_state_dict_is_measured_on_digits_by_default(tmp_path: Path) -> 
     assert torch.allclose(opened(pixels), original(pixels), atol=1e-4)
 
 
+def test_weights_of_several_are_chosen_and_said(tmp_path: Path) -> None:
+    raw, average = (models.create("wrn-10-1", num_classes=10, seed=seed) for seed in (5, 6))
+    kept = {"model": raw.network.state_dict(), "model_ema": average.network.state_dict()}
+    torch.save(kept, tmp_path / "a.pt")
+    with pytest.raises(KdbenchError, match=r"holds 2 networks: .* --weights model or --weights model_ema"):
+        open_checkpoint(tmp_path / "a.pt", model="wrn-10-1")
+    opened = open_model(str(tmp_path / "a.pt"), model="wrn-10-1", weights="model_ema")
+    assert same_state(opened.network, average)
+    assert (opened.weights, opened.notes[0]) == ("model_ema", "weights of model_ema")
+
+
+def same_state(one: nn.Module, other: nn.Module) -> bool:
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def test_another_architecture_is_reported_in_one_line(tmp_path: Path) -> None:
     torch.save(trained_elsewhere("wrn-16-1").state_dict(), tmp_path / "a.pt")
-    with pytest.raises(KdbenchError, match="a.pt is of another architecture: .* tensors differ, such as ") as caught:
+    with pytest.raises(
+        KdbenchError, match=r"a.pt is of another architecture: it has .* \(.*--model; they fit wrn-16-1\)"
+    ) as caught:
         open_checkpoint(tmp_path / "a.pt", suite="cifar10-lite", model="wrn-10-1")
     assert "\n" not in str(caught.value)
 
 
 def test_another_number_of_classes_is_another_architecture(tmp_path: Path) -> None:
     torch.save(models.create("wrn-10-1", num_classes=7).network.state_dict(), tmp_path / "a.pt")
-    with pytest.raises(KdbenchError, match=r"another architecture: 2 of .*found \(7,\), expected \(10,\)"):
+    with pytest.raises(KdbenchError, match="another architecture: it has 7 classes, expected 10"):
         open_checkpoint(tmp_path / "a.pt", suite="cifar10-lite", model="wrn-10-1")
 
 
@@ -98,7 +122,7 @@ def test_checkpoints_that_cannot_be_opened_are_errors_of_one_line(tmp_path: Path
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "plain.safetensors").read_bytes()[:5000])
     torch.save({**state, "x": Payload(tmp_path / "trap")}, tmp_path / "code.pt")
     cases: list[tuple[str, str | None, str]] = [
-        ("plain.safetensors", None, "is a plain state dict .name its architecture with --model"),
+        ("plain.safetensors", None, "is a plain state dict .name its architecture with --model; they fit wrn-10-1"),
         ("plain.safetensors", "wrn-10-3", "no model named 'wrn-10-3' .did you mean 'wrn-10-1'"),
         ("cut.safetensors", "wrn-10-1", "cut.safetensors is damaged"),
         ("cut.safetensors", None, "cut.safetensors is damaged"),
@@ -168,6 +192,8 @@ def test_our_own_checkpoint_opens_with_its_models_name_too(ours: Ours) -> None:
     plain, *_ = open_checkpoint(ours.checkpoint, suite="digits")
     named, *_ = open_checkpoint(ours.checkpoint, suite="digits", model="wrn-10-1")
     assert torch.equal(plain(images), named(images))
+    with pytest.raises(KdbenchError, match="is kdbench's own, it has no 'ema' .omit --weights"):
+        open_checkpoint(ours.checkpoint, suite="digits", weights="ema")
     with pytest.raises(KdbenchError, match="is of another architecture, wrn-10-1, not wrn-16-2"):
         open_checkpoint(ours.checkpoint, suite="digits", model="wrn-16-2")
 

@@ -17,7 +17,9 @@ from kdbench.errors import KdbenchError
 from kdbench.models import builtin_specs
 from kdbench.plugin.loader import Plugins
 from kdbench.running.needs import Needs, is_extended, tuned_recipe
-from kdbench.specs import Recipe, Suite, read_suite
+from kdbench.specs import Recipe, Suite
+from kdbench.suites.changes import with_changes
+from kdbench.suites.reading import read_suite
 from kdbench.training.seeds import derive_seed
 
 
@@ -141,6 +143,21 @@ def test_parameters_that_do_not_go_together_are_refused_in_planning(suite: Suite
         Needs(suite, plugins, "clean").student("picky", {"low": 2}, 0)
 
 
+def test_a_model_that_lacks_its_package_is_refused_in_planning(suite: Suite) -> None:
+    def missing() -> None:
+        raise KdbenchError("model 'large' needs a package", "install it")
+
+    plugins = plugins_with(m=())
+    plugins.models.add("large", kdbench.ModelSpec("large", nn.Identity, "never built", requires=missing), "test")
+    for changed in (suite.model_copy(update={"student": "large"}), suite):
+        needs = Needs(changed, plugins, "clean")
+        if changed is suite:
+            assert needs.student("m", {}, 0).model == suite.student
+        else:
+            with pytest.raises(KdbenchError, match="'large' needs a package"):
+                needs.student("m", {}, 0)
+
+
 def test_a_longer_schedule_is_extended_and_a_tuned_or_shorter_one_is_not() -> None:
     standard = Recipe(epochs=200, batch_size=1, lr=0.1, milestones=(60, 120, 150))
     longer = tuned_recipe("m", standard, {"epochs": 300})
@@ -164,3 +181,28 @@ def test_needs_are_described_in_words(staged: Plugins) -> None:
     described = describe_entry("peers", staged.methods.get("peers"), "test")
     assert described["needs"] == {"start": "a network like the student, trained by ce, for 40% of the epochs"}
     assert json.loads(json.dumps(described)) == described
+
+
+def test_what_was_set_by_hand_goes_before_what_a_method_tunes(suite: Suite, tmp_path: Path) -> None:
+    """Otherwise ``--set recipe.lr`` would change nothing for a method that tunes it, and say nothing."""
+    tuned = tmp_path / "recipes.toml"
+    tuned.write_text(
+        "[[m]]\noptimizer = { lr = 0.5, weight_decay = 0.1 }\nextended = { epochs = 9, milestones = [6] }\n"
+    )
+    plugins = plugins_with()
+    plugins.methods.add("m", kdbench.method("m", recipes=tuned, needs={"teacher"})(loss), "test")
+
+    def recipes(condition: str, changes: dict[str, Any]) -> tuple[Recipe, Recipe]:
+        node = Needs(with_changes(suite, changes), plugins, condition).student("m", {}, 0)
+        return node.recipe, node.needs["teacher"].recipe
+
+    def facts(recipe: Recipe) -> tuple[Any, ...]:
+        return recipe.lr, recipe.weight_decay, recipe.epochs, recipe.milestones
+
+    assert [facts(one) for one in recipes("clean", {})] == [(0.5, 0.1, 9, (6,)), (0.03, 0.0, 3, ())]
+    assert [facts(one) for one in recipes("clean", {"recipe.lr": 0.2})] == [(0.2, 0.1, 9, (6,)), (0.2, 0.0, 3, ())]
+    other = {"conditions.sym-40.recipe.epochs": 4}
+    assert [facts(one) for one in recipes("sym-40", other)] == [(0.5, 0.1, 4, ()), (0.03, 0.0, 4, ())]
+    assert recipes("clean", other) == recipes("clean", {})
+    same = recipes("clean", {"recipe.lr": 0.03})
+    assert same[0].lr == 0.03, "the suite's own value, but by hand"

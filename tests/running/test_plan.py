@@ -11,12 +11,14 @@ import pytest
 from torch import Tensor
 
 import kdbench
+from kdbench.corruptions import NAMES, PublishedArrays
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.needs import Needs
 from kdbench.running.plan import Plan
 from kdbench.running.suite_data import SuiteData
-from kdbench.specs import read_suite
+from kdbench.suites.changes import with_changes
+from kdbench.suites.reading import read_suite
 from kdbench.tasks import TestData
 from tests.running.conftest import MakeGraph
 
@@ -175,7 +177,8 @@ def test_a_run_names_its_trainings_tasks_and_data(make_graph: MakeGraph, tmp_pat
     assert spec.datasets == {"digits": graph.dataset.sha256}
     assert {recipe.epochs for recipe in spec.recipes.values()} == {1}
     assert spec.corruption_images == "generated"
-    published = SuiteData(graph.dataset, TestData(graph.dataset.test, published_corruptions=tmp_path))
+    whole = PublishedArrays(tmp_path, dict.fromkeys(NAMES, 5))
+    published = SuiteData(graph.dataset, TestData(graph.dataset.test, published_corruptions=whole))
     assert plan.spec(published, graph, 3).corruption_images == "published"
     assert spec.run_id == plan.spec(suite_data, make_graph(out=tmp_path / "elsewhere"), 3).run_id
 
@@ -204,3 +207,15 @@ def test_networks_of_the_method_alone_are_named_by_their_way(make_graph: MakeGra
     own = graph.own(graph.student("clean", "forward", {}, 0))
     assert own
     assert spec.trainings.keys() == {"clean/student", *(f"clean/student/{path}" for path in own)}
+
+
+def test_another_setting_is_told_before_it_runs_and_shares_no_run_id(make_graph: MakeGraph) -> None:
+    graph = make_graph()
+    changed = with_changes(graph.suite, {"recipe.lr": 0.03})
+    plans = [Plan.make(one, graph.plugins, "kd", {}, ["clean"], ["clean"]) for one in (graph.suite, changed)]
+    assert [len(plan.notes()) for plan in plans] == [0, 1]
+    assert plans[1].notes()[0].startswith("note: tiny, recipe.lr=0.03: another setting than suite 'tiny'")
+    suite_data = SuiteData(graph.dataset, TestData(graph.dataset.test))
+    standard, other = (plan.spec(suite_data, graph, 0) for plan in plans)
+    assert standard.trainings == other.trainings, "lr .03 is the suite's own: the same networks, another run"
+    assert standard.run_id != other.run_id

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from kdbench.data import DataPlace, Dataset, digits
 from kdbench.models import Normalize
-from kdbench.running.evaluation import Evaluation, evaluate
+from kdbench.running.evaluated import Evaluation
+from kdbench.running.evaluation import evaluate
 from kdbench.running.plausibility import in_words
 
 MEAN, STD = (0.45,) * 3, (0.226,) * 3

@@ -352,3 +352,20 @@ def test_a_stage_that_diverges_is_named_in_a_failed_record(tiny_suite: Path, tmp
     record = run(str(tiny_suite), "hopeless", conditions=["clean"], tasks=["clean"], out=tmp_path / "runs")
     assert record.status == "failed"
     assert record.error == "condition clean: student/bad: the training loss became nan in epoch 1"
+
+
+def test_a_run_of_another_setting_says_so_in_its_record(finished: tuple[Path, Record, Path]) -> None:
+    suite, standard, out = finished
+    changes = {"recipe.epochs": 1, "conditions.sym-40.recipe.lr": 0.01}
+    record = run(str(suite), "kd", changes=changes, conditions=["sym-40"], tasks=["noisy_label"], out=out)
+    assert record.spec.suite.changed == dict(sorted(changes.items()))
+    assert record.spec.suite.name == standard.spec.suite.name
+    recipe = record.spec.recipes["sym-40"]
+    assert (recipe.epochs, recipe.lr, record.budget) == (1, 0.01, "standard")
+    log = [json.loads(line) for line in (record_path(record, out).parent / "log.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in log] == [1]
+    assert record.hashes.networks["sym-40/teacher"] != standard.hashes.networks["sym-40/teacher"]
+    assert read_record(record_path(record, out)) == record
+    [standard_board, other_board] = kdbench.leaderboard.rank(out).boards
+    assert [board.suite for board in (standard_board, other_board)] == ["tiny", record.spec.suite.label]
+    assert record.run_id not in [run.record.run_id for row in standard_board.rows for run in row.records]

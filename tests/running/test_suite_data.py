@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, load_dataset
+from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, KdbenchWarning, load_dataset
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
+from kdbench.running.evaluation import evaluate
 from kdbench.running.suite_data import load_suite_data
 from kdbench.suites import load_suite
 from tests.corruptions.arrays import write_published
@@ -104,21 +106,77 @@ def test_an_outer_set_that_does_not_fit_is_told_before_data_are_read(
         load_suite_data(suite, plugins, DataPlace.default(photographs), ood=True)
 
 
+def _as_if_from(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    def load(spec: Any, place: DataPlace) -> Dataset:
+        found = load_dataset(spec, place)
+        return dataclasses.replace(found, test=dataclasses.replace(found.test, source=source))
+
+    monkeypatch.setattr("kdbench.running.suite_data.load_dataset", load)
+
+
 @pytest.mark.parametrize("source", ["class folders", "official archive"])
 def test_published_corruptions_are_for_the_official_order_alone(
     photographs: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     published = photographs / "CIFAR-10-C"
     published.mkdir(exist_ok=True)
-    write_published(published)
+    write_published(published, np.repeat(np.arange(10), 2))
 
-    def load(spec: Any, place: DataPlace) -> Dataset:
-        found = load_dataset(spec, place)
-        return dataclasses.replace(found, test=dataclasses.replace(found.test, source=source))
-
-    monkeypatch.setattr("kdbench.running.suite_data.load_dataset", load)
-    ignored = pytest.warns(UserWarning, match="keyed to the order of the official archive")
+    _as_if_from(monkeypatch, source)
+    ignored = pytest.warns(KdbenchWarning, match="keyed to the order of the official archive")
     with ignored if source == "class folders" else contextlib.nullcontext():
         suite, place = load_suite("cifar10-lite"), DataPlace.default(photographs)
         suite_data = load_suite_data(suite, plugins_of_small_data(), place, ood=False)
-    assert suite_data.test.published_corruptions == (published if source == "official archive" else None)
+    found = suite_data.test.published_corruptions
+    assert (found and found.folder) == (published if source == "official archive" else None)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other labels", "empty folder"])
+def test_damaged_corruptions_stop_only_what_measures_them(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    (tmp_path / "cifar10").symlink_to(photographs / "cifar10")
+    published = tmp_path / "CIFAR-10-C"
+    published.mkdir()
+    if damage != "empty folder":
+        write_published(published, np.repeat(np.arange(10), 2)[:: -1 if damage == "other labels" else 1])
+    if damage == "cut":
+        os.truncate(published / "fog.npy", 1000)
+
+    _as_if_from(monkeypatch, "official archive")
+    suite, plugins, place = load_suite("cifar10-lite"), plugins_of_small_data(), DataPlace.default(tmp_path)
+    with pytest.raises(KdbenchError, match="no readable|other label|none of the 19"):
+        load_suite_data(suite, plugins, place, ood=False)
+    test = load_suite_data(suite, plugins, place, ood=False, corrupted=False).test
+    assert test.corruption_images == ("published" if damage == "other labels" else "generated")
+
+
+def test_corruptions_that_are_there_in_part_are_used_with_a_word(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cifar10").symlink_to(photographs / "cifar10")
+    write_published(tmp_path / "CIFAR-10-C", np.repeat(np.arange(10), 2))
+    (tmp_path / "CIFAR-10-C" / "saturate.npy").unlink()
+
+    _as_if_from(monkeypatch, "official archive")
+    suite, plugins, place = load_suite("cifar10-lite"), plugins_of_small_data(), DataPlace.default(tmp_path)
+    with pytest.warns(KdbenchWarning, match="CIFAR-10-C lacks saturate: generated instead, as the record says"):
+        test = load_suite_data(suite, plugins, place, ood=False).test
+    assert test.corruption_images == "published but for saturate"
+    assert (
+        load_suite_data(suite, plugins, place, ood=False, corrupted=False).test.corruption_images
+        == "published but for saturate"
+    )
+
+
+def test_damaged_corruptions_do_not_stop_the_measurement_of_clean_images(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cifar10").symlink_to(photographs / "cifar10")
+    (tmp_path / "CIFAR-10-C").mkdir()
+    monkeypatch.setattr("kdbench.running.evaluation.load_plugins", plugins_of_small_data)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+    measured = evaluate(model, suite="cifar10-lite", tasks=["clean"], data_dir=tmp_path, device="cpu")
+    assert {score.task for score in measured.scores} == {"clean"}
+    with pytest.raises(KdbenchError, match="CIFAR-10-C holds none of the 19 arrays"):
+        evaluate(model, suite="cifar10-lite", tasks=["corruption"], data_dir=tmp_path, device="cpu")

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import kdbench
 from kdbench import models
-from kdbench.running.evaluation import Evaluation, evaluate
+from kdbench.running.evaluated import Evaluation
+from kdbench.running.evaluation import evaluate
 
 
 class Noisy(nn.Module):

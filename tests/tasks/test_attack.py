@@ -17,8 +17,9 @@ from kdbench.plugin.loader import load_plugins
 from kdbench.results.headline import unattacked_keys
 from kdbench.running.evaluation import TaskResult
 from kdbench.running.plan import Plan
-from kdbench.specs import Suite, TaskPlan, read_suite
+from kdbench.specs import Suite, TaskPlan
 from kdbench.suites import builtin_suites
+from kdbench.suites.reading import read_suite
 from kdbench.tasks import Attack, builtin_tasks
 from kdbench.tasks.attack import with_attacks
 from kdbench.tasks.scorecard import Objection, Scorecard

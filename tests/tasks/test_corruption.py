@@ -9,7 +9,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from kdbench.corruptions import NAMES, corrupt
+from kdbench.corruptions import NAMES, PublishedArrays, corrupt
 from kdbench.data import make_image_set
 from kdbench.errors import KdbenchError
 from kdbench.running.evaluation import TaskResult
@@ -120,11 +120,15 @@ def test_noise_of_two_severities_is_drawn_apart(generated: tuple[TaskResult, See
 
 def test_no_conditional_mean_where_nothing_was_right(tmp_path: Path) -> None:
     table = np.zeros((19, 5, 2), dtype=bool)
-    data = TestData(image_set(flat([100, 102]), [1, 1], classes=2), published_corruptions=tmp_path)
+    data = TestData(image_set(flat([100, 102]), [1, 1], classes=2), published_corruptions=whole(tmp_path))
     _publish(tmp_path, data, table)
     outcome = measure(Corruption(), Nearest(TWO), data)
     assert not select(outcome, "conditional_mca")
     assert one(outcome, "mca").value == 0
+
+
+def whole(folder: Path) -> PublishedArrays:
+    return PublishedArrays(folder, dict.fromkeys(NAMES, 5))
 
 
 ROWS = (17, 4321, 9999, 0, 250, 5)
@@ -148,7 +152,7 @@ def test_published_arrays_are_used_and_paired_by_the_source_order(tmp_path: Path
         "made/test", images, torch.tensor([0, 0, 0, 1, 1, 1]), ("a", "b"), "official archive", torch.tensor(ROWS)
     )
     assert made.source_index.tolist() != list(ROWS), "the canonical order must differ from the source's"
-    data = TestData(made, published_corruptions=tmp_path)
+    data = TestData(made, published_corruptions=whole(tmp_path))
     table = np.random.default_rng(0).random((19, 5, 6)) < 0.7
     _publish(tmp_path, data, table)
     outcome = measure(Corruption(), Nearest(TWO), data)
@@ -169,8 +173,31 @@ def test_published_arrays_are_used_and_paired_by_the_source_order(tmp_path: Path
     assert one(part, "mca").value == pytest.approx(table[:, :, index].mean(), abs=1e-12)
 
 
+def test_what_is_not_published_is_generated_and_the_scores_say_which(
+    tmp_path: Path, generated: tuple[TaskResult, Seeing]
+) -> None:
+    """Fog without its last two severities, and no snow: these three cells and the mean are as expected."""
+    there = dict.fromkeys(NAMES, 5) | {"fog": 3}
+    del there["snow"]
+    data = dataclasses.replace(pictures(), published_corruptions=PublishedArrays(tmp_path, there))
+    _publish(tmp_path, data, np.ones((19, 5, len(data.test)), dtype=bool))
+    outcome = measure(Corruption(), Nearest(TWO), data, subset=12)
+    made = {("fog", 4), ("fog", 5), *(("snow", severity) for severity in range(1, 6))}
+    for name, severity in CELLS:
+        score = one(outcome, "accuracy", corruption=name, severity=severity)
+        is_made = (name, severity) in made
+        assert score.setting["images"] == ("generated" if is_made else "published")
+        assert score.value == (
+            one(generated[0], "accuracy", corruption=name, severity=severity).value if is_made else 1
+        )
+    rest = [one(generated[0], "accuracy", corruption=name, severity=severity).value for name, severity in made]
+    mca = one(outcome, "mca")
+    assert mca.setting["images"] == "published but for snow; severities 4-5 of fog"
+    assert mca.value == pytest.approx((88 + sum(rest)) / 95, abs=1e-12)
+
+
 def test_published_arrays_that_are_missing_are_an_error_and_nothing_is_generated(tmp_path: Path) -> None:
-    data = dataclasses.replace(pictures(), published_corruptions=tmp_path)
+    data = dataclasses.replace(pictures(), published_corruptions=whole(tmp_path))
     with pytest.raises(KdbenchError, match="gaussian_noise.npy"):
         measure(Corruption(), Nearest(TWO), data, subset=2)
 

@@ -7,6 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
+from kdbench.data import builtin_specs, ood_imagenet, tiny_imagenet
 from kdbench.plugin import hookspecs
 from kdbench.results.record import read_record
 
@@ -48,7 +49,7 @@ def test_scripts_and_folders_that_are_named_are_there() -> None:
     """Commands in prose and in tox.ini, and the folders whose changes publish the page."""
     files = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "tox.ini")] + list((ROOT / "docs").glob("*.md"))
     scripts = {name for file in files for name in re.findall(r"python -m tools\.(\w+)", file.read_text())}
-    assert scripts == {"update", "measure_methods", "screenshot", "frost_textures"}
+    assert scripts == {"update", "measure_methods", "frost_textures", "ood_imagenet_digests", "screenshot"}
     for name in scripts:
         assert '__name__ == "__main__"' in (ROOT / f"tools/{name}.py").read_text()
     workflow = (ROOT / ".github/workflows/leaderboard.yml").read_text()
@@ -73,3 +74,12 @@ def test_committed_records_are_valid_and_in_their_place() -> None:
         place = Path(record.spec.suite.name) / record.spec.method / f"{record.run_id}.json"
         assert path.relative_to(ROOT / "leaderboards/records") == place
         assert record.provenance.kdbench_dirty is False
+
+
+def test_every_data_set_is_in_the_docs_and_says_where_it_comes_from() -> None:
+    page = (ROOT / "docs/data.md").read_text()
+    for spec in builtin_specs():
+        assert f"`{spec.name.removesuffix('-299')}`" in page
+        assert spec.source, spec.name
+        assert spec.ways or spec.name.startswith("digits")
+    assert ood_imagenet.SHA256 in page and tiny_imagenet.MD5 in page

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,95 +78,24 @@ def test_a_plain_safetensors_file_has_no_metadata(tmp_path: Path) -> None:
     assert metadata == {}
 
 
-@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
-def test_a_state_dict_may_be_plain_or_under_its_usual_key(tmp_path: Path, wrap: Callable[[Any], Any]) -> None:
-    torch.save(wrap(TENSORS), tmp_path / "a.pt")
-    tensors, metadata = load_checkpoint(tmp_path / "a.pt")
-    assert same(tensors, TENSORS)
-    assert metadata == {}
-
-
-@pytest.mark.parametrize("content", [[torch.ones(2)], torch.ones(2), {"w": 3}, {"state_dict": 1}, {"a": {"w": 1}}])
-def test_what_is_no_state_dict_is_told(tmp_path: Path, content: Any) -> None:
-    torch.save(content, tmp_path / "a.pt")
-    with pytest.raises(KdbenchError, match="a.pt is not a state dict .save model.state_dict"):
+def test_a_file_that_is_not_ours_is_told(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2, 2)}, tmp_path / "a.pt")
+    with pytest.raises(KdbenchError, match="a.pt is not one of kdbench's .name its architecture with --model"):
         load_checkpoint(tmp_path / "a.pt")
-
-
-class Payload:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_code_in_a_pickle_is_never_run(tmp_path: Path, zipped: bool) -> None:
-    trap = tmp_path / "trap"
-    torch.save({"w": torch.ones(2), "x": Payload(trap)}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(KdbenchError, match="holds more than tensors, and reading it could run code"):
-        load_checkpoint(tmp_path / "a.pt")
-    assert not trap.exists()
-    torch.load(tmp_path / "a.pt", weights_only=False)
-    assert trap.exists(), "the trap must work for the test to mean something"
-
-
-def test_a_whole_pickled_model_is_refused(tmp_path: Path) -> None:
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pth")
-    with pytest.raises(KdbenchError, match="holds more than tensors"):
-        load_checkpoint(tmp_path / "a.pth")
-
-
-def test_no_file_and_a_folder_are_told(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.safetensors", tmp_path):
         with pytest.raises(KdbenchError, match="no checkpoint at "):
             load_checkpoint(path)
 
 
-def contents(suffix: str) -> bytes:
-    if suffix == "safetensors":
-        from safetensors.torch import save
-
-        return save({"w": torch.arange(6.0)}, {"kdbench": "{}"})
-    buffer = io.BytesIO()
-    torch.save({"w": torch.arange(6.0)}, buffer, _use_new_zipfile_serialization=suffix == "pt")
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize("suffix", ["safetensors", "pt", "pth"])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.99])
-def test_a_file_that_is_cut_off_is_one_line(tmp_path: Path, suffix: str, share: float) -> None:
-    whole, path = contents(suffix), tmp_path / f"a.{suffix}"
+def test_a_file_that_is_cut_off_is_one_line(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {"w": torch.arange(6.0)}, {"version": 1})
+    whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(KdbenchError, match=f"a.{suffix} (is damaged|holds more than tensors)") as caught:
+    with pytest.raises(KdbenchError, match="a.safetensors is damaged") as caught:
         load_checkpoint(path)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("suffix", ["safetensors", "pt", "pth"])
-def test_a_file_with_a_wrong_byte_is_read_or_told_in_one_line(tmp_path: Path, suffix: str) -> None:
-    whole, path, draws = contents(suffix), tmp_path / f"a.{suffix}", random.Random(0)
-    for _ in range(300):
-        damaged = bytearray(whole)
-        damaged[draws.randrange(len(damaged))] = draws.randrange(256)
-        path.write_bytes(damaged)
-        try:
-            load_checkpoint(path)
-        except KdbenchError as error:
-            assert "\n" not in str(error)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_a_file_of_anything_is_told_in_one_line(tmp_path: Path) -> None:
-    draws, path = random.Random(0), tmp_path / "a.pt"
-    for content in (b"", b"hello", b"{}", *(draws.randbytes(draws.randrange(1, 60)) for _ in range(200))):
-        path.write_bytes(content)
-        with pytest.raises(KdbenchError, match="a.pt"):
-            load_checkpoint(path)
 
 
 def test_metadata_that_are_no_json_are_damage(tmp_path: Path) -> None:
@@ -273,6 +200,16 @@ def test_a_resume_state_of_wrong_bytes_never_stops_a_training(tmp_path: Path) ->
         path.write_bytes(damaged if number % 2 else draws.randbytes(draws.randrange(1, 60)))
         found = load_resume(path)
         assert found is None or isinstance(found, dict)
+
+
+class Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
 
 
 def test_code_in_a_resume_state_is_never_run(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The one door to torchattacks, robustbench and AutoAttack, whose wheels have traps.
+"""The one door to torchattacks, robustbench and AutoAttack, whose wheels have traps; extras bring the first two.
 
 - ``torchattacks`` ships an old copy of the top-level package ``robustbench`` inside its own wheel; in site-packages
   whichever was installed last lies on top.
@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
 import io
 import logging
 import sys
@@ -25,13 +24,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench import packages
 from kdbench.errors import KdbenchError
 
-_INSTALL = {
-    "torchattacks": "pip install torchattacks==3.5.1",
-    "robustbench": "pip install robustbench==1.1.1",
-    "pyautoattack": "pip install pyautoattack",
-}
+ZOO = "RobustBench's model zoo"
+TORCHATTACKS, ROBUSTBENCH = packages.extra("attacks"), packages.extra("zoo")
+AUTOATTACK = "`pip install pyautoattack`"
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def robustbench_files() -> RobustbenchFiles:
     try:
         distribution = importlib.metadata.distribution("robustbench")
     except importlib.metadata.PackageNotFoundError:
-        raise KdbenchError("robustbench is not installed", f"`{_INSTALL['robustbench']}`") from None
+        raise KdbenchError(f"{ZOO} needs the package robustbench, which is not installed", ROBUSTBENCH) from None
     own = _recorded(distribution)
     copy: Mapping[str, str] = {}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -83,9 +81,9 @@ def torchattacks() -> types.ModuleType:
     """The module torchattacks.
 
     Raises:
-        KdbenchError: it can't be imported.
+        KdbenchError: it is not installed, or can't be imported.
     """
-    return _import("torchattacks", _INSTALL["torchattacks"])
+    return packages.load("attack family 'torchattacks'", "torchattacks", TORCHATTACKS)
 
 
 def autoattack() -> types.ModuleType:
@@ -94,9 +92,8 @@ def autoattack() -> types.ModuleType:
     Raises:
         KdbenchError: neither can be imported.
     """
-    if not _findable("pyautoattack") and _findable("autoattack"):
-        return _import("autoattack", _INSTALL["pyautoattack"])
-    return _import("pyautoattack", _INSTALL["pyautoattack"])
+    original = not packages.installed("pyautoattack") and packages.installed("autoattack")
+    return packages.load("AutoAttack", "autoattack" if original else "pyautoattack", AUTOATTACK)
 
 
 def robustbench() -> types.ModuleType:
@@ -116,7 +113,7 @@ def robustbench() -> types.ModuleType:
             f"`{files.fix}`",
         )
     with _stand_ins():
-        return _import("robustbench", _INSTALL["robustbench"])
+        return packages.load(ZOO, "robustbench", ROBUSTBENCH)
 
 
 @contextlib.contextmanager
@@ -140,10 +137,10 @@ def _stand_ins() -> Iterator[None]:
     Afterwards, as other packages probe for ``pkg_resources`` and must not find one with a single function.
     """
     supplied: dict[str, types.ModuleType] = {}
-    if not _findable("autoattack"):
+    if not packages.installed("autoattack"):
         supplied["autoattack"] = autoattack()
         supplied["autoattack.state"] = importlib.import_module(f"{supplied['autoattack'].__name__}.state")
-    if not _findable("pkg_resources"):
+    if not packages.installed("pkg_resources"):
         supplied["pkg_resources"] = types.ModuleType("pkg_resources")
         supplied["pkg_resources"].__dict__["resource_filename"] = _resource_filename
     sys.modules.update(supplied)
@@ -155,29 +152,12 @@ def _stand_ins() -> Iterator[None]:
                 del sys.modules[name]
 
 
-def _findable(module: str) -> bool:
-    return module in sys.modules or importlib.util.find_spec(module) is not None
-
-
 def _resource_filename(module: str, resource: str) -> str:
     """The one function of pkg_resources that robustbench calls: a path relative to the module's own folder."""
     location = importlib.import_module(module).__file__
     if location is None:
         raise KdbenchError(f"module '{module}' has no file to look beside", "install it as files, not as a namespace")
     return str(Path(location).parent / resource)
-
-
-def _import(module: str, command: str) -> types.ModuleType:
-    """Import with the third party's own warnings silenced: they are about its code, not about the user's."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(module)
-    except ImportError as error:
-        wanted = f"`{command}`"
-        if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] != module:
-            wanted = f"it needs the module '{error.name}': `{command}` installs {module} with all it needs"
-        raise KdbenchError(f"{module} can't be imported: {error}", wanted) from error
 
 
 def _recorded(distribution: importlib.metadata.Distribution) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Any attack class of the package torchattacks (Kim 2020), by its name."""
+"""Any attack class of the package torchattacks (Kim 2020), which the extra attacks brings, by its name."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ torchattacks = AttackSpec.family(
     "torchattacks",
     _member,
     _members,
-    description="""Any attack class of the package torchattacks (Kim 2020), e.g. torchattacks:FGSM.
+    description="""Any attack class of torchattacks (Kim 2020; kdbench[attacks]), e.g. torchattacks:FGSM.
 
 Options are the arguments of the class. Its radius, seed and number of classes are those of the call unless an option
 names them. An attack of another norm (CW, DeepFool, PGDL2, JSMA, OnePixel, ...) is refused, and so is another ``norm``

@@ -41,7 +41,7 @@ def method_view(board: Board, row: Row) -> dict[str, Any]:
     runs = {run.record.spec.seed: run for run in row.runs}
     records = [run.record for run in (*row.runs, *row.failed)]
     sources = [one.record for one in row.records]
-    conditions = list(dict.fromkeys(name for record in records for name in record.spec.recipes))
+    conditions = list(dict.fromkeys(name for record in records for name in record.spec.params))
     groups = _score_groups(row.runs)
     return {
         "axes": [_axis(board, row, axis) for axis in board.axes],

@@ -72,6 +72,7 @@ def _row_view(board: Board, row: Row, scales: Mapping[str, tuple[float, float]])
         "key": row.key,
         "title": shorten(row.title),
         "family": shorten(row.family, 32),
+        "evaluated": row.evaluated is not None,
         "extended": row.budget != "standard",
         "seeds": len(row.runs),
         "failed": len(row.failed),
