@@ -126,7 +126,7 @@ def _network(record: Record, file: Path, data: SuiteData, device: torch.device, 
         return load_predictor(file, device=device, plugins=plugins)
     opened = open_model(
         str(file),
-        suite=record.spec.suite.name,
+        suite=record.spec.suite,
         model=model.architecture,
         weights=model.weights,
         params=model.params,

@@ -94,11 +94,7 @@ class RunGraph:
 
     def lineage(self, spec: Training) -> Lineage:
         """A training of this graph with all that it needs."""
-        return self.planned(spec.digest())
-
-    def planned(self, digest: str) -> Lineage:
-        """The same by the training's digest. Raises ``KeyError`` for one that was not asked for."""
-        return self._planned[digest]
+        return self._planned[spec.digest()]
 
     def own(self, spec: Training) -> dict[str, Training]:
         """The networks that are trained for one training alone, deepest first: ``<role>``, ``<role>/<role>``, ...
@@ -173,13 +169,9 @@ class RunGraph:
         """Where a training is kept."""
         return self.folder / f"{spec.method}-{spec.model}-{spec.digest()}"
 
-    def checkpoint(self, spec: Training) -> Path:
-        """Where a finished training's network lies."""
-        return Trained(spec, self.path(spec), reused=True).checkpoint
-
     def is_finished(self, spec: Training) -> bool:
         """Whether a training has left its checkpoint."""
-        return self.checkpoint(spec).exists()
+        return Trained(spec, self.path(spec), reused=True).checkpoint.exists()
 
     def ensure(
         self,

@@ -16,6 +16,7 @@ from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.sources import statistics
 from kdbench.sources.classes import class_names, class_order
 from kdbench.sources.spec import UNKNOWN, ModelRequest, ModelSource, OpenedModel
+from kdbench.specs import Suite
 from kdbench.suites import load_suite
 
 CODE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -25,7 +26,7 @@ CODE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 def open_model(
     source: str,
     *,
-    suite: str | None = None,
+    suite: str | Suite | None = None,
     model: str | None = None,
     weights: str | None = None,
     params: Mapping[str, Any] | None = None,
@@ -62,7 +63,8 @@ def open_model(
         request.check()
     opened = found.open(what, request)
     setting = request.setting(opened.dataset) if opened.suite is None or suite is not None else None
-    named = suite or opened.suite or (setting.name if setting else None)
+    asked = suite.name if isinstance(suite, Suite) else suite
+    named = asked or opened.suite or (setting.name if setting else None)
     assert named is not None
     dataset = (setting or load_suite(named)).dataset
     opened = _preprocessed(opened, asked, resize, names, plugins.datasets.get(dataset).facts)

@@ -32,7 +32,7 @@ class ModelRequest:
     plugins: Plugins
     place: DataPlace
     """Where downloads are kept, and whether there may be any."""
-    suite: str | None = None
+    suite: str | Suite | None = None
     """What the model is to be measured on, None where the source is to say."""
     model: str | None = None
     """Architecture of bare weights."""

@@ -55,7 +55,9 @@ class OutOfDistributionDetection(Task):
         """Data sets whose test images are to be told from the suite's."""
 
         near: tuple[str, ...] = ()
+        """Sets of images like the suite's; with ``far`` empty as well, the standard ones of its data set."""
         far: tuple[str, ...] = ()
+        """Sets of other images."""
 
     def settings_in(self, suite: Suite) -> Any:
         settings = super().settings_in(suite)

@@ -64,7 +64,7 @@ def test_a_wrong_kind_is_found_before_anything_is_loaded(monkeypatch: pytest.Mon
 )  # fmt: skip
 def test_a_description_is_not_written_in_python(kind: str, name: str) -> None:
     text = shown("describe", kind, name)
-    for python in ("{'", "['", "None", "True", "False", "Undefined", "()", "<class", "<function"):
+    for python in ("{'", "['", "None", "True", "False", "Undefined", "()", "<class '", "<function"):
         assert python not in text, python
 
 

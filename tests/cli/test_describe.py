@@ -30,7 +30,7 @@ def test_ranges_and_choices_are_in_words() -> None:
         "only": "this",
         "fast": "true | false",
         "name": "string or none",
-        "sizes": "object",
+        "sizes": "table",
         "needed": "integer",
     }
 

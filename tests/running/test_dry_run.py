@@ -105,7 +105,7 @@ def test_probabilities_are_refused_before_training(make_graph: MakeGraph, staged
     graph = make_graph(plugins=staged)
     with pytest.raises(KdbenchError, match="^clean: the model returned probabilities") as caught:
         dry_run(graph, graph.student("clean", "probable", {}, 0), "clean")
-    assert caught.value.hint == "leave the softmax out of the model"
+    assert caught.value.hint == "leave the softmax out of the model; 'digits' has 32x32 RGB images of 10 classes"
 
 
 def test_it_leaves_no_trace(make_graph: MakeGraph, staged: Plugins) -> None:

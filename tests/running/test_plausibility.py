@@ -196,7 +196,7 @@ def test_log_probabilities_are_logits(convolutional: nn.Module, tiny_suite: Path
 
 def test_what_the_model_was_given_is_said(convolutional: nn.Module) -> None:
     bare = evaluate(convolutional, "digits", tasks=["clean"])
-    given = {"pixels": "RGB in [0, 1]", "size": [32, 32], "normalisation": None}
+    given = {"pixels": "RGB in [0, 1]", "size": [32, 32], "normalisation": None, "resize": None, "classes": None}
     assert json.loads(json.dumps(bare.to_dict()))["preprocessing"] == bare.preprocessing == given
     inside = evaluate(nn.Sequential(Normalize(MEAN, STD), convolutional), "digits", tasks=["clean"])
     assert inside.preprocessing["normalisation"] == {"mean": list(MEAN), "std": list(STD)}

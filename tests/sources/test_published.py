@@ -203,5 +203,7 @@ def test_transformers_is_named_where_it_is_missing(hub: Web, monkeypatch: pytest
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"model_type": "resnet"}))
     (folder / "model.safetensors").write_bytes(b"")
-    with pytest.raises(KdbenchError, match="transformers can't be imported.*pip install"):
+    with pytest.raises(
+        KdbenchError, match="needs the package transformers, which is not installed .*pip install transformers"
+    ):
         open_model("hf:someone/tf")

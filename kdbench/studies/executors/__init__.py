@@ -1,1 +1,0 @@
-"""Engines that work a study's nodes off: one short file each."""
