@@ -63,8 +63,8 @@ def open_model(
         request.check()
     opened = found.open(what, request)
     setting = request.setting(opened.dataset) if opened.suite is None or suite is not None else None
-    asked = suite.name if isinstance(suite, Suite) else suite
-    named = asked or opened.suite or (setting.name if setting else None)
+    by_name = suite.name if isinstance(suite, Suite) else suite
+    named = by_name or opened.suite or (setting.name if setting else None)
     assert named is not None
     dataset = (setting or load_suite(named)).dataset
     opened = _preprocessed(opened, asked, resize, names, plugins.datasets.get(dataset).facts)
