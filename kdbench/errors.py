@@ -21,6 +21,15 @@ class KdbenchError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
+def first_line(error: Exception) -> str:
+    """What another library's error says, in a line: its class where it says nothing.
+
+    >>> first_line(ValueError("no such file")), first_line(IndexError())
+    ('no such file', 'IndexError')
+    """
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> KdbenchError:
     """The error for a name that nobody registered, with the nearest right one."""
     names = sorted(known)

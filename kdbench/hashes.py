@@ -22,6 +22,12 @@ def integers_sha256(values: Tensor | NDArray[np.integer]) -> str:
     return hashlib.sha256(array.astype("<i8").tobytes()).hexdigest()
 
 
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The values of a tensor of any dtype in order, as they lie in memory; of a quantised one what they stand for."""
+    plain = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu().contiguous()
+    return plain.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
 def state_sha256(state: Mapping[str, Any]) -> str:
     """SHA-256 of the tensors of a state dict: names, dtypes, shapes and bytes, in the order of the names.
 
@@ -35,7 +41,5 @@ def state_sha256(state: Mapping[str, Any]) -> str:
     for name in sorted(state):
         value = state[name]
         if isinstance(value, Tensor):
-            plain = value.detach().cpu().contiguous()
-            digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-            digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode() + tensor_bytes(value))
     return digest.hexdigest()

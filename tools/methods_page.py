@@ -14,7 +14,7 @@ from kdbench.cli.describe import describe_entry
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.comparison import Difference, Sample, difference, shares
 from kdbench.results.wording import words
-from tools.markdown import prose, table
+from tools.markdown import cell, prose, table
 
 MEASURED = Path(__file__).parent / "data/methods.json"
 REFERENCE = "ce"
@@ -142,7 +142,7 @@ def method_section(described: Mapping[str, Any], cost: Mapping[str, Any] | None)
             [
                 f"`{one['name']}`",
                 f"`{words(one['default'], one['name'])}`",
-                *(one[key].replace("|", "\\|") for key in ("range", "meaning")),
+                *(cell(one[key]) for key in ("range", "meaning")),
             ]
             for one in described["parameters"]
         ]

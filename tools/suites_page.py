@@ -9,7 +9,7 @@ from kdbench.cli.describe import describe_parameters
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.wording import words
 from kdbench.suites.reading import TABLES, keys
-from tools.markdown import prose, table
+from tools.markdown import cell, prose, table
 
 START = """    kdbench describe suite cifar10 --toml > mine.toml     # a suite to start from, with its comments
     kdbench describe suite mine.toml                      # what each installed method gets there
@@ -96,14 +96,10 @@ def rows(found: Sequence[Mapping[str, Any]]) -> str:
         [
             [
                 f"`{one['name']}`",
-                _cell(words(one["default"], one["name"]) or "none"),
-                _cell(one["range"]),
-                _cell(one["meaning"]),
+                cell(words(one["default"], one["name"]) or "none"),
+                cell(one["range"]),
+                cell(one["meaning"]),
             ]
             for one in found
         ],
     )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

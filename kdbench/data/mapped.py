@@ -19,7 +19,7 @@ from torch import Tensor
 
 from kdbench.data.base import ImageSet, content_hash
 from kdbench.data.cache import FORMAT, KdbenchWarning
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, first_line
 
 LARGEST_IN_MEMORY = 2 * 2**30
 """Bytes of pixels up to which a selection is an ordinary tensor."""
@@ -96,7 +96,7 @@ def load_mapped(folder: Path, name: str, class_names: Sequence[str]) -> ImageSet
     try:
         return _read(folder, name, tuple(class_names))
     except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         warnings.warn(f"cache folder {folder} is damaged ({reason}); rebuilding it", KdbenchWarning, stacklevel=2)
         return None
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, first_line
 from kdbench.inference.prediction import frozen, refuse_probabilities
 
 NAME = "logits"
@@ -36,7 +36,7 @@ def as_network(model: object) -> nn.Module:
         raise KdbenchError(f"the model is {found}", f"give a torch.nn.Module from pixels to logits{more}")
     network = _unwrapped(model)
     _check_weights(network)
-    return _Exported(network) if _has_one_mode(network) else network
+    return OneMode(network) if _has_one_mode(network) else network
 
 
 def logits_of(model: nn.Module, images: Tensor, classes: int) -> nn.Module:
@@ -116,14 +116,14 @@ def _has_one_mode(network: nn.Module) -> bool:
     return isinstance(network, torch.fx.GraphModule) and "eval" in vars(network)
 
 
-class _Exported(nn.Module):
+class OneMode(nn.Module):
     """An exported program's module, which stays in the mode that it was exported in."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
-    def train(self, mode: bool = True) -> _Exported:
+    def train(self, mode: bool = True) -> OneMode:
         self.training = mode
         return self
 
@@ -152,14 +152,13 @@ def _answer(model: nn.Module, images: Tensor) -> Any:
     except (torch.OutOfMemoryError, KdbenchError):
         raise
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        what = f"the model cannot read images of shape {tuple(images.shape)}: {reason}"
+        what = f"the model cannot read images of shape {tuple(images.shape)}: {first_line(error)}"
         raise KdbenchError(what, _what_to_do(model, images)) from error
 
 
 def _what_to_do(model: nn.Module, images: Tensor) -> str:
     size = f"{images.shape[2]}x{images.shape[3]}"
-    if isinstance(model, _Exported):
+    if isinstance(model, OneMode):
         return f"export it for RGB images of {size} with a dynamic number of images: torch.export.Dim('batch', min=1)"
     return f"its forward gets RGB images of {size}, any number of them, and nothing else"
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from kdbench.data import ImageSet
 from kdbench.data.download import fetch
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.files import file_sha256
@@ -287,12 +288,9 @@ class _Job:
         if sampled:
             data = TestData(
                 image_part(data.test, torch.from_numpy(universe[self._positions(len(universe))])),
-                None if data.ood is None else image_part(data.ood, torch.from_numpy(self._positions(len(data.ood)))),
+                None if data.ood is None else self._sample(data.ood),
                 data.published_corruptions,
-                {
-                    name: image_part(images, torch.from_numpy(self._positions(len(images))))
-                    for name, images in data.outside.items()
-                },
+                {name: self._sample(images) for name, images in data.outside.items()},
             )
         ctx = EvaluationContext(self.condition, self.graph.device, None, networks=networks)
         with bar(f"measure {task.name} ({self.condition})", shown=self.graph.options.progress) as update:
@@ -310,6 +308,9 @@ class _Job:
 
         recorded = [s for s in self.case.record.scores if (s.task, s.condition) == (task.name, self.condition)]
         return compare(recorded, outcome.scores, examples, whole=not sampled)
+
+    def _sample(self, images: ImageSet) -> ImageSet:
+        return image_part(images, torch.from_numpy(self._positions(len(images))))
 
     def _positions(self, size: int) -> NDArray[np.int64]:
         """The sample's positions, ascending, among so many examples."""

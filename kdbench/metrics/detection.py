@@ -7,7 +7,6 @@ al. 2018), with in-distribution images as the positive class.
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from kdbench.errors import KdbenchError
 from kdbench.metrics._inputs import Array, as_logits, as_tensor
-from kdbench.metrics.intervals import require_confidence, score_interval, wilson_interval
+from kdbench.metrics.intervals import normal_quantile, require_confidence, score_interval, wilson_interval
 
 TRUE_POSITIVES = 0.95
 """Share of in-distribution images that are taken for such where false positives are counted."""
@@ -82,14 +81,14 @@ def auroc_interval(inside: Array, outside: Array, *, confidence: float = 0.95) -
     Raises:
         KdbenchError: as ``auroc``, or a confidence outside (0, 1).
     """
-    require_confidence(confidence)
+    quantile = normal_quantile(confidence)
     ins, outs = _sorted(inside, "in-distribution"), _sorted(outside, "out-of-distribution")
     of_ins, of_outs = _share_below(outs, ins), _share_below(-ins[::-1], -outs[::-1])
     value = float(of_ins.mean())
     variance = sum(float(part.var(ddof=1)) / len(part) for part in (of_ins, of_outs) if len(part) > 1)
     alike = value * (1 - value) / variance if variance else 0.0
     most = MOST_ALIKE * (len(ins) + len(outs))
-    return score_interval(value, min(alike, most) or min(len(ins), len(outs)), _quantile(confidence))
+    return score_interval(value, min(alike, most) or min(len(ins), len(outs)), quantile)
 
 
 def false_positive_rate(inside: Array, outside: Array) -> float:
@@ -147,10 +146,6 @@ def _share_below(others: Floats, scores: Floats) -> Floats:
     """For each score, the share of the others, in ascending order, that are smaller; ties count half."""
     both = np.searchsorted(others, scores, side="left") + np.searchsorted(others, scores, side="right")
     return np.asarray(both / (2 * len(others)))
-
-
-def _quantile(confidence: float) -> float:
-    return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
 def _sorted(values: Array, name: str) -> Floats:

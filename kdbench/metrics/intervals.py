@@ -30,8 +30,13 @@ def wilson_interval(correct: float, n: int, confidence: float = 0.95) -> tuple[f
     """
     if n < 1 or not 0 <= correct <= n:
         raise KdbenchError(f"{correct} correct of {n}, expected 0 <= correct <= n and n >= 1", "count examples again")
+    return score_interval(correct / n, n, normal_quantile(confidence))
+
+
+def normal_quantile(confidence: float) -> float:
+    """The normal distribution's quantile of a two-sided coverage in (0, 1); raises ``KdbenchError`` for another."""
     require_confidence(confidence)
-    return score_interval(correct / n, n, NormalDist().inv_cdf(0.5 + confidence / 2))
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
 def score_interval(share: float, n: float, quantile: float) -> tuple[float, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable, file_sha256, save_arrays
+from kdbench.hashes import tensor_bytes
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.comparison import difference
 from kdbench.results.evidence import PREDICTIONS, Evidence
@@ -163,9 +163,8 @@ def describe_module(model: nn.Module) -> EvaluatedModel:
 def _update(digest: Any, value: object) -> None:
     """Add a state dict's entry: tensors by value, the rest by what is plain in it."""
     if isinstance(value, Tensor):
-        tensor = (value.dequantize() if value.is_quantized else value).detach().cpu().contiguous()
-        digest.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        dtype = torch.float32 if value.is_quantized else value.dtype
+        digest.update(f"{dtype} {tuple(value.shape)};".encode() + tensor_bytes(value))
     elif isinstance(value, Mapping):
         for name, one in value.items():
             digest.update(f"{name}:".encode())
@@ -228,4 +227,4 @@ def _differences(ours: Evidence, theirs: Evidence) -> Iterator[dict[str, Any]]:
 
 
 def _key(score: Score) -> tuple[str, str, str, str]:
-    return score.condition, score.task, score.metric, json.dumps(score.setting, sort_keys=True)
+    return score.condition, score.task, score.metric, plain_json(score.setting)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
+from kdbench.inference.module_kinds import OneMode
 from kdbench.sources.spec import ModelRequest, OpenedModel
 
 TRUST = "torch's reader of exported programs can run code that is in the file: open only those that you trust"
@@ -27,22 +27,7 @@ def open_exported(path: Path, source: str, request: ModelRequest) -> OpenedModel
     """The network of a ``.pt2`` file. Raises ``KdbenchError`` for a graph of one batch size or of a training."""
     program = _read(path)
     _check(program, path)
-    return OpenedModel(_Program(program.module()), source, file_sha256(path), notes=(TRUST,))
-
-
-class _Program(nn.Module):
-    """The module of an exported program, which has one mode and refuses to be told."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def train(self, mode: bool = True) -> _Program:
-        self.training = mode
-        return self
-
-    def forward(self, pixels: Tensor) -> Any:
-        return self.module(pixels)
+    return OpenedModel(OneMode(program.module()), source, file_sha256(path), notes=(TRUST,))
 
 
 def _read(path: Path) -> Any:

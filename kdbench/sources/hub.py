@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kdbench import packages
 from kdbench.checkpoints import read_weights
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, first_line
 from kdbench.files import file_sha256
 from kdbench.models.imagenet import TIMM
 from kdbench.models.preprocess import Preprocessing
@@ -57,7 +57,7 @@ def open_hub(what: str, request: ModelRequest) -> OpenedModel:
 
 def fetch(repository: str, name: str, revision: str | None, request: ModelRequest) -> Path | None:
     """A file of a repository, from the hub's cache or the hub; None where the repository has no such file."""
-    hub, errors = (packages.load(USER, name, HUB) for name in ("huggingface_hub", "huggingface_hub.errors"))
+    hub, errors = (packages.load(USER, part, HUB) for part in ("huggingface_hub", "huggingface_hub.errors"))
     try:
         return Path(
             hub.hf_hub_download(repository, name, revision=revision, local_files_only=not request.place.download)
@@ -116,8 +116,9 @@ def _of_transformers(facts: Mapping[str, Any], weights: Path, source: str, prepr
             weights.parent, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
     except (ValueError, OSError, KeyError, RuntimeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise KdbenchError(f"{source} is no image classifier of transformers: {reason}", "name --model") from None
+        raise KdbenchError(
+            f"{source} is no image classifier of transformers: {first_line(error)}", "name --model"
+        ) from None
     known = None
     names = tuple(by_number(facts["id2label"])) if facts.get("id2label") else None
     if preprocessor is not None:

@@ -14,10 +14,11 @@ from unittest import mock
 import torch
 from torch import nn
 
+from kdbench import packages
 from kdbench.attacks.libraries import installation
 from kdbench.checkpoints.formats import kind_of
 from kdbench.checkpoints.pickles import load_pickled
-from kdbench.errors import KdbenchError, unknown_name
+from kdbench.errors import KdbenchError, first_line, unknown_name
 from kdbench.files import file_sha256
 from kdbench.hashes import state_sha256
 from kdbench.models.preprocess import Preprocessing
@@ -68,7 +69,7 @@ def open_robustbench(what: str, request: ModelRequest) -> OpenedModel:
     entry = _entry(what, dataset)
     request.check(entry.dataset)
     folder = request.folder("robustbench")
-    timm = importlib.import_module("timm")
+    timm = packages.load(installation.ZOO, "timm", installation.ROBUSTBENCH)
     if timm.is_model(entry.timm_name):
         url = timm.get_pretrained_cfg(entry.timm_name).url
         files = [_fetched(f"{entry.path}.pt", url, folder, request)]
@@ -139,7 +140,7 @@ def _fetched(name: str, place: str, folder: Path, request: ModelRequest) -> Path
     if place.startswith("https://") or target.is_file() or not request.place.download:
         url = place if place.startswith("https://") else f"https://drive.google.com/uc?id={place}"
         return request.download(url, target, "the file with the weights")
-    gdown = importlib.import_module("gdown")
+    gdown = packages.load(installation.ZOO, "gdown", installation.ROBUSTBENCH)
     part = target.with_name(f"{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -167,9 +168,8 @@ def _read(entry: _Entry, folder: Path) -> nn.Module:
     except MemoryError:
         raise
     except Exception as error:  # the library is not ours, and neither is the choice of what it raises
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise KdbenchError(
-            f"robustbench can't read {entry.path}: {type(error).__name__}: {reason}",
+            f"robustbench can't read {entry.path}: {type(error).__name__}: {first_line(error)}",
             f"delete {folder / entry.dataset / entry.threat / entry.name}.pt and fetch it again",
         ) from error
     return network
