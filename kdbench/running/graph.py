@@ -94,7 +94,11 @@ class RunGraph:
 
     def lineage(self, spec: Training) -> Lineage:
         """A training of this graph with all that it needs."""
-        return self._planned[spec.digest()]
+        return self.planned(spec.digest())
+
+    def planned(self, digest: str) -> Lineage:
+        """The same by the training's digest. Raises ``KeyError`` for one that was not asked for."""
+        return self._planned[digest]
 
     def own(self, spec: Training) -> dict[str, Training]:
         """The networks that are trained for one training alone, deepest first: ``<role>``, ``<role>/<role>``, ...
@@ -169,9 +173,13 @@ class RunGraph:
         """Where a training is kept."""
         return self.folder / f"{spec.method}-{spec.model}-{spec.digest()}"
 
+    def checkpoint(self, spec: Training) -> Path:
+        """Where a finished training's network lies."""
+        return Trained(spec, self.path(spec), reused=True).checkpoint
+
     def is_finished(self, spec: Training) -> bool:
         """Whether a training has left its checkpoint."""
-        return Trained(spec, self.path(spec), reused=True).checkpoint.exists()
+        return self.checkpoint(spec).exists()
 
     def ensure(
         self,

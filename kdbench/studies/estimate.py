@@ -1,0 +1,69 @@
+"""How long a node will take, from records of the same suite: an estimate where there is one, nothing where not."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from kdbench.results.record import Record
+from kdbench.results.store import read_records
+from kdbench.specs import Suite
+from kdbench.studies.nodes import Node
+
+
+class Estimate:
+    """Wall seconds of earlier trainings and measurements: medians over the records of a suite's version."""
+
+    def __init__(self, records: Iterable[Record], suite: Suite) -> None:
+        seen: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        self.n = 0
+        for record in records:
+            if (record.spec.suite.name, record.spec.suite.version) != (suite.name, suite.version):
+                continue
+            self.n += 1
+            method = record.spec.method
+            for condition, student in record.hashes.students.items():
+                seen["student", condition, method].append(student.seconds)
+            for where, network in record.hashes.networks.items():
+                seen["network", where].append(network.seconds)
+            for phase, seconds in record.provenance.seconds.items():
+                if phase.startswith("evaluate/"):
+                    _, condition, task = phase.split("/", 2)
+                    seen["task", condition, task].append(seconds)
+        self._medians = {key: statistics.median(values) for key, values in seen.items()}
+
+    @classmethod
+    def of_folder(cls, out: Path, suite: Suite) -> Estimate:
+        """From the records of a suite in a folder of runs."""
+        folder = out / suite.name
+        found = read_records(folder)[0] if folder.is_dir() else ()
+        return cls([one.record for one in found], suite)
+
+    def seconds(self, node: Node, conditions: Iterable[str]) -> float | None:
+        """Of one node with ``conditions`` of the suite; None where no earlier record has it."""
+        if node.kind == "training":
+            if node.role == "student":
+                return self._medians.get(("student", str(node.condition), node.method))
+            return self._medians.get(("network", f"{node.condition}/{node.role}"))
+        total = 0.0
+        for condition in conditions:
+            student = self._medians.get(("student", condition, node.method))
+            if student is None:
+                return None
+            total += student + sum(
+                seconds for key, seconds in self._medians.items() if key[0] == "task" and key[1] == condition
+            )
+        return total
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people.
+
+    >>> [in_words(seconds) for seconds in (41, 3000, 9000)]
+    ['41 s', '50 min', '2.5 h']
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""Engines that work a study's nodes off: one short file each."""

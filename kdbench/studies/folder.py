@@ -1,0 +1,158 @@
+"""The folder of a study, which is the truth about it: its plan, and of each node whether it is done, failed or open."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import ValidationError
+
+from kdbench.errors import KdbenchError
+from kdbench.files import write_atomically
+from kdbench.specs import Spec, first_problem
+from kdbench.studies.nodes import Node, StudyPlan
+
+STUDIES: Final = "studies"
+"""Folder of the studies, in the folder of runs."""
+State = Literal["open", "done", "failed"]
+
+
+class Failure(Spec):
+    """Why a node failed."""
+
+    key: str
+    error: str
+    """One line."""
+    at: str
+    """UTC, ISO 8601."""
+
+
+class StudyFolder:
+    """``<out>/studies/<name>``: ``plan.json``, ``failed/<key>.json``, ``logs/<key>.txt``."""
+
+    def __init__(self, out: Path, name: str) -> None:
+        self.out, self.name = out, name
+        self.path = out / STUDIES / name
+
+    def plan(self) -> StudyPlan:
+        """The plan that the last ``sweep`` wrote.
+
+        Raises:
+            KdbenchError: there is none, or it is of another version.
+        """
+        file = self.path / "plan.json"
+        try:
+            return StudyPlan.model_validate_json(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            known = sorted(path.parent.name for path in self.path.parent.glob("*/plan.json"))
+            hint = f"there are: {', '.join(known[:12])}" if known else "name the folder of runs with --out"
+            raise KdbenchError(f"no study '{self.name}' in {self.out}", hint) from None
+        except ValidationError as error:
+            raise KdbenchError(
+                f"{file}: {first_problem(error)}", "run `kdbench sweep` again: results are kept"
+            ) from None
+
+    def write(self, plan: StudyPlan) -> None:
+        """Keep a plan.
+
+        Raises:
+            KdbenchError: the folder is of a study of another suite.
+        """
+        file = self.path / "plan.json"
+        if file.exists():
+            there = json.loads(file.read_text(encoding="utf-8")).get("suite", {}).get("name")
+            if there != plan.suite.name:
+                raise KdbenchError(
+                    f"{self.path} belongs to a study of suite '{there}', not '{plan.suite.name}'",
+                    "give this study another name",
+                )
+        write_atomically(file, plan.model_dump_json(indent=1).encode())
+
+    def state(self, node: Node) -> State:
+        """Whether a node's result is there."""
+        result = self.out / node.path
+        if result.exists() and (node.kind == "training" or _finished(result)):
+            return "done"
+        return "failed" if self._failure(node.key).exists() or result.exists() else "open"
+
+    def states(self, nodes: Sequence[Node]) -> dict[str, State]:
+        """Of each node by key. A training that only finished runs need is done, though its checkpoint was deleted."""
+        states = {node.key: self.state(node) for node in nodes}
+        wanted = {need for node in nodes if node.kind == "run" and states[node.key] != "done" for need in node.needs}
+        for node in reversed(nodes):  # needs come first
+            if node.key in wanted:
+                wanted.update(node.needs)
+            elif node.kind == "training":
+                states[node.key] = "done"
+        return states
+
+    def error(self, node: Node) -> str:
+        """Why a node failed, in one line."""
+        return self.failure(node.key) or str(json.loads((self.out / node.path).read_text(encoding="utf-8"))["error"])
+
+    def failure(self, key: str) -> str | None:
+        """What was kept of why a node failed, None where nothing was."""
+        file = self._failure(key)
+        return Failure.model_validate_json(file.read_text(encoding="utf-8")).error if file.exists() else None
+
+    def failed(self, key: str, error: str, at: str) -> None:
+        """Keep why a node failed."""
+        failure = Failure(key=key, error=" ".join(error.split()), at=at)
+        write_atomically(self._failure(key), failure.model_dump_json(indent=1).encode())
+
+    def forget_failure(self, key: str) -> None:
+        """A node is tried again."""
+        self._failure(key).unlink(missing_ok=True)
+
+    def _failure(self, key: str) -> Path:
+        return self.path / "failed" / f"{key}.json"
+
+    def log(self, key: str) -> Path:
+        """What a node's worker printed."""
+        return self.path / "logs" / f"{key}.txt"
+
+    @contextlib.contextmanager
+    def driven(self) -> Iterator[None]:
+        """Be the only one who works the study off, on this machine.
+
+        ``flock`` is for local file systems, and for network ones whose mount says so.
+
+        Raises:
+            KdbenchError: another process does already.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "driver.lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                who = re.sub(r"[^0-9]", "", file.read(20))
+                raise KdbenchError(
+                    f"study '{self.name}' is running already, in process {who}",
+                    f"`kdbench sweep status {self.name}` shows how it stands; end that process before you change it",
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def is_driven(self) -> bool:
+        """Whether a process on this machine works the study off now."""
+        try:
+            with (self.path / "driver.lock").open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+
+def _finished(record: Path) -> bool:
+    return b'"status": "finished"' in record.read_bytes()[:4096]

@@ -1,0 +1,115 @@
+"""A study as a graph of nodes on disk: trainings that several runs need, and the runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from kdbench.errors import KdbenchError
+from kdbench.running.graph import RunGraph
+from kdbench.running.options import run_folder
+from kdbench.running.plan import Plan
+from kdbench.running.suite_data import SuiteData
+from kdbench.specs import Spec, Suite
+from kdbench.studies.study import Request, Study
+
+
+class Node(Spec):
+    """One piece of work of a study, found by its digest."""
+
+    key: str
+    """``run-<run id>`` or ``training-<digest>``."""
+    kind: Literal["training", "run"]
+    method: str
+    params: dict[str, Any]
+    """Of the run that this is, or of one that needs this training; as a user would give them."""
+    seed: int
+    condition: str | None
+    """Of a training."""
+    role: str | None
+    """Of a training: ``teacher``, ``student/<role>``, ``student``."""
+    path: str
+    """Where its result lies, relative to the folder of runs: a record, or a checkpoint."""
+    needs: tuple[str, ...] = ()
+    """Keys."""
+
+    @property
+    def title(self) -> str:
+        """In words, for a list."""
+        given = " ".join(f"{name}={value}" for name, value in self.params.items())
+        if self.kind == "run":
+            return " ".join(filter(None, (self.method, given, f"seed {self.seed}")))
+        own = self.role is not None and self.role.startswith("student")
+        of = f" of {self.method} {given} seed {self.seed}".replace("  ", " ") if own else ""
+        return f"{self.role} ({self.condition}){of}"
+
+
+class StudyPlan(Spec):
+    """A study with its nodes, needs first: all that a worker must know."""
+
+    study: Study
+    suite: Suite
+    """As it was when the study was planned."""
+    nodes: tuple[Node, ...]
+
+    def node(self, key: str) -> Node:
+        """The node of that key."""
+        found = next((node for node in self.nodes if node.key == key), None)
+        if found is None:
+            raise KdbenchError(f"study '{self.study.name}' has no node '{key}'", "run `kdbench sweep` again")
+        return found
+
+
+class Planner:
+    """Expands a study. The data are read once, as digests cover them; nothing is trained."""
+
+    def __init__(self, study: Study, suite: Suite, data: SuiteData, graph: RunGraph) -> None:
+        self._study, self._suite, self._data, self._graph = study, suite, data, graph
+        self._nodes: dict[str, Node] = {}
+        self._users: Counter[str] = Counter()
+
+    def nodes(self, requests: Iterable[tuple[Request, Plan]]) -> tuple[Node, ...]:
+        """Each run once, and each training that more than one run needs. What one run needs alone is its own work."""
+        for request, plan in requests:
+            self._add(request, plan)
+        kept = {key for key, node in self._nodes.items() if node.kind == "run" or self._users[key] > 1}
+        return tuple(
+            node.model_copy(update={"needs": tuple(need for need in node.needs if need in kept)})
+            for key, node in self._nodes.items()
+            if key in kept
+        )
+
+    def _add(self, request: Request, plan: Plan) -> None:
+        spec = plan.spec(self._data, self._graph, request.seed)
+        key = f"run-{spec.run_id}"
+        if key in self._nodes:
+            return
+        trainings = [self._training(request, digest, *where.split("/", 1)) for where, digest in spec.trainings.items()]
+        self._users.update(set(trainings))
+        self._nodes[key] = self._node(
+            key, "run", request, None, None, run_folder(spec, Path()) / "record.json", trainings
+        )
+
+    def _training(self, request: Request, digest: str, condition: str, role: str) -> str:
+        """Its key; it and all that it needs are nodes."""
+        key = f"training-{digest}"
+        if key not in self._nodes:
+            lineage = self._graph.planned(digest)
+            needs = [
+                self._training(request, needed.training.digest(), condition, needed.suite_role or f"{role}/{below}")
+                for below, needed in lineage.needs.items()
+            ]
+            path = self._graph.checkpoint(lineage.training).relative_to(self._graph.options.out)
+            self._nodes[key] = self._node(key, "training", request, condition, role, path, needs)
+        return key
+
+    def _node(
+        self, key: str, kind: Any, request: Request, condition: str | None, role: str | None, path: Path,
+        needs: Iterable[str],
+    ) -> Node:  # fmt: skip
+        return Node(
+            key=key, kind=kind, method=request.method, params=request.params, seed=request.seed, condition=condition,
+            role=role, path=path.as_posix(), needs=tuple(dict.fromkeys(needs)),
+        )  # fmt: skip

@@ -1,0 +1,196 @@
+"""What a study asks for, as a frozen value: methods, parameters and seeds of one suite, and where they are computed."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, ValidationError, field_validator
+
+from kdbench.errors import KdbenchError, unknown_name
+from kdbench.specs import Name, Spec, first_problem
+
+MOST_RUNS = 100_000
+"""Runs of one study: more is a mistake in it."""
+
+ALL = "all"
+
+
+class Request(NamedTuple):
+    """One run that a study asks for."""
+
+    method: str
+    params: dict[str, Any]
+    """As a user would give them, not resolved."""
+    seed: int
+
+
+class Study(Spec):
+    """Methods x parameters x seeds on one suite."""
+
+    name: Name
+    """Of the study and of its folder."""
+    suite: str = "digits"
+    """A suite's name, or the path of a TOML file."""
+    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names; in a file ``"all"`` stands for every method that is installed."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Parameter to a value, or to a list of values that is crossed with all others. A table under a method's name has
+    parameters of that method alone; the others go to every method."""
+    zipped: dict[str, Any] = Field(default_factory=dict)
+    """The same for lists that go together: their first values, their second values, ..."""
+    conditions: tuple[str, ...] | None = None
+    """None: all of the suite's, as for ``tasks``."""
+    tasks: tuple[str, ...] | None = None
+    attacks: tuple[str, ...] = ()
+    executor: str = "local"
+    threads: Annotated[int, Field(ge=1)] = 1
+    """Threads that torch computes with in each worker: part of what decides the bits, so the same on every engine."""
+    engine: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Executor to its own settings, as ``[engine.local]``."""
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds(cls, value: Any) -> Any:
+        return parse_seeds(value) if isinstance(value, str) else [value] if isinstance(value, int) else value
+
+    @field_validator("methods", "seeds", "conditions", "tasks", "attacks")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        return None if values is None else tuple(dict.fromkeys(values))
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _methods(cls, value: Any) -> Any:
+        return (value,) if value == ALL else value
+
+    def with_methods(self, installed: Iterable[str]) -> Study:
+        """The study with every installed method where it asks for all."""
+        return self.model_copy(update={"methods": tuple(installed)}) if self.methods == (ALL,) else self
+
+    def requests(self) -> list[Request]:
+        """Every run, in order of seed, then method, then parameters: a study that is stopped has whole seeds.
+
+        Raises:
+            KdbenchError: lists that go together have different lengths, a table is of a method that the study has not,
+                or there are more than ``MOST_RUNS`` runs.
+        """
+        for table in (self.parameters, self.zipped):
+            for name, value in table.items():
+                if isinstance(value, dict) and name not in self.methods:
+                    raise unknown_name("method of the study", name, self.methods, f"study '{self.name}' has no such")
+        choices = [(method, params) for method in self.methods for params in self._choices(method)]
+        if len(choices) * len(self.seeds) > MOST_RUNS:
+            raise KdbenchError(
+                f"study '{self.name}' has {len(choices) * len(self.seeds)} runs, at most {MOST_RUNS}", "split it"
+            )
+        return [Request(method, params, seed) for seed in self.seeds for method, params in choices]
+
+    def _choices(self, method: str) -> Iterator[dict[str, Any]]:
+        crossed = _of(method, self.parameters)
+        axes = [[{name: one} for one in _values(value)] for name, value in crossed.items()]
+        together = {name: _values(value) for name, value in _of(method, self.zipped).items()}
+        lengths = {name: len(values) for name, values in together.items()}
+        if len(set(lengths.values())) > 1:
+            said = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise KdbenchError(f"study '{self.name}', lists that go together: {said} values", "give each as many")
+        twice = sorted(crossed.keys() & together.keys())
+        if twice:
+            raise KdbenchError(f"study '{self.name}': parameter '{twice[0]}' is crossed and zipped", "name it once")
+        if together:
+            axes.append([dict(zip(together, row, strict=True)) for row in zip(*together.values(), strict=True)])
+        for combination in itertools.product(*axes):
+            yield {name: value for part in combination for name, value in part.items()}
+
+
+def _of(method: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table says of one method: what is for all, under what is for it alone."""
+    general = {name: value for name, value in table.items() if not isinstance(value, dict)}
+    return {**general, **table.get(method, {})}
+
+
+def _values(value: Any) -> list[Any]:
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if not values:
+        raise KdbenchError("a parameter of the study has an empty list of values", "give one, or leave it out")
+    return [one for place, one in enumerate(values) if one not in values[:place]]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds from text: numbers and ranges with both ends.
+
+    >>> parse_seeds("0-2,7")
+    [0, 1, 2, 7]
+
+    Raises:
+        KdbenchError: it is something else, or a range that runs backwards.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d{1,15})(?:-(\d{1,15}))?\s*", part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
+        if not first <= last < first + MOST_RUNS:
+            raise KdbenchError(f"seeds '{text}': found '{part.strip()}'", "write them as 0-4 or 0,2,7")
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def make_study(where: str, values: Mapping[str, Any]) -> Study:
+    """A study from names and values; ``where`` they came from begins every message."""
+    for key in values:
+        if key not in Study.model_fields:
+            raise unknown_name(f"key of {where}", key, Study.model_fields)
+    try:
+        return Study.model_validate(dict(values))
+    except KdbenchError as error:
+        raise KdbenchError(f"{where}: {error.message}", error.hint) from None
+    except ValidationError as error:
+        raise KdbenchError(f"{where}: {first_problem(error)}", "docs/scaling.md has an example") from None
+
+
+def read_study(path: Path, **more: Any) -> Study:
+    """A study from a TOML file; ``more`` replaces what the file says.
+
+    A suite's file is found beside the study's. Raises ``KdbenchError`` for every mistake in the file, in one line.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise KdbenchError(f"cannot read study {path}: {error.strerror}", "name a .toml file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise KdbenchError(f"study {path} is not TOML: {error}", "fix the line it names") from None
+    values = {"name": path.stem, **values, **more}
+    suite = values.get("suite")
+    if isinstance(suite, str) and suite.endswith(".toml") and "suite" not in more:
+        values["suite"] = str(path.parent / suite)
+    return make_study(f"study {path}", values)
+
+
+def parse_sweep(texts: Iterable[str], methods: Sequence[str], parse: Any, *, where: str = "--set") -> dict[str, Any]:
+    """``name=a,b`` and ``method.name=a,b`` texts as the table of a study; ``parse`` reads one ``name=value``."""
+    table: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise KdbenchError(f"{where} got '{text}'", f"write it as {where} name=a,b or {where} method.name=a,b")
+        method, dot, parameter = name.rpartition(".")
+        if dot and method not in methods:
+            raise unknown_name("method of the study", method, methods, f"{where} {text}")
+        values = [parse(where, [f"value={one}"])["value"] for one in _split(value)]
+        found = values if len(values) > 1 else values[0]
+        (table.setdefault(method, {}) if dot else table)[parameter if dot else name] = found
+    return table
+
+
+def _split(text: str) -> list[str]:
+    """At commas outside brackets and quotes.
+
+    >>> _split('1,[2,3],"a,b"')
+    ['1', '[2,3]', '"a,b"']
+    """
+    return re.findall(r'(?:\[[^\]]*\]|"[^"]*"|[^,])+', text)

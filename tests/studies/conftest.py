@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SMALL = """
+name = "small"
+version = 1
+title = "A few digits"
+why = "Tests: a training takes a second."
+dataset = "digits"
+student = "wrn-10-1"
+flip = false
+
+[networks.teacher]
+model = "wrn-10-1"
+method = "ce"
+seed = 1000
+
+[recipe]
+epochs = 3
+batch_size = 20
+lr = 0.03
+augmentation = "crop"
+
+[conditions.clean]
+train_size = 100
+
+[tasks.clean]
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A suite file whose runs take seconds."""
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path

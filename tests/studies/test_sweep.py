@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdbench.errors import KdbenchError
+from kdbench.results.record import read_record
+from kdbench.running.options import RunOptions
+from kdbench.running.runner import run
+from kdbench.studies.folder import StudyFolder
+from kdbench.studies.nodes import Node, StudyPlan
+from kdbench.studies.study import make_study
+from kdbench.studies.sweep import Standing, find_study, make_executor, plan_study, work_off
+from kdbench.studies.worker import work
+
+
+def planned(suite: Path, out: Path, **values: Any) -> tuple[StudyFolder, StudyPlan]:
+    study = make_study("a test", {"name": "s", "suite": str(suite), "methods": ["ce", "kd"], **values})
+    plan = plan_study(study, RunOptions.make(out=out))
+    folder = StudyFolder(out, "s")
+    folder.write(plan)
+    return folder, plan
+
+
+class Here:
+    """Does nodes in this process; of some it says that they failed."""
+
+    def __init__(self, folder: StudyFolder, failing: Mapping[str, str] = {}) -> None:
+        self.folder, self.failing = folder, failing
+        self.started: list[str] = []
+
+    def free(self) -> int:
+        return 1
+
+    def start(self, key: str) -> None:
+        self.started.append(key)
+
+    def wait(self) -> Mapping[str, str]:
+        key = self.started[-1]
+        if key in self.failing:
+            self.folder.failed(key, self.failing[key], "2026-01-01T00:00:00+00:00")
+            return {key: self.failing[key]}
+        return {key: work(self.folder, key)}
+
+    def stop(self) -> None:
+        pass
+
+
+def quiet(node: Node, event: str, word: str) -> None:
+    """Nobody listens."""
+
+
+def test_what_several_runs_need_is_a_node_and_what_one_needs_is_its_own_work(small: Path, tmp_path: Path) -> None:
+    _, plan = planned(small, tmp_path / "runs", seeds=[0, 1])
+    assert [node.title for node in plan.nodes] == [
+        "ce seed 0",
+        "teacher (clean)",
+        "kd seed 0",
+        "ce seed 1",
+        "kd seed 1",
+    ]
+    teacher = plan.nodes[1]
+    assert {node.title: node.needs for node in plan.nodes if node.needs} == {
+        "kd seed 0": (teacher.key,), "kd seed 1": (teacher.key,),
+    }  # fmt: skip
+    _, alone = planned(small, tmp_path / "other", methods=["kd"])
+    assert [node.title for node in alone.nodes] == ["kd seed 0"]
+
+
+def test_a_training_that_two_runs_measure_differently_is_one_node(small: Path, tmp_path: Path) -> None:
+    _, plan = planned(small, tmp_path / "runs", methods=["nrd"], parameters={"evaluated": ["student", "ema"]})
+    titles = [node.title for node in plan.nodes]
+    assert sum(title.startswith("student (clean) of nrd") for title in titles) == 1
+    assert sum(node.kind == "run" for node in plan.nodes) == 2
+
+
+def test_a_study_gives_the_records_of_single_runs(small: Path, tmp_path: Path) -> None:
+    folder, plan = planned(small, tmp_path / "runs")
+    standing = work_off(folder, plan, Here(folder), quiet)
+    assert set(standing.states.values()) == {"done"}
+    for node in (node for node in plan.nodes if node.kind == "run"):
+        alone = run(str(small), node.method, seed=node.seed, out=tmp_path / "alone")
+        ours = read_record(folder.out / node.path)
+        assert (ours.spec, ours.scores) == (alone.spec, alone.scores)
+        assert ours.hashes.students["clean"].sha256 == alone.hashes.students["clean"].sha256
+
+
+def test_what_is_finished_is_not_done_again(small: Path, tmp_path: Path) -> None:
+    folder, plan = planned(small, tmp_path / "runs", methods=["ce"])
+    first = Here(folder)
+    work_off(folder, plan, first, quiet)
+    assert len(first.started) == 1
+    folder, more = planned(small, tmp_path / "runs", methods=["ce"], seeds=[0, 1])
+    second = Here(folder)
+    work_off(folder, more, second, quiet)
+    assert [more.node(key).title for key in second.started] == ["ce seed 1"]
+
+
+def test_a_failed_node_blocks_what_needs_it_and_is_done_again_when_asked(small: Path, tmp_path: Path) -> None:
+    folder, plan = planned(small, tmp_path / "runs", seeds=[0, 1])
+    teacher = next(node.key for node in plan.nodes if node.kind == "training")
+    events: list[tuple[str, str]] = []
+    failing = Here(folder, {teacher: "the disk\nis full"})
+    standing = work_off(folder, plan, failing, lambda node, event, _: events.append((node.title, event)))
+    assert standing.errors == {teacher: "the disk is full"}
+    assert len(standing.blocked()) == 2
+    assert ("kd seed 0", "blocked") in events
+    assert standing.count("done", "run") == 2
+    again = Here(folder)
+    work_off(folder, plan, again, quiet)
+    assert again.started == []
+    standing = work_off(folder, plan, again, quiet, retry_failed=True)
+    assert set(standing.states.values()) == {"done"}
+    assert again.started[0] == teacher
+
+
+def test_a_method_that_raises_fails_its_node_alone(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, plan = planned(small, tmp_path / "runs")
+    kd = next(node for node in plan.nodes if node.method == "kd" and node.kind == "run")
+
+    def broken(*_: object, **__: object) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr("kdbench.running.graph.fit", broken)
+    assert work(folder, kd.key) == "SystemExit: 0"
+    standing = Standing.read(folder)
+    assert standing.errors == {kd.key: "SystemExit: 0"}
+
+
+def test_deleted_networks_of_finished_runs_are_not_trained_again(small: Path, tmp_path: Path) -> None:
+    folder, plan = planned(small, tmp_path / "runs", methods=["kd"], seeds=[0, 1])
+    work_off(folder, plan, Here(folder), quiet)
+    teacher = next(node for node in plan.nodes if node.kind == "training")
+    (folder.out / teacher.path).unlink()
+    assert Standing.read(folder).schedule(retry_failed=False).left == 0
+
+
+def test_a_source_that_changed_since_it_was_planned_is_said(small: Path, tmp_path: Path) -> None:
+    folder, plan = planned(small, tmp_path / "runs", methods=["ce"])
+    node = plan.nodes[0].model_copy(update={"key": "run-0123456789abcdef"})
+    folder.write(plan.model_copy(update={"nodes": (node,)}))
+    assert "was planned with another source" in work(folder, node.key)
+
+
+def test_a_folder_of_another_suites_study(small: Path, tmp_path: Path) -> None:
+    folder, plan = planned(small, tmp_path / "runs", methods=["ce"])
+    other = plan.model_copy(update={"suite": plan.suite.model_copy(update={"name": "large"})})
+    with pytest.raises(KdbenchError, match="belongs to a study of suite 'small', not 'large'"):
+        folder.write(other)
+
+
+def test_one_driver_at_a_time(small: Path, tmp_path: Path) -> None:
+    folder, _ = planned(small, tmp_path / "runs", methods=["ce"])
+    assert not folder.is_driven()
+    with folder.driven():
+        assert folder.is_driven()
+        with pytest.raises(KdbenchError, match=f"is running already, in process {os.getpid()}"), folder.driven():
+            pass
+    assert not folder.is_driven()
+
+
+def test_a_study_that_nobody_planned(small: Path, tmp_path: Path) -> None:
+    planned(small, tmp_path / "runs", methods=["ce"])
+    assert find_study(tmp_path / "runs", "somewhere/s.toml").name == "s"
+    with pytest.raises(KdbenchError, match="no study 't' in .*there are: s"):
+        find_study(tmp_path / "runs", "t")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"methods": ["cee"]}, "no method named 'cee'"),
+        ({"parameters": {"kd": {"alfa": 1}}}, "no parameter named 'alfa'"),
+        ({"executor": "locl"}, "no executor named 'locl' .did you mean 'local'"),
+        ({"engine": {"local": {"worker": 2}}}, "executor local: worker"),
+        ({"conditions": ["noisy"]}, "no condition named 'noisy'"),
+        ({"tasks": ["cleen"]}, "no task named 'cleen'"),
+    ],
+)
+def test_mistakes_start_nothing(small: Path, tmp_path: Path, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(KdbenchError, match=message):
+        planned(small, tmp_path / "runs", **values)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_workers_that_are_killed_go_on_and_lose_no_bit(small: Path, tmp_path: Path) -> None:
+    folder, plan = planned(small, tmp_path / "runs", engine={"local": {"workers": 2}})
+    executor = make_executor(folder, plan.study, RunOptions.make(out=folder.out))
+    killed: list[int] = []
+
+    spawn = executor._spawn
+
+    def spawn_and_kill(key: str, slot: int) -> Any:
+        worker = spawn(key, slot)
+        if len(killed) < 2:
+            killed.append(worker.process.pid)
+            os.kill(worker.process.pid, signal.SIGKILL)
+        return worker
+
+    executor._spawn = spawn_and_kill  # type: ignore[method-assign]
+    standing = work_off(folder, plan, executor, quiet)
+    assert len(killed) == 2
+    assert set(standing.states.values()) == {"done"}
+    for node in plan.nodes:
+        alone = run(str(small), node.method, seed=node.seed, out=tmp_path / "alone")
+        assert read_record(folder.out / node.path).scores == alone.scores
