@@ -1,9 +1,8 @@
-"""Files that are whole or not there: written in one piece, locked, hashed."""
+"""Files that are whole or not there: written in one piece, hashed."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import tempfile
@@ -47,15 +46,6 @@ def save_arrays(path: Path, values: Mapping[str, Tensor]) -> None:
     arrays = {name: tensor.numpy() for name, tensor in values.items()}
     with replacing(path) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its options
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file: a second process waits here until the first is done, or has died."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def check_writable(*folders: Path) -> None:

@@ -46,7 +46,7 @@ def sweep(
     tasks: Tasks = None,
     attack: Attacks = None,
     name: Annotated[str | None, typer.Option(help="Of the study, and of its folder.")] = None,
-    executor: Annotated[str | None, typer.Option(help="Engine that computes: local.")] = None,
+    executor: Annotated[str | None, typer.Option(help="Engine that computes.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Nodes at a time on this machine.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show nodes, order and time, and start nothing.")] = False,
@@ -117,8 +117,9 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _work(folder: StudyFolder, plan: StudyPlan, options: Any, retry_failed: bool) -> Standing:
+    from kdbench.studies.executors import make_executor
     from kdbench.studies.show import Watch
-    from kdbench.studies.sweep import make_executor, work_off
+    from kdbench.studies.sweep import work_off
 
     with folder.driven():
         folder.write(plan)

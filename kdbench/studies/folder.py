@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -15,6 +12,7 @@ from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
+from kdbench.locks import is_locked, owned
 from kdbench.specs import Spec, first_problem
 from kdbench.studies.nodes import Node, StudyPlan
 
@@ -119,39 +117,23 @@ class StudyFolder:
 
     @contextlib.contextmanager
     def driven(self) -> Iterator[None]:
-        """Be the only one who works the study off, on this machine.
-
-        ``flock`` is for local file systems, and for network ones whose mount says so.
+        """Be the only one who works the study off.
 
         Raises:
             KdbenchError: another process does already.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "driver.lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                who = re.sub(r"[^0-9]", "", file.read(20))
-                raise KdbenchError(
-                    f"study '{self.name}' is running already, in process {who}",
-                    f"`kdbench sweep status {self.name}` shows how it stands; end that process before you change it",
-                ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with owned(self.path / "driver.lease", self._is_running):
             yield
 
+    def _is_running(self, who: str) -> KdbenchError:
+        return KdbenchError(
+            f"study '{self.name}' is running already, in {who}",
+            f"`kdbench sweep status {self.name}` shows how it stands; end that process before you change it",
+        )
+
     def is_driven(self) -> bool:
-        """Whether a process on this machine works the study off now."""
-        try:
-            with (self.path / "driver.lock").open("r") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        """Whether a process works the study off now."""
+        return is_locked(self.path / "driver.lease")
 
 
 def _finished(record: Path) -> bool:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kdbench.errors import unknown_name
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import check_tasks
@@ -15,7 +14,7 @@ from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
 from kdbench.running.plan import Plan
 from kdbench.running.suite_data import load_suite_data, needed_data
-from kdbench.studies.executors import local
+from kdbench.studies.executors import check_engines
 from kdbench.studies.folder import State, StudyFolder
 from kdbench.studies.nodes import Node, Planner, StudyPlan
 from kdbench.studies.schedule import Executor, Schedule
@@ -25,8 +24,6 @@ from kdbench.suites import load_suite
 Listener = Callable[[Node, str, str], None]
 """Called with a node, what became of it (``started``, ``done``, ``failed``, ``blocked``) and a word on it."""
 
-EXECUTORS = ("local",)
-
 
 def plan_study(study: Study, options: RunOptions) -> StudyPlan:
     """Expand a study, with all that can be checked checked: names, ranges, data, and every network set up untrained.
@@ -34,12 +31,7 @@ def plan_study(study: Study, options: RunOptions) -> StudyPlan:
     Raises:
         KdbenchError: a mistake in the study, or data that are not there.
     """
-    if study.executor not in EXECUTORS:
-        raise unknown_name("executor", study.executor, EXECUTORS)
-    for name in study.engine:
-        if name not in EXECUTORS:
-            raise unknown_name("executor", name, EXECUTORS)
-    local.check_settings(study.engine.get("local", {}))
+    check_engines(study)
     plugins, suite = load_plugins(), load_suite(study.suite)
     study = study.with_methods(sorted(plugins.methods))
     plans: dict[tuple[str, str], Plan] = {}
@@ -134,14 +126,6 @@ def work_off(
     finally:
         executor.stop()
     return Standing.read(folder, plan)
-
-
-def make_executor(folder: StudyFolder, study: Study, options: RunOptions) -> local.LocalExecutor:
-    """The engine that a study names."""
-    settings = study.engine.get(study.executor, {})
-    return local.LocalExecutor(
-        folder, settings, threads=study.threads, device=options.device.type, data_dir=options.place.data_dir
-    )
 
 
 def find_study(out: Path, name: str) -> StudyFolder:

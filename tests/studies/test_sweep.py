@@ -12,10 +12,12 @@ from kdbench.errors import KdbenchError
 from kdbench.results.record import read_record
 from kdbench.running.options import RunOptions
 from kdbench.running.runner import run
+from kdbench.studies.executors import make_executor
+from kdbench.studies.executors.local import LocalExecutor
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import Node, StudyPlan
 from kdbench.studies.study import make_study
-from kdbench.studies.sweep import Standing, find_study, make_executor, plan_study, work_off
+from kdbench.studies.sweep import Standing, find_study, plan_study, work_off
 from kdbench.studies.worker import work
 
 
@@ -179,7 +181,7 @@ def test_a_study_that_nobody_planned(small: Path, tmp_path: Path) -> None:
         ({"methods": ["cee"]}, "no method named 'cee'"),
         ({"parameters": {"kd": {"alfa": 1}}}, "no parameter named 'alfa'"),
         ({"executor": "locl"}, "no executor named 'locl' .did you mean 'local'"),
-        ({"engine": {"local": {"worker": 2}}}, "executor local: worker"),
+        ({"engine": {"local": {"worker": 2}}}, "no key of .engine.local. named 'worker' .did you mean 'workers'"),
         ({"conditions": ["noisy"]}, "no condition named 'noisy'"),
         ({"tasks": ["cleen"]}, "no task named 'cleen'"),
     ],
@@ -193,6 +195,7 @@ def test_mistakes_start_nothing(small: Path, tmp_path: Path, values: dict[str, A
 def test_workers_that_are_killed_go_on_and_lose_no_bit(small: Path, tmp_path: Path) -> None:
     folder, plan = planned(small, tmp_path / "runs", engine={"local": {"workers": 2}})
     executor = make_executor(folder, plan.study, RunOptions.make(out=folder.out))
+    assert isinstance(executor, LocalExecutor)
     killed: list[int] = []
 
     spawn = executor._spawn

@@ -14,9 +14,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from kdbench.errors import KdbenchError
+from kdbench.running.options import RunOptions
 from kdbench.specs import Spec
+from kdbench.studies.executors import read_settings, settings_of
 from kdbench.studies.folder import StudyFolder
+from kdbench.studies.study import Study
 
 DEATHS = 3
 """How often a worker may die of a signal at one node before the node counts as failed."""
@@ -32,6 +34,22 @@ class LocalSettings(Spec):
     """Nodes at a time on one GPU, where its memory holds them."""
 
 
+def check_settings(settings: Mapping[str, Any]) -> LocalSettings:
+    """As for every engine."""
+    return read_settings("local", LocalSettings, settings)
+
+
+def make(folder: StudyFolder, study: Study, options: RunOptions) -> LocalExecutor:
+    """As for every engine."""
+    return LocalExecutor(
+        folder,
+        check_settings(settings_of(study, "local")),
+        threads=study.threads,
+        device=options.device.type,
+        data_dir=options.place.data_dir,
+    )
+
+
 @dataclasses.dataclass
 class _Worker:
     key: str
@@ -43,13 +61,12 @@ class LocalExecutor:
     """Starts a process for each node. One that dies of a signal is started again and goes on from the last epoch."""
 
     def __init__(
-        self, folder: StudyFolder, settings: Mapping[str, Any], *, threads: int, device: str, data_dir: Path | None
+        self, folder: StudyFolder, settings: LocalSettings, *, threads: int, device: str, data_dir: Path | None
     ) -> None:
-        asked = LocalSettings.model_validate(dict(settings))
         self._folder, self._threads, self._device, self._data_dir = folder, threads, device, data_dir
         self._gpus = visible_gpus() if device.startswith("cuda") else []
-        places = len(self._gpus) * asked.per_gpu if self._gpus else max(1, cores() // threads)
-        self.workers = asked.workers or places
+        places = len(self._gpus) * settings.per_gpu if self._gpus else max(1, cores() // threads)
+        self.workers = settings.workers or places
         self._idle = list(range(self.workers))[::-1]
         self._running: list[_Worker] = []
         self._deaths: dict[str, int] = {}
@@ -138,15 +155,3 @@ def visible_gpus() -> list[str]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = torch.cuda.device_count()
     return [name.strip() for name in named.split(",")][:count] if named else [str(place) for place in range(count)]
-
-
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raise ``KdbenchError`` for settings that ``[engine.local]`` has not."""
-    from pydantic import ValidationError
-
-    from kdbench.specs import first_problem
-
-    try:
-        LocalSettings.model_validate(dict(settings))
-    except ValidationError as error:
-        raise KdbenchError(f"executor local: {first_problem(error)}", "it has: workers, per_gpu") from None
