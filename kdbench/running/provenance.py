@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -20,14 +19,8 @@ import numpy
 import torch
 import torchvision
 
-import kdbench
-from kdbench.files import file_sha256
 from kdbench.results.record import Provenance, distributions_sha256
-
-ROOT = Path(kdbench.__file__).resolve().parent.parent
-"""Where kdbench lies: a checkout, or the place of installed packages."""
-BUILT = ROOT / "kdbench/_commit.json"
-"""What the build wrote of the commit it was made from."""
+from kdbench.running.package import BUILT, ROOT, package_sha256
 
 
 def utc_now() -> str:
@@ -55,17 +48,6 @@ def commit() -> tuple[str | None, bool | None]:
         return None, None
     built = json.loads(BUILT.read_text(encoding="utf-8"))
     return built["commit"], built["dirty"]
-
-
-@functools.cache
-def package_sha256() -> str:
-    """SHA-256 of all files of the installed package, whatever git knows of them: their paths and contents, sorted."""
-    digest = hashlib.sha256()
-    package = ROOT / "kdbench"
-    for file in sorted(package.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts and file != BUILT:
-            digest.update(f"{file.relative_to(package).as_posix()} {file_sha256(file)}\n".encode())
-    return digest.hexdigest()
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,8 @@ class Node(Spec):
     """Where its result lies, relative to the folder of runs: a record, or a checkpoint."""
     needs: tuple[str, ...] = ()
     """Keys."""
+    folders: tuple[str, ...] = ()
+    """That its work fills, relative to the folder of runs: its own, and those of trainings that it alone needs."""
 
     @property
     def title(self) -> str:
@@ -76,10 +78,21 @@ class Planner:
             self._add(request, plan)
         kept = {key for key, node in self._nodes.items() if node.kind == "run" or self._users[key] > 1}
         return tuple(
-            node.model_copy(update={"needs": tuple(need for need in node.needs if need in kept)})
+            node.model_copy(
+                update={
+                    "needs": tuple(need for need in node.needs if need in kept),
+                    "folders": tuple(dict.fromkeys(self._folders(node, kept))),
+                }
+            )
             for key, node in self._nodes.items()
             if key in kept
         )
+
+    def _folders(self, node: Node, kept: Collection[str]) -> Iterator[str]:
+        yield Path(node.path).parent.as_posix()
+        for need in node.needs:
+            if need not in kept:
+                yield from self._folders(self._nodes[need], kept)
 
     def _add(self, request: Request, plan: Plan) -> None:
         spec = plan.spec(self._data, self._graph, request.seed)
