@@ -35,7 +35,7 @@ SlurmctldHost=$host(127.0.0.1)
 SlurmUser=$(id -un)
 SlurmdUser=$(id -un)
 AuthType=auth/munge
-AuthInfo=socket=$folder/munge.socket
+AuthInfo=socket=$folder/munge.socket,cred_expire=5
 CredType=cred/munge
 SlurmctldPort=$(free_port)
 StateSaveLocation=$folder/state
@@ -75,8 +75,12 @@ start() {
     munged "${as_root[@]}" --socket="$folder/munge.socket" --key-file="$folder/munge.key" --num-threads=2 \
         --pid-file="$folder/munged.pid" --log-file="$folder/log/munged.txt" --seed-file="$folder/munge.seed"
     slurmctld -c
-    slurmd -N one
-    slurmd -N two
+    # What lies here this machine sees and the nodes don't, where a mount may be made.
+    mkdir -p "$folder/private"
+    local hide=(unshare --mount sh -c 'mount -t tmpfs none "$0" && exec "$@"' "$folder/private")
+    "${hide[@]}" true 2>/dev/null || hide=()
+    "${hide[@]}" slurmd -N one
+    "${hide[@]}" slurmd -N two
     for _ in $(seq 100); do
         [ "$(sinfo --noheader --states=idle --format=%D 2>/dev/null)" = 2 ] && break
         sleep 0.2

@@ -10,7 +10,7 @@ from typing import Any
 
 from kdbench.errors import KdbenchError
 from kdbench.studies.folder import StudyFolder
-from kdbench.studies.process import UNREADY
+from kdbench.studies.process import INTERRUPTED, UNREADY
 
 
 class UnreadyError(Exception):
@@ -97,7 +97,7 @@ def _same(planned: str, found: str) -> str:
 def main(arguments: list[str]) -> int:
     """``worker OUT STUDY KEY DATA_DIR DEVICE THREADS``; an empty data folder is none.
 
-    Exit status 0, 1 for a failed node, ``UNREADY`` for one that must wait. SIGTERM ends it as an interruption does.
+    Exit status 0, 1 for a failed node, ``UNREADY`` for one that must wait, ``INTERRUPTED`` by SIGINT or SIGTERM.
     """
     import torch
 
@@ -112,6 +112,9 @@ def main(arguments: list[str]) -> int:
     except UnreadyError as unready:
         print(f"nothing done: {unready}", file=sys.stderr)
         return UNREADY
+    except KeyboardInterrupt:
+        print("interrupted: it goes on from the last epoch", file=sys.stderr)
+        return INTERRUPTED
     if error:
         print(f"error: {error}", file=sys.stderr)
     return 1 if error else 0

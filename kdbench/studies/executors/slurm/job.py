@@ -17,7 +17,7 @@ from typing import Final
 
 from submitit.core.utils import DelayedSubmission
 
-from kdbench.studies.process import UNREADY, Ends, worker_command, worker_environment
+from kdbench.studies.process import INTERRUPTED, UNREADY, Ends, worker_command, worker_environment
 
 STOP_SECONDS: Final = 60
 """How long a worker may take to end when it is asked to; SLURM gives 90 s in all."""
@@ -44,8 +44,8 @@ class NodeJob:
         ends: Ends | None = None
         while True:
             status = self._work()
-            if status in (0, 1, UNREADY) or -status in (signal.SIGINT, signal.SIGTERM):
-                break  # a worker that was stopped from outside leaves its node open
+            if status in (0, 1, UNREADY, INTERRUPTED):
+                break
             how = f"signal {-status}" if status < 0 else f"exit status {status}"
             print(f"the worker died of {how}", flush=True)
             ends = ends or self._ends()

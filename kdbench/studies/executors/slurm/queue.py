@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 COMMAND_SECONDS: Final = 60
 PROBE_SECONDS: Final = 30
 """How long a machine is waited for that says whether it sees a folder."""
+WHERE: Final = "partition", "account", "qos", "reservation", "constraint"
+"""Options that say which machines are meant."""
 HINT: Final = "submit from a machine of the cluster, where `sinfo` shows it"
 
 
@@ -90,7 +92,7 @@ def check_shared(folder: Path, settings: SlurmSettings) -> None:
     mark = folder / f".seen-{uuid.uuid4().hex}"
     mark.touch()
     flags = {"partition": settings.partition, "account": settings.account, **settings.sbatch}
-    given = [f"--{name}" if value is True else f"--{name}={value}" for name, value in flags.items() if value]
+    given = [f"--{name}={flags[name]}" for name in WHERE if flags.get(name)]
     try:
         answer = command(
             "srun", "--quiet", "--ntasks=1", "--time=1", f"--immediate={PROBE_SECONDS}", *given,
