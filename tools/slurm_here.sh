@@ -26,7 +26,7 @@ free_port() {
 configure() {
     local folder=$1 host cpus memory
     host=$(hostname -s)
-    cpus=$(nproc)
+    cpus=$(nproc --all)
     memory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
     mkdir -p "$folder"/{state,one,two,log}
     cat >"$folder/slurm.conf" <<EOF

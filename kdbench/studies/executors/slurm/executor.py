@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from kdbench.packages import load
 from kdbench.running.progress import say
 from kdbench.studies.executors.slurm import PACKAGE, SlurmSettings
 from kdbench.studies.executors.slurm.batches import Batch, Batches
-from kdbench.studies.executors.slurm.queue import check_shared, command, fate, ids_of, in_queue, last_line
+from kdbench.studies.executors.slurm.queue import check_shared, command, fate, ids_of, in_a_line, in_queue
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import Node
 from kdbench.studies.process import Ends
@@ -40,7 +42,7 @@ class SlurmExecutor:
         self._batches = Batches(folder)
         self.workers = settings.array_parallelism
         self._ends = Ends(folder)
-        self._silent = self._checked = False
+        self._silent = False
         self._handed: Mapping[str, str] = {}
         """Key to job, as of the last submission."""
         self._early: set[str] = set()
@@ -57,9 +59,8 @@ class SlurmExecutor:
         self._settle()
         jobs = self._alive()
         left = [(key, needs) for key, needs in nodes if key not in jobs]
-        if left and not self._checked:
+        if left and not self._batches.all():
             check_shared(self._folder.out, self._settings)
-            self._checked = True
         for needs, keys in _groups(left):
             waits = [jobs[need] for need in needs if need in jobs]
             size = self._settings.array_size
@@ -149,11 +150,12 @@ class SlurmExecutor:
         try:
             executor = submitit.SlurmExecutor(folder.path / "slurm" / "jobs", max_num_timeout=self._settings.requeues)
             executor.update_parameters(**self._parameters(batch.name, waits))
-            handed = executor.submit_array(jobs)
+            with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says is said once, below
+                handed = executor.submit_array(jobs)
         except submitit.core.utils.FailedJobError as error:
             self._batches.withdrawn(batch)
             raise KdbenchError(
-                f"sbatch refused {len(keys)} nodes: {last_line(str(error))}", "correct [engine.slurm] of the study"
+                f"sbatch refused {len(keys)} nodes: {in_a_line(str(error))}", "correct [engine.slurm] of the study"
             ) from None
         return self._batches.submitted(batch, handed[0].job_id.partition("_")[0])
 
