@@ -242,7 +242,8 @@ def _nothing_twice(
             assert min(begun) == 1
             assert sum(begun) <= EPOCHS + (node.key in disturbed)  # an epoch that was cut short is begun again
     given = Counter(key for batch in Batches(study.folder).all() for key in batch.keys)
-    assert given == Counter([node.key for node in plan.nodes] + [lost])
+    once = [node.key for node in plan.nodes if node.method != "hopeless" or node.kind == "training"]
+    assert [given[key] - (key == lost) for key in once] == [1] * len(once)
     jobs = Batches(study.folder).jobs()
     assert {key: jobs[key] for key in handed if key != lost} == {key: handed[key] for key in handed if key != lost}
 

@@ -82,7 +82,7 @@ class SlurmExecutor:
 
     def start(self, key: str) -> None:
         """As for every executor. Its job may be in the queue already, or have ended before its needs were done."""
-        self._watched[key] = self._handed.pop(key, None) or self._give([(key, ())])[key]
+        self._watched[key] = self._handed.pop(key, "") or self._give([(key, ())])[key]
 
     def wait(self) -> Mapping[str, str]:
         """As for every executor. A job that died is handed in again, a few times."""
