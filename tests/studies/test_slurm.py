@@ -251,7 +251,7 @@ def _nothing_twice(
 def _as_alone(study: Disturbed, plan: StudyPlan) -> None:
     """The records are those of one process that does node after node."""
     code = textwrap.dedent(REFERENCE)
-    script = [sys.executable, "-c", code, str(study.folder.path / "plan.json"), str(study.home / "alone")]
+    script = [sys.executable, "-c", code, str(study.folder.path / "plan.json"), str(study.home / "alone"), "alone"]
     subprocess.run(script, cwd=study.home, env=study.environment | {"KDBENCH_PAUSE": "0"}, check=True)
     for node in plan.nodes:
         if node.kind == "run" and node.method in ("steady", "kd"):
