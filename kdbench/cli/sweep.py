@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -47,8 +48,11 @@ def sweep(
     attack: Attacks = None,
     name: Annotated[str | None, typer.Option(help="Of the study, and of its folder.")] = None,
     executor: Annotated[str | None, typer.Option(help="Engine that computes.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Nodes at a time on this machine.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Nodes at a time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="auto|HOST:PORT", help="Of a Ray cluster, for --executor ray.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show nodes, order and time, and start nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do again what failed.")] = False,
     data_dir: DataDir = None,
@@ -73,7 +77,8 @@ def sweep(
     from kdbench.studies.folder import StudyFolder
     from kdbench.studies.sweep import Standing, plan_study
 
-    study = _study(words or [], more, assignments or [], zipped or [], workers)
+    engine = {key: value for key, value in {"workers": workers, "address": address}.items() if value is not None}
+    study = _study(words or [], more, assignments or [], zipped or [], engine)
     options = RunOptions.make(
         data_dir=data_dir, device=device, out=out, download=download, progress=not (as_json or dry_run)
     )
@@ -86,7 +91,9 @@ def sweep(
     _finish(standing, folder, as_json)
 
 
-def _study(words: list[str], more: dict[str, Any], crossed: list[str], zipped: list[str], workers: int | None) -> Study:
+def _study(
+    words: list[str], more: dict[str, Any], crossed: list[str], zipped: list[str], engine: dict[str, Any]
+) -> Study:
     from kdbench.plugin.parameters import parse_assignments
     from kdbench.studies.study import make_study, parse_sweep, read_study
 
@@ -103,8 +110,8 @@ def _study(words: list[str], more: dict[str, Any], crossed: list[str], zipped: l
         where = "--set" if key == "parameters" else "--zip"
         table = parse_sweep(texts, study.methods, parse_assignments, where=where)
         update[key] = _merged(getattr(study, key), table)
-    if workers is not None:
-        update["engine"] = _merged(study.engine, {"local": {"workers": workers}})
+    if engine:
+        update["engine"] = _merged(study.engine, {study.executor: engine})
     return study.model_copy(update=update)
 
 
@@ -124,7 +131,8 @@ def _work(folder: StudyFolder, plan: StudyPlan, options: Any, retry_failed: bool
     with folder.driven():
         folder.write(plan)
         executor = make_executor(folder, plan.study, options)
-        with Watch(folder, plan, executor.workers) as watch:
+        # Standard output is for the answer, and an engine may have words of its own.
+        with Watch(folder, plan, executor.workers) as watch, contextlib.redirect_stdout(sys.stderr):
             return work_off(folder, plan, executor, watch.changed, retry_failed=retry_failed)
 
 

@@ -24,6 +24,7 @@ from kdbench.studies.study import Study
 
 EXECUTORS: Final = {
     "local": "kdbench.studies.executors.local",
+    "ray": "kdbench.studies.executors.ray",
 }
 """Name to module."""
 
