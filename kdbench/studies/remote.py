@@ -5,7 +5,9 @@ It knows no engine. torch is loaded by the process that does the node, not by th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import os
 import shutil
 import socket
@@ -15,10 +17,14 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from kdbench.running.package import package_sha256
 from kdbench.studies.parcel import Changes, Files, lay
 from kdbench.studies.process import worker_command, worker_environment
+
+LOCK: Final = "lock"
+"""Held with ``flock`` while a scratch folder is used: it lies on the machine's own disk."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +100,12 @@ def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
     if complaint:
         yield News(unfit=complaint)
         return
-    with tempfile.TemporaryDirectory(prefix="kdbench-", dir=job.wanted.scratch, ignore_cleanup_errors=True) as name:
-        out = Path(name) / "runs"
+    with _scratch(job.wanted) as folder:
+        out = folder / "runs"
         for parcel in parcels:
             lay(out, parcel)
         changes = Changes(out, (*job.folders, f"studies/{job.study}/failed"))
-        words = Path(name) / "log.txt"
+        words = folder / "log.txt"
         process = _start(job, out, words)
         with words.open("rb") as log:
             try:
@@ -116,6 +122,20 @@ def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
                 process.wait()
 
 
+@contextlib.contextmanager
+def _scratch(wanted: Wanted) -> Iterator[Path]:
+    """A folder of one node's own. Those of nodes whose task was killed on this machine are removed first."""
+    root, prefix = Path(wanted.scratch or tempfile.gettempdir()), f"kdbench-{socket.gethostname()}-"
+    for left in root.glob(f"{prefix}*/{LOCK}"):
+        with contextlib.suppress(OSError), left.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=root, ignore_cleanup_errors=True) as name:
+        with (Path(name) / LOCK).open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield Path(name)
+
+
 def _start(job: Job, out: Path, log: Path) -> subprocess.Popen[bytes]:
     command = worker_command(
         out, job.study, job.key, _data_dir(job.wanted) or "", job.device, job.threads, module=__name__
@@ -125,15 +145,14 @@ def _start(job: Job, out: Path, log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment)
 
 
-def _end_with_parent(out: Path) -> None:
+def _end_with_parent() -> None:
     """The process that watches this one holds its standard input: when it is gone, so is who wants the result."""
     os.read(0, 1)
-    shutil.rmtree(out.parent, ignore_errors=True)
     os._exit(1)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, args=(Path(sys.argv[1]),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     from kdbench.studies.worker import main
 
     sys.exit(main(sys.argv[1:]))
