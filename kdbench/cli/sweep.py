@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kdbench.studies.sweep import Standing
 
 STATUS = "status"
+ENGINE = "engine"
+"""Log of what an engine itself prints: standard output is for the answer."""
 
 
 @app.command(cls=OnceCommand)
@@ -131,8 +133,12 @@ def _work(folder: StudyFolder, plan: StudyPlan, options: Any, retry_failed: bool
     with folder.driven():
         folder.write(plan)
         executor = make_executor(folder, plan.study, options)
-        # Standard output is for the answer, and an engine may have words of its own.
-        with Watch(folder, plan, executor.workers) as watch, contextlib.redirect_stdout(sys.stderr):
+        folder.log(ENGINE).parent.mkdir(exist_ok=True)
+        with (
+            Watch(folder, plan, executor.workers) as watch,
+            folder.log(ENGINE).open("a") as words,
+            contextlib.redirect_stdout(words),
+        ):
             return work_off(folder, plan, executor, watch.changed, retry_failed=retry_failed)
 
 

@@ -34,7 +34,7 @@ class Wanted:
     kdbench: str
     """Hash of the package's files."""
     data_dir: str
-    """Folder of image sets where the study was planned, "" for none. A machine's own KDBENCH_DATA_DIR comes first."""
+    """Folder of image sets where the study was planned, "" for none. A machine without it has a KDBENCH_DATA_DIR."""
     scratch: str | None
     """Folder for what is computed; None: the machine's temporary folder."""
 
@@ -85,10 +85,9 @@ def unfit(wanted: Wanted) -> str:
 
 def _data_dir(wanted: Wanted) -> str | None:
     """Where this machine has its image sets; "" where none are needed, None where they are and aren't there."""
-    own = os.environ.get("KDBENCH_DATA_DIR", "")
-    if own or not wanted.data_dir:
-        return own
-    return wanted.data_dir if Path(wanted.data_dir).is_dir() else None
+    if not wanted.data_dir or Path(wanted.data_dir).is_dir():
+        return wanted.data_dir
+    return os.environ.get("KDBENCH_DATA_DIR") or None
 
 
 def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
@@ -106,8 +105,7 @@ def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
             lay(out, parcel)
         changes = Changes(out, (*job.folders, f"studies/{job.study}/failed"))
         words = folder / "log.txt"
-        process = _start(job, out, words)
-        with words.open("rb") as log:
+        with _start(job, out, words) as process, words.open("rb") as log:
             try:
                 while True:
                     try:
@@ -119,7 +117,6 @@ def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
                     return
             finally:
                 process.kill()
-                process.wait()
 
 
 @contextlib.contextmanager
@@ -130,10 +127,13 @@ def _scratch(wanted: Wanted) -> Iterator[Path]:
         with contextlib.suppress(OSError), left.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left.parent, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=root, ignore_cleanup_errors=True) as name:
-        with (Path(name) / LOCK).open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield Path(name)
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, dir=root, ignore_cleanup_errors=True) as name,
+        (Path(name) / "new").open("wb") as file,
+    ):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.replace(file.name, Path(name) / LOCK)  # under this name it is never without its lock
+        yield Path(name)
 
 
 def _start(job: Job, out: Path, log: Path) -> subprocess.Popen[bytes]:
