@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 DEATHS: Final = 3
 """How often a worker may die at one node before the node counts as failed."""
 
+UNREADY: Final = 3
+"""Exit status of a worker whose node's needs aren't done: it did nothing, and the node stays open."""
+
+INTERRUPTED: Final = 130
+"""Exit status of a worker that was asked to end: the node stays open."""
+
 
 def worker_command(
     out: Path, study: str, key: str, data_dir: str, device: str, threads: int, *, module: str = "kdbench.studies.worker"

@@ -1,7 +1,8 @@
 """Engines that work a study off, found by name: each is a module of its own, imported when it is asked for.
 
 A module has ``check_settings(settings)``, which raises ``KdbenchError`` for a table ``[engine.<name>]`` that it can't
-take, and ``make(folder, study, options)``, which gives an ``Executor``. Both say which package is missing.
+take, and ``make(folder, study, options)``, which gives an ``Executor``. Both say which package is missing. One with a
+queue has ``queued(folder)``: what it says of each node, by key.
 """
 
 from __future__ import annotations
@@ -11,20 +12,23 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError, unknown_name
-from kdbench.running.options import RunOptions
 from kdbench.specs import Spec, first_problem
-from kdbench.studies.folder import StudyFolder
-from kdbench.studies.schedule import Executor
-from kdbench.studies.study import Study
+
+if TYPE_CHECKING:  # a cluster's job imports this package before its worker loads torch
+    from kdbench.running.options import RunOptions
+    from kdbench.studies.folder import StudyFolder
+    from kdbench.studies.schedule import Executor
+    from kdbench.studies.study import Study
 
 EXECUTORS: Final = {
     "local": "kdbench.studies.executors.local",
     "ray": "kdbench.studies.executors.ray",
+    "slurm": "kdbench.studies.executors.slurm",
 }
 """Name to module."""
 
@@ -61,6 +65,12 @@ def check_engines(study: Study) -> None:
 def make_executor(folder: StudyFolder, study: Study, options: RunOptions) -> Executor:
     """The executor that a study names."""
     return engine(study.executor).make(folder, study, options)
+
+
+def queued(folder: StudyFolder, study: Study) -> Mapping[str, str]:
+    """What the queue of a study's engine says of its nodes, by key; nothing of an engine that has no queue."""
+    found = getattr(engine(study.executor), "queued", None)
+    return dict(found(folder)) if found else {}
 
 
 def settings_of(study: Study, name: str) -> dict[str, Any]:

@@ -160,11 +160,11 @@ class RayExecutor:
         job = Job(
             self._folder.name, key, node.folders, self._device, self._threads, self._settings.keep_seconds, self._wanted
         )
-        alone = self._plan.model_copy(update={"nodes": (node,)})
+        needs = [self._nodes[need] for need in node.needs]
+        alone = self._plan.model_copy(update={"nodes": (*needs, node)})
         own = {f"studies/{self._folder.name}/plan.json": alone.model_dump_json().encode()}
         own |= read(self._folder.out, node.folders)
-        needs = [self._artifact(self._nodes[need]) for need in node.needs]
-        self._running[self._task.remote(job, own, *needs)] = node
+        self._running[self._task.remote(job, own, *map(self._artifact, needs))] = node
 
     def _artifact(self, node: Node) -> Any:
         """A trained network in the object store."""
