@@ -89,8 +89,8 @@ def sweep(
     from kdbench.studies.schedule import Queue
     from kdbench.studies.sweep import Standing, plan_study
 
-    engine = {key: value for key, value in {"workers": workers, "address": address}.items() if value is not None}
-    study = _study(words or [], more, assignments or [], zipped or [], engine)
+    settings = {key: value for key, value in {"workers": workers, "address": address}.items() if value is not None}
+    study = _study(words or [], more, assignments or [], zipped or [], settings)
     options = RunOptions.make(
         data_dir=data_dir, device=device, out=out, download=download, progress=not (as_json or dry_run)
     )
@@ -108,7 +108,7 @@ def sweep(
 
 
 def _study(
-    words: list[str], more: dict[str, Any], crossed: list[str], zipped: list[str], engine: dict[str, Any]
+    words: list[str], more: dict[str, Any], crossed: list[str], zipped: list[str], settings: dict[str, Any]
 ) -> Study:
     from kdbench.plugin.parameters import parse_assignments
     from kdbench.studies.study import make_study, parse_sweep, read_study
@@ -126,8 +126,8 @@ def _study(
         where = "--set" if key == "parameters" else "--zip"
         table = parse_sweep(texts, study.methods, parse_assignments, where=where)
         update[key] = _merged(getattr(study, key), table)
-    if engine:
-        update["engine"] = _merged(study.engine, {study.executor: engine})
+    if settings:
+        update["engine"] = _merged(study.engine, {study.executor: settings})
     return study.model_copy(update=update)
 
 
