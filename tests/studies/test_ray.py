@@ -85,7 +85,9 @@ class Cluster:
         return {"num_cpus": 1, "env_vars": {"TMPDIR": str(disk)}}
 
     def lose_the_second(self) -> None:
+        """Another one comes instead."""
         self._cluster.remove_node(self._second, allow_graceful=False)
+        self._cluster.add_node(**self._machine("three"))
 
     def workers(self, machine: str = "") -> dict[int, str]:
         """Process to key of the nodes that a machine does now, or both do."""
@@ -191,7 +193,7 @@ def test_two_machines_lose_nothing_train_nothing_twice_and_no_bit_differs(
     seen |= more
     done = {path: path.stat().st_mtime_ns for path in folder.out.rglob("checkpoint.safetensors")}
 
-    # It is started again, and a machine is lost with what it does.
+    # It is started again, a machine is lost with what it does, and another one joins.
     with Driver(tmp_path, cluster.address, tmp_path / "second.txt") as second:
         _, more = wait_for(lambda: in_training(folder, plan, cluster.workers("two")))
         cluster.lose_the_second()
