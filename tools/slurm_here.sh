@@ -26,7 +26,7 @@ free_port() {
 configure() {
     local folder=$1 host cpus memory
     host=$(hostname -s)
-    cpus=$(nproc)
+    cpus=$(nproc --all)
     memory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
     mkdir -p "$folder"/{state,one,two,log}
     cat >"$folder/slurm.conf" <<EOF
@@ -92,12 +92,25 @@ start() {
 stop() {
     local folder=$1 file
     export SLURM_CONF=$folder/slurm.conf
-    [ ! -f "$folder/slurmctld.pid" ] || scancel --user="$(id -un)" || true
+    if [ -f "$folder/slurmctld.pid" ]; then
+        timeout 20 scancel --user="$(id -un)" || true
+        for _ in $(seq 50); do  # no daemon of a job is to be left behind
+            [ -n "$(timeout 20 squeue --noheader 2>/dev/null)" ] || break
+            sleep 0.2
+        done
+    fi
     for file in "$folder"/slurmd-*.pid "$folder"/slurmctld.pid "$folder"/munged.pid; do
-        if [ -f "$file" ]; then
-            kill "$(cat "$file")" 2>/dev/null || true
-        fi
+        [ ! -f "$file" ] || end "$(cat "$file")"
     done
+}
+
+end() {
+    kill "$1" 2>/dev/null || return 0
+    for _ in $(seq 50); do
+        [ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -9 "$1" 2>/dev/null || true
 }
 
 case "${1:-} $#" in

@@ -56,7 +56,7 @@ def run(
     changes = {name: value for name, value in passed.items() if "." in name}
     params_passed = {name: value for name, value in passed.items() if name not in changes}
     from kdbench.plugin.loader import load_plugins
-    from kdbench.running.runner import record_path
+    from kdbench.running.runner import CRASH, broke_off, record_path
     from kdbench.running.runner import run as run_one
     from kdbench.suites import load_suite
     from kdbench.suites.changes import with_changes
@@ -94,7 +94,11 @@ def run(
             print(record_path(record, out))
     failed = [record for record in records if record.status == "failed"]
     if failed:
-        raise KdbenchError(f"run {failed[0].run_id} failed: {failed[0].error}", "try a smaller learning rate or --set")
+        folder = record_path(failed[0], out).parent
+        advice = "try a smaller learning rate or --set"
+        if broke_off(folder):
+            advice = f"{folder / CRASH} says where; the same command goes on from the last epoch"
+        raise KdbenchError(f"run {failed[0].run_id} failed: {failed[0].error}", advice)
 
 
 def _print_records(records: list[Record]) -> None:

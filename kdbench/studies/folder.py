@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -74,14 +75,12 @@ class StudyFolder:
 
     def state(self, node: Node) -> State:
         """Whether a node's result is there."""
-        result = self.out / node.path
-        if result.exists() and (node.kind == "training" or _finished(result)):
-            return "done"
-        return "failed" if self._failure(node.key).exists() or result.exists() else "open"
+        return self._state(node, {node.key} if self._failure(node.key).exists() else ())
 
     def states(self, nodes: Sequence[Node]) -> dict[str, State]:
         """Of each node by key. A training that only finished runs need is done, though its checkpoint was deleted."""
-        states = {node.key: self.state(node) for node in nodes}
+        failed = {name.removesuffix(".json") for name in _names(self._failures)}
+        states = {node.key: self._state(node, failed) for node in nodes}
         wanted = {need for node in nodes if node.kind == "run" and states[node.key] != "done" for need in node.needs}
         for node in reversed(nodes):  # needs come first
             if node.key in wanted:
@@ -89,6 +88,13 @@ class StudyFolder:
             elif node.kind == "training":
                 states[node.key] = "done"
         return states
+
+    def _state(self, node: Node, failed: Collection[str]) -> State:
+        result = f"{self.out}/{node.path}"  # a hundred thousand of them: faster than a Path
+        there = os.path.exists(result)
+        if there and (node.kind == "training" or _finished(result)):
+            return "done"
+        return "failed" if there or node.key in failed else "open"
 
     def error(self, node: Node) -> str:
         """Why a node failed, in one line."""
@@ -108,8 +114,12 @@ class StudyFolder:
         """A node is tried again."""
         self._failure(key).unlink(missing_ok=True)
 
+    @property
+    def _failures(self) -> Path:
+        return self.path / "failed"
+
     def _failure(self, key: str) -> Path:
-        return self.path / "failed" / f"{key}.json"
+        return self._failures / f"{key}.json"
 
     def log(self, key: str) -> Path:
         """What a node's worker printed."""
@@ -136,5 +146,13 @@ class StudyFolder:
         return is_locked(self.path / "driver.lease")
 
 
-def _finished(record: Path) -> bool:
-    return b'"status": "finished"' in record.read_bytes()[:4096]
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def _finished(record: str) -> bool:
+    with open(record, "rb") as file:
+        return b'"status": "finished"' in file.read(4096)

@@ -46,7 +46,8 @@ def _node(folder: StudyFolder, key: str, options: dict[str, Any]) -> str:
     from kdbench.plugin.loader import load_plugins
     from kdbench.running.options import RunOptions
     from kdbench.running.plan import Plan
-    from kdbench.running.runner import run_plan
+    from kdbench.running.runner import broke_off, run_plan
+    from kdbench.suites.changes import with_changes
 
     whole = folder.plan()
     study, node = whole.study, whole.node(key)
@@ -56,11 +57,13 @@ def _node(folder: StudyFolder, key: str, options: dict[str, Any]) -> str:
         if (state := folder.state(need)) != "done":
             raise UnreadyError(f"{node.title} needs {need.title}, which is {state}")
     plan = Plan.make(
-        whole.suite, load_plugins(), node.method, node.params, study.conditions, study.tasks, study.attacks or None
-    )
+        with_changes(whole.suite, node.changes), load_plugins(), node.method, node.params, study.conditions,
+        study.tasks, study.attacks or None,
+    )  # fmt: skip
     place = RunOptions.make(out=folder.out, **options)
     if node.kind == "run":
-        again = (folder.out / node.path).exists()  # a failed one: finished ones are never started
+        result = folder.out / node.path
+        again = result.exists() and not broke_off(result.parent)  # a failed one: finished ones are never started
         record = run_plan(plan, node.seed, place, fresh=again)
         error = record.error or ""
         return error or _same(key, f"run-{record.run_id}")

@@ -32,6 +32,28 @@ from kdbench.studies.sweep import Standing
 HERE = Path(__file__).parents[2] / "tools" / "slurm_here.sh"
 EPOCHS = 4
 
+SUITE = """
+name = "small"
+version = 1
+title = "A few digits"
+why = "Tests: a training takes a moment."
+dataset = "digits"
+student = "tiny-linear"
+flip = false
+[networks.teacher]
+model = "tiny-linear"
+method = "steady"
+seed = 1000
+[recipe]
+epochs = 4
+batch_size = 20
+lr = 0.03
+augmentation = "crop"
+[conditions.clean]
+train_size = 100
+[tasks.clean]
+"""
+
 PLUGIN = """
     import os, sys, time
     import torch
@@ -39,7 +61,7 @@ PLUGIN = """
     from kdbench.models import ModelSpec
 
     def follow(batch, ctx, first):
-        if first:  # of an epoch
+        if first and ctx.train_size == 100:  # of an epoch of the suite's
             with open(os.environ["KDBENCH_TRACE"], "a") as trace:
                 trace.write(f"{sys.argv[3]} {ctx.epoch} {os.getpid()}\\\\n")
             time.sleep(float(os.environ["KDBENCH_PAUSE"]))
@@ -48,9 +70,12 @@ PLUGIN = """
     class Steady(kdbench.Method):
         seen = None
 
+        def __init__(self, *, scale: float = 1.0):
+            self.scale = scale
+
         def loss(self, batch, ctx):
             first, self.seen = self.seen != ctx.epoch, ctx.epoch
-            return follow(batch, ctx, first)
+            return self.scale * follow(batch, ctx, first)
 
     @kdbench.method("raises")
     def raises(batch, ctx):
@@ -83,7 +108,7 @@ REFERENCE = """
     folder = StudyFolder(Path(sys.argv[2]), plan.study.name)
     folder.write(plan)
     for node in plan.nodes:
-        if node.method in ("steady", "kd"):
+        if node.role == "teacher" or node.kind == "run" and node.method in ("steady", "kd"):
             assert work(folder, node.key, device="cpu") == ""
 """
 
@@ -122,17 +147,18 @@ def until(true: Callable[[], Any], what: str) -> Any:
 class Disturbed:
     """A study that runs on the cluster, with a driver in a process of its own, and a trace of what was trained."""
 
-    def __init__(self, home: Path, suite: str) -> None:
+    def __init__(self, home: Path) -> None:
         site = home / "site"
         info = site / "kdbench_traced-1.dist-info"
         info.mkdir(parents=True)
         (site / "kdbench_traced.py").write_text(textwrap.dedent(PLUGIN).replace("\\\\n", "\\n"))
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kdbench-traced\nVersion: 1\n")
         (info / "entry_points.txt").write_text("[kdbench]\ntraced = kdbench_traced\n")
-        (home / "small.toml").write_text(suite)
+        (home / "small.toml").write_text(SUITE)
         (home / "s.toml").write_text(
-            'suite = "small.toml"\nmethods = ["steady", "kd", "raises", "hopeless"]\nseeds = "0-5"\n'
-            'executor = "slurm"\n[engine.slurm]\nminutes = 30\n'
+            'suite = "small.toml"\nmethods = ["steady", "kd", "hopeless"]\nseeds = "0-1"\nexecutor = "slurm"\n'
+            "[engine.slurm]\nminutes = 30\n[parameters.steady]\nscale = [1.0, 0.5, 0.25]\n"
+            "[parameters.kd]\ntemperature = [1.0, 2.0, 4.0]\n"
         )
         self.home, self.trace = home, home / "trace.txt"
         self.folder = StudyFolder(home / "runs", "s")
@@ -160,15 +186,20 @@ class Disturbed:
             ((key, pid) for key, (epoch, pid) in latest.items() if key not in but and epoch in (1, 2)), None
         )  # fmt: skip
 
+    def time_is_up(self, key: str) -> None:
+        """What SLURM does shortly before a job's time is up."""
+        job = self.job(key)
+        log = self.folder.path / "slurm" / "jobs" / f"{job}_0_log.out"
+        with subprocess.Popen(["scancel", "--signal=USR2", job], stderr=subprocess.DEVNULL) as scancel:
+            until(lambda: f"Requeued job {job}" in log.read_text(), "a job that goes back to the queue")
+            scancel.kill()  # it would signal the job that starts anew as well
+
     def job(self, key: str) -> str:
         return Batches(self.folder).jobs()[key]
 
 
 def test_a_study_that_is_disturbed_everywhere_loses_nothing(cluster: Path, tmp_path: Path) -> None:
-    from tests.studies.conftest import SMALL
-
-    suite = SMALL.replace("wrn-10-1", "tiny-linear").replace('"ce"', '"steady"').replace("epochs = 3", "epochs = 4")
-    study = Disturbed(tmp_path, suite)
+    study = Disturbed(tmp_path)
     first = study.drive("--wait")
     until(lambda: Batches(study.folder).jobs(), "a job")
     first.kill()
@@ -181,7 +212,7 @@ def test_a_study_that_is_disturbed_everywhere_loses_nothing(cluster: Path, tmp_p
     os.kill(pid, signal.SIGKILL)
     disturbed.add(key)
     key, pid = until(lambda: study.in_training(disturbed), "a training")
-    command("scancel", "--signal=USR2", study.job(key))  # as SLURM does shortly before a job's time is up
+    study.time_is_up(key)
     disturbed.add(key)
     lost, pid = until(lambda: study.in_training(disturbed), "a training")
     command("scancel", "--signal=KILL", study.job(lost))
@@ -191,14 +222,11 @@ def test_a_study_that_is_disturbed_everywhere_loses_nothing(cluster: Path, tmp_p
 
     plan = study.folder.plan()
     standing = Standing.read(study.folder, plan)
-    failed = {
-        node.key
-        for node in plan.nodes
-        if node.method == "raises" or (node.kind == "training" and node.role != "teacher")
-    }
+    hopeless = [node.key for node in plan.nodes if node.method == "hopeless" and node.kind == "run"]
+    [bad] = [node.key for node in plan.nodes if node.kind == "training" and node.role != "teacher"]
     assert json.loads(said)["study"] == "s"
-    assert standing.errors == dict.fromkeys(failed, "RuntimeError: it always does")
-    assert standing.blocked().keys() == {node.key for node in plan.nodes if node.method == "hopeless"} - failed
+    assert standing.errors == {bad: "RuntimeError: it always does"}
+    assert standing.blocked() == dict.fromkeys(hopeless, bad)
     assert standing.count("done", "run") == 12 and standing.count("done", "training") == 1
     _nothing_twice(study, plan, disturbed, handed, lost)
     _as_alone(study, plan)
@@ -209,7 +237,7 @@ def _nothing_twice(
 ) -> None:
     trained = Counter((key, epoch) for key, epoch, _ in study.traced())
     for node in plan.nodes:
-        if node.method == "steady" or node.role == "teacher":
+        if node.role == "teacher" or (node.kind == "run" and node.method == "steady"):
             begun = [trained[node.key, epoch] for epoch in range(EPOCHS)]
             assert min(begun) == 1
             assert sum(begun) <= EPOCHS + (node.key in disturbed)  # an epoch that was cut short is begun again
@@ -300,7 +328,7 @@ def test_a_folder_that_the_nodes_do_not_see(cluster: Path) -> None:
 
 def test_what_sbatch_refuses(cluster: Path, tmp_path: Path) -> None:
     _, executor, nodes = on_hold(tmp_path, partition="nowhere")
-    with pytest.raises(KdbenchError, match="sbatch refused 2 nodes: .*invalid partition"):
+    with pytest.raises(KdbenchError, match="sbatch refused 2 nodes: .*invalid partition specified: nowhere"):
         executor.submit(nodes)
 
 

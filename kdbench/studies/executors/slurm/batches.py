@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 
 from kdbench.files import write_atomically
 from kdbench.specs import Spec
@@ -36,13 +37,12 @@ class Batches:
 
     def all(self) -> list[Batch]:
         """In the order in which they were submitted."""
-        files = sorted(self._path.glob("*.json"))
-        return [Batch.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
+        return [Batch.model_validate_json(file.read_text(encoding="utf-8")) for file in self._files()]
 
     def add(self, keys: Sequence[str]) -> Batch:
         """A batch that is about to be submitted."""
         name = f"kdbench-{self._study}-{uuid.uuid4().hex[:12]}"
-        return self._keep(Batch(place=len(self.all()), name=name, user=getpass.getuser(), keys=tuple(keys)))
+        return self._keep(Batch(place=len(self._files()), name=name, user=getpass.getuser(), keys=tuple(keys)))
 
     def submitted(self, batch: Batch, job: str) -> Batch:
         """SLURM took it."""
@@ -61,6 +61,9 @@ class Batches:
     def users(self) -> set[str]:
         """Who submitted."""
         return {batch.user for batch in self.all()}
+
+    def _files(self) -> list[Path]:
+        return sorted(self._path.glob("*.json"))
 
     def _keep(self, batch: Batch) -> Batch:
         write_atomically(self._path / f"{batch.place:06d}.json", batch.model_dump_json(indent=1).encode())

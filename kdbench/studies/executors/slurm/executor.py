@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
+import io
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +15,7 @@ from kdbench.packages import load
 from kdbench.running.progress import say
 from kdbench.studies.executors.slurm import PACKAGE, SlurmSettings
 from kdbench.studies.executors.slurm.batches import Batch, Batches
-from kdbench.studies.executors.slurm.queue import check_shared, command, fate, ids_of, in_queue, last_line
+from kdbench.studies.executors.slurm.queue import check_shared, command, fate, ids_of, in_a_line, in_queue
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import Node
 from kdbench.studies.process import Ends
@@ -39,10 +42,11 @@ class SlurmExecutor:
         self._data_dir = str(data_dir.resolve()) if data_dir else ""
         self._batches = Batches(folder)
         self.workers = settings.array_parallelism
+        self._users = self._batches.users() | {getpass.getuser()}
         self._ends = Ends(folder)
-        self._silent = self._checked = False
-        self._handed: Mapping[str, str] = {}
-        """Key to job, as of the last submission."""
+        self._silent = False
+        self._handed: dict[str, str] = {}
+        """Key to job, of nodes that nobody watches yet."""
         self._early: set[str] = set()
         """Keys of nodes that were handed in before their needs were done."""
         self._watched: dict[str, str] = {}
@@ -55,20 +59,22 @@ class SlurmExecutor:
             KdbenchError: SLURM refuses, or its machines don't see the folder of runs.
         """
         self._settle()
+        self._handed = self._give(nodes)
+        self._early = {key for key, needs in nodes if needs}
+        return dict(self._handed)
+
+    def _give(self, nodes: Sequence[Handed]) -> dict[str, str]:
         jobs = self._alive()
         left = [(key, needs) for key, needs in nodes if key not in jobs]
-        if left and not self._checked:
+        if left and not self._batches.all():
             check_shared(self._folder.out, self._settings)
-            self._checked = True
         for needs, keys in _groups(left):
             waits = [jobs[need] for need in needs if need in jobs]
             size = self._settings.array_size
             for some in (keys[start : start + size] for start in range(0, len(keys), size)):
                 batch = self._hand_in(some, waits)
                 jobs |= {key: batch.job_of(place) for place, key in enumerate(batch.keys)}
-        self._handed = {key: jobs[key] for key, _ in nodes}
-        self._early = {key for key, needs in nodes if needs}
-        return self._handed
+        return {key: jobs[key] for key, _ in nodes}
 
     def free(self) -> int:
         """As for every executor: the queue takes all."""
@@ -76,7 +82,7 @@ class SlurmExecutor:
 
     def start(self, key: str) -> None:
         """As for every executor. Its job may be in the queue already, or have ended before its needs were done."""
-        self._watched[key] = self._handed.get(key) or self.submit([(key, ())])[key]
+        self._watched[key] = self._handed.pop(key, None) or self._give([(key, ())])[key]
 
     def wait(self) -> Mapping[str, str]:
         """As for every executor. A job that died is handed in again, a few times."""
@@ -87,7 +93,6 @@ class SlurmExecutor:
             for key in [key for key, job in self._watched.items() if job not in alive]:
                 error = self._error(plan.node(key), self._watched.pop(key))
                 if error is None:
-                    self._handed = {}
                     self.start(key)
                 else:
                     ended[key] = error
@@ -98,7 +103,7 @@ class SlurmExecutor:
     def _look(self) -> Collection[str]:
         """Jobs in the queue. While a controller is started again, its jobs go on."""
         try:
-            alive = in_queue(self._batches.users())
+            alive = in_queue(self._users)
         except KdbenchError as error:
             if not self._silent:
                 say([str(error)])
@@ -122,7 +127,7 @@ class SlurmExecutor:
 
     def _alive(self) -> dict[str, str]:
         """Jobs that are in the queue, by key."""
-        alive = in_queue(self._batches.users())
+        alive = in_queue(self._users)
         return {key: job for key, job in self._batches.jobs().items() if job in alive}
 
     def _settle(self) -> None:
@@ -149,11 +154,12 @@ class SlurmExecutor:
         try:
             executor = submitit.SlurmExecutor(folder.path / "slurm" / "jobs", max_num_timeout=self._settings.requeues)
             executor.update_parameters(**self._parameters(batch.name, waits))
-            handed = executor.submit_array(jobs)
+            with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says is said once, below
+                handed = executor.submit_array(jobs)
         except submitit.core.utils.FailedJobError as error:
             self._batches.withdrawn(batch)
             raise KdbenchError(
-                f"sbatch refused {len(keys)} nodes: {last_line(str(error))}", "correct [engine.slurm] of the study"
+                f"sbatch refused {len(keys)} nodes: {in_a_line(str(error))}", "correct [engine.slurm] of the study"
             ) from None
         return self._batches.submitted(batch, handed[0].job_id.partition("_")[0])
 

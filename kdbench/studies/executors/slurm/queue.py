@@ -62,7 +62,7 @@ def _queue(users: Collection[str]) -> list[tuple[str, str, str]]:
     who = ",".join(sorted(users))
     answer = command("squeue", "--array", "--noheader", f"--user={who}", "--format=%i|%T|%j")
     if answer.returncode:
-        raise KdbenchError(f"executor slurm: squeue says: {last_line(answer.stderr)}", "is SLURM's controller up?")
+        raise KdbenchError(f"executor slurm: squeue says: {in_a_line(answer.stderr)}", "is SLURM's controller up?")
     return [(job, state, name) for job, state, name in (line.split("|", 2) for line in answer.stdout.splitlines())]
 
 
@@ -106,11 +106,10 @@ def check_shared(folder: Path, settings: SlurmSettings) -> None:
             f"the cluster's machines don't see the folder {folder}", "name a folder that they share with --out"
         )
     if "seen" not in answer.stdout:
-        why = last_line(answer.stderr) or f"srun ended with status {answer.returncode}"
+        why = in_a_line(answer.stderr) or f"srun ended with status {answer.returncode}"
         say([f"no machine of the cluster could be asked whether it sees {folder}: {why}"])
 
 
-def last_line(text: str) -> str:
-    """Of what a command said."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+def in_a_line(text: str) -> str:
+    """What a command said."""
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
