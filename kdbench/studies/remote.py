@@ -73,7 +73,7 @@ def unfit(wanted: Wanted) -> str:
     if package_sha256() != wanted.kdbench:
         return f"{where} has another kdbench than this one: install the same on both"
     if _data_dir(wanted) is None:
-        return f"{where} has no folder {wanted.data_dir} of image sets and no KDBENCH_DATA_DIR: set it for workers there"
+        return f"{where} has no folder {wanted.data_dir} of image sets and no KDBENCH_DATA_DIR for its workers"
     scratch = wanted.scratch or tempfile.gettempdir()
     if not os.access(scratch, os.W_OK):
         return f"{where} can't write to the scratch folder {scratch}: name another one"
