@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from kdbench.studies.sweep import Standing
 
 STATUS = "status"
+ENGINE = "engine"
+"""Log of what an engine itself prints: standard output is for the answer."""
 
 
 @app.command(cls=OnceCommand)
@@ -49,8 +52,11 @@ def sweep(
     attack: Attacks = None,
     name: Annotated[str | None, typer.Option(help="Of the study, and of its folder.")] = None,
     executor: Annotated[str | None, typer.Option(help="Engine that computes.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Nodes at a time on this machine.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Nodes at a time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="auto|HOST:PORT", help="Of a Ray cluster, for --executor ray.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show nodes, order and time, and start nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do again what failed.")] = False,
     wait: Annotated[
@@ -83,7 +89,8 @@ def sweep(
     from kdbench.studies.schedule import Queue
     from kdbench.studies.sweep import Standing, plan_study
 
-    study = _study(words or [], more, assignments or [], zipped or [], workers)
+    settings = {key: value for key, value in {"workers": workers, "address": address}.items() if value is not None}
+    study = _study(words or [], more, assignments or [], zipped or [], settings)
     options = RunOptions.make(
         data_dir=data_dir, device=device, out=out, download=download, progress=not (as_json or dry_run)
     )
@@ -100,7 +107,9 @@ def sweep(
     _finish(standing, folder, jobs, as_json)
 
 
-def _study(words: list[str], more: dict[str, Any], crossed: list[str], zipped: list[str], workers: int | None) -> Study:
+def _study(
+    words: list[str], more: dict[str, Any], crossed: list[str], zipped: list[str], settings: dict[str, Any]
+) -> Study:
     from kdbench.plugin.parameters import parse_assignments
     from kdbench.studies.study import make_study, parse_sweep, read_study
 
@@ -117,8 +126,8 @@ def _study(words: list[str], more: dict[str, Any], crossed: list[str], zipped: l
         where = "--set" if key == "parameters" else "--zip"
         table = parse_sweep(texts, study.methods, parse_assignments, where=where)
         update[key] = _merged(getattr(study, key), table)
-    if workers is not None:
-        update["engine"] = _merged(study.engine, {"local": {"workers": workers}})
+    if settings:
+        update["engine"] = _merged(study.engine, {study.executor: settings})
     return study.model_copy(update=update)
 
 
@@ -147,7 +156,12 @@ def _work(
             jobs = executor.submit([(key, nodes[key].needs) for key in order])
         if not wait:
             return Standing.read(folder, plan), jobs
-        with Watch(folder, plan, executor.workers) as watch:
+        folder.log(ENGINE).parent.mkdir(exist_ok=True)
+        with (
+            Watch(folder, plan, executor.workers) as watch,
+            folder.log(ENGINE).open("a") as words,
+            contextlib.redirect_stdout(words),
+        ):
             return work_off(folder, plan, executor, watch.changed, retry_failed=retry_failed), {}
 
 

@@ -5,7 +5,9 @@ It knows no engine. torch is loaded by the process that does the node, not by th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import os
 import shutil
 import socket
@@ -15,10 +17,14 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from kdbench.running.package import package_sha256
 from kdbench.studies.parcel import Changes, Files, lay
 from kdbench.studies.process import worker_command, worker_environment
+
+LOCK: Final = "lock"
+"""Held with ``flock`` while a scratch folder is used: it lies on the machine's own disk."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Wanted:
     kdbench: str
     """Hash of the package's files."""
     data_dir: str
-    """Folder of image sets where the study was planned, "" for none. A machine's own KDBENCH_DATA_DIR comes first."""
+    """Folder of image sets where the study was planned, "" for none. A machine without it has a KDBENCH_DATA_DIR."""
     scratch: str | None
     """Folder for what is computed; None: the machine's temporary folder."""
 
@@ -67,10 +73,7 @@ def unfit(wanted: Wanted) -> str:
     if package_sha256() != wanted.kdbench:
         return f"{where} has another kdbench than this one: install the same on both"
     if _data_dir(wanted) is None:
-        return (
-            f"{where} has no folder {wanted.data_dir} of image sets and no KDBENCH_DATA_DIR: set it before Ray is "
-            "started there"
-        )
+        return f"{where} has no folder {wanted.data_dir} of image sets and no KDBENCH_DATA_DIR for its workers"
     scratch = wanted.scratch or tempfile.gettempdir()
     if not os.access(scratch, os.W_OK):
         return f"{where} can't write to the scratch folder {scratch}: name another one"
@@ -79,10 +82,9 @@ def unfit(wanted: Wanted) -> str:
 
 def _data_dir(wanted: Wanted) -> str | None:
     """Where this machine has its image sets; "" where none are needed, None where they are and aren't there."""
-    own = os.environ.get("KDBENCH_DATA_DIR", "")
-    if own or not wanted.data_dir:
-        return own
-    return wanted.data_dir if Path(wanted.data_dir).is_dir() else None
+    if not wanted.data_dir or Path(wanted.data_dir).is_dir():
+        return wanted.data_dir
+    return os.environ.get("KDBENCH_DATA_DIR") or None
 
 
 def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
@@ -94,14 +96,13 @@ def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
     if complaint:
         yield News(unfit=complaint)
         return
-    with tempfile.TemporaryDirectory(prefix="kdbench-", dir=job.wanted.scratch, ignore_cleanup_errors=True) as name:
-        out = Path(name) / "runs"
+    with _scratch(job.wanted) as folder:
+        out = folder / "runs"
         for parcel in parcels:
             lay(out, parcel)
         changes = Changes(out, (*job.folders, f"studies/{job.study}/failed"))
-        words = Path(name) / "log.txt"
-        process = _start(job, out, words)
-        with words.open("rb") as log:
+        words = folder / "log.txt"
+        with _start(job, out, words) as process, words.open("rb") as log:
             try:
                 while True:
                     try:
@@ -113,7 +114,23 @@ def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
                     return
             finally:
                 process.kill()
-                process.wait()
+
+
+@contextlib.contextmanager
+def _scratch(wanted: Wanted) -> Iterator[Path]:
+    """A folder of one node's own. Those of nodes whose task was killed on this machine are removed first."""
+    root, prefix = Path(wanted.scratch or tempfile.gettempdir()), f"kdbench-{socket.gethostname()}-"
+    for left in root.glob(f"{prefix}*/{LOCK}"):
+        with contextlib.suppress(OSError), left.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, dir=root, ignore_cleanup_errors=True) as name,
+        (Path(name) / "new").open("wb") as file,
+    ):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.replace(file.name, Path(name) / LOCK)  # under this name it is never without its lock
+        yield Path(name)
 
 
 def _start(job: Job, out: Path, log: Path) -> subprocess.Popen[bytes]:
@@ -125,15 +142,14 @@ def _start(job: Job, out: Path, log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment)
 
 
-def _end_with_parent(out: Path) -> None:
+def _end_with_parent() -> None:
     """The process that watches this one holds its standard input: when it is gone, so is who wants the result."""
     os.read(0, 1)
-    shutil.rmtree(out.parent, ignore_errors=True)
     os._exit(1)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, args=(Path(sys.argv[1]),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     from kdbench.studies.worker import main
 
     sys.exit(main(sys.argv[1:]))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # a cluster's job imports this package before its worker load
 
 EXECUTORS: Final = {
     "local": "kdbench.studies.executors.local",
+    "ray": "kdbench.studies.executors.ray",
     "slurm": "kdbench.studies.executors.slurm",
 }
 """Name to module."""

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +17,9 @@ from kdbench.running.options import RunOptions
 from kdbench.specs import Spec
 from kdbench.studies.executors import read_settings, settings_of
 from kdbench.studies.folder import StudyFolder
+from kdbench.studies.process import Ends, worker_command, worker_environment
 from kdbench.studies.study import Study
 
-DEATHS = 3
-"""How often a worker may die of a signal at one node before the node counts as failed."""
 POLL_SECONDS = 0.1
 
 
@@ -69,7 +67,7 @@ class LocalExecutor:
         self.workers = settings.workers or places
         self._idle = list(range(self.workers))[::-1]
         self._running: list[_Worker] = []
-        self._deaths: dict[str, int] = {}
+        self._ends = Ends(folder)
 
     def free(self) -> int:
         """As for every executor."""
@@ -85,7 +83,7 @@ class LocalExecutor:
             ended = {}
             for worker in [one for one in self._running if one.process.poll() is not None]:
                 self._running.remove(worker)
-                error = self._ended(worker)
+                error = self._ends.error(worker.key, worker.process.returncode)
                 if error is None:
                     self._running.append(self._spawn(worker.key, worker.slot))
                 else:
@@ -107,35 +105,15 @@ class LocalExecutor:
                 worker.process.wait()
         self._running.clear()
 
-    def _ended(self, worker: _Worker) -> str | None:
-        """Its error, "" for none, None where it is to be started again."""
-        status = worker.process.returncode
-        if status == 0:
-            return ""
-        if status == 1:
-            return (
-                self._folder.failure(worker.key) or f"its worker failed: {self._folder.log(worker.key)} has its words"
-            )
-        self._deaths[worker.key] = self._deaths.get(worker.key, 0) + 1
-        if self._deaths[worker.key] < DEATHS:
-            return None
-        died = f"signal {-status}" if status < 0 else f"exit status {status}"
-        return f"its worker died {DEATHS} times, last of {died}: {self._folder.log(worker.key)} has its words"
-
     def _spawn(self, key: str, slot: int) -> _Worker:
         log = self._folder.log(key)
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {
-            "OMP_WAIT_POLICY": "PASSIVE",  # workers share cores: a thread that waits must not spin
-            **os.environ,
-            "OMP_NUM_THREADS": str(self._threads),
-        }
+        environment = worker_environment(self._threads)
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
-        command = [
-            sys.executable, "-m", "kdbench.studies.worker", str(self._folder.out), self._folder.name, key,
-            str(self._data_dir or ""), self._device, str(self._threads),
-        ]  # fmt: skip
+        command = worker_command(
+            self._folder.out, self._folder.name, key, str(self._data_dir or ""), self._device, self._threads
+        )
         with log.open("ab") as file:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, start_new_session=True

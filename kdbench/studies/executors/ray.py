@@ -94,6 +94,14 @@ class RayExecutor:
         self._ends = Ends(folder)
         self._ray: Any = load("executor 'ray'", "ray", extra("ray"))
         connect(self._ray, settings.address)
+        self._task = self._ray.remote(work_remotely).options(
+            num_cpus=self._needed["CPU"],
+            num_gpus=self._needed["GPU"],
+            memory=self._needed["memory"] or None,
+            num_returns="streaming",
+            max_retries=0,
+            retry_exceptions=False,
+        )
         try:
             self.workers = self._places()
             self._check()
@@ -133,7 +141,7 @@ class RayExecutor:
             except self._ray.exceptions.RayError as error:
                 name = machine["NodeManagerHostname"]
                 raise KdbenchError(
-                    f"machine {name} of the Ray cluster can't work: {_last_line(error)}", "is kdbench installed there?"
+                    f"machine {name} of the Ray cluster can't work: {self._why(error)}", "is kdbench installed there?"
                 ) from None
             if complaint:
                 raise KdbenchError(complaint)
@@ -152,20 +160,11 @@ class RayExecutor:
         job = Job(
             self._folder.name, key, node.folders, self._device, self._threads, self._settings.keep_seconds, self._wanted
         )
-        alone = self._plan.model_copy(update={"nodes": (node,)})
+        needs = [self._nodes[need] for need in node.needs]
+        alone = self._plan.model_copy(update={"nodes": (*needs, node)})
         own = {f"studies/{self._folder.name}/plan.json": alone.model_dump_json().encode()}
         own |= read(self._folder.out, node.folders)
-        task = self._ray.remote(work_remotely).options(
-            name=node.title,
-            num_cpus=self._needed["CPU"],
-            num_gpus=self._needed["GPU"],
-            memory=self._needed["memory"] or None,
-            num_returns="streaming",
-            max_retries=0,
-            retry_exceptions=False,
-        )
-        needs = [self._artifact(self._nodes[need]) for need in node.needs]
-        self._running[task.remote(job, own, *needs)] = node
+        self._running[self._task.remote(job, own, *map(self._artifact, needs))] = node
 
     def _artifact(self, node: Node) -> Any:
         """A trained network in the object store."""
@@ -193,7 +192,9 @@ class RayExecutor:
         try:
             news: News = self._ray.get(next(task))
         except (self._ray.exceptions.RayError, StopIteration) as failure:
-            error = self._ends.died(node.key, _last_line(failure))
+            why = self._why(failure)
+            self._log(node, f"its task on Ray ended: {why}\n".encode())
+            error = self._ends.died(node.key, why)
         else:
             self._keep(node, news)
             if news.status is None:
@@ -209,13 +210,21 @@ class RayExecutor:
     def _keep(self, node: Node, news: News) -> None:
         if news.unfit:
             raise KdbenchError(news.unfit)
-        log = self._folder.log(node.key)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file:
-            file.write(news.log)
+        self._log(node, news.log)
         lay(self._folder.out, news.files)
         for name in news.gone:
             (self._folder.out / name).unlink(missing_ok=True)
+
+    def _log(self, node: Node, words: bytes) -> None:
+        log = self._folder.log(node.key)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            file.write(words)
+
+    def _why(self, error: BaseException) -> str:
+        """What Ray says of a task, in a line: of a traceback the last."""
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        return lines[-1 if isinstance(error, self._ray.exceptions.RayTaskError) else 0]
 
     def stop(self) -> None:
         """As for every executor."""
@@ -234,7 +243,7 @@ def connect(ray: Any, address: str | None) -> None:
     """
     named = address or os.environ.get("RAY_ADDRESS", "")
     if ":" in named:
-        _check_listening(named)
+        check_listening(named)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that is started here reports to nobody
     try:
         with warnings.catch_warnings():
@@ -251,8 +260,8 @@ def connect(ray: Any, address: str | None) -> None:
         ) from None
 
 
-def _check_listening(address: str) -> None:
-    """Ray itself tries for minutes, and says little."""
+def check_listening(address: str) -> None:
+    """Raise ``KdbenchError`` where no gRPC server answers at HOST:PORT. Ray itself tries for minutes."""
     host, _, port = address.rpartition(":")
     hint = "start it with `ray start --head`, or name another --address"
     try:
@@ -268,9 +277,3 @@ def _check_listening(address: str) -> None:
         ) from None
     if answer[3:4] != b"\x04":  # the settings that a gRPC server begins with
         raise KdbenchError(f"what listens at '{address}' is no Ray cluster", hint)
-
-
-def _last_line(error: BaseException) -> str:
-    """What Ray says of a task: of a traceback its end."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
