@@ -56,8 +56,12 @@ def test_a_second_one_says_that_it_waits_and_follows(lease: Path, quick: None) -
     order: list[str] = []
     told = threading.Event()
 
+    def waiting(holder: str) -> None:
+        said.append(holder)
+        told.set()
+
     def second() -> None:
-        with locked(lease, lambda holder: (said.append(holder), told.set())):  # type: ignore[func-returns-value]
+        with locked(lease, waiting):
             order.append("second")
 
     thread = threading.Thread(target=second)
