@@ -100,13 +100,10 @@ def _same(planned: str, found: str) -> str:
 def main(arguments: list[str]) -> int:
     """``worker OUT STUDY KEY DATA_DIR DEVICE THREADS``; an empty data folder is none.
 
-    Exit status 0, 1 for a failed node, ``UNREADY`` for one that must wait, ``INTERRUPTED`` by SIGINT or SIGTERM.
+    Exit status 0, 1 for a failed node, ``UNREADY`` for one that must wait, ``INTERRUPTED`` by SIGINT.
     """
     import torch
 
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # what it holds is let go, so that another goes on at once
     out, name, key, data_dir, device, threads = arguments
     torch.set_num_threads(int(threads))
     options = {"data_dir": data_dir or None, "device": device, "download": False, "progress": False}
@@ -124,4 +121,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it holds is let go: another goes on at once
     sys.exit(main(sys.argv[1:]))
