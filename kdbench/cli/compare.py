@@ -113,11 +113,11 @@ def _plan(
     field: Field, columns: Sequence[Column], wanted: float, by_seed: bool, files: tuple[Path | None, Path | None],
     as_json: bool,
 ) -> None:  # fmt: skip
-    from kdbench.comparing.plan import assumptions, plan
+    from kdbench.comparing.plan import assumptions, in_points, plan
     from kdbench.comparing.writing import needed_data, needed_text
 
     rows: list[Needed] = plan(field.contestants, columns, wanted, by_seed=by_seed)
-    said = f"seeds that show a difference of {100 * wanted:g} points from {rows[0].first}, suite {field.suite.label}"
+    said = f"seeds that show a difference of {in_points(wanted)} from {rows[0].first}, suite {field.suite.label}"
     _write(field, said, needed_text(rows), needed_data(rows), [*assumptions(rows), *field.notes], files, as_json)
 
 

@@ -121,7 +121,7 @@ def assumptions(rows: Sequence[Needed]) -> list[str]:
     fewest = min(row.have for row in rows)
     how = " or ".join(sorted({"paired" if row.by_seed else "independent" for row in rows}))
     notes = [
-        f"Resolves {100 * rows[0].wanted:g} points: with so many seeds of each method, a two-sided test at 5 % finds a "
+        f"Shows {in_points(rows[0].wanted)}: with so many seeds of each method, a two-sided test at 5 % finds a "
         f"difference of that size 8 times in 10. Seeds are taken as {how}, and to scatter normally.",
         "These images: over seeds alone, on the test images that there are. Any images: over other test images too, "
         "which is what `kdbench compare` tests; `never`: not with 10,000 seeds.",
@@ -141,3 +141,12 @@ def assumptions(rows: Sequence[Needed]) -> list[str]:
             f"is {named}."
         )
     return notes
+
+
+def in_points(fraction: float) -> str:
+    """A fraction as percentage points.
+
+    >>> in_points(0.01), in_points(0.025)
+    ('1 point', '2.5 points')
+    """
+    return f"{100 * fraction:g} point{'s' * (fraction != 0.01)}"

@@ -10,12 +10,13 @@ from typing import Any
 from kdbench.comparing.plan import Needed
 from kdbench.comparing.table import Row
 from kdbench.leaderboard.board import Axis
+from kdbench.results.comparison import LEVEL
 from kdbench.results.wording import FLAG, words
 
 DOWN = "\N{DOWNWARDS ARROW}"
 """Stands beside what is better lower."""
 SYMBOLS = {
-    "\N{MINUS SIGN}": "$-$", "ε": r"$\varepsilon$", DOWN: r"$\downarrow$", "\N{EN DASH}": "--", "≥": r"$\geq$",
+    "\N{MINUS SIGN}": "$-$", "ε": r"$\varepsilon$", DOWN: r"$\downarrow$", "\N{EN DASH}": "--", "<": "$<$",
 }  # fmt: skip
 """Characters that LaTeX does not set as they are, to what it does."""
 
@@ -51,16 +52,24 @@ def _escaped(text: str) -> str:
 def differences_text(rows: Sequence[Row]) -> Text:
     """The differences, in percentage points where scores are fractions. A star stands for a significant one."""
     several = len({row.other for row in rows}) > 1
+    counted = any(len(row.discordant) > 1 for row in rows)
     lines = []
     for row in rows:
         flagged = f" {FLAG}" if row.flags else ""
         names = (title(row.axis) + flagged, *([row.other] if several else []))
         numbers = (number(row.axis, row.value_first), number(row.axis, row.value_other))
         apart = number(row.axis, row.difference, signed=True) + "*" * bool(row.better)
-        tested = (p_value(row.p_value), p_value(row.p_holm), seeds(row), f"{row.n:,}")
-        lines.append((*names, *numbers, apart, interval(row), *tested))
+        tested = (p_value(row.p_value), p_value(row.p_holm), *([_by_seed(row)] if counted else []))
+        lines.append((*names, *numbers, apart, interval(row), *tested, seeds(row), f"{row.n:,}"))
     head = ("score", *(["other"] if several else []), rows[0].first, "its score" if several else rows[0].other)
-    return Text((*head, "difference", "95 % interval", "p", "p, Holm", "seeds", "images"), tuple(lines))
+    tests = ("p", "p, Holm", *(["McNemar <.05"] if counted else []))
+    return Text((*head, "difference", "95 % interval", *tests, "seeds", "images"), tuple(lines))
+
+
+def _by_seed(row: Row) -> str:
+    """In how many seeds the two networks differ by McNemar's test, uncorrected."""
+    found = sum(one.p_value < LEVEL for one in row.discordant)
+    return f"{found} of {len(row.discordant)}" if row.discordant else ""
 
 
 def title(axis: Axis) -> str:
@@ -88,7 +97,9 @@ def p_value(value: float | None) -> str:
     """
     if value is None:
         return "\N{EN DASH}"
-    return "<.0001" if value < 0.0001 else f"{value:.2g}".removeprefix("0") if value < 0.995 else "1"
+    if value < 0.0001:
+        return "<.0001"
+    return "1" if value > 0.995 else f"{value:.2f}".lstrip("0") if value > 0.1 else f"{value:.2g}".lstrip("0")
 
 
 def seeds(row: Row) -> str:
@@ -107,7 +118,9 @@ def differences_data(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "p_holm", "better", "n", "paired", "by_seed",
             )},
             **{field: list(getattr(row, field)) for field in ("seeds_first", "seeds_other", "flags")},
-            "discordant": [{**dataclasses.asdict(one), "p_value": one.p_value} for one in row.discordant],
+            **{field: [getattr(one, name) for one in row.discordant] for field, name in (
+                ("gained", "gained"), ("lost", "lost"), ("mcnemar_p", "p_value"),
+            )},
         }
         for row in rows
     ]  # fmt: skip
@@ -167,9 +180,14 @@ def _axis(axis: Axis) -> dict[str, Any]:
 
 
 def to_csv(data: Sequence[Mapping[str, Any]]) -> str:
-    """Rows with one header line; what is a list or a table is written as words."""
+    """Rows with one header line; a list has blanks between its values."""
     from kdbench.report.parts import Table
 
-    columns = tuple(data[0])
-    rows = [[words(value) if isinstance(value, dict | list) else value for value in row.values()] for row in data]
-    return Table(columns, tuple(map(tuple, rows))).to_csv()
+    rows = [tuple(_cell(value) for value in row.values()) for row in data]
+    return Table(tuple(data[0]), tuple(rows)).to_csv()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return words(value) if value else ""
+    return " ".join(map(str, value)) if isinstance(value, list) else value
