@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from kdbench.comparing.series import Line, Panel, Series, Value
@@ -69,13 +69,19 @@ def draw(series: Series, suite: str, *, log_x: bool = False, log_y: bool = False
     for axes in grid[len(series.panels) :]:
         axes.remove()
     if len(series.titles) > 1:
-        legend_outside(figure, grid[0], "upper", most=4 if across > 1 else 2)
+        legend_outside(figure, _fullest(grid, series), "upper", most=4 if across > 1 else 2)
     text = _caption(series, suite)
     if caption:
-        lines = textwrap.wrap(text, int(17 * figure.get_figwidth()))
+        lines = textwrap.wrap(text, int(18 * figure.get_figwidth()))
         figure.set_figheight(figure.get_figheight() + 0.14 * len(lines) + 0.05)
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color=FAINT)
     return Plot("plot", f"against {series.x}", figure, text, _table(series))
+
+
+def _fullest(grid: Sequence[Axes], series: Series) -> Axes:
+    """The panel with most lines, whose legend is that of all."""
+    counts = [len(panel.lines) for panel in series.panels]
+    return grid[counts.index(max(counts))]
 
 
 def _check(series: Series, log_x: bool, log_y: bool) -> None:
@@ -98,11 +104,13 @@ def _draw_panel(axes: Axes, panel: Panel, series: Series, *, log_x: bool, log_y:
         axes.set_xscale("log")
     if log_y:
         axes.set_yscale("log")
-    titles = series.titles
-    for title in titles:  # a line that this panel lacks keeps its colour, and the legend has it
-        number = titles.index(title)
-        line = next((line for line in panel.lines if line.title == title), Line(title, ()))
-        _draw_line(axes, line, number, series, shift=APART * (number - (len(titles) - 1) / 2))
+    titles, moving = series.titles, [title for title in series.titles if title not in series.flat]
+    for number, title in enumerate(titles):
+        shift = APART * (number - (len(moving) - 1) / 2)  # flat ones come last
+        for line in (line for line in panel.lines if line.title == title):
+            _draw_line(axes, line, number, series, shift=shift)
+    axes.margins(x=0.1)
+    axes.autoscale_view()
     axes.set_title(plain(panel.axis.title, 30))
     axes.set_xlabel(plain(series.x))
     _label_y(axes, panel.axis, log_y)
@@ -114,7 +122,7 @@ def _draw_line(axes: Axes, line: Line, number: int, series: Series, *, shift: fl
     label = plain(line.title, 40)
     if line.flat:
         one = line.points[0][1]
-        axes.axhspan(one.ci_low, one.ci_high, color=COLOURS[number], alpha=0.12, lw=0)
+        axes.axhspan(one.ci_low, one.ci_high, color=COLOURS[number], alpha=0.1, lw=0)
         axes.axhline(one.value, **look, label=f"{label} (no {plain(series.x, 20)})")
         return
     figure = axes.get_figure(root=True)
@@ -123,7 +131,9 @@ def _draw_line(axes: Axes, line: Line, number: int, series: Series, *, shift: fl
     x = [_place(value, series.values) for value, _ in line.points]
     ends = np.array([(one.value, one.ci_low, one.ci_high) for _, one in line.points]).reshape(-1, 3)
     value, low, high = ends.T
-    axes.errorbar(x, value, yerr=[value - low, high - value], fmt="none", ecolor=COLOURS[number], transform=moved)
+    axes.update_datalim([*zip(x, low, strict=True), *zip(x, high, strict=True)])  # moved ones don't count
+    axes.errorbar(x, value, yerr=[value - low, high - value], fmt="none", ecolor=COLOURS[number], elinewidth=1,
+                  transform=moved)  # fmt: skip
     axes.plot(x, value, **look, marker=MARKERS[number], transform=moved, label=label)
     alone = [place for place, (_, one) in enumerate(line.points) if one.one_seed]
     axes.plot([x[place] for place in alone], value[alone], MARKERS[number], color=COLOURS[number], mfc="white",
@@ -141,10 +151,10 @@ def _place(value: Value | None, values: list[Value]) -> float:
 def _label_x(axes: Axes, values: list[Value], log_x: bool) -> None:
     if any(isinstance(value, str) for value in values):
         axes.set_xticks(range(len(values)), [plain(value, 14) for value in values])
-        axes.margins(x=0.15)
+        axes.margins(x=0.2)
     elif len(values) <= MOST_TICKS and (log_x or _even(values)):
         axes.set_xticks([float(value) for value in values], [f"{value:g}" for value in values])
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _even(values: list[Value]) -> bool:
@@ -170,12 +180,12 @@ def _caption(series: Series, suite: str) -> str:
     """What is shown: scores and n, seeds, intervals, and what marks mean."""
     measured = [(panel.axis, one) for panel in series.panels for line in panel.lines for _, one in line.points]
     sizes = {axis.title: one.n for axis, one in measured}
-    n = ", ".join(f"{plain(title, 30)} {size:,}" for title, size in sizes.items())
-    n = f"n = {next(iter(sizes.values())):,}" if len(set(sizes.values())) == 1 else f"n: {n}"
+    n = ", ".join(f"{size:,} ({plain(title, 30)})" for title, size in sizes.items())
+    n = f"{next(iter(sizes.values())):,}" if len(set(sizes.values())) == 1 else n
     seeds = sorted({len(one.per_seed) for _, one in measured})
     many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     conditions = ", ".join(dict.fromkeys(axis.condition for axis, _ in measured))
-    parts = [f"Suite {plain(suite, 60)}, condition {plain(conditions, 60)}; {n} test images, {many} seeds."
+    parts = [f"Suite {plain(suite, 60)}, condition {plain(conditions, 60)}; n = {n} test images, {many} seeds."
              .replace(" 1 seeds", " 1 seed")]  # fmt: skip
     if seeds[-1] > 1:
         parts.append("Means over seeds with 95 % intervals over seeds and test images.")

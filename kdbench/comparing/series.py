@@ -55,8 +55,14 @@ class Series:
 
     @property
     def titles(self) -> list[str]:
-        """Of all lines, each once."""
-        return list(dict.fromkeys(line.title for panel in self.panels for line in panel.lines))
+        """Of all lines, each once; those of methods without the parameter last."""
+        every = dict.fromkeys(line.title for panel in self.panels for line in panel.lines)
+        return sorted(every, key=lambda title: title in self.flat)
+
+    @property
+    def flat(self) -> frozenset[str]:
+        """Titles of lines that are level."""
+        return frozenset(line.title for panel in self.panels for line in panel.lines if line.flat)
 
 
 def make_series(contestants: Sequence[Contestant], columns: Sequence[Column], x: str) -> Series:
