@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.comparing.conftest import Keep
 from tests.leaderboard.evidence import Made, make
 
 SIGMAS = (0.4, 0.1, 0.2)
+CLEAN: dict[str, Any] = {"conditions": ["clean"]}
 
 
 def study() -> Iterator[Made]:
@@ -21,8 +23,8 @@ def study() -> Iterator[Made]:
         for sigma in SIGMAS:
             for view in ("suite", "strong"):
                 params = {"sigma": sigma, "view": view}
-                yield make("soft", seed=seed, params=params, tasks=["clean", "pgd"], skill=1 + sigma)
-        yield make("ce", seed=seed, tasks=["clean", "pgd"])
+                yield make("soft", seed=seed, params=params, tasks=["clean", "ood"], skill=1 + sigma, **CLEAN)
+        yield make("ce", seed=seed, tasks=["clean", "ood"], **CLEAN)
 
 
 def series_of(runs: Path, x: str, *words: str, y: str = "clean") -> Series:
@@ -32,8 +34,8 @@ def series_of(runs: Path, x: str, *words: str, y: str = "clean") -> Series:
 
 def test_a_line_is_a_method_with_all_other_parameters(runs: Path, keep_study: Keep) -> None:
     keep_study(study())
-    found = series_of(runs, "sigma", "s", y="clean,pgd-20")
-    assert [panel.axis.title for panel in found.panels] == ["clean", "PGD-20 ε .031"]
+    found = series_of(runs, "sigma", "s", y="clean,ood")
+    assert [panel.axis.title for panel in found.panels] == ["clean", "OOD"]
     assert found.titles == ['soft (view="strong")', 'soft (view="suite")', "ce"]
     assert found.flat == {"ce"}
     assert found.values == [0.1, 0.2, 0.4]
@@ -60,7 +62,7 @@ def test_a_point_is_the_mean_over_seeds_with_its_interval(runs: Path, keep_study
 
 def test_a_default_counts_as_a_value(runs: Path) -> None:
     made = make("soft", tasks=["clean"])
-    spec = made.record.spec.model_copy(update={"params": dict.fromkeys(made.record.spec.params, {"sigma": 0.3})})
+    spec = made.record.spec.model_copy(update={"params": {key: {"sigma": 0.3} for key in made.record.spec.params}})
     made.changed(spec=spec).keep(runs)
     make("soft", params={"sigma": 0.1}, tasks=["clean"]).keep(runs)
     [line] = series_of(runs, "sigma", "soft").panels[0].lines
