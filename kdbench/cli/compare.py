@@ -52,10 +52,10 @@ def compare(
     latex: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table, for booktabs.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare methods, records or studies with the first: paired tests.
+    """Compare methods, records or studies by paired tests.
 
-    Test images are paired, and seeds that both have. Results are differences with 95 % intervals; p-values are
-    corrected by Holm's method over all rows of the table.
+    Each is compared with the first. Test images are paired, and seeds that both have. Differences have 95 % intervals;
+    p-values are corrected by Holm's method over all rows of the table.
     """
     _check(plan, csv, latex)
     from kdbench.comparing.contestants import find, require_several
@@ -81,6 +81,7 @@ def _check(plan: float | None, *files: Path | None) -> None:
 def _differences(
     field: Field, columns: Sequence[Column], by_seed: bool, files: tuple[Path | None, Path | None], as_json: bool
 ) -> None:
+    from kdbench.comparing.pairs import missing
     from kdbench.comparing.table import compare as compared
     from kdbench.comparing.terms import unequal
     from kdbench.comparing.writing import differences_data, differences_text
@@ -89,7 +90,12 @@ def _differences(
     if not rows:
         titles = ", ".join(one.title for one in field.contestants)
         raise KdbenchError(f"{titles} have no score in common", "measure them on the same tasks, under one condition")
-    notes = [*unequal(field.contestants, {row.axis.condition for row in rows}), *_notes(rows), *field.notes]
+    notes = [
+        *unequal(field.contestants, {row.axis.condition for row in rows}),
+        *_notes(rows),
+        *missing(field.contestants, columns),
+        *field.notes,
+    ]
     said = (
         f"{' and '.join(dict.fromkeys(row.other for row in rows))} against {rows[0].first}, suite {field.suite.label}"
     )

@@ -215,10 +215,14 @@ def _named(found: Sequence[tuple[str, MethodRuns]]) -> tuple[list[Contestant], l
         else:
             notes.append(f"{runs.title} is left out: no run of it is finished")
     titles = [runs.title for _, runs in once.values()]
-    return [
-        Contestant(plain(runs.title if titles.count(runs.title) == 1 else f"{runs.title} [{word}]", 80), runs)
-        for word, runs in once.values()
-    ], notes
+    contestants = []
+    for number, (word, runs) in enumerate(once.values(), 1):
+        title = plain(runs.title, 80)
+        if titles.count(runs.title) > 1:
+            title = f"{title} [{number}]"
+            notes.append(f"{title} is of {plain(word)}")
+        contestants.append(Contestant(title, runs))
+    return contestants, notes
 
 
 def _error(run: Evidence) -> str:

@@ -123,7 +123,7 @@ def _draw_line(axes: Axes, line: Line, number: int, series: Series, *, shift: fl
     if line.flat:
         one = line.points[0][1]
         axes.axhspan(one.ci_low, one.ci_high, color=COLOURS[number], alpha=0.1, lw=0)
-        axes.axhline(one.value, **look, label=f"{label} (no {plain(series.x, 20)})")
+        axes.axhline(one.value, **look, label=label)
         return
     figure = axes.get_figure(root=True)
     assert isinstance(figure, Figure)

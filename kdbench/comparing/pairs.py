@@ -95,3 +95,13 @@ def _pair(axis: Axis, first: Scores, other: Scores, by_seed: bool) -> Pair | Non
         if (alone := [seed for seed in own if seed not in common])
     ]
     return Pair(axis, first.side(axis.key, common), other.side(axis.key, common), True, "; ".join(left_out))
+
+
+def missing(contestants: Sequence[Contestant], columns: Sequence[Column]) -> list[str]:
+    """Who has no score where others have one, in words."""
+    lines = []
+    for column in columns:
+        lacking = [one.title for one in contestants if all(column.score(run) is None for run in one.finished)]
+        if lacking:
+            lines.append(f"{column.axis.title}: no score of {', '.join(lacking)}")
+    return lines

@@ -116,13 +116,15 @@ def _panel(axis: Axis, scores: Sequence[Scores], method: str, name: str) -> Pane
 
 def _place(one: Contestant, condition: str, method: str, name: str) -> tuple[Value | None, str]:
     """The value of the parameter, None where the method has none; and the line's title: all that was given but it."""
-    params = one.finished[0].record.spec.params[condition]
+    records = [run.record for run in one.finished if condition in run.record.spec.params]
+    params = records[0].spec.params[condition]
     mine = name in params and method in ("", one.runs.method)
     value = params[name] if mine else None
     number = isinstance(value, int | float) and not isinstance(value, bool)
     shown: Value | None = None if value is None else value if number else _word(value)
     others = {key: given for key, given in one.runs.params.items() if not (mine and key == name)}
-    return shown, dataclasses.replace(one.runs, params=others).title
+    title = dataclasses.replace(one.runs, params=others).title
+    return shown, title if mine else f"{title} (no {name})"
 
 
 def _word(value: Any) -> str:

@@ -48,7 +48,7 @@ def _of_record(record: Record, conditions: Collection[str]) -> Iterator[tuple[st
     yield f"source of {spec.method}", spec.method_source[:12]
     yield "budget", record.budget
     yield "device of training", record.provenance.device
-    own = [name for name in spec.params if name in conditions]
+    own = [name for name in spec.recipes if name in conditions]
     if any(name in record.views for name in own):
         yield "view", _by_condition({name: record.views[name] for name in own if name in record.views})
     for key in Recipe.model_fields if own else ():

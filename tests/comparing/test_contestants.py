@@ -102,7 +102,8 @@ def test_two_sources_of_one_method_are_compared_when_each_is_named(runs: Path, t
     old = make("mine", tasks=["clean"], source="a" * 64).keep(tmp_path / "old")
     new = make("mine", tasks=["clean"], source="b" * 64).keep(tmp_path / "new")
     field = find([str(old), str(new)], runs)
-    assert len({one.title for one in field.contestants}) == 2
+    assert [one.title for one in field.contestants] == ["mine [1]", "mine [2]"]
+    assert field.notes[0].startswith("mine [1] is of ")
     assert any(
         line.startswith("unequal source of mine: aaaaaaaaaaaa") for line in unequal(field.contestants, ["clean"])
     )

@@ -64,7 +64,7 @@ def test_the_files_are_the_same_bytes_again_and_the_table_has_every_point(series
     assert b"<svg" in first[".svg"]
     rows = list(csv.DictReader(io.StringIO(first[".csv"].decode())))
     assert len(rows) == 2 * (3 + 3 + 1)
-    assert {row["sigma"] for row in rows if row["line"] == "ce"} == {""}
+    assert {row["sigma"] for row in rows if row["line"] == "ce (no sigma)"} == {""}
     assert {row["interval_over"] for row in rows} == {"seeds and examples", "examples"}
 
 

@@ -36,13 +36,13 @@ def test_a_line_is_a_method_with_all_other_parameters(runs: Path, keep_study: Ke
     keep_study(study())
     found = series_of(runs, "sigma", "s", y="clean,ood")
     assert [panel.axis.title for panel in found.panels] == ["clean", "OOD"]
-    assert found.titles == ['soft (view="strong")', 'soft (view="suite")', "ce"]
-    assert found.flat == {"ce"}
+    assert found.titles == ['soft (view="strong")', 'soft (view="suite")', "ce (no sigma)"]
+    assert found.flat == {"ce (no sigma)"}
     assert found.values == [0.1, 0.2, 0.4]
     for line in found.panels[0].lines:
         assert [x for x, _ in line.points] == ([None] if line.flat else [0.1, 0.2, 0.4])
     by_view = series_of(runs, "view", "s")
-    assert by_view.titles == ["soft (sigma=0.1)", "soft (sigma=0.2)", "soft (sigma=0.4)", "ce"]
+    assert by_view.titles == ["soft (sigma=0.1)", "soft (sigma=0.2)", "soft (sigma=0.4)", "ce (no view)"]
     assert set(by_view.values) == {"suite", "strong"}
 
 

@@ -10,6 +10,7 @@ import scipy.stats
 
 from kdbench.comparing.contestants import find
 from kdbench.comparing.names import choose
+from kdbench.comparing.pairs import missing
 from kdbench.comparing.table import Row, compare
 from kdbench.comparing.writing import differences_data, differences_text, to_csv
 from kdbench.results.comparison import holm
@@ -106,6 +107,14 @@ def test_records_without_evidence_are_compared_by_their_intervals_and_say_so(run
     assert (row.paired, row.test, row.discordant) == (False, "examples", ())
     assert row.ci_high - row.ci_low > paired.ci_high - paired.ci_low
     assert "no per-example results of the same test images for both" in row.remarks[0]
+
+
+def test_who_lacks_a_score_is_named(runs: Path) -> None:
+    make("ce", tasks=["clean", "ood"]).keep(runs)
+    make("kd", tasks=["clean"]).keep(runs)
+    field = find(["ce", "kd"], runs)
+    assert missing(field.contestants, choose(field.suite, field.runs, ["clean", "ood"])) == ["OOD: no score of kd"]
+    assert [row.axis.title for row in rows_of(runs, "ce", "kd", metric="clean,ood")] == ["clean"]
 
 
 def test_a_doubtful_score_carries_its_flag(runs: Path) -> None:
