@@ -51,14 +51,13 @@ class Spread:
     @property
     def sd(self) -> float:
         """Standard deviation of the difference over seeds."""
-        return self.seeds**0.5
+        return math.sqrt(self.seeds)
 
     @property
     def sd_interval(self) -> tuple[float, float]:
         """95 % interval of ``sd``, if seeds scatter normally: (n - 1) s^2 / sigma^2 has a chi-square distribution."""
-        return tuple(  # type: ignore[return-value]  # of two
-            self.sd * float(self.known / chdtri(self.known, tail)) ** 0.5 for tail in (LEVEL / 2, 1 - LEVEL / 2)
-        )
+        low, high = (math.sqrt(self.known / chdtri(self.known, tail)) for tail in (LEVEL / 2, 1 - LEVEL / 2))
+        return self.sd * low, self.sd * high
 
 
 def paired_spread(one: NDArray[np.generic], other: NDArray[np.generic]) -> Spread:
