@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 
@@ -58,11 +59,11 @@ def choose(
     named = _named(suite, runs)
     _check("condition with scores", conditions, {c.axis.condition for one in named for c in one.columns})
     _check("task with scores", tasks, {c.axis.task for one in named for c in one.columns})
-    named = [kept for one in named if (kept := _kept(one, tasks, conditions)) is not None]
+    left = [kept for one in named if (kept := _kept(one, tasks, conditions)) is not None]
     if wanted is None:
-        found = [one for one in named if one.distance == 0]
+        found = [one for one in left if one.distance == 0]
     else:
-        found = list(dict.fromkeys(_resolve(text, named) for text in wanted))
+        found = list(dict.fromkeys(_resolve(text, left, named) for text in wanted))
     if not found:
         raise KdbenchError("the records have no score that was asked for", "drop --tasks or --condition")
     chosen = [column for one in found for column in one.columns]
@@ -87,16 +88,26 @@ def _kept(one: _Named, tasks: Sequence[str] | None, conditions: Sequence[str] | 
     return dataclasses.replace(one, columns=columns) if columns else None
 
 
-def _resolve(text: str, named: Sequence[_Named]) -> _Named:
+def _resolve(text: str, named: Sequence[_Named], every: Sequence[_Named]) -> _Named:
+    """The score of that name among those that are asked about; ``every`` there is, for a better answer."""
+    found = _fitting(text, named)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise _ambiguous(text, found)
+    if _fitting(text, every):
+        raise KdbenchError(f"'{text}' was measured, but of no task and condition that was asked for", "ask for more")
+    near, heads = ({one.short for one in named if one.distance <= most} for most in (1, 0))
+    known = near if difflib.get_close_matches(text, near, n=1, cutoff=0.5) else heads
+    raise unknown_name("score", text, known, "`kdbench describe suite` shows what is measured")
+
+
+def _fitting(text: str, named: Sequence[_Named]) -> list[_Named]:
+    """Those that a text means; of several that it fits the nearest to a headline."""
     whole, words = _canonical(text), frozenset(_words(text))
     fitting = [one for one in named if whole in one.names] or [one for one in named if words and words <= one.words]
     nearest = min((one.distance for one in fitting), default=0)
-    found = [one for one in fitting if one.distance == nearest]
-    if len(found) > 1:
-        raise _ambiguous(text, found)
-    if not found:
-        raise unknown_name("score", text, {one.short for one in named if one.distance <= 1}, "so the records have it")
-    return found[0]
+    return [one for one in fitting if one.distance == nearest]
 
 
 def _ambiguous(text: str, found: Sequence[_Named]) -> KdbenchError:
