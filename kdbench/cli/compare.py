@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from kdbench.comparing.writing import Text
     from kdbench.leaderboard.axes import Column
 
+MOST_NAMED = 3
+"""Contestants that a title names."""
+
 Folder = Annotated[
     Path, typer.Option("--from", "--out", metavar="FOLDER", help="Folder of records: of runs, or published ones.")
 ]
@@ -96,9 +99,9 @@ def _differences(
         *missing(field.contestants, columns),
         *field.notes,
     ]
-    said = (
-        f"{' and '.join(dict.fromkeys(row.other for row in rows))} against {rows[0].first}, suite {field.suite.label}"
-    )
+    others = list(dict.fromkeys(row.other for row in rows))
+    who = " and ".join(others) if len(others) <= MOST_NAMED else f"{len(others)} others"
+    said = f"{who} against {rows[0].first}, suite {field.suite.label}"
     points = "differences in percentage points; * significant at 5 % after Holm's correction over the table"
     _write(field, f"{said}: {points}", differences_text(rows), differences_data(rows), notes, files, as_json)
 

@@ -184,8 +184,9 @@ def _caption(series: Series, suite: str) -> str:
     n = f"{next(iter(sizes.values())):,}" if len(set(sizes.values())) == 1 else n
     seeds = sorted({len(one.per_seed) for _, one in measured})
     many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    conditions = ", ".join(dict.fromkeys(axis.condition for axis, _ in measured))
-    parts = [f"Suite {plain(suite, 60)}, condition {plain(conditions, 60)}; n = {n} test images, {many} seeds."
+    named = list(dict.fromkeys(axis.condition for axis, _ in measured))
+    under = f"condition{'s' * (len(named) > 1)} {plain(', '.join(named), 60)}"
+    parts = [f"Suite {plain(suite, 60)}, {under}; n = {n} test images, {many} seeds."
              .replace(" 1 seeds", " 1 seed")]  # fmt: skip
     if seeds[-1] > 1:
         parts.append("Means over seeds with 95 % intervals over seeds and test images.")
