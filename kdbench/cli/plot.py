@@ -50,10 +50,11 @@ def plot(
     files = to or [Path(f"{Path(words[0]).stem}-{x}.png")]
     _check(files)
     from kdbench.comparing.contestants import find
-    from kdbench.comparing.drawing import WRITERS, draw, styled
+    from kdbench.comparing.drawing import WRITERS, draw
     from kdbench.comparing.names import choose
     from kdbench.comparing.series import make_series
     from kdbench.files import write_atomically
+    from kdbench.report.style import styled
 
     field = find(words, folder, suite)
     contestants = _of_methods(field.contestants, names(method))

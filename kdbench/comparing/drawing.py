@@ -29,7 +29,6 @@ from kdbench.report.style import (
     pdf_of,
     plain,
     png_of,
-    styled,
     svg_of,
 )
 
@@ -213,6 +212,3 @@ def _table(series: Series) -> Table:
 def _numbers(one: Measurement) -> tuple[float, float, float, str, int, str]:
     seeds = " ".join(str(seed) for seed, _ in one.per_seed)
     return one.value, one.ci_low, one.ci_high, one.basis, one.n, seeds
-
-
-__all__ = ["WRITERS", "draw", "styled"]

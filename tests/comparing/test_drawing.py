@@ -9,11 +9,11 @@ import pytest
 from matplotlib.colors import to_hex
 
 from kdbench.comparing.contestants import find
-from kdbench.comparing.drawing import WRITERS, draw, styled
+from kdbench.comparing.drawing import WRITERS, draw
 from kdbench.comparing.names import choose
 from kdbench.comparing.series import Series, make_series
 from kdbench.errors import KdbenchError
-from kdbench.report.style import COLOURS
+from kdbench.report.style import COLOURS, styled
 from tests.leaderboard.evidence import make
 
 
