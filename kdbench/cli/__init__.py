@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import warnings
 
-from kdbench.cli import catalogue, data, doctor, evaluate, leaderboard, report, reproduce, run, sweep
+from kdbench.cli import catalogue, compare, data, doctor, evaluate, leaderboard, plot, report, reproduce, run, sweep
 from kdbench.cli.app import app
 from kdbench.errors import KdbenchError
 
-COMMANDS = (run, evaluate, sweep, report, reproduce, catalogue, doctor, data, leaderboard)
+COMMANDS = (run, evaluate, sweep, compare, plot, report, reproduce, catalogue, doctor, data, leaderboard)
 """Modules whose commands are there once they are imported."""
 
 INTERRUPTED = 130

@@ -87,6 +87,14 @@ def listing(rows: Iterable[Sequence[str]], columns: Sequence[str]) -> Table:
     return table
 
 
+def numbers(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of numbers in words: the first column is text."""
+    table = _table(title, columns[0], *columns[1:])
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
 def output() -> Console:
     """Standard output; wide enough not to cut tables when it is not a terminal."""
     console = Console()
