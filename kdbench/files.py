@@ -9,12 +9,12 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING, BinaryIO
 
 from kdbench.errors import KdbenchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -42,6 +42,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def save_arrays(path: Path, values: Mapping[str, Tensor]) -> None:
     """Write tensors as one compressed .npz file."""
+    import numpy as np
+
     arrays = {name: tensor.numpy() for name, tensor in values.items()}
     with replacing(path) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its options
