@@ -1,5 +1,7 @@
-"""The command line: parse, call, print. A command's module is imported when it is asked for, and everything heavy inside
-the command that needs it."""
+"""The command line: parse, call, print.
+
+A command's module is imported when it is asked for, and everything heavy inside the command that needs it.
+"""
 
 from __future__ import annotations
 

@@ -79,14 +79,6 @@ def _by_condition(scores: Iterable[Score]) -> dict[str, list[Score]]:
     return groups
 
 
-def listing(rows: Iterable[Sequence[str]], columns: Sequence[str]) -> Table:
-    """A plain table of text."""
-    table = Table(*columns, show_edge=False)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
-
-
 def output() -> Console:
     """Standard output; wide enough not to cut tables when it is not a terminal."""
     console = Console()
