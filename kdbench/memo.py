@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +40,7 @@ def mark(path: str) -> Mark:
     """What a file or a folder is known again by."""
     try:
         found = os.stat(path)
-        if os.path.isdir(path):
+        if stat.S_ISDIR(found.st_mode):
             return [found.st_ctime_ns, _names(path)]
     except OSError:
         return None
@@ -80,7 +81,7 @@ class Watch:
     hooked = False
 
     def __init__(self) -> None:
-        self.since = time.time_ns()
+        self.since = now()
         self.paths: set[str] = set()
         self.relative = False
 
@@ -139,12 +140,30 @@ def _modules() -> Iterator[str]:
             yield origin
 
 
-def tree(folder: Path) -> Iterator[str]:
-    """Every file and folder below a folder, and itself, but for what Python compiles."""
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        yield root
-        yield from (os.path.join(root, name) for name in files)
+def tree(path: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
+    """A path, and every file and folder below it in the order of their names, but for what Python compiles.
+
+    Links are followed, but not to a folder that they lie in (``above``: device and number of each).
+    """
+    yield path
+    if not os.path.isdir(path):
+        return
+    found = os.stat(path)
+    here = (found.st_dev, found.st_ino)
+    if here in above:
+        return
+    with os.scandir(path) as listed:
+        entries = sorted(listed, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_dir() and entry.name != "__pycache__":
+            yield from tree(entry.path, (*above, here))
+        elif not entry.is_dir():
+            yield entry.path
+
+
+def now() -> int:
+    """The time, as files have it: ns."""
+    return time.time_ns()
 
 
 def situation() -> dict[str, Any]:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 
 from kdbench.cli.app import app
+from kdbench.cli.said import complain, show_warning
 from kdbench.cli.threads import wait_asleep
 from kdbench.errors import KdbenchError
 
@@ -34,7 +35,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Entry point: a user's mistake is one line and exit status 2, an interruption is a line and 130."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     wait_asleep()
     load_commands(sys.argv[1:])
     try:
@@ -43,15 +44,15 @@ def main() -> None:
             raise KeyboardInterrupt
         sys.exit(status)
     except KdbenchError as error:
-        _complain(f"error: {error.message}", f" ({error.hint})" if error.hint else "")
+        complain(f"error: {error.message}", f" ({error.hint})" if error.hint else "")
         sys.exit(2)
     except KeyboardInterrupt:
-        _complain("interrupted: run the same command again to go on from the last whole epoch")
+        complain("interrupted: run the same command again to go on from the last whole epoch")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that is a file, a missing right: not ours to fix
-        _complain(f"error: {error.strerror}: {error.filename}")
+        complain(f"error: {error.strerror}: {error.filename}")
         sys.exit(2)
     except Exception as error:
         # Usage errors of the parser, which typer ships under a private name.
@@ -62,7 +63,7 @@ def main() -> None:
         else:
             # What was wrong about a command, its own help says.
             command = getattr(getattr(error, "ctx", None), "command_path", "kdbench")
-            _complain(f"error: {error.format_message().rstrip('.')} (`{command} --help` shows what there is)")
+            complain(f"error: {error.format_message().rstrip('.')} (`{command} --help` shows what there is)")
         sys.exit(error.exit_code)
 
 
@@ -72,13 +73,3 @@ def load_commands(words: Sequence[str] = ()) -> None:
     modules = [COMMANDS[asked]] if asked in COMMANDS else COMMANDS.values()
     for module in dict.fromkeys(modules):
         importlib.import_module(f"kdbench.cli.{module}")
-
-
-def _complain(*text: str) -> None:
-    print(" ".join("".join(text).split()), file=sys.stderr)
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    if issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
-        return
-    _complain(f"warning: {message}")

@@ -175,6 +175,10 @@ class DatasetSpec:
     and leaves nothing behind where it can't."""
     built_from: str = ""
     """What ``build`` takes, such as "tiny-imagenet-200.zip"."""
+    files: Callable[[DataPlace], Sequence[Path]] | None = None
+    """Every file and folder that decides what ``load`` returns, there or not: while names, sizes and times of all that
+    is at and below them stay the same, so do the data. None: not known, and a finished run must read its data to be
+    found."""
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -191,6 +195,11 @@ class DatasetSpec:
     def may_be_there(self, place: DataPlace) -> bool:
         """Whether ``load`` would find its data, or only ``load`` knows."""
         return self.available is None or self.available(place)
+
+
+def below(*names: str) -> Callable[[DataPlace], list[Path]]:
+    """``DatasetSpec.files`` of data that are looked for under these names in a place's folders."""
+    return lambda place: [root / name for root in place.roots for name in names]
 
 
 def load_dataset(spec: DatasetSpec, place: DataPlace) -> Dataset:

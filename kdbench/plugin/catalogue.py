@@ -83,11 +83,11 @@ def _look(situation: Any, news: str) -> Catalogue:
     return _catalogue(values, installation, news)
 
 
-def _packages(plugins: Plugins) -> list[Path]:
+def _packages(plugins: Plugins) -> list[str]:
     """The folders of the packages that hold plugins, kdbench's own among them."""
     modules = [module.__name__.partition(".")[0] for module in plugins.manager.get_plugins()]
     tops = [sys.modules[name] for name in dict.fromkeys(["kdbench", *modules])]
-    return [Path(folder) for top in tops for folder in getattr(top, "__path__", ())]
+    return [folder for top in tops for folder in getattr(top, "__path__", ())]
 
 
 def _values(plugins: Plugins) -> dict[str, Any]:

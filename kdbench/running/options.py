@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from kdbench.data import DataPlace
-from kdbench.devices import resolve_device
-from kdbench.specs import RunSpec, Suite
+    from kdbench.data import DataPlace
+    from kdbench.specs import RunSpec, Suite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,9 @@ class RunOptions:
         progress: bool = False,
     ) -> RunOptions:
         """From the arguments of ``kdbench.run``. Raises ``KdbenchError`` for a device that is not there."""
+        from kdbench.data import DataPlace
+        from kdbench.devices import resolve_device
+
         place = DataPlace.default(data_dir, download=download, progress=progress)
         return cls(place, resolve_device(device), Path(out))
 

@@ -94,7 +94,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     finished = folder / "record.json"
     if finished.exists() and not fresh:
         record = read_record(finished)
-        say([*plan.notes(), *_made_elsewhere(record, plugins.loaded, options.device, started)])
+        say(finished_notes(plan, record, options))
         with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
             tracking.run(record, finished)
         return record
@@ -112,9 +112,14 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     return record
 
 
-def _made_elsewhere(record: Record, plugins: Mapping[str, str], device: torch.device, started: str) -> Iterator[str]:
+def finished_notes(plan: Plan, record: Record, options: RunOptions) -> list[str]:
+    """What is said where a run is there already."""
+    return [*plan.notes(), *_made_elsewhere(record, plan.plugins.loaded, options.device)]
+
+
+def _made_elsewhere(record: Record, plugins: Mapping[str, str], device: torch.device) -> Iterator[str]:
     """That a finished run was made by another machine, or with other threads or versions, than would make it here."""
-    here = provenance.collect(plugins=plugins, device=device, started=started, seconds={})
+    here = provenance.collect(plugins=plugins, device=device, started=provenance.utc_now(), seconds={})
     found = differences(machine(here), machine(record.provenance))
     if found:
         yield (
