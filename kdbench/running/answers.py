@@ -50,8 +50,9 @@ class Asked:
     download: bool
 
     def key(self) -> dict[str, Any] | None:
-        """The same as JSON values, with the hash of a suite file; None where that can't be read."""
+        """The same as JSON values, with the hash of a suite file and where it is asked; None where there is no file."""
         values = dataclasses.asdict(self) | {"out": _absolute(self.out), "data_dir": _absolute(self.data_dir)}
+        values["situation"] = memo.digest(memo.situation())
         if self.suite.endswith(".toml"):
             try:
                 values["suite"] = ["file", hashlib.sha256(Path(self.suite).read_bytes()).hexdigest()]
@@ -85,7 +86,7 @@ def find(asked: Asked, installed: Catalogue) -> Answer | str:
     key = asked.key()
     kept = memo.recall(KIND, key) if key is not None else None
     if kept is None:
-        return "it was not asked for in these words before"
+        return "it was not asked for in these words and this environment before"
     if not installed.installation or kept["installation"] != installed.installation:
         return f"the installation or its environment has changed{installed.news and ': '}{installed.news}"
     if kept["machine"] != hardware():
@@ -110,10 +111,13 @@ def data_files(plan: Plan, place: DataPlace) -> DataFiles | None:
     outside = [name for task, settings in plan.tasks.values() for name in task.outside(settings)]
     paths = _published(plan.suite, place)
     for name in dict.fromkeys([plan.suite.dataset, *plan.suite.ood, *outside]):
-        files = plan.plugins.datasets.get(name).files
-        if files is None:
+        spec = plan.plugins.datasets.find(name)
+        if spec is None or spec.files is None:
             return None
-        paths += [_absolute(path) or "" for path in files(place)]
+        try:
+            paths += [os.path.abspath(path.expanduser()) for path in spec.files(place)]
+        except Exception:  # a third party's, and nobody's run must fail for it
+            return None
     mark = _mark(paths)
     return None if mark is None else DataFiles(paths, mark)
 
