@@ -66,7 +66,7 @@ def catalogue() -> Catalogue:
 
 def _look(situation: Any, news: str) -> Catalogue:
     """Load the plugins, and keep what they bring with all that was read for it."""
-    first = "torch" not in sys.modules  # else something may have been read before the watch began
+    seen_whole = not _begun()
     from kdbench.plugin.loader import load_plugins
 
     with memo.Watch() as watch:
@@ -75,12 +75,17 @@ def _look(situation: Any, news: str) -> Catalogue:
         for folder in _packages(plugins):
             for path in memo.tree(folder):
                 watch.saw(path)
-    marks = watch.marks() if first else None
+    marks = watch.marks() if seen_whole else None
     if marks is None:
         return _catalogue(values, "", news)
     installation = memo.digest([situation, marks])
     memo.keep(KIND, situation, {"values": values, "marks": marks, "installation": installation}, MOST)
     return _catalogue(values, installation, news)
+
+
+def _begun() -> bool:
+    """Whether plugins may have been loaded already, so that what they read was not seen: their base imports torch."""
+    return "torch" in sys.modules
 
 
 def _packages(plugins: Plugins) -> list[str]:
