@@ -52,6 +52,9 @@ def data_build(
     data_dir: DataDir = None,
 ) -> None:
     """Make an image set from a file that you have, and check its hash."""
+    from kdbench.plugin.catalogue import catalogue
+
+    catalogue().require("dataset", [name])
     from kdbench.data import DataPlace, load_dataset
     from kdbench.plugin.loader import load_plugins
 
@@ -72,6 +75,9 @@ def data_fetch(name: Annotated[str, typer.Argument(help="Dataset to download.")]
 
     From its official place, or a mirror.
     """
+    from kdbench.plugin.catalogue import catalogue
+
+    catalogue().require("dataset", [name])
     from kdbench.data import DataPlace, data_status
     from kdbench.plugin.loader import load_plugins
 

@@ -40,6 +40,11 @@ def reproduce(
     """
     if not claims:
         raise KdbenchError("nothing says what to reproduce", "write kdbench reproduce --claims")
+    from kdbench.plugin.catalogue import catalogue
+
+    installed = catalogue()
+    installed.require("claim", name or [])
+    installed.require("suite", [suite] if suite and not suite.endswith(".toml") else [])
     if list_:
         _list(name or [], suite, as_json)
         return

@@ -149,7 +149,7 @@ def _run(
         if not WARNED:  # a warning would not be repeated
             headlines = {score.task: headline_of(record.spec.suite, score.task) for score in record.scores}
             notes = finished_notes(plan, record, options)
-            answers.keep(one, installed.installation, data, file, notes, headlines)
+            answers.keep(one, installed, data, file, notes, headlines)
     return records
 
 

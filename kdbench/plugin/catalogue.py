@@ -45,6 +45,8 @@ class Catalogue:
     """Hash of all that decided this; "" where it can't be known for sure."""
     news: str
     """Why it was made anew, "" where it was kept."""
+    situation: str
+    """Hash of ``memo.situation`` when it was asked for: imports may change the environment."""
 
     def require(self, kind: str, names: Iterable[str]) -> None:
         """Raise ``KdbenchError`` for a name that none or several plugins bring, as the plugins' own registry does."""
@@ -61,7 +63,7 @@ def catalogue() -> Catalogue:
     path = memo.changed(kept["marks"])
     if path is not None:
         return _look(situation, f"{path} has changed")
-    return _catalogue(kept["values"], kept["installation"], "")
+    return _catalogue(kept["values"], kept["installation"], "", situation)
 
 
 def _look(situation: Any, news: str) -> Catalogue:
@@ -77,10 +79,10 @@ def _look(situation: Any, news: str) -> Catalogue:
                 watch.saw(path)
     marks = watch.marks() if seen_whole else None
     if marks is None:
-        return _catalogue(values, "", news)
+        return _catalogue(values, "", news, situation)
     installation = memo.digest([situation, marks])
     memo.keep(KIND, situation, {"values": values, "marks": marks, "installation": installation}, MOST)
-    return _catalogue(values, installation, news)
+    return _catalogue(values, installation, news, situation)
 
 
 def _begun() -> bool:
@@ -115,7 +117,7 @@ def _values(plugins: Plugins) -> dict[str, Any]:
     }
 
 
-def _catalogue(values: Mapping[str, Any], installation: str, news: str) -> Catalogue:
+def _catalogue(values: Mapping[str, Any], installation: str, news: str, situation: Any) -> Catalogue:
     registries = {}
     for kind, found in values["kinds"].items():
         registry = registries[kind] = Registry[Line](kind)
@@ -125,7 +127,8 @@ def _catalogue(values: Mapping[str, Any], installation: str, news: str) -> Catal
         for name, origins in found["clashes"].items():
             for origin in origins:
                 registry.add(name, Line(name, ""), origin)
-    return Catalogue(registries, values["loaded"], values["failures"], installation, news)
+    digest = memo.digest(situation)
+    return Catalogue(registries, values["loaded"], values["failures"], installation, news, digest)
 
 
 def _summary(entry: Any) -> str:

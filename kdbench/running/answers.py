@@ -49,10 +49,10 @@ class Asked:
     out: Path
     download: bool
 
-    def key(self) -> dict[str, Any] | None:
+    def key(self, situation: str) -> dict[str, Any] | None:
         """The same as JSON values, with the hash of a suite file and where it is asked; None where there is no file."""
         values = dataclasses.asdict(self) | {"out": _absolute(self.out), "data_dir": _absolute(self.data_dir)}
-        values["situation"] = memo.digest(memo.situation())
+        values["situation"] = situation
         if self.suite.endswith(".toml"):
             try:
                 values["suite"] = ["file", hashlib.sha256(Path(self.suite).read_bytes()).hexdigest()]
@@ -83,7 +83,7 @@ class DataFiles:
 
 def find(asked: Asked, installed: Catalogue) -> Answer | str:
     """The finished run that was asked for; where it can't be told without loading everything, why."""
-    key = asked.key()
+    key = asked.key(installed.situation)
     kept = memo.recall(KIND, key) if key is not None else None
     if kept is None:
         return "it was not asked for in these words and this environment before"
@@ -123,7 +123,7 @@ def data_files(plan: Plan, place: DataPlace) -> DataFiles | None:
 
 
 def keep(
-    asked: Asked, installation: str, data: DataFiles | None, file: Path, notes: list[str],
+    asked: Asked, installed: Catalogue, data: DataFiles | None, file: Path, notes: list[str],
     headlines: Mapping[str, Headline | None],
 ) -> None:  # fmt: skip
     """Keep that a run is finished, where all that decides it is known.
@@ -134,11 +134,11 @@ def keep(
         notes: what is said of it whenever it is asked for.
         headlines: as of ``Answer``.
     """
-    key = asked.key()
-    if key is None or not installation or data is None:
+    key = asked.key(installed.situation)
+    if key is None or not installed.installation or data is None:
         return
     value = {
-        "installation": installation,
+        "installation": installed.installation,
         "machine": hardware(),
         "data": dataclasses.asdict(data),
         "record": _absolute(file),
