@@ -15,8 +15,8 @@ def wait_asleep() -> None:
     By default they spin on their cores, which is time that other programs do not get, and that these threads lose in
     turn when the machine is shared. What is computed stays the same. Nothing is set where the user set anything.
 
-    Measured with 2 threads on 2 virtual cores (AMD EPYC), alternating. Shared, at a load of 13 to 17: a training of 15
-    and 64 s spinning took 12 and 17 s asleep, with 38 and 47 s of processor time against 15 and 15 (n = 2 each). With
+    Measured with 2 threads on 2 virtual cores (AMD EPYC), alternating. Shared, at a load of 13 to 17: a training of
+    15, 64 and 101 s spinning took 12, 17 and 22 s asleep; the runs 38, 47 and 62 s of processor time, and 15 each. With
     both cores to itself (real-time priority): a step of 54 ms (sd 9, n = 4) spinning, 57 ms (sd 10) asleep: no cost
     that shows. GOMP_SPINCOUNT=20000 was between the two. Where a process has a higher priority than others on a full
     machine, it is quicker spinning: 68 ms against 163 (n = 5).

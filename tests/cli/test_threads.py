@@ -50,17 +50,18 @@ main()
 
 def test_how_threads_wait_changes_no_bit() -> None:
     code = """
-import torch
-from kdbench import models
-from kdbench.hashes import state_sha256
+import hashlib, torch
+from torch import nn
 assert torch.get_num_threads() == 2
-network = models.create("wrn-10-1", num_classes=10, seed=0).train()
+torch.manual_seed(0)
+network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 900, 10))
 optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-generator = torch.Generator().manual_seed(0)
-images, labels = torch.rand(8, 3, 32, 32, generator=generator), torch.randint(10, (8,), generator=generator)
-torch.nn.functional.cross_entropy(network(images), labels).backward()
-optimizer.step()
-print(state_sha256(network.state_dict()))
+for _ in range(3):
+    images, labels = torch.rand(32, 3, 32, 32), torch.randint(10, (32,))
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(network(images), labels).backward()
+    optimizer.step()
+print(hashlib.sha256(b"".join(one.numpy().tobytes() for one in network.state_dict().values())).hexdigest())
 """
     found = set()
     for settings in ({"OMP_WAIT_POLICY": "PASSIVE"}, {"GOMP_SPINCOUNT": "3000", "KMP_BLOCKTIME": "1"}):
