@@ -60,13 +60,14 @@ def run(
     passed = parse_params(assignments or [])
     changes = {name: value for name, value in passed.items() if "." in name}
     from kdbench.plugin.catalogue import catalogue
-    from kdbench.running.answers import Asked
 
     installed = catalogue()
     installed.require("method", method)
     installed.require("suite", [] if suite.endswith(".toml") else [suite])
     installed.require("task", names(tasks) or [])
     installed.require("attack", [text.split()[0].partition(":")[0] for text in attack or [] if text.split()])
+    from kdbench.running.answers import Asked
+
     asked = [
         Asked(
             suite=suite,
