@@ -69,6 +69,9 @@ def sweep(
     if words and words[0] == STATUS:
         _status(words[1:], out, more, as_json)
         return
+    from kdbench.plugin.catalogue import catalogue
+
+    catalogue().require("method", names(method) or [])
     from kdbench.running.options import RunOptions
     from kdbench.studies.folder import StudyFolder
     from kdbench.studies.sweep import Standing, plan_study

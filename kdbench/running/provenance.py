@@ -22,6 +22,7 @@ import torchvision
 
 import kdbench
 from kdbench.files import file_sha256
+from kdbench.results.machine import processor
 from kdbench.results.record import Provenance, distributions_sha256
 
 ROOT = Path(kdbench.__file__).resolve().parent.parent
@@ -94,17 +95,6 @@ def _publishable(word: str) -> str:
         return re.sub(r"[?#].*", "", re.sub(r"://[^/@]*@", "://", word))
     name, equals, value = word.rpartition("=")
     return f"{name}{equals}.../{Path(value).name}" if value.startswith(("/", "~")) else word
-
-
-def processor() -> str:
-    """Model name of the processor, as the operating system reports it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def device_name(device: torch.device) -> str:
