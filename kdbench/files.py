@@ -1,10 +1,11 @@
-"""Files that are whole or not there: written in one piece, hashed."""
+"""Files that are whole or not there: written in one piece, hashed; and the folder for those that can be made again."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -75,3 +76,24 @@ def require_path(function: str, path: object) -> Path:
     if not isinstance(path, str | Path):
         raise KdbenchError(f"{function} got a {type(path).__name__}, expected a path", "give a folder or a file")
     return Path(path)
+
+
+def cache_folder() -> Path:
+    """KDBENCH_CACHE_DIR, else the user's cache folder."""
+    return Path(os.environ.get("KDBENCH_CACHE_DIR") or user_cache_dir()).expanduser()
+
+
+def user_cache_dir(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
+    """The platform's folder for caches of this user (XDG base directories on Linux).
+
+    >>> user_cache_dir({"XDG_CACHE_HOME": "/var/c"}, "linux").as_posix()
+    '/var/c/kdbench'
+    """
+    env = os.environ if environ is None else environ
+    if platform == "win32" and env.get("LOCALAPPDATA"):
+        return Path(env["LOCALAPPDATA"]) / "kdbench" / "Cache"
+    if platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "kdbench"
+    xdg = env.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path there is invalid and to be ignored.
+    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "kdbench"

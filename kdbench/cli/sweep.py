@@ -83,6 +83,9 @@ def sweep(
     if words and words[0] == STATUS:
         _status(words[1:], out, more, as_json)
         return
+    from kdbench.plugin.catalogue import catalogue
+
+    catalogue().require("method", names(method) or [])
     from kdbench.running.options import RunOptions
     from kdbench.studies.executors import make_executor
     from kdbench.studies.folder import StudyFolder

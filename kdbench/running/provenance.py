@@ -19,6 +19,7 @@ import numpy
 import torch
 import torchvision
 
+from kdbench.results.machine import processor
 from kdbench.results.record import Provenance, distributions_sha256
 from kdbench.running.package import BUILT, ROOT, package_sha256
 
@@ -76,17 +77,6 @@ def _publishable(word: str) -> str:
         return re.sub(r"[?#].*", "", re.sub(r"://[^/@]*@", "://", word))
     name, equals, value = word.rpartition("=")
     return f"{name}{equals}.../{Path(value).name}" if value.startswith(("/", "~")) else word
-
-
-def processor() -> str:
-    """Model name of the processor, as the operating system reports it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def device_name(device: torch.device) -> str:

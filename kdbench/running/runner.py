@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -27,7 +27,7 @@ from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
 from kdbench.running.fingerprint import fingerprint
 from kdbench.running.graph import RunGraph, Trained
-from kdbench.running.options import RunOptions, run_folder
+from kdbench.running.options import CRASH, RunOptions, broke_off, run_folder
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
 from kdbench.running.progress import bar, say
@@ -42,9 +42,6 @@ from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
 from kdbench.training.log import LOG, read_log, write_log
 from kdbench.training.loop import TrainingDivergedError
 from kdbench.training.monitor import SOFTMAX
-
-CRASH: Final = "traceback.txt"
-"""Beside a failed record: where the method, or a task, raised what it did not expect."""
 
 
 @exclusive()
@@ -100,7 +97,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     finished = folder / "record.json"
     if finished.exists() and not fresh and not broke_off(folder):
         record = read_record(finished)
-        say([*plan.notes(), *_made_elsewhere(record, plugins.loaded, options.device, started)])
+        say(finished_notes(plan, record, options))
         with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
             tracking.run(record, finished)
         return record
@@ -115,17 +112,14 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     return record
 
 
-def broke_off(folder: Path) -> bool:
-    """Whether the failed record of a run's folder is of an error that may not come again, so that the run goes on.
-
-    A training that diverges would diverge again; a method's exception or a full memory may be mended.
-    """
-    return (folder / CRASH).exists()
+def finished_notes(plan: Plan, record: Record, options: RunOptions) -> list[str]:
+    """What is said where a run is there already."""
+    return [*plan.notes(), *_made_elsewhere(record, plan.plugins.loaded, options.device)]
 
 
-def _made_elsewhere(record: Record, plugins: Mapping[str, str], device: torch.device, started: str) -> Iterator[str]:
+def _made_elsewhere(record: Record, plugins: Mapping[str, str], device: torch.device) -> Iterator[str]:
     """That a finished run was made by another machine, or with other threads or versions, than would make it here."""
-    here = provenance.collect(plugins=plugins, device=device, started=started, seconds={})
+    here = provenance.collect(plugins=plugins, device=device, started=provenance.utc_now(), seconds={})
     found = differences(machine(here), machine(record.provenance))
     if found:
         yield (

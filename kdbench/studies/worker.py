@@ -44,9 +44,9 @@ def work(folder: StudyFolder, key: str, **options: Any) -> str:
 
 def _node(folder: StudyFolder, key: str, options: dict[str, Any]) -> str:
     from kdbench.plugin.loader import load_plugins
-    from kdbench.running.options import RunOptions
+    from kdbench.running.options import RunOptions, broke_off
     from kdbench.running.plan import Plan
-    from kdbench.running.runner import broke_off, run_plan
+    from kdbench.running.runner import run_plan
     from kdbench.suites.changes import with_changes
 
     whole = folder.plan()

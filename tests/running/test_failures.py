@@ -12,7 +12,8 @@ import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import Plugins
 from kdbench.results.record import Record, read_record
-from kdbench.running.runner import broke_off, record_path, run
+from kdbench.running.options import broke_off
+from kdbench.running.runner import record_path, run
 
 
 class Fragile(kdbench.Method):
