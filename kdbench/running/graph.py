@@ -206,6 +206,7 @@ class RunGraph:
                 shutil.rmtree(folder)
             trained = Trained(spec, folder, reused=True)
             if self.is_finished(spec) and self._intact(trained):
+                (folder / "resume.pt").unlink(missing_ok=True)  # left where it was interrupted after its checkpoint
                 return trained
             self._train(spec, condition, label, on_epoch)
         return Trained(spec, folder, reused=False)

@@ -49,7 +49,7 @@ methods = ["kd", "ce"]
 executor = "ray"
 
 [parameters.kd]
-temperature = [1.0, 2.0, 1e-30]
+temperature = [1.0, 2.0, 1e-40]
 
 [engine.ray]
 keep_seconds = 0.2
@@ -201,7 +201,7 @@ def test_two_machines_lose_nothing_train_nothing_twice_and_no_bit_differs(
 
     assert status == 1
     states = {one["title"]: one["state"] for one in answer["nodes"]}
-    assert states.pop("kd temperature=1e-30 seed 0") == "failed"
+    assert states.pop("kd temperature=1e-40 seed 0") == "failed"
     assert list(states.values()) == ["done"] * 6
     for log, epochs in [*seen.items(), *more.items()]:
         assert log.read_text().splitlines()[: len(epochs)] == epochs  # with the seconds of each: they went on
@@ -227,7 +227,7 @@ def _check_bits(tmp_path: Path, folder: StudyFolder, plan: StudyPlan) -> None:
     alone = StudyFolder(tmp_path / "alone", folder.name)
     alone.write(plan)
     for node in sorted(plan.nodes, key=lambda node: node.kind, reverse=True):
-        if node.title == "kd temperature=1e-30 seed 0":
+        if node.title == "kd temperature=1e-40 seed 0":
             assert folder.failure(node.key) == work(alone, node.key)
             continue
         assert work(alone, node.key) == ""
