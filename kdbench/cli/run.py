@@ -10,7 +10,7 @@ import typer
 
 from kdbench.cli.app import app
 from kdbench.cli.once import OnceCommand
-from kdbench.cli.options import Attacks, DataDir, Device, Download, Json, Out, Tasks, names, parse_params
+from kdbench.cli.options import Attacks, Compile, DataDir, Device, Download, Json, Out, Tasks, names, parse_params
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def run(
     out: Out = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and measure again what is finished already.")] = False,
     download: Download = True,
+    compile: Compile = True,
     track: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Send log and scores to tensorboard or mlflow as well; repeatable."),
@@ -81,6 +82,7 @@ def run(
             download=download,
             track=track or (),
             progress=not as_json,
+            compile=compile,
         )
         for name in dict.fromkeys(method)
         for one in dict.fromkeys(seed or [0])

@@ -42,7 +42,7 @@ def _node(folder: StudyFolder, key: str, options: dict[str, Any]) -> str:
     plan = Plan.make(
         whole.suite, load_plugins(), node.method, node.params, study.conditions, study.tasks, study.attacks or None
     )
-    place = RunOptions.make(out=folder.out, **options)
+    place = RunOptions.make(out=folder.out, compile=study.compile, **options)
     if node.kind == "run":
         again = (folder.out / node.path).exists()  # a failed one: finished ones are never started
         record = run_plan(plan, node.seed, place, fresh=again)
