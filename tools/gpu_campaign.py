@@ -60,7 +60,7 @@ def campaign(asked: argparse.Namespace) -> int:
         stock = Stock(work / "stock")
         taken = stock.take(asked.parts) if asked.parts else []
         site = install(stock, work / "site")
-        call = Call(place, stock, out, 60 * asked.minutes, environment(place, site), lock.fileno())
+        call = Call(place, stock, out, 60 * asked.minutes, environment(place, site), lock.fileno(), asked.only)
         for line in (*faults, *(f"{name} unpacked" for name in taken)):
             call.say(line)
         state_commit(stock)
@@ -155,6 +155,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--out", type=Path, default=Path("campaign-results"), help="folder of what comes out")
     found.add_argument("--resume", type=Path, help="what an earlier call left, where --work is not there any more")
     found.add_argument("--work", type=Path, default=Path("/tmp/kdbench-campaign"), help="kept from call to call")
+    found.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps alone, by the log's names")
     found.add_argument("--tiny", action="store_true", help="tiny networks, on the CPU")
     found.set_defaults(command=campaign)
     commands = found.add_subparsers()

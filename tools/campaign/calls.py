@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ SHORTEST = 60.0
 """Seconds below which no resumable step is begun: it would hardly be under way."""
 PATIENCE = 25.0
 """Seconds in which an interrupted step ends; then it is killed, which costs it an epoch."""
+ELSEWHERE = ("device_name", "torch", "python", "facts", "largest_gap_of")
+"""Columns of a row that the log leaves to the file of results."""
 TAIL = 12
 """Lines of a failed step's output that the log shows."""
 
@@ -29,10 +31,18 @@ class Call:
     """One call: its clock, its log and its results."""
 
     def __init__(
-        self, place: Place, stock: Stock, out: Path, seconds: float, environment: Mapping[str, str], lock: int
+        self,
+        place: Place,
+        stock: Stock,
+        out: Path,
+        seconds: float,
+        environment: Mapping[str, str],
+        lock: int,
+        only: Collection[str] = (),
     ) -> None:
-        """``lock``: a file that steps of this call hold until they end, even where the call is killed."""
-        self._place, self._stock, self._lock = place, stock, lock
+        """``lock``: a file that steps of this call hold until they end, even where the call is killed. ``only``: names
+        of steps; none: all."""
+        self._place, self._stock, self._lock, self._only = place, stock, lock, only
         self._environment = dict(environment)
         self._started = time.monotonic()
         self._reserve = 1.0 if place.tiny else 20.0
@@ -58,7 +68,7 @@ class Call:
     def work(self) -> bool:
         """Do what fits; whether everything is done, and nothing failed."""
         self.say(f"a call of {(self._end - self._started) / 60:.1f} minutes begins")
-        names = [step.name for step in steps(self._place, {})]
+        names = [step.name for step in steps(self._place, {}) if not self._only or step.name in self._only]
         for name in names:
             # Made anew each time: later steps depend on what earlier ones measured.
             step = next(step for step in steps(self._place, self.results["rows"]) if step.name == name)
@@ -176,7 +186,7 @@ def _in_words(row: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, value in row.items():
         if isinstance(value, dict):
-            facts = "; ".join(f"{key} {one}" for key, one in value.items() if isinstance(one, int | float | str))
+            facts = "; ".join(f"{key} {one}" for key, one in value.items() if key not in ELSEWHERE)
             lines.append(f"{name}: {facts}")
         else:
             lines.append(f"{name}: {value}")

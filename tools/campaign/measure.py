@@ -84,7 +84,7 @@ def fixed_network() -> nn.Module:
 
 def agreement(asked: Asked) -> None:
     """Every task of the suite on the same network and images, by the CPU and by the device."""
-    data = asked.data().part(60 if asked.tiny else EXAMPLES).data
+    data = asked.data().part(20 if asked.tiny else EXAMPLES).data
     rows: dict[str, Any] = {}
     for name in asked.suite.tasks:
         task = asked.plugins.tasks.get(name)
@@ -140,7 +140,7 @@ def throughput(asked: Asked) -> None:
 
 def pace(asked: Asked, role: str, *, compile: bool) -> tuple[str, dict[str, Any]]:
     """The name of a network, and the pace of a short training by the suite's recipe: cross-entropy, no monitor."""
-    epochs = 3 if asked.tiny else EPOCHS
+    epochs = 2 if asked.tiny else EPOCHS
     suite = asked.suite
     data = asked.data()
     graph = RunGraph(suite, data.dataset, asked.plugins, asked.options)
