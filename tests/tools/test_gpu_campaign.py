@@ -16,8 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from kdbench.results.record import Score
+from kdbench.running.evaluation import TaskResult
 from kdbench.training.log import read_log
 from tools import gpu_campaign
 from tools.campaign import calls, images, measure, outbox, pack, parts
@@ -461,23 +464,26 @@ def measured(what: str, tmp_path: Path) -> dict[str, dict[str, object]]:
     return found
 
 
-def test_all_tasks_are_compared_and_a_difference_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_tasks_are_compared(tmp_path: Path) -> None:
     rows = measured("agreement", tmp_path)
     assert list(rows) == ["clean", "calibration", "pgd", "transfer"]
     assert all(row["verdict"] == "agrees" and row["examples_that_differ"] == 0 for row in rows.values())
 
-    plain, made = measure.fixed_network, itertools.count()
 
-    def other_network() -> object:
-        network = plain()
-        if next(made) % 2:  # the device's
-            for parameter in network.parameters():
-                parameter.data.neg_()
-        return network
+def test_a_gap_beyond_rounding_is_no_agreement() -> None:
+    def result(values: dict[str, float], correct: list[bool]) -> TaskResult:
+        scores = [
+            Score(task="t", condition="clean", metric=name, value=value, n=2, ci_low=0, ci_high=9, unit="nats")
+            for name, value in values.items()
+        ]
+        return TaskResult(scores, [], {"correct": torch.tensor(correct), "index": torch.arange(2)}, {}, 1.0)
 
-    monkeypatch.setattr(measure, "fixed_network", other_network)
-    with pytest.raises(SystemExit, match="differ by more than 0.01 in clean"):
-        measured("agreement", tmp_path)
+    cpu = result({"accuracy": 0.5, "nll": 8.0}, [True, False])
+    near = measure.compared(cpu, result({"accuracy": 0.505, "nll": 8.07}, [True, True]))
+    assert near["verdict"] == "agrees" and near["examples_that_differ"] == 1 and near["examples"] == 2
+    assert near["largest_gap"] == pytest.approx(0.07 / 8) and near["largest_gap_of"] == "nll {}"
+    assert measure.compared(cpu, result({"accuracy": 0.52, "nll": 8.0}, [True, False]))["verdict"] == "differs"
+    assert measure.compared(cpu, result({"accuracy": 0.5}, [True, False]))["verdict"] == "differs"
 
 
 def test_the_pace_is_that_of_the_student_and_the_teacher(tmp_path: Path) -> None:
@@ -491,7 +497,7 @@ def test_the_pace_is_that_of_the_student_and_the_teacher(tmp_path: Path) -> None
 
 def campaign(root: Path, tmp_path: Path, number: int, *more: str) -> subprocess.Popen[bytes]:
     command = [
-        sys.executable, str(root / "tools/gpu_campaign.py"), "--tiny", "--minutes", "3", "--work",
+        sys.executable, str(root / "tools/gpu_campaign.py"), "--tiny", "--minutes", "20", "--work",
         str(tmp_path / f"work-{number}"), "--out", str(tmp_path / f"out-{number}"), *more,
     ]  # fmt: skip
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

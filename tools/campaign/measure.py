@@ -24,12 +24,12 @@ from kdbench import models
 from kdbench.files import write_atomically
 from kdbench.inference.prediction import folded_copy, freeze
 from kdbench.plugin.loader import Plugins, load_plugins
-from kdbench.running.evaluation import TaskResult, run_task
+from kdbench.running.evaluation import TaskResult, chosen_tasks, run_task
 from kdbench.running.graph import RunGraph
 from kdbench.running.loading import build_network, make_method
 from kdbench.running.options import RunOptions
 from kdbench.running.provenance import device_name
-from kdbench.running.suite_data import SuiteData, load_suite_data
+from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.specs import Suite
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext
@@ -65,8 +65,9 @@ class Asked:
         return self.options.device
 
     def data(self) -> SuiteData:
-        """Everything of the suite."""
-        return load_suite_data(self.suite, self.plugins, self.options.place, ood=True)
+        """All that the suite's tasks need."""
+        tasks = chosen_tasks(self.suite, self.plugins, None)
+        return load_suite_data(self.suite, self.plugins, self.options.place, **needed_data(tasks.values()))
 
     def write(self, rows: Mapping[str, Any]) -> None:
         """File what there is so far."""
@@ -85,18 +86,17 @@ def fixed_network() -> nn.Module:
 def agreement(asked: Asked) -> None:
     """Every task of the suite on the same network and images, by the CPU and by the device."""
     data = asked.data().part(20 if asked.tiny else EXAMPLES).data
+    devices = (torch.device("cpu"), asked.device)
+    networks = [folded_copy(freeze(fixed_network(), device), data.test.images, device) for device in devices]
     rows: dict[str, Any] = {}
     for name in asked.suite.tasks:
         task = asked.plugins.tasks.get(name)
         settings = task.settings_in(asked.suite)
         few = {field: min(value, len(data.test)) for field in SIZES if (value := getattr(settings, field, None))}
-        settings = settings.model_copy(update=few)
         found = []
-        for device in (torch.device("cpu"), asked.device):
-            network = folded_copy(freeze(fixed_network(), device), data.test.images, device)
-            sources = dict.fromkeys(asked.suite.networks, network)
-            ctx = EvaluationContext(CONDITION, device, None, networks=sources)
-            found.append(run_task(task, settings, network, data, ctx))
+        for device, network in zip(devices, networks, strict=True):
+            ctx = EvaluationContext(CONDITION, device, None, networks=dict.fromkeys(asked.suite.networks, network))
+            found.append(run_task(task, settings.model_copy(update=few), network, data, ctx))
         rows[name] = compared(*found) | {"n": len(data.test), "device": asked.device.type}
         asked.write(rows)
         print(name, rows[name], flush=True)
