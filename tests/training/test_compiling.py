@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import kdbench
 from kdbench.data import KdbenchWarning
 from kdbench.models import build
+from kdbench.running import graph
 from kdbench.specs import Recipe
 from kdbench.testing import TINY
 from kdbench.training import compiling
@@ -161,6 +162,23 @@ def test_nothing_is_compiled_on_a_cpu_or_unasked() -> None:
     assert compiler_for(CPU, asked=True) is None
     assert compiler_for(torch.device("cuda"), asked=False) is None
     assert compiler_for(torch.device("cuda"), asked=True) == compiling.Compiler()
+
+
+class Reached(Exception):
+    """The training would begin now."""
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_a_caller_says_of_compiling_reaches_the_training(
+    tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    def stops(*arguments: object, compiler: object, **options: object) -> None:
+        raise Reached(compiler)
+
+    monkeypatch.setattr(graph, "fit", stops)
+    monkeypatch.setattr(graph, "compiler_for", lambda device, *, asked: asked)
+    with pytest.raises(Reached, match=str(asked)):
+        kdbench.run(str(tiny_suite), "ce", out=tmp_path, device="cpu", tasks=["clean"], compile=asked)
 
 
 @pytest.mark.gpu
