@@ -1,9 +1,14 @@
-"""Compiled networks in long trainings on a GPU: the work of many small kernels in few, started by one call."""
+"""Compiled networks in long trainings on a GPU: the work of many small kernels in few, started by one call.
+
+Measurements are not compiled. Their batches are large, so that kernels are long, and those of attacks shrink image by
+image, each size another graph.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -99,11 +104,13 @@ def _has_hooks(network: nn.Module) -> bool:
 
 def _compile(network: nn.Module, compiler: Compiler, shape: torch.Size, learns: bool) -> None:
     fast = torch.compile(network.forward, backend=compiler.backend, mode=compiler.mode, dynamic=False)
-    plain = network._call_impl
+    plain, own = network._call_impl, tuple(network.parameters())
 
     def call(*arguments: Any, **named: Any) -> Any:
         whole = len(arguments) == 1 and not named and getattr(arguments[0], "shape", None) == shape
-        if whole and network.training == learns and torch.is_grad_enabled() == learns:
+        # ``functional_call`` puts other weights in their place for one call; a graph has its own.
+        as_compiled = network.training == learns and all(map(operator.is_, network.parameters(), own))
+        if whole and as_compiled and torch.is_grad_enabled() == learns:
             # A graph writes its next result where this one lies, and a method may keep it.
             return fast(arguments[0]).clone()
         return plain(*arguments, **named)  # type: ignore[no-untyped-call]  # torch leaves it untyped

@@ -18,6 +18,7 @@ from kdbench.specs import Recipe
 from kdbench.testing import TINY
 from kdbench.training import compiling
 from kdbench.training.compiling import Compiler, compiled, compiler_for
+from kdbench.training.monitor import Monitor
 from tests.training.spies import CPU, Spy, run
 
 RECIPE = Recipe(epochs=2, batch_size=10, lr=0.1, momentum=0.9)  # 22 images: each epoch ends with an incomplete batch
@@ -53,8 +54,9 @@ def weights(folder: Path) -> bytes:
 @pytest.mark.parametrize("compiler", [EAGER, TRACED], ids=["eager", "aot_eager"])
 def test_a_compiled_training_ends_with_the_same_bits(tmp_path: Path, compiler: Compiler) -> None:
     plain, fast = tmp_path / "plain", tmp_path / "fast"
-    run(Average(), RECIPE, plain)
-    student = run(Average(), RECIPE, fast, compiler=compiler)
+    monitor = Monitor(torch.zeros(12, 3, 32, 32, dtype=torch.uint8), torch.arange(12) % 10)
+    run(Average(), RECIPE, plain, monitor=monitor)
+    student = run(Average(), RECIPE, fast, monitor=monitor, compiler=compiler)
     assert weights(plain) == weights(fast)
     entries = [json.loads(line) for line in (fast / "log.jsonl").read_text().splitlines()]
     assert [entry["compiled"] for entry in entries] == [True, True]
@@ -103,7 +105,11 @@ def test_only_whole_batches_in_a_steps_mode_run_compiled() -> None:
         with torch.no_grad():
             network.train()(images)
         copy.deepcopy(network)(images)
+        twice = {name: 2 * parameter for name, parameter in network.named_parameters()}
+        torch.func.functional_call(network, twice, (images,))
         assert len(seen) == 1
+        network(images)
+        assert len(seen) == 2
 
 
 def test_compiling_leaves_network_and_random_numbers_as_they_were() -> None:
