@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -418,29 +419,29 @@ def test_a_pack_holds_the_checkout_with_its_commit_and_images_in_order_of_use(tm
         pack.pack(root, tmp_path, tmp_path / "o", limit=MB, present=(), python="", machine="", wheels=False)
 
 
-def test_wheels_are_those_that_the_machine_lacks() -> None:
-    def one(name: str, version: str, *needs: str, requested: bool = False) -> dict[str, object]:
-        return {"requested": requested, "metadata": {"name": name, "version": version, "requires_dist": list(needs)}}
-
-    resolved = [
-        one("torch", "2.1", "nvidia-x", "Jinja2", requested=True),
-        one("nvidia-x", "1"),
-        one("Jinja2", "3", "MarkupSafe>=2", requested=True),
-        one("markupsafe", "2"),
-        one("typer", "1", "rich; extra == 'all'", "old; python_version < '3.9'", "click>=8", requested=True),
-        one("click", "8"),
-        one("rich", "1"),
-        one("old", "1"),
-    ]
-    assert pack.needed(resolved, ["torch"], "3.12") == ["click==8", "jinja2==3", "markupsafe==2", "typer==1"]
-    assert pack.needed(resolved, ["torch", "jinja2"], "3.12") == ["click==8", "typer==1"]
+def test_what_the_machine_has_is_not_fetched(tmp_path: Path) -> None:
+    """pip itself, without an index: of one wheel and what that needs, the placeholder is taken and not kept."""
+    for name, needs in {"outer": ["torch>=2", "inner"], "inner": []}.items():
+        with zipfile.ZipFile(tmp_path / f"{name}-1.0-py3-none-any.whl", "w") as archive:
+            lines = [f"Requires-Dist: {one}" for one in needs]
+            archive.writestr(f"{name}-1.0.dist-info/METADATA", "\n".join([f"Name: {name}", "Version: 1.0", *lines, ""]))
+            archive.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_INDEX", "1")
+        patch.setenv("PIP_FIND_LINKS", str(tmp_path))
+        (tmp_path / "out").mkdir()
+        found = pack.download(["outer"], tmp_path / "out", ["torch", "numpy==2.1"], "3.12", "x86_64")
+        assert [path.name for path in found] == ["inner-1.0-py3-none-any.whl", "outer-1.0-py3-none-any.whl"]
+        with pytest.raises(parts.PartError, match=r"pip install failed: ERROR: .*nowhere"):
+            pack.download(["nowhere"], tmp_path / "out", [], "3.12", "x86_64")
+    with pytest.raises(parts.PartError, match="say nowhere==VERSION"):
+        pack.placeholder(tmp_path, "nowhere")
 
 
 def test_wheels_that_came_are_installed_with_the_entry_points_of_the_checkout(tmp_path: Path) -> None:
     wheel = tmp_path / "stock/wheels/tiny-1.0-py3-none-any.whl"
     wheel.parent.mkdir(parents=True)
-    import zipfile
-
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("tiny.py", "x = 1\n")
         archive.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
 import tempfile
 import tomllib
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tools.campaign.parts import PartError, tree_digest, write_parts
 
@@ -22,6 +26,8 @@ TOOLS = (
 ALONE = ("imagecorruptions",)
 """Distributions of which the photographs alone are read: what they depend on does not travel."""
 GLIBC = (17, 24, 27, 28, 31, 34, 35)
+HERE = "+present"
+"""Ends the versions of placeholders: pip finds them nowhere else."""
 COMMIT = "kdbench/_commit.json"
 SETS = ("cifar10", "ood_imagenet")
 
@@ -36,7 +42,7 @@ def pack(
         root: the checkout.
         images: a folder of strips ``<set>/<split>.<class>.<part>.webp``.
         limit: largest part, bytes.
-        present: distributions that the machine has, with all that they need: no wheels of them.
+        present: distributions that the machine has, ``name`` or ``name==version``: no wheels of them.
         python: its version, as ``3.12``. machine: as ``x86_64``.
         wheels: whether any are fetched.
 
@@ -71,49 +77,56 @@ def requirements(root: Path) -> list[str]:
 
 
 def download(wanted: Sequence[str], folder: Path, present: Sequence[str], python: str, machine: str) -> list[Path]:
-    """Fetch wheels of what is wanted and not present, and of what that needs."""
+    """Fetch wheels of what is wanted and not present, and of what that needs.
+
+    In place of what is present pip is shown empty wheels, so that neither that nor its requirements are looked up.
+    """
     target = ["--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
     for minor in GLIBC:
         target += ["--platform", f"manylinux_2_{minor}_{machine}"]
     target += ["--platform", f"manylinux2014_{machine}"]
     alone = [one for one in wanted if one.startswith(ALONE)]
-    report = _pip("install", "--dry-run", "--quiet", "--ignore-installed", "--report", "-", "--target", str(folder),
-                  *target, *(one for one in wanted if one not in alone))  # fmt: skip
-    chosen = needed(json.loads(report)["install"], present, python)
+    with tempfile.TemporaryDirectory() as empty:
+        pins = Path(empty) / "pins.txt"
+        pins.write_text("".join(f"{placeholder(Path(empty), name)}\n" for name in present))
+        report = _pip("install", "--dry-run", "--quiet", "--ignore-installed", "--report", "-", "--target", str(folder),
+                      "--find-links", empty, "--constraint", str(pins), *target,
+                      *(one for one in wanted if one not in alone))  # fmt: skip
+    chosen = lacking(json.loads(report)["install"])
     _pip("download", "--quiet", "--no-deps", "--dest", str(folder), *target, *chosen, *alone)
     return sorted(folder.glob("*.whl"))
 
 
-def needed(resolved: Sequence[dict[str, object]], present: Sequence[str], python: str) -> list[str]:
-    """``name==version`` of what pip resolved, without what is present and what that alone asks for."""
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
+def placeholder(folder: Path, distribution: str) -> str:
+    """Write an empty wheel in place of a distribution, ``name`` or ``name==version``; its pin. The version is the one
+    that is said, or installed here."""
+    name, _, version = distribution.partition("==")
+    if not version:
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            raise PartError(f"--has {name} has no version, and none is installed here: say {name}==VERSION") from None
+    version = version.partition("+")[0] + HERE
+    stem = f"{re.sub('[-_.]+', '_', name).lower()}-{version}"
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        facts = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        archive.writestr(f"{stem}.dist-info/METADATA", facts)
+        archive.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{stem}.dist-info/RECORD", "")
+    return f"{name}=={version}"
 
-    facts: dict[str, dict[str, object]] = {}
-    for one in resolved:
-        metadata: dict[str, object] = one["metadata"]  # type: ignore[assignment]  # pip's report is JSON
-        facts[canonicalize_name(str(metadata["name"]))] = {**metadata, "requested": one.get("requested")}
-    there = {canonicalize_name(name) for name in present}
-    environment = {"extra": "", "python_version": python, "sys_platform": "linux", "platform_system": "Linux"}
-    queue = [name for name, metadata in facts.items() if metadata["requested"]]
-    found: dict[str, str] = {}
-    while queue:
-        name = queue.pop()
-        if name in there or name in found or name not in facts:
-            continue
-        found[name] = f"{name}=={facts[name]['version']}"
-        listed: list[str] = facts[name].get("requires_dist") or []  # type: ignore[assignment]  # as above
-        for requirement in map(Requirement, listed):
-            if requirement.marker is None or requirement.marker.evaluate(environment):
-                queue.append(canonicalize_name(requirement.name))
-    return sorted(found.values())
+
+def lacking(resolved: Sequence[dict[str, Any]]) -> list[str]:
+    """``name==version`` of what pip resolved, the placeholders left out."""
+    found = [one["metadata"] for one in resolved]
+    return sorted(f"{one['name']}=={one['version']}" for one in found if not one["version"].endswith(HERE))
 
 
 def _pip(*arguments: str) -> str:
     done = subprocess.run([sys.executable, "-m", "pip", *arguments], capture_output=True, text=True)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise PartError(f"pip {arguments[0]} failed: {last}")
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise PartError(f"pip {arguments[0]} failed: {(errors or ['it said nothing'])[0]}")
     return done.stdout
 
 
