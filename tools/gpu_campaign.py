@@ -5,12 +5,13 @@
     python3 tools/gpu_campaign.py --minutes 28 --parts campaign --out found
 
 The machine with the GPU may be bare: no network, and a python3 that has torch, torchvision and NumPy. What else it
-needs travels. ``pack`` writes ``kdbench.tar.gz``, the checkout, and parts of at most ``--limit-mb``: wheels first, then
-the images of CIFAR-10, 98.6 MB as lossless strips and so two parts of under 60 MB, one a call. The strips are those of
-``../shared/data/cifar10``, ``<split>.<class>.<part>.webp``; ``ood_imagenet`` beside it goes along. ``--has`` names what
-is installed there and need not travel.
+needs travels. ``pack`` writes ``kdbench.tar.gz``, the checkout, and parts of at most ``--limit-mb``, one or more a call:
+wheels, then the images of CIFAR-10, 98.6 MB as lossless strips and so two parts of under 60 MB, then wheels that few
+steps ask for. The strips are those of ``../shared/data/cifar10``, ``<split>.<class>.<part>.webp``; ``ood_imagenet``
+beside it goes along. ``--has`` names what is installed there and need not travel: with pandas, scipy, scikit-learn,
+matplotlib, OpenCV and scikit-image there, wheels and images are three parts of at most 55 MB, else six.
 
-A call does, in this order, what is not done yet and fits its minutes: the tests that need a GPU; all tasks on a fixed
+A machine that ends a command after ten minutes gets several calls, of ``--minutes 9.5``. A call does, in this order, what is not done yet and fits its minutes: the tests that need a GPU; all tasks on a fixed
 network, against the CPU; the benchmarks' GPU rows; training images a second; a whole training of a WRN-16-2; and the
 studies tools/campaign/*-study.toml. What waits for a part that has still to come is left for the call that brings it.
 
@@ -70,7 +71,7 @@ def campaign(asked: argparse.Namespace) -> int:
 def install(stock: Stock, site: Path) -> Path:
     """Wheels that have come and are not installed yet, and kdbench's own metadata: the checkout is what runs."""
     site.mkdir(exist_ok=True)
-    new = [path for path in sorted(stock.folder.glob("wheels/*.whl")) if not (site / f".{path.name}").exists()]
+    new = [path for path in sorted(stock.folder.glob("*/*.whl")) if not (site / f".{path.name}").exists()]
     if new:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile",
                    "--upgrade", "--disable-pip-version-check", "--target", str(site), *map(str, new)]  # fmt: skip

@@ -23,8 +23,8 @@ TOOLS = (
     "imagecorruptions==1.1.2",
 )  # fmt: skip
 """What tests and benchmarks need beside kdbench's own requirements."""
-ALONE = ("imagecorruptions",)
-"""Distributions of which the photographs alone are read: what they depend on does not travel."""
+LAST = ("imagecorruptions", "pyautoattack")
+"""Large distributions that few steps ask for: they come last, and without what they depend on, which is not used."""
 GLIBC = (17, 24, 27, 28, 31, 34, 35)
 HERE = "+present"
 """Ends the versions of placeholders: pip finds them nowhere else."""
@@ -54,11 +54,16 @@ def pack(
     revision = _commit(root)
     with tempfile.TemporaryDirectory() as folder:
         found = download(requirements(root), Path(folder), present, python, machine) if wheels else []
-        files = [*((f"wheels/{path.name}", path) for path in sorted(found)), *strips]
+        first, last = ([path for path in found if path.name.startswith(LAST) == alone] for alone in (False, True))
+        files = [*_named("wheels", first), *strips, *_named("peers", last)]
         facts = {"commit": revision, "sources": tree_digest(root), "python": python if wheels else None}
         written = write_parts(files, out, limit, facts)
     _checkout(root, out / "kdbench.tar.gz", revision)
     return [out / "kdbench.tar.gz", *written]
+
+
+def _named(folder: str, wheels: Sequence[Path]) -> list[tuple[str, Path]]:
+    return [(f"{folder}/{path.name}", path) for path in wheels]
 
 
 def _strips(images: Path) -> Iterator[tuple[str, Path]]:
@@ -85,7 +90,7 @@ def download(wanted: Sequence[str], folder: Path, present: Sequence[str], python
     for minor in GLIBC:
         target += ["--platform", f"manylinux_2_{minor}_{machine}"]
     target += ["--platform", f"manylinux2014_{machine}"]
-    alone = [one for one in wanted if one.startswith(ALONE)]
+    alone = [one for one in wanted if one.startswith(LAST)]
     with tempfile.TemporaryDirectory() as empty:
         pins = Path(empty) / "pins.txt"
         pins.write_text("".join(f"{placeholder(Path(empty), name)}\n" for name in present))

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 MANIFEST = "manifest.json"
+LIST_BYTES = 160 * 1024
+"""Room for the list of all files, and for the end of an archive."""
 
 
 class PartError(Exception):
@@ -27,7 +29,7 @@ def write_parts(files: Iterable[tuple[str, Path]], folder: Path, limit: int, fac
     """
     listed: dict[str, dict[str, object]] = {}
     sources: dict[str, Path] = {}
-    whole = limit - 2**20  # the list of all files takes some room itself
+    whole = limit - LIST_BYTES
     rooms: list[int] = []
     for name, path in files:
         size = 1024 + -(-path.stat().st_size // 512) * 512  # with its header in the archive

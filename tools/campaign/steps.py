@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-TEST_IMAGES, ALL_IMAGES = ("images/cifar10/test", "images/ood_imagenet"), ("images/",)
+WHEELS = ("wheels/",)
+ALL_IMAGES = (*WHEELS, "images/")
+ALL = (*ALL_IMAGES, "peers/")
 GPU_MARK = "pytest.mark.gpu"
 EPOCHS, TRAINING_IMAGES = 200, 50_000
 """Of a training of suite cifar10."""
@@ -24,7 +26,7 @@ class Step:
     """Arguments of Python."""
     seconds: float
     """What it takes at most: a guess, until it has been done once. It is begun only if that fits."""
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = WHEELS
     """Beginnings of the names of files that must have come in the parts."""
     resumes: bool = False
     """It goes on in a later call from where it was stopped, so that it is begun whatever is left."""
@@ -88,7 +90,7 @@ def _checks(place: Place) -> list[Step]:
         *([] if place.tiny else [Step("doctor", "what machine this is", ("-m", "kdbench", "doctor"), 60)]),
         Step("tests", "the tests that need a GPU", tests, 150),
         Step("agreement", "all tasks on a fixed network, here and on the CPU", _measure(place, "agreement"), 150,
-             TEST_IMAGES),
+             ALL_IMAGES),
     ]  # fmt: skip
 
 
@@ -101,7 +103,7 @@ def _benchmarks(place: Place) -> list[Step]:
     return [
         row("scorecard", "the scorecard of a WRN-16-2", "test_scorecard.py", "gpu", 240, ALL_IMAGES),
         row("pgd", "PGD against torchattacks", "test_attacks.py", "cuda and eps", 240, ALL_IMAGES),
-        row("corruptions", "corruptions against one image at a time", "test_corruptions.py", "cuda", 180, TEST_IMAGES),
+        row("corruptions", "corruptions against one image at a time", "test_corruptions.py", "cuda", 180, ALL),
         row("epoch", "an epoch of fit() against a bare loop", "test_training.py", "cuda and ce", 120, ALL_IMAGES),
     ]
 
