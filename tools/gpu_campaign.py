@@ -5,15 +5,16 @@
     python3 tools/gpu_campaign.py --minutes 28 --parts campaign --out found
 
 The machine with the GPU may be bare: no network, and a python3 that has torch, torchvision and NumPy. What else it
-needs travels. ``pack`` writes ``kdbench.tar.gz``, the checkout, and parts of at most ``--limit-mb``, one or more a call:
-wheels, then the images of CIFAR-10, 98.6 MB as lossless strips and so two parts of under 60 MB, then wheels that few
-steps ask for. The strips are those of ``../shared/data/cifar10``, ``<split>.<class>.<part>.webp``; ``ood_imagenet``
-beside it goes along. ``--has`` names what is installed there and need not travel: with pandas, scipy, scikit-learn,
-matplotlib, OpenCV and scikit-image there, wheels and images are three parts of at most 55 MB, else six.
+needs travels. ``pack`` writes ``kdbench.tar.gz``, the checkout, and parts of at most ``--limit-mb``, one or more a
+call: wheels, then the images of CIFAR-10, 98.6 MB as lossless strips and so two parts of under 60 MB, then wheels that
+few steps ask for. The strips are those of ``../shared/data/cifar10``, ``<split>.<class>.<part>.webp``;
+``ood_imagenet`` beside it goes along. ``--has`` names what is installed there and need not travel: with pandas, scipy,
+scikit-learn, matplotlib, OpenCV and scikit-image there, wheels and images are three parts of at most 55 MB, else six.
 
-A machine that ends a command after ten minutes gets several calls, of ``--minutes 9.5``. A call does, in this order, what is not done yet and fits its minutes: the tests that need a GPU; all tasks on a fixed
+A call does, in this order, what is not done yet and fits its minutes: the tests that need a GPU; all tasks on a fixed
 network, against the CPU; the benchmarks' GPU rows; training images a second; a whole training of a WRN-16-2; and the
 studies tools/campaign/*-study.toml. What waits for a part that has still to come is left for the call that brings it.
+A machine that ends a command after ten minutes gets several calls, of ``--minutes 9.5``.
 
 Results lie in ``--out`` as they come: at most eight files of 16 MiB, whole at any moment, so that the call may be
 killed. The next one goes on, trainings from their last epoch: from the folder ``--work``, or on another machine from
@@ -21,7 +22,7 @@ killed. The next one goes on, trainings from their last epoch: from the folder `
 
     python3 tools/gpu_campaign.py collect --out found --runs runs
 
-``--tiny`` does it all with tiny networks, on a CPU in about a minute.
+``--tiny`` does it all with tiny networks, on a CPU. A step that failed is repeated where ``--only`` names it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -240,25 +240,30 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
     (tmp_path / "root/tools/data/benchmarks.json").write_text('{"ratios": {"old": 1}}')
     (tmp_path / "work").mkdir()
 
-    def call(*chosen: Step, seconds: float = 60, tiny: bool = False) -> tuple[bool, str]:
+    def call(*chosen: Step, seconds: float = 60, tiny: bool = False, only: Sequence[str] = ()) -> tuple[bool, str]:
         monkeypatch.setattr(calls, "steps", lambda place, rows: list(chosen))
         (tmp_path / "work/log.txt").unlink(missing_ok=True)
         place = Place(tmp_path / "root", tmp_path / "work", "cpu", tiny)
         with (tmp_path / "lock").open("w") as lock:
             stock = parts.Stock(tmp_path / "stock")
-            done = calls.Call(place, stock, tmp_path / "out", seconds, dict(os.environ), lock.fileno()).work()
+            done = calls.Call(place, stock, tmp_path / "out", seconds, dict(os.environ), lock.fileno(), only).work()
         return done, (tmp_path / "out/log.txt").read_text()
 
     return call
 
 
-def test_a_step_is_done_once_and_a_failed_one_again(called: Callable[..., tuple[bool, str]], tmp_path: Path) -> None:
+def test_a_step_is_done_once_and_a_failed_one_again_when_it_is_named(
+    called: Callable[..., tuple[bool, str]], tmp_path: Path
+) -> None:
     ticks = tmp_path / "ticks"
     good = Step("good", "count", python(f"open({str(ticks)!r}, 'a').write('x')"), 1)
     bad = Step("bad", "fail", python("print('why'); raise SystemExit(3)"), 1)
     done, log = called(good, bad, seconds=120)
     assert not done and "bad: failed" in log and "    why" in log and "open: bad" in log
-    done, log = called(good, Step("bad", "work", python("pass"), 1), seconds=120)
+    mended = Step("bad", "work", python("pass"), 1)
+    done, log = called(good, mended, seconds=120)
+    assert not done and "bad: failed before; --only bad repeats it" in log
+    done, log = called(good, mended, seconds=120, only=["bad"])
     assert done and "everything is done" in log
     assert ticks.read_text() == "x"
     assert json.loads((tmp_path / "out/results.json").read_text())["steps"]["bad"]["status"] == "done"
@@ -275,7 +280,7 @@ def test_what_a_step_took_is_what_it_is_expected_to_take(
     called: Callable[..., tuple[bool, str]], tmp_path: Path
 ) -> None:
     (tmp_path / "work/results.json").write_text(
-        '{"steps": {"slow": {"status": "failed", "seconds": 90.0}}, "rows": {}}'
+        '{"steps": {"slow": {"status": "stopped", "seconds": 90.0}}, "rows": {}}'
     )
     _, log = called(Step("slow", "wait", python("pass"), 1))
     assert "slow: not begun, it may take 90 s" in log

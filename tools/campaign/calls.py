@@ -90,6 +90,9 @@ class Call:
             return True  # whatever has come since the last time; nothing is unpacked twice
         if self._status(step.name) == "done":
             return False
+        if self._status(step.name) == "failed" and step.name not in self._only:
+            self.say(f"{step.name}: failed before; --only {step.name} repeats it")
+            return False
         if lacking:
             numbers = ", ".join(str(number) for number in lacking)
             self.say(f"{step.name}: not begun, part {numbers} has still to come")
