@@ -38,7 +38,7 @@ class Compiler:
     mode: str | None = "reduce-overhead"
     """Fused kernels in CUDA graphs: small networks on small batches wait for the start of kernels."""
     pays_from: int = 10_000
-    """Optimiser steps. Compiling a network takes about a minute, a step a few milliseconds."""
+    """Optimiser steps: compiling takes a while first. No GPU has been measured yet; tools/gpu_campaign.py does that."""
 
 
 def compiler_for(device: torch.device, *, asked: bool) -> Compiler | None:
