@@ -64,6 +64,18 @@ def _one_thread_and_a_private_cache(tmp_path_factory: pytest.TempPathFactory) ->
     os.environ["KDBENCH_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked ``gpu`` where torch sees none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
 @pytest.fixture
 def tiny_suite(tmp_path: Path) -> Path:
     """A suite file that trains and measures in a few seconds."""

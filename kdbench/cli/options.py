@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+Compile = Annotated[
+    bool, typer.Option("--compile/--no-compile", help="Compile the networks of long trainings on a GPU.")
+]
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", envvar="KDBENCH_DATA_DIR", help="Folder of image sets, official or class folders."),

@@ -11,7 +11,7 @@ import typer
 from kdbench.cli.app import app
 from kdbench.cli.listing import listing
 from kdbench.cli.once import OnceCommand
-from kdbench.cli.options import DataDir, Device, Download, Json, Out
+from kdbench.cli.options import Compile, DataDir, Device, Download, Json, Out
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def reproduce(
     device: Device = "auto",
     out: Out = Path("runs"),
     download: Download = True,
+    compile: Compile = True,
     as_json: Json = False,
 ) -> None:
     """Check what papers claim: train, and compare with intervals.
@@ -56,7 +57,9 @@ def reproduce(
         name or (),
         suite=suite,
         seeds=seed or (0,),
-        options=RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=not as_json),
+        options=RunOptions.make(
+            data_dir=data_dir, device=device, out=out, download=download, progress=not as_json, compile=compile
+        ),
         on_finding=(lambda finding: None) if as_json else _print_finding,
     )
     print(report.model_dump_json() if as_json else out / FILE)

@@ -11,7 +11,7 @@ import typer
 
 from kdbench.cli.app import app
 from kdbench.cli.once import OnceCommand
-from kdbench.cli.options import Attacks, DataDir, Device, Download, Json, Out, Tasks, names, parse_params
+from kdbench.cli.options import Attacks, Compile, DataDir, Device, Download, Json, Out, Tasks, names, parse_params
 from kdbench.cli.said import WARNED
 from kdbench.errors import KdbenchError
 
@@ -50,6 +50,7 @@ def run(
     out: Out = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and measure again what is finished already.")] = False,
     download: Download = True,
+    compile: Compile = True,
     track: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Send log and scores to tensorboard or mlflow as well; repeatable."),
@@ -82,6 +83,7 @@ def run(
             device=device,
             out=out,
             download=download,
+            compile=compile,
         )
         for name in dict.fromkeys(method)
         for one in dict.fromkeys(seed or [0])
@@ -137,8 +139,9 @@ def _run(
         for one in {one.method: one for one in asked}.values()
     }
     options = RunOptions.make(
-        data_dir=first.data_dir, device=first.device, out=first.out, download=first.download, progress=progress
-    )
+        data_dir=first.data_dir, device=first.device, out=first.out, download=first.download, progress=progress,
+        compile=first.compile,
+    )  # fmt: skip
     for one, reason in zip(asked, why, strict=True):
         plan, started = plans[one.method], time.time_ns()
         data = answers.data_files(plan, options.place)

@@ -69,6 +69,9 @@ def sweep(
     device: Device = "auto",
     out: Out = Path("runs"),
     download: Download = True,
+    compile: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the networks of long trainings on a GPU.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a study: methods x parameters x seeds.
@@ -77,7 +80,7 @@ def sweep(
     """
     given = {
         "methods": names(method), "seeds": seed, "suite": suite, "conditions": condition, "tasks": names(tasks),
-        "attacks": attack, "name": name, "executor": executor, "threads": threads,
+        "attacks": attack, "name": name, "executor": executor, "threads": threads, "compile": compile,
     }  # fmt: skip
     more = {key: value for key, value in given.items() if value is not None}
     if words and words[0] == STATUS:

@@ -135,7 +135,7 @@ class TransferTable:
     """Over images that are right without an attack."""
 
 
-LOGGED_BY_THE_LOOP = ("epoch", "lr", "loss", "seconds", "test_accuracy", "test_n", "threads")
+LOGGED_BY_THE_LOOP = ("compiled", "epoch", "lr", "loss", "seconds", "test_accuracy", "test_n", "threads")
 """Numbers of a log entry that the training loop writes for every method."""
 
 

@@ -48,6 +48,7 @@ class Asked:
     device: str
     out: Path
     download: bool
+    compile: bool
 
     def key(self, situation: str) -> dict[str, Any] | None:
         """The same as JSON values, with the hash of a suite file and where it is asked; None where there is no file."""

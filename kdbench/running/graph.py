@@ -31,6 +31,7 @@ from kdbench.running.progress import bar, say
 from kdbench.running.train_set import check_condition, train_images, train_set
 from kdbench.specs import Suite, Training
 from kdbench.training.checkpoint import load_checkpoint
+from kdbench.training.compiling import compiler_for
 from kdbench.training.log import read_log
 from kdbench.training.loop import fit
 from kdbench.training.monitor import Monitor
@@ -237,6 +238,7 @@ class RunGraph:
                 lineage=lineage.describe_needs(),
                 monitor=self._monitor(),
                 on_epoch=report,
+                compiler=compiler_for(self.device, asked=self.options.compile),
             )
 
     def _intact(self, trained: Trained) -> bool:

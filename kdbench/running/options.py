@@ -24,6 +24,8 @@ class RunOptions:
     device: torch.device
     out: Path
     """Folder of runs and of trained networks."""
+    compile: bool = True
+    """Whether networks of long trainings are compiled where that pays, on a GPU."""
 
     @classmethod
     def make(
@@ -34,13 +36,14 @@ class RunOptions:
         out: str | Path = "runs",
         download: bool = True,
         progress: bool = False,
+        compile: bool = True,
     ) -> RunOptions:
         """From the arguments of ``kdbench.run``. Raises ``KdbenchError`` for a device that is not there."""
         from kdbench.data import DataPlace
         from kdbench.devices import resolve_device
 
         place = DataPlace.default(data_dir, download=download, progress=progress)
-        return cls(place, resolve_device(device), Path(out))
+        return cls(place, resolve_device(device), Path(out), compile)
 
     @property
     def progress(self) -> bool:

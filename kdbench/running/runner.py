@@ -62,6 +62,7 @@ def run(
     download: bool = True,
     track: Iterable[str] = (),
     progress: bool = False,
+    compile: bool = True,
 ) -> Record:
     """Train ``method`` under a suite's conditions, measure it on the suite's tasks, and write the record.
 
@@ -72,13 +73,16 @@ def run(
     ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``.
     Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
     ``tensorboard`` or ``mlflow``, which get the student's log epoch by epoch and the scores; also of a finished run.
+    Networks of long trainings on a GPU are compiled, unless ``compile`` is false.
     In threads one run goes on at a time, and others wait. Raises ``KdbenchError`` for every mistake in what was asked,
     before anything is trained. A training that diverges, and a method or task that raises, leave a failed record with
     the error; the second is tried again by the next call, and goes on from the last epoch.
     """
     setting = with_changes(load_suite(suite), changes or {})
     plan = Plan.make(setting, load_plugins(), method, dict(params or {}), conditions, tasks, attacks)
-    options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=progress)
+    options = RunOptions.make(
+        data_dir=data_dir, device=device, out=out, download=download, progress=progress, compile=compile
+    )
     return run_plan(plan, seed, options, fresh=fresh, track=track)
 
 

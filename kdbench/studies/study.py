@@ -54,6 +54,8 @@ class Study(Spec):
     executor: str = "local"
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads that torch computes with in each worker: part of what decides the bits, so the same on every engine."""
+    compile: bool = True
+    """Whether networks of long trainings are compiled where that pays, on a GPU."""
     engine: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Executor to its own settings, as ``[engine.local]``."""
 

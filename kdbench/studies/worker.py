@@ -60,7 +60,7 @@ def _node(folder: StudyFolder, key: str, options: dict[str, Any]) -> str:
         with_changes(whole.suite, node.changes), load_plugins(), node.method, node.params, study.conditions,
         study.tasks, study.attacks or None,
     )  # fmt: skip
-    place = RunOptions.make(out=folder.out, **options)
+    place = RunOptions.make(out=folder.out, compile=study.compile, **options)
     if node.kind == "run":
         result = folder.out / node.path
         again = result.exists() and not broke_off(result.parent)  # a failed one: finished ones are never started

@@ -25,6 +25,7 @@ from kdbench.methods.method import Method
 from kdbench.specs import Training
 from kdbench.torch_state import exclusive
 from kdbench.training.checkpoint import load_resume, save_checkpoint, save_resume
+from kdbench.training.compiling import Compiler, begin_step, compiled
 from kdbench.training.context_factory import Build, make_context
 from kdbench.training.log import write_log
 from kdbench.training.monitor import SOFTMAX, Monitor
@@ -59,6 +60,7 @@ def fit(
     monitor: Monitor | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None,
     stop_after: int | None = None,
+    compiler: Compiler | None = None,
 ) -> list[dict[str, Any]]:
     """Train ``student`` with ``method`` and leave ``checkpoint.safetensors`` and ``log.jsonl`` in ``folder``.
 
@@ -67,8 +69,10 @@ def fit(
     An interrupted training goes on from its last whole epoch and ends with the same weights as an uninterrupted one:
     every epoch reseeds its own streams. ``stop_after`` ends after that many epochs in all, as an interruption would.
     ``build`` makes the peers that a method asks for; ``lineage`` says of each of ``networks`` how it was trained, so
-    that the checkpoint alone is enough to load. Returns the log: one entry an epoch. Raises ``TrainingDivergedError``
-    when the loss is not finite, ``KdbenchError`` when a network has another number of classes.
+    that the checkpoint alone is enough to load. With a ``compiler`` the networks of a long training run compiled: the
+    same values up to rounding, so that weights are those of another training with the same seed. Returns the log: one
+    entry an epoch. Raises ``TrainingDivergedError`` when the loss is not finite, ``KdbenchError`` when a network has
+    another number of classes.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
@@ -76,6 +80,8 @@ def fit(
             stack.enter_context(frozen(network))
         run = TrainingRun(spec, method, student, train, networks, device, build)
         history = run.resume(folder)
+        if compiler is not None and (spec.recipe.epochs - len(history)) * run.per_epoch >= compiler.pays_from:
+            run.compiled = stack.enter_context(run.compiling(compiler, networks))
         while len(history) < spec.recipe.epochs:
             if len(history) == stop_after:
                 return history
@@ -135,6 +141,7 @@ class TrainingRun:
         parameters = [p for network in self.trained for p in network.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(self.recipe, parameters, device)
         self.softmax: list[Tensor] = []
+        self.compiled = False
 
     def _check_trained(self, name: str, model: str | None, network: nn.Module) -> None:
         check_statistics(network, min(self.recipe.batch_size, len(self.data.labels)))
@@ -153,6 +160,16 @@ class TrainingRun:
                 f"it must have a logit for each of the {classes} classes of the training set",
             )
 
+    def compiling(
+        self, compiler: Compiler, networks: Mapping[str, nn.Module]
+    ) -> contextlib.AbstractContextManager[bool]:
+        """All networks of a step compiled, for batches like this training's."""
+        trained = [network for network in self.trained if is_trained(network)]
+        others = [*networks.values(), *(network for network in self.owned.values() if not is_trained(network))]
+        some = torch.arange(min(self.recipe.batch_size, len(self.data.labels)), device=self.ctx.device)
+        images = as_float(rows(self.data.images, some)).contiguous(memory_format=self.layout)
+        return compiled(compiler, trained, others, images, self._precision)
+
     def epoch(self, epoch: int) -> dict[str, Any]:
         """One pass over the training set; returns its log entry. Nothing in a step waits for the device."""
         started = time.perf_counter()
@@ -169,17 +186,21 @@ class TrainingRun:
             rate = learning_rate(self.recipe, ctx.step, ctx.steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
+            if self.compiled:
+                begin_step(self.optimizer)
             total += self._step(self._batch(examples))
         mean_loss = total.item() / self.per_epoch
         if not math.isfinite(mean_loss):
             raise TrainingDivergedError(epoch + 1, f"the training loss became {mean_loss}")
         seconds, threads = time.perf_counter() - started, torch.get_num_threads()
         entry = {"epoch": epoch + 1, "lr": rate, "loss": mean_loss, "seconds": seconds, "threads": threads}
+        if self.compiled:
+            entry["compiled"] = True
         return entry | self._own_log(entry)
 
     def _own_log(self, entry: Mapping[str, Any]) -> dict[str, float]:
         """What the method adds to a log entry, checked to be numbers under names of their own."""
-        taken = {*entry, "condition", "test_accuracy", "test_n"}
+        taken = {*entry, "compiled", "condition", "test_accuracy", "test_n"}
         own = {name: float(value) for name, value in self.method.epoch_log(self.ctx).items()}
         for name, value in own.items():
             if name in taken or not name.isidentifier():

@@ -101,7 +101,7 @@ def test_float64_and_half_precision_come_back_as_they_went_in(name: str) -> None
         assert ALL[name](images(3).to(dtype), seeded(5)).dtype == dtype
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 def test_cuda_agrees_with_the_cpu_for_a_generator_on_the_cpu(name: str) -> None:
     batch = images(64)
     expected, found = ALL[name](batch, seeded(6)), ALL[name](batch.cuda(), seeded(6))

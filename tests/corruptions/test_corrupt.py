@@ -190,7 +190,7 @@ print(peak() - before)
     assert float(found.stdout) < 2 * 59
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", NAMES)
 def test_same_draws_on_an_accelerator(images: Tensor, name: str) -> None:
     """A CPU generator gives images on another device the same draws; arithmetic may differ in the last bit."""

@@ -47,7 +47,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
     file = run.keep(tmp_path / "runs")
     asked = Asked(
         suite=str(suite), method="ce", seed=0, params={}, changes={}, conditions=None, tasks=None, attacks=None,
-        data_dir=tmp_path / "data", device="auto", out=tmp_path / "runs", download=True,
+        data_dir=tmp_path / "data", device="auto", out=tmp_path / "runs", download=True, compile=True,
     )  # fmt: skip
     suite_of_it = run.record.spec.suite
     headlines = {task: headline_of(suite_of_it, task) for task in suite_of_it.tasks}
@@ -73,7 +73,7 @@ def test_the_record_its_notes_and_headlines_are_found(kept: Kept) -> None:
     [
         {"method": "kd"}, {"seed": 1}, {"params": {"alpha": 0.5}}, {"changes": {"recipe.epochs": 1}},
         {"conditions": ["clean"]}, {"tasks": ["clean"]}, {"tasks": []}, {"attacks": ["pgd"]}, {"device": "cpu"},
-        {"data_dir": None}, {"data_dir": Path("/elsewhere")}, {"out": Path("/elsewhere")}, {"download": False},
+        {"data_dir": None}, {"data_dir": Path("/elsewhere")}, {"out": Path("/elsewhere")}, {"download": False}, {"compile": False},
         {"suite": "digits"}, {"suite": "/nowhere.toml"},
     ],
     ids=str,
