@@ -106,9 +106,10 @@ class Trajectory:
             require_finite(bool(self._finite & logits.isfinite().all()))
             return logits, None
         logits, gradient = self._logits_and_gradient()
-        self._finite &= logits.isfinite().all() & gradient.isfinite().all()  # the sign of NaN is 0, which hides it
+        largest = gradient.abs().amax(dim=(1, 2, 3))  # NaN where a pixel's is: its sign is 0, which hides it
+        self._finite &= logits.isfinite().all() & largest.isfinite().all()
         self._gradient = gradient
-        return logits, gradient.abs().amax(dim=(1, 2, 3)).eq(0)
+        return logits, largest.eq(0)
 
     def value(self, logits: Tensor) -> Tensor:
         """Float64 (n,): the objective of these logits (n, classes)."""
