@@ -24,8 +24,8 @@ def varies(model: Model, images: Tensor) -> bool:
 
     Two passes over images of all kinds, then many over those whose two largest logits are closest: a network that is
     sure of most images may change its answer on those alone. Of models that change one answer in a hundred, each image
-    by itself, 99.8 % are found. Draws start from a fixed seed; the global random numbers are left alone. A network whose
-    parts show that it can't be random is not tried.
+    by itself, 99.8 % are found. Draws start from a fixed seed; the global random numbers are left alone. A network
+    whose parts show that it can't be random is not tried.
 
     Args:
         model: in eval mode, frozen, reads the images.
