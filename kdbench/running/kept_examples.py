@@ -72,7 +72,7 @@ def deciding(graph: RunGraph) -> dict[str, str]:
     return {
         **machine(made),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "oneDNN": str(torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled),
+        "oneDNN": str(torch._C._get_mkldnn_enabled()),
         "deterministic": str(torch.are_deterministic_algorithms_enabled()),
         "library settings": json.dumps(told),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -63,7 +65,7 @@ def test_an_image_alone_fares_as_among_others() -> None:
             logits: Tensor = model(pixels.double())
             return logits
 
-    asked = {"eps": EPS, "steps": 40, "objective": OBJECTIVES["dlr"]}
+    asked: dict[str, Any] = {"eps": EPS, "steps": 40, "objective": OBJECTIVES["dlr"]}
     together = auto_pgd(Wide(), images, labels, start, **asked)
     alone = [auto_pgd(Wide(), images[[k]], labels[[k]], start[[k]], **asked) for k in range(9)]
     assert torch.allclose(together, torch.cat(alone), atol=1e-6)

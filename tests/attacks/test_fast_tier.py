@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -67,9 +69,9 @@ def test_it_leaves_what_autoattack_leaves() -> None:
 def test_batches_decide_nothing() -> None:
     model, images = curved(), some_images(9)
     labels = labelled(model, images)
-    asked = {"eps": 0.012, "options": {"targets": 2, "steps": 10}}
-    results = [run(autoattack_fast, model, images, labels, batch_size=size, **asked).examples for size in (4, 9)]
-    assert torch.allclose(*results, atol=1e-6)
+    asked: dict[str, Any] = {"eps": 0.012, "options": {"targets": 2, "steps": 10}}
+    parts, whole = (run(autoattack_fast, model, images, labels, batch_size=size, **asked).examples for size in (4, 9))
+    assert torch.allclose(parts, whole, atol=1e-6)
 
 
 def test_its_setting_names_the_tier() -> None:

@@ -248,7 +248,12 @@ def test_transfer_finds_the_trained_networks_again(
     attacked = []
     module = sys.modules["kdbench.attacks.transfer"]
     make = module.pgd_best_iterate
-    monkeypatch.setattr(module, "pgd_best_iterate", lambda *given, **how: attacked.append(given) or make(*given, **how))
+
+    def counting(*given: Any, **how: Any) -> Any:
+        attacked.append(given)
+        return make(*given, **how)
+
+    monkeypatch.setattr(module, "pgd_best_iterate", counting)
     again = evaluate(model, str(transferred.suite), tasks=["transfer"], out=transferred.out)
     assert again.scores == transferred.found.scores
     assert len(attacked) == 1, "examples of the suite's two networks are kept, those of the model are made"
