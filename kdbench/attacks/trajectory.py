@@ -86,7 +86,10 @@ class Trajectory:
         targets: Tensor | None = None,
     ) -> None:
         self._model, self._ascent, self._rule = model, ascent, STEPS[ascent.step_rule]()
-        self._origin, self._labels, self.images = origin, labels, start
+        last = start.is_contiguous(memory_format=torch.channels_last)
+        # As the iterates lie in memory: a step over two layouts is slow.
+        self._origin = origin.contiguous(memory_format=torch.channels_last) if last else origin
+        self._labels, self.images = labels, start
         self._targets = labels if targets is None else targets
         self._gradient: Tensor | None = None
         self._finite = torch.ones((), dtype=torch.bool, device=start.device)
