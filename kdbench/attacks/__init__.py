@@ -6,6 +6,7 @@ off; ``transfer`` judges one model by another's examples.
 
 from kdbench.attacks._result import AttackResult, PGDResult
 from kdbench.attacks.best_iterate import pgd_best_iterate
+from kdbench.attacks.fast_tier import autoattack_fast
 from kdbench.attacks.libraries.autoattack import apgd, autoattack
 from kdbench.attacks.libraries.torchattacks import torchattacks
 from kdbench.attacks.objective import OBJECTIVES, Objective
@@ -40,4 +41,4 @@ __all__ = [
 
 def builtin_specs() -> list[AttackSpec]:
     """The attacks that come with kdbench."""
-    return [pgd_attack, apgd, autoattack, torchattacks]
+    return [pgd_attack, apgd, autoattack, autoattack_fast, torchattacks]

@@ -23,16 +23,20 @@ class Budget(TypedDict, total=False):
     gradient_draws: int
 
 
+BUDGET: Budget = {"eps": 8 / 255, "step_size": 0.006, "steps": 10, "batch_size": None, "gradient_draws": 1}
+"""The defaults: those of the public code of Katz & Reches 2022."""
+
+
 def pgd_best_iterate(
     model: Model,
     images: Tensor,
     labels: Tensor,
     *,
-    eps: float = 8 / 255,
-    step_size: float = 0.006,
-    steps: int = 10,
-    batch_size: int | None = None,
-    gradient_draws: int = 1,
+    eps: float = BUDGET["eps"],
+    step_size: float = BUDGET["step_size"],
+    steps: int = BUDGET["steps"],
+    batch_size: int | None = BUDGET["batch_size"],
+    gradient_draws: int = BUDGET["gradient_draws"],
 ) -> Tensor:
     """Untargeted L-infinity PGD from the image itself; per image the iterate with the lowest true-class probability.
 

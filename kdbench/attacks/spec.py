@@ -80,6 +80,7 @@ class AttackSpec:
     members: Callable[[], Iterable[str]] | None = None
     """Of a family: the names of its attacks."""
     least_classes: Callable[[Mapping[str, Any]], int] | None = None
+    tier_of: str = ""
 
     @classmethod
     def family(
@@ -158,6 +159,7 @@ def attack(
     requires: Callable[[], object] | None = None,
     least_classes: Callable[[Mapping[str, Any]], int] | None = None,
     filled: Callable[[Mapping[str, Any], float], Mapping[str, Any]] | None = None,
+    tier_of: str = "",
 ) -> Callable[[Candidates], AttackSpec]:
     """Decorate a function ``f(model, images, labels, ctx, *, parameters)`` that returns candidate images.
 
@@ -181,6 +183,8 @@ def attack(
         least_classes: the fewest classes that it works on with these parameters; None: two. Data of fewer are refused
             before anything is trained.
         filled: what parameters that are None are at, from all of them and the radius, for the setting of its scores.
+        tier_of: name of a thorough attack that this one stands for in less time; task ``attack`` then runs that one on
+            some images that still stand, and a check says how many of them it breaks.
 
     Raises:
         KdbenchError: a parameter without a type or default, or one named ``restarts``.
@@ -200,6 +204,7 @@ def attack(
             requires,
             least_classes=least_classes,
             filled=filled,
+            tier_of=tier_of,
         )
 
     return decorate

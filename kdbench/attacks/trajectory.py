@@ -86,7 +86,10 @@ class Trajectory:
         targets: Tensor | None = None,
     ) -> None:
         self._model, self._ascent, self._rule = model, ascent, STEPS[ascent.step_rule]()
-        self._origin, self._labels, self.images = origin, labels, start
+        last = start.is_contiguous(memory_format=torch.channels_last)
+        # As the iterates lie in memory: a step over two layouts is slow.
+        self._origin = origin.contiguous(memory_format=torch.channels_last) if last else origin
+        self._labels, self.images = labels, start
         self._targets = labels if targets is None else targets
         self._gradient: Tensor | None = None
         self._finite = torch.ones((), dtype=torch.bool, device=start.device)
@@ -106,9 +109,10 @@ class Trajectory:
             require_finite(bool(self._finite & logits.isfinite().all()))
             return logits, None
         logits, gradient = self._logits_and_gradient()
-        self._finite &= logits.isfinite().all() & gradient.isfinite().all()  # the sign of NaN is 0, which hides it
+        largest = gradient.abs().amax(dim=(1, 2, 3))  # NaN where a pixel's is: its sign is 0, which hides it
+        self._finite &= logits.isfinite().all() & largest.isfinite().all()
         self._gradient = gradient
-        return logits, gradient.abs().amax(dim=(1, 2, 3)).eq(0)
+        return logits, largest.eq(0)
 
     def value(self, logits: Tensor) -> Tensor:
         """Float64 (n,): the objective of these logits (n, classes)."""

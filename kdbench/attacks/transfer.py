@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdbench.attacks._inputs import PART, check_call, check_pixels, probe
 from kdbench.attacks._judge import correct_predictions
 from kdbench.attacks._result import conditional_share, share
-from kdbench.attacks.best_iterate import Budget, pgd_best_iterate
+from kdbench.attacks.best_iterate import BUDGET, Budget, pgd_best_iterate
 from kdbench.errors import KdbenchError
+from kdbench.hashes import integers_sha256, state_sha256
 from kdbench.inference.model import Model
 from kdbench.inference.order import mixed_all
 from kdbench.inference.prediction import frozen
+
+Keep = Callable[[Mapping[str, object], Callable[[], Tensor]], Tensor]
+"""What decides some examples of one source, and what makes them, float32 (n, C, H, W), to those examples: made, or
+found again where the same were made before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +54,14 @@ class TransferResult:
 
 
 def transfer(
-    source: Model, target: Model, images: Tensor, labels: Tensor, *, votes: int = 1, **budget: Unpack[Budget]
+    source: Model,
+    target: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    votes: int = 1,
+    kept: Keep | None = None,
+    **budget: Unpack[Budget],
 ) -> TransferResult:
     """One cell (s, t) of a transfer matrix: ``pgd_best_iterate`` on the source with true labels, judged by the target.
 
@@ -60,6 +74,7 @@ def transfer(
         images: float32 (N, C, H, W) in [0, 1], or uint8.
         labels: integer (N,), the true classes.
         votes: as in ``judge_transfer``.
+        kept: where the source's examples are kept, for a module that is not random; None: they are made.
         budget: eps, step_size, steps, batch_size and gradient_draws of ``pgd_best_iterate``, with its defaults.
 
     Raises:
@@ -72,11 +87,30 @@ def transfer(
         for part in torch.split(mixed_all(len(images), images.device), PART):
             part = part.sort().values
             some, truth = images[part], labels[part]
-            examples = pgd_best_iterate(fast, some, truth, **budget)
+            make = partial(pgd_best_iterate, fast, some, truth, **budget)
+            examples = make() if kept is None else kept(_decisive(fast, some, truth, budget), make)
             cell = judge_transfer(judge, some, examples, truth, batch_size=size, votes=votes)
             found.clean_correct[part] = cell.clean_correct
             found.adversarial_correct[part] = cell.adversarial_correct
     return found
+
+
+def _decisive(source: Model, images: Tensor, labels: Tensor, budget: Budget) -> dict[str, object]:
+    """What decides the bits of the source's examples, beside the code and the machine; the attack draws nothing."""
+    if not isinstance(source, nn.Module):
+        raise KdbenchError(
+            f"the examples of a {type(source).__name__} can't be kept, as its weights are not known",
+            "keep those of a torch module",
+        )
+    size = probe(source, images, labels, budget.get("batch_size")).batch_size
+    return {
+        "attack": "pgd_best_iterate",
+        "budget": {**BUDGET, **budget, "batch_size": size},
+        "weights": state_sha256(source.state_dict()),
+        "images": state_sha256({"images": images}),
+        "strides": images.stride(),
+        "labels": integers_sha256(labels),
+    }
 
 
 def judge_transfer(

@@ -9,6 +9,7 @@ from kdbench.inference.batching import forward_batch
 from kdbench.inference.model import Model, as_float
 from kdbench.inference.order import over_all, sample
 from kdbench.inference.random_numbers import own_random_numbers
+from kdbench.inference.steadiness import draws_nothing
 
 SAMPLE, NEAR, DRAWS = 128, 8, 64
 """Images answered twice; those of them nearest to a decision boundary; how often these are answered again."""
@@ -23,12 +24,15 @@ def varies(model: Model, images: Tensor) -> bool:
 
     Two passes over images of all kinds, then many over those whose two largest logits are closest: a network that is
     sure of most images may change its answer on those alone. Of models that change one answer in a hundred, each image
-    by itself, 99.8 % are found. Draws start from a fixed seed; the global random numbers are left alone.
+    by itself, 99.8 % are found. Draws start from a fixed seed; the global random numbers are left alone. A network
+    whose parts show that it can't be random is not tried.
 
     Args:
         model: in eval mode, frozen, reads the images.
         images: uint8 or float32 (N, C, H, W) on the model's device; a sample is looked at.
     """
+    if draws_nothing(model):
+        return False
     cost = images.shape[2] * images.shape[3] / 32**2
     count, draws = max(FEWEST_IMAGES, int(SAMPLE / max(cost, 1))), max(FEWEST_DRAWS, int(DRAWS / max(cost, 1)))
     pixels = as_float(sample(images, count))

@@ -18,7 +18,7 @@ from kdbench.results.record import SCHEMA_VERSION, Record, Score
 from kdbench.results.untrusted import Unreadable, plain, read_json
 from kdbench.specs import first_problem
 
-SKIPPED: Final = ("partial", "trainings", "studies")
+SKIPPED: Final = ("partial", "trainings", "examples", "studies")
 """Folders of ``kdbench run`` that hold no records."""
 LARGEST: Final = 2**53
 """Numbers of examples and seeds beyond it are not exact in a float."""

@@ -29,6 +29,7 @@ from kdbench.results.wording import failed_checks
 from kdbench.running import provenance
 from kdbench.running.evaluated import Evaluation, describe_module
 from kdbench.running.graph import RunGraph, Trained
+from kdbench.running.kept_examples import KeptExamples
 from kdbench.running.options import RunOptions
 from kdbench.running.plausibility import examine, preprocessing
 from kdbench.running.progress import bar, say
@@ -251,7 +252,10 @@ class _Measuring:
                 self._ensure(role)
             networks = {role: folded_copy(self.graph.load(self.networks[role]), images, where) for role in roles}
             with bar(f"measure {name}", shown=self.graph.options.progress) as update:
-                step = dataclasses.replace(ctx, networks=networks, advance=functools.partial(update, note=""))
+                kept = {role: KeptExamples.of(self.graph, self.networks[role]) for role in roles}
+                step = dataclasses.replace(
+                    ctx, networks=networks, kept=kept, advance=functools.partial(update, note="")
+                )
                 outcome = run_task(task, settings, predictor, data, step)
             self.seconds[f"evaluate/{self.condition}/{name}"] = outcome.seconds
             self.outcomes[name] = self._of_all_images(task, outcome)

@@ -54,6 +54,10 @@ class RunOptions:
         """Where a suite's trained networks are kept, for every run."""
         return self.out / suite.name / "trainings"
 
+    def examples(self, suite: Suite) -> Path:
+        """Where adversarial examples of a suite's networks are kept, for every run."""
+        return self.out / suite.name / "examples"
+
 
 def run_folder(spec: RunSpec, out: Path) -> Path:
     """Where a run is kept: record, log, checkpoints and per-example results."""

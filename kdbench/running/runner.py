@@ -27,6 +27,7 @@ from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
 from kdbench.running.fingerprint import fingerprint
 from kdbench.running.graph import RunGraph, Trained
+from kdbench.running.kept_examples import KeptExamples
 from kdbench.running.options import CRASH, RunOptions, broke_off, run_folder
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
@@ -266,7 +267,8 @@ class _Job:
         images, device = self.suite_data.test.test.images, self.graph.device
         predictor = folded_copy(self.graph.load(student), images, device)
         sources = {role: folded_copy(self.graph.load(trained), images, device) for role, trained in shared.items()}
-        ctx = EvaluationContext(condition, device, None, networks=sources)
+        kept = {role: KeptExamples.of(self.graph, trained) for role, trained in shared.items()}
+        ctx = EvaluationContext(condition, device, None, networks=sources, kept=kept)
         tasks = self.plan.tasks_of(condition)
         self.checks += check_batches(predictor, images, condition, device, tasks)
         for name, (task, settings) in tasks.items():

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.attacks import PGDResult, is_random, pgd
+from kdbench.attacks import AttackResult, PGDResult, is_random, pgd
 from kdbench.data import stratified_subset
 from kdbench.inference.randomness import SAMPLE
 from kdbench.tasks.base import SUBSET_SEED, EvaluationContext
@@ -104,6 +104,14 @@ def check_ball(share: float, n: int, setting: Mapping[str, Any], ctx: Evaluation
         "outside_ball", share, limit=OUTSIDE_BALL, n=n, setting=dict(setting),
         meaning="candidates lie far outside the L-infinity ball, and clipping undoes them: the attack is for another "
         "norm or radius",
+    )  # fmt: skip
+
+
+def check_tier(whole: AttackResult, setting: Mapping[str, Any], ctx: EvaluationContext) -> None:
+    """What a fast tier left standing stands against the whole attack, which was run on some of these images."""
+    ctx.check(
+        "tier", 1 - whole.robust_accuracy(), limit=0.0, n=len(whole.robust), setting=dict(setting),
+        meaning=f"{whole.setting['attack']} breaks images that its fast tier left standing: ask for it",
     )  # fmt: skip
 
 

@@ -12,13 +12,14 @@ from torch import nn
 from kdbench.attacks import find_attack, run
 from kdbench.data import DataFacts
 from kdbench.errors import KdbenchError
+from kdbench.inference.order import mixed
 from kdbench.plugin.parameters import as_assignments, parse_assignments
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.results.wording import radius
 from kdbench.specs import Suite, TaskPlan
 from kdbench.tasks import base
-from kdbench.tasks._reliability import check_ball, check_gradients, check_large_eps, draws, spread
+from kdbench.tasks._reliability import check_ball, check_gradients, check_large_eps, check_tier, draws, spread
 from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.pgd import PGD
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional, expected_checks, not_above_unattacked
@@ -32,7 +33,7 @@ class Attack(Task):
     say. Every example is clipped to the ball and judged here; a check says whether
     clipping undid the attack, as one of another norm. A model that is random at test time is attacked through averaged
     gradients and judged by votes, and its scores say so. Of an attack that follows gradients two checks say whether the
-    model lets it.
+    model lets it, and of a fast tier one whether the whole attack breaks what it left standing, on some images.
     """
 
     name = "attack"
@@ -50,6 +51,8 @@ class Attack(Task):
         """Test images, stratified; none: all."""
         large_eps_subset: Annotated[int, Field(ge=1)] = 100
         """Images that the check with a very large eps is made on."""
+        tier_subset: Annotated[int, Field(ge=1)] = 10
+        """Images that a fast tier left standing and the whole attack is run on, for a check."""
         gradient_draws: Annotated[int, Field(ge=8)] = 20
         """Forward passes that a gradient is averaged over, for a predictor that is random at test time."""
         votes: Annotated[int, Field(ge=1)] = 32
@@ -59,7 +62,10 @@ class Attack(Task):
 
     def prepare(self, settings: Any) -> None:
         for name in settings.attacks:
-            find_attack(name).check(settings.options.get(name, {}))
+            attack = find_attack(name)
+            attack.check(settings.options.get(name, {}))
+            if attack.tier_of:
+                find_attack(attack.tier_of).check({})
         idle = sorted(set(settings.options) - set(settings.attacks))
         if idle:
             raise KdbenchError(
@@ -92,6 +98,9 @@ class Attack(Task):
             if result.zero_gradient_share is not None and not attack.gradient_free:
                 following.append({"attack": name})
                 check_gradients(result.zero_gradient_share, len(images), following[-1], ctx)
+            if attack.tier_of and bool(robust.any()):
+                few = mixed(result.robust)[: settings.tier_subset]
+                check_tier(run(attack.tier_of, predictor, images[few], labels[few], **budget), {"attack": name}, ctx)
             ctx.advance((number + 1) / len(names))
         if following:
             few = spread(labels.cpu(), settings.large_eps_subset).to(ctx.device)

@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
+from kdbench.attacks.transfer import Keep
 from kdbench.data import DataFacts, ImageSet, stratified_subset
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.hashes import integers_sha256
@@ -101,6 +102,8 @@ class EvaluationContext:
     """The task's ``Settings``, resolved."""
     networks: Mapping[str, nn.Module] = dataclasses.field(default_factory=dict)
     """The networks that the task asked for in ``sources`` and ``predictors``: eval mode, frozen, logits."""
+    kept: Mapping[str, Keep] = dataclasses.field(default_factory=dict)
+    """Where adversarial examples of the suite's networks are kept from run to run, by role."""
     advance: Callable[[float], None] = lambda share: None
     """Report progress as a share of the task in [0, 1]."""
     task: str = ""

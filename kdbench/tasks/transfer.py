@@ -77,7 +77,8 @@ class Transfer(Task):
             how = {key: value for key, value in judged.items() if key == "votes"}
             if bool(judged) if source is predictor else is_random(source, images):
                 how["gradient_draws"] = settings.gradient_draws
-            result = transfer(source, predictor, images, labels, **budget, **how)
+            kept = None if "gradient_draws" in how else ctx.kept.get(role)  # random examples are other ones each time
+            result = transfer(source, predictor, images, labels, kept=kept, **budget, **how)
             clean, adversarial = result.clean_correct.cpu(), result.adversarial_correct.cpu()
             robust[role] = adversarial
             ctx.keep(f"{role}/correct", adversarial)

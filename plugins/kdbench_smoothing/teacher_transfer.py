@@ -61,7 +61,8 @@ class TeacherTransfer(kdbench.Task):
         for number, (role, source) in enumerate({"student": predictor, "teacher": teacher}.items()):
             random = kdbench.attacks.is_random(source, images)
             how = {**judged, **({"gradient_draws": settings.gradient_draws} if random else {})}
-            result = kdbench.attacks.transfer(source, teacher, images, labels, **budget, **how)
+            kept = None if random else ctx.kept.get(role)  # of the suite's teacher, which every run attacks alike
+            result = kdbench.attacks.transfer(source, teacher, images, labels, kept=kept, **budget, **how)
             if number == 0:
                 ctx.keep("none/correct", result.clean_correct.cpu())
                 scores.append(ctx.share("accuracy", result.clean_correct.cpu(), setting={"source": "none", **judged}))

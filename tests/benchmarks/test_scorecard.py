@@ -23,6 +23,7 @@ from kdbench.data import ImageSet, make_image_set
 from kdbench.inference.prediction import folded_copy
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.evaluation import run_task
+from kdbench.running.kept_examples import KeptExamples
 from kdbench.tasks import EvaluationContext, TestData
 from kdbench.tasks.pgd import PGD
 from tests.benchmarks.conftest import machine, timed
@@ -128,14 +129,20 @@ def theirs(model: nn.Module, networks: Mapping[str, nn.Module], data: TestData) 
     return found
 
 
-def ours(model: nn.Module, networks: Mapping[str, nn.Module], data: TestData, share: float) -> dict[str, float]:
-    """The same by kdbench's tasks; ``share`` scales the subsets within a task like the test set."""
+def ours(
+    model: nn.Module, networks: Mapping[str, nn.Module], data: TestData, share: float, kept: Path | None = None
+) -> dict[str, float]:
+    """The same by kdbench's tasks; ``share`` scales the subsets within a task like the test set.
+
+    ``kept``: a folder where the examples of the suite's networks are kept, as runs of a suite keep them.
+    """
     plugins, found = load_plugins(), {}
     device = next(model.parameters()).device
     images = data.test.images
     sources = {role: folded_copy(network, images, device) for role, network in networks.items() if role != "self"}
     model = folded_copy(model, images, device)
-    ctx = EvaluationContext("clean", device, None, networks=sources)
+    examples = {role: KeptExamples(kept, {"role": role}) for role in sources} if kept else {}
+    ctx = EvaluationContext("clean", device, None, networks=sources, kept=examples)
     for name, fixed in TASKS.items():
         task = plugins.tasks.get(name)
         settings = {key: max(1, round(share * value)) for key, value in fixed.items()}
@@ -150,8 +157,14 @@ def part(images: ImageSet, count: int) -> ImageSet:
     return make_image_set(images.name, images.images[chosen], images.labels[chosen], images.class_names)
 
 
-def test_scorecard_of_cifar10_lite(side_by_side: Callable[..., float], data_dir: Path) -> None:
-    """A tenth of the suite's 2,000 images for each task, so that the peer ends: both sides grow linearly."""
+@pytest.mark.parametrize("which", ["first", "further"])
+def test_scorecard_of_cifar10_lite(
+    side_by_side: Callable[..., float], data_dir: Path, tmp_path: Path, which: str
+) -> None:
+    """A tenth of the suite's 2,000 images for each task, so that the peer ends: both sides grow linearly.
+
+    Of the first run of a suite, and of a further one, which finds the examples of the suite's networks.
+    """
     everything, count = cifar10(data_dir).test, 200
     assert everything.ood is not None
     data = TestData(part(everything.test, count), part(everything.ood, count))
@@ -159,7 +172,8 @@ def test_scorecard_of_cifar10_lite(side_by_side: Callable[..., float], data_dir:
     student = trained(data_dir, 10, 1)
     usual = {role: copy.deepcopy(net).to(memory_format=torch.contiguous_format) for role, net in fast.items()}
     usual_student = copy.deepcopy(student).to(memory_format=torch.contiguous_format)
-    mine = ours(student, {**fast, "self": student}, data, count / 2000)
+    kept = tmp_path if which == "further" else None
+    mine = ours(student, {**fast, "self": student}, data, count / 2000, kept)
     other = theirs(usual_student, {**usual, "self": usual_student}, data)
     facts: dict[str, float | int | str] = {"values in ours": len(mine), "in theirs": len(other)}
     for name, (metric, start) in SAME.items():
@@ -167,8 +181,9 @@ def test_scorecard_of_cifar10_lite(side_by_side: Callable[..., float], data_dir:
         facts[f"{metric}, ours"], facts[f"{metric}, theirs"] = round(value, 4), round(other[name], 4)
         assert abs(value - other[name]) <= 0.1, f"the two scorecards do not measure the same {metric}"
     side_by_side(
-        "scorecard of one checkpoint, cifar10-lite, a tenth of its images",
-        lambda: ours(student, {**fast, "self": student}, data, count / 2000),
+        "scorecard of one checkpoint, cifar10-lite, a tenth of its images"
+        + (", a further run of the suite" if kept else ""),
+        lambda: ours(student, {**fast, "self": student}, data, count / 2000, kept),
         lambda: theirs(usual_student, {**usual, "self": usual_student}, data),
         peer_name="torchattacks, corruptions an image at a time, DataLoader", n=count, reach="at least 8x",
         device=torch.device("cpu"), facts=facts, warm_up=False, rounds=2,

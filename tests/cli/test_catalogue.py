@@ -100,7 +100,7 @@ def test_plugins_that_fail_and_clash_are_said(monkeypatch: pytest.MonkeyPatch) -
 
 def test_attacks_are_listed_and_a_family_says_how_its_members_are_written() -> None:
     listed = {row["name"] for row in json.loads(shown("list", "attacks", "--json"))}
-    assert listed == {"pgd", "apgd", "autoattack", "torchattacks:MEMBER"}
+    assert listed == {"pgd", "apgd", "autoattack", "autoattack-fast", "torchattacks:MEMBER"}
     described = json.loads(shown("describe", "attack", "pgd", "--json"))
     assert {parameter["name"]: parameter["default"] for parameter in described["parameters"]}["restarts"] == 5
     described = json.loads(shown("describe", "attack", "torchattacks:PGD", "--json"))

@@ -73,8 +73,8 @@ def test_the_record_its_notes_and_headlines_are_found(kept: Kept) -> None:
     [
         {"method": "kd"}, {"seed": 1}, {"params": {"alpha": 0.5}}, {"changes": {"recipe.epochs": 1}},
         {"conditions": ["clean"]}, {"tasks": ["clean"]}, {"tasks": []}, {"attacks": ["pgd"]}, {"device": "cpu"},
-        {"data_dir": None}, {"data_dir": Path("/elsewhere")}, {"out": Path("/elsewhere")}, {"download": False}, {"compile": False},
-        {"suite": "digits"}, {"suite": "/nowhere.toml"},
+        {"data_dir": None}, {"data_dir": Path("/elsewhere")}, {"out": Path("/elsewhere")}, {"download": False},
+        {"compile": False}, {"suite": "digits"}, {"suite": "/nowhere.toml"},
     ],
     ids=str,
 )  # fmt: skip

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -243,8 +244,21 @@ def test_transfer_finds_the_trained_networks_again(
         raise AssertionError("trained again")
 
     monkeypatch.setattr(graph, "fit", fit)
+    kept = list(transferred.out.glob("tiny/examples/*.safetensors"))
+    attacked = []
+    module = sys.modules["kdbench.attacks.transfer"]
+    make = module.pgd_best_iterate
+
+    def counting(*given: Any, **how: Any) -> Any:
+        attacked.append(given)
+        return make(*given, **how)
+
+    monkeypatch.setattr(module, "pgd_best_iterate", counting)
     again = evaluate(model, str(transferred.suite), tasks=["transfer"], out=transferred.out)
     assert again.scores == transferred.found.scores
+    assert len(attacked) == 1, "examples of the suite's two networks are kept, those of the model are made"
+    assert len(kept) == 2
+    assert kept == list(transferred.out.glob("tiny/examples/*.safetensors"))
 
 
 class LeNet(nn.Module):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import kdbench
+from kdbench.attacks import find_attack
 from kdbench.errors import KdbenchError
 from kdbench.plugin.builtin import kdbench_register_tasks
 from kdbench.plugin.loader import load_plugins
@@ -190,6 +191,27 @@ def test_an_honest_network_passes_every_check() -> None:
     assert not any(objections(outcome))
     broken = dataclasses.replace(outcome, checks=outcome.checks[1:])
     assert [objection.field for objection in objections(broken)] == ["checks"]
+
+
+@pytest.mark.parametrize(("eps", "broken"), [(0.3, 1.0), (0.0001, 0.0)])
+def test_a_fast_tier_is_held_against_the_whole_attack(
+    monkeypatch: pytest.MonkeyPatch, eps: float, broken: float
+) -> None:
+    lazy = kdbench.attack("lazy", tier_of="pgd")(lambda model, images, labels, ctx: images)
+    find = find_attack
+    monkeypatch.setattr("kdbench.tasks.attack.find_attack", lambda name: lazy if name == "lazy" else find(name))
+    outcome = measure(Attack(), Nearest(), ten_classes(count=20, wrong=4), attacks=["lazy"], eps=eps, tier_subset=6)
+    [check] = [check for check in outcome.checks if check.name == "tier"]
+    assert (check.value, check.passed, check.n, check.limit) == (broken, broken == 0, 6, 0)
+    assert check.meaning.startswith("pgd breaks images")
+    assert all(check.concerns(score) is (broken > 0) for score in outcome.scores)
+
+
+def test_a_tier_that_leaves_nothing_standing_and_an_attack_that_is_none_have_no_such_check() -> None:
+    data = ten_classes(count=10, wrong=0)
+    outcome = measure(Attack(), Nearest(), data, attacks=["autoattack-fast", "pgd"], eps=0.3)
+    assert one(outcome, "robust_accuracy", attack="autoattack-fast").value == 0
+    assert "tier" not in {check.name for check in outcome.checks}
 
 
 def objections(outcome: TaskResult) -> list[Objection]:

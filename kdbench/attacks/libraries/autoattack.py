@@ -1,4 +1,4 @@
-"""AutoAttack and its fast tier (Croce & Hein 2020), by the package pyautoattack."""
+"""AutoAttack and its first half (Croce & Hein 2020), by the package pyautoattack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AutoAttack and its fast tier against closed forms and the library itself."""
+"""AutoAttack and its first half against closed forms and the library itself."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_examples_are_the_librarys_own() -> None:
     assert torch.equal(found, expected)
 
 
-def test_the_fast_tier_is_never_better_than_the_whole() -> None:
+def test_the_first_half_is_never_better_than_the_whole() -> None:
     model, images = curved(), some_images(24)
     labels = labelled(model, images)
     broken = [run(name, model, images, labels, eps=0.01).robust.logical_not() for name in ("apgd", "autoattack")]
