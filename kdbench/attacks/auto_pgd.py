@@ -76,6 +76,7 @@ class _Way(Trajectory):
     def halve(self, period: int) -> None:
         """At a checkpoint: where too few of ``period`` steps rose, or they gained nothing at a step size that the last
         checkpoint kept, half the step size and go back to the best iterate."""
+        assert self._gradient is not None
         self._halved = (self._rises <= RISING * period) | (~self._halved & (self._checked >= self._highest))
         self._checked, self._rises = self._highest, torch.zeros_like(self._rises)
         mask = self._halved[:, None, None, None]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import KdbenchError
-from kdbench.files import locked
 from kdbench.hashes import state_sha256
+from kdbench.locks import locked
 from kdbench.results.machine import machine
 from kdbench.running import provenance
 from kdbench.running.graph import RunGraph, Trained
@@ -57,7 +57,7 @@ class KeptExamples:
         identity = json.dumps({"format": FORMAT, **self.facts, **decisive}, sort_keys=True)
         path = self.folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.safetensors"
         try:
-            with locked(path.with_suffix(".lock")):
+            with locked(path.with_suffix(".lease")):
                 found = _read(path, identity)
                 return _write(path, identity, make()) if found is None else found
         except OSError as error:
