@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from kdbench.devices import reset_peak_memory
 from kdbench.files import check_writable, file_sha256, save_arrays, write_atomically
 from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.plugin.loader import load_plugins
@@ -102,6 +103,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     for condition in spec.params:
         dry_run(graph, graph.student(condition, plan.method, plan.params_passed, seed), condition)
     say(plan.notes())
+    reset_peak_memory(options.device)
     with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
         job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking, _fingerprint(plan))
         job.seconds["data"] = time.perf_counter() - clock
@@ -287,8 +289,9 @@ class _Job:
             scores=scores,
             checks=[*self.checks, *(check for outcome in self.outcomes.values() for check in outcome.checks)],
             provenance=provenance.collect(
-                plugins=plugins.loaded, device=self.graph.device, started=self.started, seconds=self.seconds
-            ),
+                plugins=plugins.loaded, device=self.graph.device, started=self.started, seconds=self.seconds,
+                smaller_batches={"/".join(place): one.smaller_batch for place, one in self.outcomes.items()},
+            ),  # fmt: skip
             hashes=Hashes(
                 datasets=self.suite_data.hashes(),
                 sources=self.suite_data.sources(),

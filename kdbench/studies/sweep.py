@@ -139,8 +139,10 @@ def work_off(
 def make_executor(folder: StudyFolder, study: Study, options: RunOptions) -> local.LocalExecutor:
     """The engine that a study names."""
     settings = study.engine.get(study.executor, {})
+    # A GPU that was named by its number is the only one; the type alone is all of them.
+    device = str(options.device) if options.device.index else options.device.type
     return local.LocalExecutor(
-        folder, settings, threads=study.threads, device=options.device.type, data_dir=options.place.data_dir
+        folder, settings, threads=study.threads, device=device, data_dir=options.place.data_dir
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdbench.devices import forked_random_numbers
 from kdbench.errors import KdbenchError
 from kdbench.files import save_arrays
 from kdbench.inference.batching import check_statistics, forward_batch, held, rows
@@ -71,7 +72,7 @@ def fit(
     when the loss is not finite, ``KdbenchError`` when a network has another number of classes.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+        stack.enter_context(forked_random_numbers(device))
         for network in networks.values():
             stack.enter_context(frozen(network))
         run = TrainingRun(spec, method, student, train, networks, device, build)

@@ -56,7 +56,8 @@ def small_loss_weights(losses: Tensor, share: float, among: Tensor | None = None
     counted = torch.ones_like(losses, dtype=torch.bool) if among is None else among
     rank = losses.masked_fill(~counted, torch.inf).argsort(stable=True).argsort()
     # A small surplus, so that .7 of 10 is 7 and not 6 by rounding.
-    kept = (share * counted.sum().double() + 1e-6).floor().clamp(min=1)
+    wide = torch.float32 if losses.device.type == "mps" else torch.float64  # which Apple's devices have not
+    kept = (share * counted.sum().to(wide) + 1e-6).floor().clamp(min=1)
     chosen = counted & (rank < kept)
     return chosen.to(losses.dtype) / chosen.sum().clamp(min=1)
 

@@ -47,7 +47,7 @@ class LocalExecutor:
     ) -> None:
         asked = LocalSettings.model_validate(dict(settings))
         self._folder, self._threads, self._device, self._data_dir = folder, threads, device, data_dir
-        self._gpus = visible_gpus() if device.startswith("cuda") else []
+        self._gpus = visible_gpus() if device == "cuda" else []
         places = len(self._gpus) * asked.per_gpu if self._gpus else max(1, cores() // threads)
         self.workers = asked.workers or places
         self._idle = list(range(self.workers))[::-1]

@@ -1,0 +1,83 @@
+"""Random numbers of the pretend accelerator: generators of its own, and a default one for each device."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NAME = "accel"
+_CPU = torch.Generator
+default = torch.Generator()
+"""What draws on the accelerator where no generator is given."""
+_made: weakref.WeakValueDictionary[int, Generator] = weakref.WeakValueDictionary()
+"""Those of the accelerator by the address of torch's part, which is all that operations get to see."""
+
+
+class _AnyGenerator(type(torch.Generator)):  # type: ignore[misc]  # torch's generators have a metaclass of their own
+    """What a generator is: torch's own too, which were made before."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _CPU)
+
+
+class Generator(torch.Generator, metaclass=_AnyGenerator):
+    """``torch.Generator``, with one more device."""
+
+    on: torch.device | None = None
+
+    def __new__(cls, device: torch.device | str | int = "cpu") -> Any:
+        where = torch.device(device)
+        if where.type != NAME:
+            return _CPU(where)
+        made = super().__new__(cls, "cpu")
+        made.on = torch.device(NAME, where.index or 0)
+        _made[made._cdata] = made
+        return made
+
+    def __init__(self, device: torch.device | str | int = "cpu") -> None:
+        pass
+
+    @property
+    def device(self) -> torch.device:
+        return self.on or torch.device("cpu")
+
+
+def check_generator(generator: torch.Generator | None, where: torch.device) -> None:
+    """Raise ``RuntimeError`` for a generator of another device, as a GPU does."""
+    if generator is None:
+        return
+    found = _made[generator._cdata].device if generator._cdata in _made else generator.device
+    if found != where:
+        raise RuntimeError(f"Expected a '{where}' device type for generator but found '{found}'")
+
+
+@contextlib.contextmanager
+def drawing(func: Any, where: torch.device) -> Iterator[None]:
+    """Let an operation that draws without a generator draw from the accelerator's, not from the CPU's."""
+    if where.type != NAME or torch.Tag.nondeterministic_seeded not in func.tags:
+        yield
+        return
+    before, own = torch.default_generator.get_state(), default
+    torch.default_generator.set_state(own.get_state())
+    try:
+        yield
+    finally:
+        own.set_state(torch.default_generator.get_state())
+        torch.default_generator.set_state(before)
+
+
+def get_state(device: torch.device | int | str = 0) -> Tensor:
+    return default.get_state()
+
+
+def set_state(state: Tensor, device: torch.device | int | str = 0) -> None:
+    default.set_state(state)
+
+
+def manual_seed_all(seed: int) -> None:
+    default.manual_seed(seed)
