@@ -7,7 +7,7 @@ import functools
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 import torch
 from torch import Tensor
@@ -84,34 +84,42 @@ def device_name(device: torch.device) -> str | None:
 def memory(device: torch.device) -> tuple[int, int] | None:
     """Free and total bytes of an accelerator, what torch holds and doesn't use counted as free; None where torch can't
     say, as on the CPU."""
-    if device.type == "cpu":
-        return None
     if device.type == "mps":
         total = torch.mps.recommended_max_memory()
         return max(0, total - torch.mps.current_allocated_memory()), total
-    try:
-        free, total = torch.accelerator.get_memory_info(device)
-        unused = torch.accelerator.memory_reserved(device) - torch.accelerator.memory_allocated(device)
-    except (RuntimeError, NotImplementedError):
+    ask = _module(device, "mem_get_info")
+    if ask is None:
         return None
-    return free + unused, total
+    free, total = ask.mem_get_info(device)
+    return free + ask.memory_reserved(device) - ask.memory_allocated(device), total
 
 
 def peak_memory(device: torch.device) -> int | None:
     """Most bytes that tensors of this process took on an accelerator since ``reset_peak_memory``; None where torch
     doesn't count them: on the CPU and on Apple's."""
-    return None if device.type in ("cpu", "mps") else torch.accelerator.max_memory_allocated(device) or None
+    ask = _module(device, "max_memory_allocated")
+    return None if ask is None else int(ask.max_memory_allocated(device))
 
 
 def reset_peak_memory(device: torch.device) -> None:
     """Count ``peak_memory`` from here."""
-    if device.type not in ("cpu", "mps"):
-        torch.accelerator.reset_peak_memory_stats(device)
+    ask = _module(device, "reset_peak_memory_stats")
+    if ask is not None:
+        ask.reset_peak_memory_stats(device)
 
 
 def release_memory() -> None:
     """Give back what torch holds of the accelerator's memory and does not use."""
-    torch.accelerator.empty_cache()
+    ask = _module(available_devices()[0], "empty_cache")
+    if ask is not None:
+        ask.empty_cache()
+
+
+def _module(device: torch.device, function: str) -> Any:
+    """torch's module of an accelerator, if it has such a function. ``torch.accelerator`` has them all, and raises where
+    a device keeps no count of its memory."""
+    module = None if device.type == "cpu" else torch.get_device_module(device)
+    return module if hasattr(module, function) else None
 
 
 @contextlib.contextmanager

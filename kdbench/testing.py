@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def check_method(
             _same(first, usual, f"'{method.name}': {names} is marked as for measuring alone and changes the training")
         trial.train(seed=1)
         _same(first, trial.train(seed=0), f"'{method.name}': the same seed gave other weights after another run")
-        _same(first, trial.train(seed=0, interrupted=True), f"'{method.name}': a resumed training ended differently")
+        _same(first, trial.train(seed=0, devices=(device, device)), f"'{method.name}': a resumed training ended differently")
         trial.check_inputs_untouched()
 
 
@@ -149,12 +149,15 @@ class _Trial:
             stray = any(_moved(p) for p in network.parameters() if not p.requires_grad)
             assert not stray, f"'{name}': gradient reached frozen parameters of '{own}'"
 
-    def train(self, seed: int, *, interrupted: bool = False) -> dict[str, Tensor]:
-        """Two epochs; the tensors of the checkpoint."""
+    def train(self, seed: int, *, devices: Sequence[torch.device] = ()) -> dict[str, Tensor]:
+        """Two epochs; the tensors of the checkpoint. On two ``devices`` an epoch each, interrupted between them."""
         spec, contexts = self._spec(seed), list[Context]()
         stand = {"training": self._spec(seed, "stand-in").model_dump(mode="json"), "needs": {}}
         with tempfile.TemporaryDirectory() as folder, self._told():
-            for stop in (1, None) if interrupted else (None,):
+            for device in devices or (self.device,):
+                stop = 1 if len(devices) > 1 and not contexts else None
+                for network in self.networks.values():
+                    network.to(device)
                 method = self.method.make(self.params)
                 _keep_context(method, contexts)
                 fit(
@@ -164,24 +167,24 @@ class _Trial:
                     self.data,
                     self.networks,
                     folder=Path(folder),
-                    device=self.device,
+                    device=device,
                     build=network_builder(self.plugins, spec, self.classes),
                     lineage=dict.fromkeys(self.networks, stand),
                     stop_after=stop,
                 )
             path = Path(folder) / "checkpoint.safetensors"
             tensors, _ = load_checkpoint(path)
-            trained = self._logits(method.predictor(contexts[-1]))
-            loaded = self._logits(load_predictor(path, device=self.device, plugins=self.plugins))
+            trained = self._logits(method.predictor(contexts[-1]), device)
+            loaded = self._logits(load_predictor(path, device=device, plugins=self.plugins), device)
         assert torch.allclose(trained, loaded, rtol=1e-3, atol=1e-4), (
             f"'{self.method.name}': a loaded checkpoint predicts otherwise than the trained network: what predictor() "
             "returns must be made of the student and networks() alone"
         )
         return tensors
 
-    def _logits(self, predictor: nn.Module) -> Tensor:
-        with own_random_numbers(0, self.device):
-            logits = predict(predictor, self.data.images, device=self.device)
+    def _logits(self, predictor: nn.Module, device: torch.device) -> Tensor:
+        with own_random_numbers(0, device):
+            logits = predict(predictor, self.data.images, device=device)
         assert logits.shape == (IMAGES, self.classes), f"'{self.method.name}': predictor gave {tuple(logits.shape)}"
         return logits
 

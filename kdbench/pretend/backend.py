@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -11,15 +12,20 @@ import torch
 from torch import Tensor
 
 from kdbench.pretend import autocast, generators
-from kdbench.pretend.tensor import NAME, compute
+from kdbench.pretend.tensor import NAME, compute, limits
 
+MADE_AND_RESIZED = ("arange", "arange.start", "arange.start_step", "eye", "eye.m")
+"""What torch makes by resizing an empty tensor, which a tensor subclass can't follow."""
 _open = 0
 _libraries: list[torch.library.Library] = []
 
 
 @contextlib.contextmanager
-def pretend_accelerator() -> Iterator[torch.device]:
+def pretend_accelerator(*, float64: bool = True, largest_bytes: int | None = None) -> Iterator[torch.device]:
     """Have an accelerator of one device, ``accel:0``, which is yielded.
+
+    Without ``float64`` a tensor of that type can't be had on it, as on Apple's GPUs; a tensor of more than
+    ``largest_bytes`` is out of memory.
 
     While it is open it is torch's accelerator: ``torch.accelerator`` names it, and `--device auto` chooses it. Torch
     can't be told to forget it: afterwards it is merely not available. It can't be had where torch has a backend of
@@ -28,13 +34,16 @@ def pretend_accelerator() -> Iterator[torch.device]:
     global _open
     if not _libraries:
         _register()
-    before = torch.Generator
+    before, limits_before = torch.Generator, limits.__dict__.copy()
+    limits.float64, limits.largest_bytes = float64, largest_bytes
     _open += 1
     torch.Generator = generators.Generator  # type: ignore[misc]  # torch's own can't be told of a device
     try:
-        yield torch.device(NAME, 0)
+        with generators.CheckedGenerators():
+            yield torch.device(NAME, 0)
     finally:
         _open -= 1
+        limits.__dict__.update(limits_before)
         torch.Generator = before  # type: ignore[misc]
 
 
@@ -48,9 +57,13 @@ def _register() -> None:
     library = torch.library.Library("_", "IMPL")
     library.fallback(_without_tensors, "PrivateUse1")
     library.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-    copies = torch.library.Library("aten", "IMPL")
-    copies.impl("_copy_from", _copy_from, "PrivateUse1")
-    _libraries.extend((library, copies))
+    single = torch.library.Library("aten", "IMPL")
+    single.impl("_copy_from", _copy_from, "PrivateUse1")
+    for name in MADE_AND_RESIZED:
+        packet, _, overload = name.partition(".")
+        operation = getattr(getattr(torch.ops.aten, packet), overload or "default")
+        single.impl(name, functools.partial(_without_tensors, operation), "PrivateUse1")
+    _libraries.extend((library, single))
     autocast.register()
 
 

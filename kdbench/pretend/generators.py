@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 NAME = "accel"
 _CPU = torch.Generator
@@ -47,12 +48,25 @@ class Generator(torch.Generator, metaclass=_AnyGenerator):
         return self.on or torch.device("cpu")
 
 
+class CheckedGenerators(TorchFunctionMode):
+    """Refuses a generator of the accelerator where the CPU draws: torch's part of it is one of the CPU's, and would."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if isinstance(generator := named.get("generator"), Generator) and generator.device.type == NAME:
+            drawn = next((one.device for one in args if isinstance(one, Tensor)), torch.device("cpu"))
+            check_generator(generator, torch.device(named["device"]) if named.get("device") else drawn)
+        return func(*args, **named)
+
+
 def check_generator(generator: torch.Generator | None, where: torch.device) -> None:
     """Raise ``RuntimeError`` for a generator of another device, as a GPU does."""
     if generator is None:
         return
     found = _made[generator._cdata].device if generator._cdata in _made else generator.device
-    if found != where:
+    if found != (torch.device(NAME, 0) if where == torch.device(NAME) else where):
         raise RuntimeError(f"Expected a '{where}' device type for generator but found '{found}'")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
@@ -21,6 +22,24 @@ TAKES_NUMBERS = ("aten::fill", "aten::fill_", "aten::masked_fill", "aten::masked
 """Beside pointwise operations, those that take a number that lies on the CPU, as a GPU's do."""
 
 
+@dataclass
+class Limits:
+    """What the accelerator has not."""
+
+    float64: bool = True
+    largest_bytes: int | None = None
+
+    def check(self, held: Tensor, device: torch.device) -> None:
+        """Raise what a device without it raises for a tensor that lies on it."""
+        if held.dtype == torch.float64 and not self.float64:
+            raise TypeError(f"Cannot convert a tensor to float64: {device} doesn't support it. Use float32 instead.")
+        if self.largest_bytes is not None and held.nbytes > self.largest_bytes:
+            raise torch.OutOfMemoryError(f"{device} out of memory. Tried to allocate {held.nbytes} bytes.")
+
+
+limits = Limits()
+
+
 class AccelTensor(Tensor):
     """A tensor on the pretend accelerator, whose values lie in ``held``, a tensor of the CPU."""
 
@@ -28,6 +47,7 @@ class AccelTensor(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor, device: torch.device) -> AccelTensor:
+        limits.check(held, device)
         made: AccelTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]  # torch leaves it undeclared
             cls,
             held.size(),
@@ -125,8 +145,10 @@ def compute(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
             check_generator(one, where)
     with drawing(func, where):
         found = func(*tree_map(_held, args), **tree_map(_held, dict(kwargs)))
-    if torch.Tag.inplace_view in func.tags:
+    if torch.Tag.inplace_view in func.tags and name != "aten::resize_":
         return return_and_correct_aliasing(func, args, kwargs, args[0])
+    if any(one.held.shape != one.shape for one in accelerated):
+        raise NotImplementedError(f"{name} resized a tensor in place, which the pretend accelerator can't")
     known = {id(one.held): one for one in accelerated}
 
     def given(one: Any) -> Any:
