@@ -7,14 +7,14 @@ import functools
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from kdbench.errors import KdbenchError
 
-Rest = ParamSpec("Rest")
+Function = TypeVar("Function", bound=Callable[..., Tensor])
 CPU = torch.device("cpu")
 TYPES = ("cuda", "mps", "xpu")
 """Accelerators by torch's names: NVIDIA's and AMD's GPUs, Apple's, Intel's. Whatever else torch has goes by its own."""
@@ -32,7 +32,7 @@ def resolve_device(name: str) -> torch.device:
         return there[0]
     kind, _, number = name.partition(":")
     known = {"cpu", *TYPES, *(device.type for device in there)}
-    if kind not in known or not re.fullmatch(r"(cpu|[a-z]+(:\d+)?)", name):
+    if kind not in known or not re.fullmatch(r"cpu|(?!cpu)[a-z]+(:\d+)?", name):
         raise KdbenchError(f"no device named '{name}'", f"one of: {', '.join(DEVICES)}; there is {_listed(there)}")
     wanted = CPU if kind == "cpu" else torch.device(kind, int(number or 0))
     if wanted not in there:
@@ -159,22 +159,22 @@ def widest(tensor: Tensor) -> Tensor:
     return tensor.double() if has_float64(tensor.device) else tensor.float()
 
 
-def cpu_without_float64(function: Callable[Concatenate[Tensor, Rest], Tensor]) -> Callable[Concatenate[Tensor, Rest], Tensor]:
+def cpu_without_float64(function: Function) -> Function:
     """Have a function of images, and of generators, computed on the CPU where the images' device has no float64.
 
     It says so once. Generators on that device are replaced by one on the CPU that is seeded by a draw from them.
     """
 
     @functools.wraps(function)
-    def computed(images: Tensor, *args: Rest.args, **kwargs: Rest.kwargs) -> Tensor:
+    def computed(images: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(images, Tensor) or has_float64(images.device):
             return function(images, *args, **kwargs)
         warnings.warn(f"{images.device.type} has no float64: {function.__name__} runs on the CPU", stacklevel=2)
         given = [_drawing_on_the_cpu(one) for one in args]
         named = {name: _drawing_on_the_cpu(one) for name, one in kwargs.items()}
-        return function(images.cpu(), *given, **named).to(images.device)  # type: ignore[arg-type]  # of the same types
+        return function(images.cpu(), *given, **named).to(images.device)
 
-    return computed
+    return cast(Function, computed)
 
 
 def _drawing_on_the_cpu(argument: object) -> object:

@@ -81,7 +81,11 @@ def check_method(
             _same(first, usual, f"'{method.name}': {names} is marked as for measuring alone and changes the training")
         trial.train(seed=1)
         _same(first, trial.train(seed=0), f"'{method.name}': the same seed gave other weights after another run")
-        _same(first, trial.train(seed=0, devices=(device, device)), f"'{method.name}': a resumed training ended differently")
+        _same(
+            first,
+            trial.train(seed=0, devices=(device, device)),
+            f"'{method.name}': a resumed training ended differently",
+        )
         trial.check_inputs_untouched()
 
 

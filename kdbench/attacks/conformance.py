@@ -33,9 +33,7 @@ class _Victim(nn.Module):
         return 20 * logits
 
 
-def check_attack(
-    attack: AttackSpec, *, options: Mapping[str, Any] | None = None, device: torch.device = CPU
-) -> None:
+def check_attack(attack: AttackSpec, *, options: Mapping[str, Any] | None = None, device: torch.device = CPU) -> None:
     """Check what an author can get wrong; raises ``AssertionError`` that names the rule and what was found.
 
     On a tiny network and random pixels: there is one finite float32 candidate per image, also for a single
@@ -94,7 +92,9 @@ class _Trial:
         found = made(self.model, images, labels, ctx)
         changed = [name for name, value in _state(self.model).items() if not _same(value, before.get(name))]
         self.require(not changed, f"it changed the model: {', '.join(changed[:3])}")
-        self.require(_same(_global_numbers(self.device), numbers), "it moved a global generator: draw from ctx.generator")
+        self.require(
+            _same(_global_numbers(self.device), numbers), "it moved a global generator: draw from ctx.generator"
+        )
         self.require(torch.equal(images, self.images[:count]), "it wrote into the images that it was given")
         self.require(torch.equal(labels, self.labels[:count]), "it wrote into the labels that it was given")
         self.require(isinstance(found, Tensor), f"it returned {type(found).__name__}, expected a tensor")

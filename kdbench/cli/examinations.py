@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Literal
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
-    import torch
     from packaging.requirements import Requirement
 
     from kdbench.data import DataPlace, DataStatus
@@ -187,7 +186,9 @@ def device() -> Iterable[Diagnosis]:
         yield Diagnosis("device", "warn", f"no GPU usable by torch ({build} build)", "the GPU that nvidia-smi suggests",
                         "match the driver and the torch build: https://pytorch.org/get-started/locally")  # fmt: skip
     else:
-        found = f"{processor}, no accelerator" if len(there) == 1 else f"{there[0]} by --device auto, beside {processor}"
+        found = (
+            f"{processor}, no accelerator" if len(there) == 1 else f"{there[0]} by --device auto, beside {processor}"
+        )
         yield Diagnosis("device", "ok", found, "any")
 
 

@@ -12,7 +12,7 @@ their device, and loaded elsewhere with ``map_location``. ``counted_reads`` coun
 What does not: it says nothing of speed, memory or rounding, and knows no streams and no compilation.
 """
 
-from kdbench.pretend.backend import NAME, pretend_accelerator
+from kdbench.pretend.backend import pretend_accelerator
 from kdbench.pretend.reads import Reads, counted_reads
 
-__all__ = ["NAME", "Reads", "counted_reads", "pretend_accelerator"]
+__all__ = ["Reads", "counted_reads", "pretend_accelerator"]

@@ -27,7 +27,7 @@ _registered: list[torch.library.Library] = []
 
 def register() -> None:
     """Tell torch, once, what autocast does on the pretend accelerator."""
-    library = torch.library.Library("aten", "IMPL")
+    library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]  # torch leaves it untyped
     for name in ROUNDED:
         library.impl(name, _casting(name, None), KEY)
     for name in EXACT:

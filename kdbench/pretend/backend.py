@@ -37,7 +37,7 @@ def pretend_accelerator(*, float64: bool = True, largest_bytes: int | None = Non
     before, limits_before = torch.Generator, limits.__dict__.copy()
     limits.float64, limits.largest_bytes = float64, largest_bytes
     _open += 1
-    torch.Generator = generators.Generator  # type: ignore[misc]  # torch's own can't be told of a device
+    torch.Generator = generators.Generator  # type: ignore[assignment,misc]  # torch's own can't be told of a device
     try:
         with generators.CheckedGenerators():
             yield torch.device(NAME, 0)
@@ -53,11 +53,11 @@ def _register() -> None:
     if torch._C._get_privateuse1_backend_name() != "privateuseone":
         taken = torch._C._get_privateuse1_backend_name()
         raise RuntimeError(f"torch has the backend '{taken}' already, so that there is no place for a pretend one")
-    setup(NAME, backend_module=_module(), hook=_Hooks(), device_guard=_Guard())  # type: ignore[no-untyped-call]
-    library = torch.library.Library("_", "IMPL")
+    setup(NAME, backend_module=_module(), hook=_hooks(), device_guard=_guard())
+    library: Any = torch.library.Library("_", "IMPL")  # type: ignore[no-untyped-call]  # torch leaves it untyped
     library.fallback(_without_tensors, "PrivateUse1")
     library.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-    single = torch.library.Library("aten", "IMPL")
+    single: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]  # torch leaves it untyped
     single.impl("_copy_from", _copy_from, "PrivateUse1")
     for name in MADE_AND_RESIZED:
         packet, _, overload = name.partition(".")
@@ -87,20 +87,26 @@ def _module() -> types.ModuleType:
     return module
 
 
-class _Hooks(torch._C._acc.PrivateUse1Hooks):  # type: ignore[name-defined,misc]  # torch leaves it undeclared
-    def is_available(self) -> bool:
-        return _open > 0
+def _hooks() -> Any:
+    class Hooks(torch._C._acc.PrivateUse1Hooks):
+        def is_available(self) -> bool:
+            return _open > 0
 
-    def has_primary_context(self, device: int) -> bool:
-        return True
+        def has_primary_context(self, device: int) -> bool:
+            return True
 
-    def is_built(self) -> bool:
-        return True
+        def is_built(self) -> bool:
+            return True
+
+    return Hooks()
 
 
-class _Guard(torch._C._acc.DeviceGuard):  # type: ignore[name-defined,misc]  # torch leaves it undeclared
-    def type_(self) -> Any:
-        return torch._C._autograd.DeviceType.PrivateUse1
+def _guard() -> Any:
+    class Guard(torch._C._acc.DeviceGuard):
+        def type_(self) -> Any:
+            return torch._C._autograd.DeviceType.PrivateUse1
+
+    return Guard()
 
 
 def _without_tensors(operation: Any, *args: Any, **kwargs: Any) -> Any:

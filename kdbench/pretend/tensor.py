@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_iter, tree_map
 from torch.utils._python_dispatch import return_and_correct_aliasing
 
 from kdbench.pretend import reads
@@ -48,7 +48,7 @@ class AccelTensor(Tensor):
     @staticmethod
     def __new__(cls, held: Tensor, device: torch.device) -> AccelTensor:
         limits.check(held, device)
-        made: AccelTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]  # torch leaves it undeclared
+        made: AccelTensor = Tensor._make_wrapper_subclass(
             cls,
             held.size(),
             strides=held.stride(),
@@ -59,10 +59,10 @@ class AccelTensor(Tensor):
         made.held = held
         return made
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # as torch's docs say
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]  # torch's own is a class method too
         cls, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         return compute(func, args, kwargs or {})
@@ -99,7 +99,7 @@ class AccelTensor(Tensor):
     def data(self, new: Tensor) -> None:
         if not isinstance(new, AccelTensor):
             raise RuntimeError(f"data of a tensor on {self.device} can't be set to a tensor on {new.device}")
-        torch._C.TensorBase.data.__set__(self, new)
+        vars(torch._C.TensorBase)["data"].__set__(self, new)
         self.held = new.held
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -111,13 +111,14 @@ class AccelTensor(Tensor):
         copied = AccelTensor(_copied(self.held), self.device).requires_grad_(self.requires_grad)
         copied.__dict__.update({name: value for name, value in self.__dict__.items() if name != "held"})
         if self.grad is not None:
-            copied.grad = self.grad.__deepcopy__(memo)
+            copied.grad = copy.deepcopy(self.grad, memo)
         memo[id(self)] = copied
         return copied
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # torch.load reads this with weights_only as well, and respects map_location.
-        made = torch._utils._rebuild_device_tensor_from_cpu_tensor  # type: ignore[attr-defined]
+        reads.note("save")
+        made = torch._utils._rebuild_device_tensor_from_cpu_tensor
         return made, (self.held, self.dtype, str(self.device), self.requires_grad)
 
 
@@ -128,10 +129,12 @@ def _copied(held: Tensor) -> Tensor:
 def compute(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """What an operation gives on the accelerator, computed on the CPU; an error where a GPU would raise one."""
     name = func._schema.name
-    tensors = [one for one in tree_iter((args, kwargs)) if isinstance(one, Tensor)]
+    leaves: list[Any] = []
+    _map(leaves.append, (args, tuple(kwargs.values())))
+    tensors = [one for one in leaves if isinstance(one, Tensor)]
     accelerated = [one for one in tensors if isinstance(one, AccelTensor)]
     asked = kwargs.get("device")
-    here = accelerated[0].device if accelerated else torch.device(asked)
+    here = accelerated[0].device if accelerated else torch.device(asked or NAME)
     where = here if asked is None else torch.device(asked)
     if where.type == NAME and where.index is None:
         where = torch.device(NAME, 0)
@@ -139,14 +142,13 @@ def compute(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         _check_devices(func, name, args, tensors, here)
     if accelerated:
         _count(func, name, args, where)
-    check_generator(kwargs.get("generator"), where)
-    for one in tree_iter(args):
+    for one in leaves:
         if isinstance(one, torch.Generator):
             check_generator(one, where)
     with drawing(func, where):
-        found = func(*tree_map(_held, args), **tree_map(_held, dict(kwargs)))
+        found = func(*_map(_held, args), **{key: _map(_held, value) for key, value in kwargs.items()})
     if torch.Tag.inplace_view in func.tags and name != "aten::resize_":
-        return return_and_correct_aliasing(func, args, kwargs, args[0])
+        return return_and_correct_aliasing(func, args, kwargs, args[0])  # type: ignore[no-untyped-call]
     if any(one.held.shape != one.shape for one in accelerated):
         raise NotImplementedError(f"{name} resized a tensor in place, which the pretend accelerator can't")
     known = {id(one.held): one for one in accelerated}
@@ -159,7 +161,15 @@ def compute(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         mine = next((tensor for tensor in tensors if tensor is one), None)  # a CPU tensor that was written into
         return one if mine is not None or where.type != NAME else AccelTensor(one, where)
 
-    return tree_map(given, found)
+    return _map(given, found)
+
+
+def _map(function: Callable[[Any], Any], value: Any) -> Any:
+    """``function`` of everything in nested lists and tuples; torch's own, for any container, takes as long as an
+    operation."""
+    if isinstance(value, list | tuple):
+        return type(value)([_map(function, one) for one in value])
+    return function(value)
 
 
 def _held(one: Any) -> Any:

@@ -190,10 +190,10 @@ class Provenance(Strict):
     peak_memory_bytes: int
     """Largest resident memory of the process."""
     peak_device_memory_bytes: int | None
-    """Most memory that tensors took on the accelerator during the run; None on a CPU, and where torch does not count."""
+    """Most memory that tensors took on the accelerator during the run; None on a CPU and where torch does not count."""
     smaller_batches: dict[str, int] = {}
-    """``<condition>/<task>`` to the images of a batch after the memory was too small for more; {} where it sufficed, and
-    in records from before it was kept."""
+    """``<condition>/<task>`` to the images of a batch after the memory was too small for more; {} where it sufficed,
+    and in records from before it was kept."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Provenance:

@@ -18,8 +18,8 @@ from kdbench.devices import reset_peak_memory
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable
 from kdbench.hashes import integers_sha256
-from kdbench.inference.batching import noted_cuts
 from kdbench.inference.batch_dependence import IMAGES, LIMIT, batch_dependence
+from kdbench.inference.batching import noted_cuts
 from kdbench.inference.model import as_float
 from kdbench.inference.module_kinds import as_network, logits_of
 from kdbench.inference.order import sample
@@ -310,9 +310,12 @@ class _Measuring:
             scores=[score for _, outcome in outcomes for score in outcome.scores],
             checks=[*self.checks, *(check for _, outcome in outcomes for check in outcome.checks)],
             provenance=provenance.collect(
-                plugins=self.graph.plugins.loaded, device=self.graph.device, started=started, seconds=self.seconds,
+                plugins=self.graph.plugins.loaded,
+                device=self.graph.device,
+                started=started,
+                seconds=self.seconds,
                 smaller_batches={f"{self.condition}/{name}": one.smaller_batch for name, one in outcomes},
-            ),  # fmt: skip
+            ),
             hashes=Hashes(
                 datasets=suite_data.hashes(),
                 sources=suite_data.sources(),

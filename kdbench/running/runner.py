@@ -289,9 +289,12 @@ class _Job:
             scores=scores,
             checks=[*self.checks, *(check for outcome in self.outcomes.values() for check in outcome.checks)],
             provenance=provenance.collect(
-                plugins=plugins.loaded, device=self.graph.device, started=self.started, seconds=self.seconds,
+                plugins=plugins.loaded,
+                device=self.graph.device,
+                started=self.started,
+                seconds=self.seconds,
                 smaller_batches={"/".join(place): one.smaller_batch for place, one in self.outcomes.items()},
-            ),  # fmt: skip
+            ),
             hashes=Hashes(
                 datasets=self.suite_data.hashes(),
                 sources=self.suite_data.sources(),

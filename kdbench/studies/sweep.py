@@ -141,9 +141,7 @@ def make_executor(folder: StudyFolder, study: Study, options: RunOptions) -> loc
     settings = study.engine.get(study.executor, {})
     # A GPU that was named by its number is the only one; the type alone is all of them.
     device = str(options.device) if options.device.index else options.device.type
-    return local.LocalExecutor(
-        folder, settings, threads=study.threads, device=device, data_dir=options.place.data_dir
-    )
+    return local.LocalExecutor(folder, settings, threads=study.threads, device=device, data_dir=options.place.data_dir)
 
 
 def find_study(out: Path, name: str) -> StudyFolder:
