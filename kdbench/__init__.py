@@ -26,7 +26,14 @@ Importing kdbench is cheap: torch is loaded with the first name that needs it.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
+
+if (
+    sys.platform == "darwin"
+):  # read when torch loads: what Apple's GPUs can't compute runs on the CPU, and torch says so
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 if TYPE_CHECKING:
     from kdbench import attacks, augment, corruptions, data, leaderboard, losses, metrics, models, noise, testing

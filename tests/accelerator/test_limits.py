@@ -89,6 +89,14 @@ class Wide(nn.Module):
         return logits
 
 
+def test_a_training_without_memory_ends_with_one_line() -> None:
+    method = load_plugins().methods.get("ce")
+    with pretend_accelerator(largest_bytes=30_000) as device:
+        trial = _Trial(method, method.validate({}), 10, device)
+        with pytest.raises(AssertionError, match="accel:0 is out of memory in epoch 1 with batches of 10"):
+            trial.train(seed=0)
+
+
 def test_a_batch_too_large_is_halved_and_the_record_is_told() -> None:
     data, task = ten_classes(count=48), load_plugins().tasks.get("clean")
     model = TinyNet(10, 0)
