@@ -30,9 +30,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-if (
-    sys.platform == "darwin"
-):  # read when torch loads: what Apple's GPUs can't compute runs on the CPU, and torch says so
+if sys.platform == "darwin":  # torch reads it as it loads: what Apple's GPUs lack runs on the CPU, which torch says
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 if TYPE_CHECKING:

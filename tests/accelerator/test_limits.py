@@ -91,7 +91,7 @@ class Wide(nn.Module):
 
 def test_a_training_without_memory_ends_with_one_line() -> None:
     method = load_plugins().methods.get("ce")
-    with pretend_accelerator(largest_bytes=30_000) as device:
+    with pretend_accelerator(largest_bytes=100_000) as device:
         trial = _Trial(method, method.validate({}), 10, device)
         with pytest.raises(AssertionError, match="accel:0 is out of memory in epoch 1 with batches of 10"):
             trial.train(seed=0)
