@@ -56,9 +56,12 @@ def small_loss_weights(losses: Tensor, share: float, among: Tensor | None = None
     losses = losses.detach()
     counted = torch.ones_like(losses, dtype=torch.bool) if among is None else among
     rank = losses.masked_fill(~counted, torch.inf).argsort(stable=True).argsort()
-    # By a table of all that may count: some devices have no float64, in which the product is exact enough to cut.
-    kept = torch.tensor([_kept(share, count) for count in range(len(losses) + 1)], device=losses.device)
-    chosen = counted & (rank < kept.gather(0, counted.sum()[None]))
+    kept: int | Tensor = _kept(share, len(losses))
+    if among is not None:
+        # By a table of all that may count: some devices have no float64, in which the product is exact enough to cut.
+        table = torch.tensor([_kept(share, count) for count in range(len(losses) + 1)])
+        kept = table.to(losses.device, non_blocking=True).gather(0, counted.sum()[None])
+    chosen = counted & (rank < kept)
     return chosen.to(losses.dtype) / chosen.sum().clamp(min=1)
 
 
