@@ -21,7 +21,7 @@ class KdbenchError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What another library's error says, in a line: its class where it says nothing.
 
     >>> first_line(ValueError("no such file")), first_line(IndexError())

@@ -1,20 +1,20 @@
-"""Files that are whole or not there: written in one piece, locked, hashed."""
+"""Files that are whole or not there: written in one piece, hashed; and the folder for those that can be made again."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING, BinaryIO
 
 from kdbench.errors import KdbenchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -42,18 +42,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def save_arrays(path: Path, values: Mapping[str, Tensor]) -> None:
     """Write tensors as one compressed .npz file."""
+    import numpy as np
+
     arrays = {name: tensor.numpy() for name, tensor in values.items()}
     with replacing(path) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its options
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file: a second process waits here until the first is done, or has died."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def check_writable(*folders: Path) -> None:
@@ -83,3 +76,24 @@ def require_path(function: str, path: object) -> Path:
     if not isinstance(path, str | Path):
         raise KdbenchError(f"{function} got a {type(path).__name__}, expected a path", "give a folder or a file")
     return Path(path)
+
+
+def cache_folder() -> Path:
+    """KDBENCH_CACHE_DIR, else the user's cache folder."""
+    return Path(os.environ.get("KDBENCH_CACHE_DIR") or user_cache_dir()).expanduser()
+
+
+def user_cache_dir(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
+    """The platform's folder for caches of this user (XDG base directories on Linux).
+
+    >>> user_cache_dir({"XDG_CACHE_HOME": "/var/c"}, "linux").as_posix()
+    '/var/c/kdbench'
+    """
+    env = os.environ if environ is None else environ
+    if platform == "win32" and env.get("LOCALAPPDATA"):
+        return Path(env["LOCALAPPDATA"]) / "kdbench" / "Cache"
+    if platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "kdbench"
+    xdg = env.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path there is invalid and to be ignored.
+    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "kdbench"

@@ -21,7 +21,7 @@ HIDDEN = ("libGL.so.1", "libglib-2.0.so.0", "libgthread-2.0.so.0", "libxcb.so.1"
 """What a desktop brings and a server lacks."""
 EXTRAS = {
     "torchattacks": "attacks", "robustbench": "zoo", "timm": "timm", "huggingface-hub": "hub", "pyarrow": "parquet",
-    "tensorboard": "tensorboard", "mlflow": "mlflow",
+    "tensorboard": "tensorboard", "mlflow": "mlflow", "ray": "ray", "submitit": "slurm",
 }  # fmt: skip
 
 
@@ -84,6 +84,7 @@ def test_doctor_finds_nothing_broken_and_names_each_extra(bare: dict[str, str], 
         (("describe", "attack", "torchattacks"), "attack family 'torchattacks'", "torchattacks"),
         (("run", "--method", "ce", "--suite", "webvision-mini-irv2"), "model 'inception-resnet-v2'", "timm"),
         (("run", "--method", "ce", "--track", "tensorboard"), "tracker 'tensorboard'", "tensorboard"),
+        (("sweep", "--method", "ce", "--executor", "slurm"), "executor slurm", "submitit"),
     ],
 )
 def test_what_is_not_installed_is_named_before_anything_is_done(

@@ -27,6 +27,8 @@ def benchmarks_page() -> str:
 
 {growth(measured["growth"])}
 
+{studies(measured.get("studies", {}))}
+
 {durations(load_records())}
 
 This file and the README's table are written by `python -m tools.update`; `tox -e bench` measures again.
@@ -69,6 +71,25 @@ Wall time of a task for n test images and the memory that the process had at its
 def at_size(found: Mapping[str, float] | None) -> str:
     """One cell of the growth table."""
     return f"{found['seconds']:.2f} s, {found['mebibytes']:.0f} MiB" if found else "-"
+
+
+def studies(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a study costs beside its trainings, and what a second worker brings."""
+    if not rows:
+        return "## Studies\n\nNot measured yet."
+    heads = {
+        "write_seconds": "plan written, s", "read_seconds": "read, s", "schedule_seconds": "all decisions, s",
+        "mebibytes": "peak memory, MiB", "plan_mebibytes": "plan on disk, MiB",
+        "makespan_over_least": "time over the least possible",
+    }  # fmt: skip
+    lines = [[name, *(f"{row[key]:,}" for key in heads)] for name, row in rows.items()]
+    any_row = next(iter(rows.values()))
+    return f"""## Studies
+
+The scheduler alone, with simulated workers and nodes of 60 to 600 made-up seconds: everything that `kdbench sweep` does
+beside the trainings; {any_row["device_name"]}, one measurement.
+
+{table(["size", *heads.values()], lines)}"""
 
 
 def durations(records: Sequence[Record]) -> str:

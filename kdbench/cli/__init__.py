@@ -1,38 +1,60 @@
-"""The command line: parse, call, print. Everything heavy is imported inside the command that needs it."""
+"""The command line: parse, call, print.
+
+A command's module is imported when it is asked for, and everything heavy inside the command that needs it.
+"""
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
+from collections.abc import Sequence
 
-from kdbench.cli import catalogue, data, doctor, evaluate, leaderboard, report, reproduce, run, sweep
 from kdbench.cli.app import app
+from kdbench.cli.said import complain, show_warning
+from kdbench.cli.threads import wait_asleep
 from kdbench.errors import KdbenchError
 
-COMMANDS = (run, evaluate, sweep, report, reproduce, catalogue, doctor, data, leaderboard)
-"""Modules whose commands are there once they are imported."""
+COMMANDS = {
+    "run": "run",
+    "evaluate": "evaluate",
+    "sweep": "sweep",
+    "compare": "compare",
+    "plot": "plot",
+    "report": "report",
+    "reproduce": "reproduce",
+    "list": "catalogue",
+    "describe": "catalogue",
+    "plugins": "catalogue",
+    "doctor": "doctor",
+    "data": "data",
+    "leaderboard": "leaderboard",
+}
+"""Command to the module that brings it once it is imported, in the order of the help."""
 
 INTERRUPTED = 130
 
 
 def main() -> None:
     """Entry point: a user's mistake is one line and exit status 2, an interruption is a line and 130."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
+    wait_asleep()
+    load_commands(sys.argv[1:])
     try:
         status = app(standalone_mode=False, prog_name="kdbench") or 0
         if status == INTERRUPTED:  # the parser turns an interruption into a status
             raise KeyboardInterrupt
         sys.exit(status)
     except KdbenchError as error:
-        _complain(f"error: {error.message}", f" ({error.hint})" if error.hint else "")
+        complain(f"error: {error.message}", f" ({error.hint})" if error.hint else "")
         sys.exit(2)
     except KeyboardInterrupt:
-        _complain("interrupted: run the same command again to go on from the last whole epoch")
+        complain("interrupted: run the same command again to go on from the last whole epoch")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that is a file, a missing right: not ours to fix
-        _complain(f"error: {error.strerror}: {error.filename}")
+        complain(f"error: {error.strerror}: {error.filename}")
         sys.exit(2)
     except Exception as error:
         # Usage errors of the parser, which typer ships under a private name.
@@ -43,15 +65,13 @@ def main() -> None:
         else:
             # What was wrong about a command, its own help says.
             command = getattr(getattr(error, "ctx", None), "command_path", "kdbench")
-            _complain(f"error: {error.format_message().rstrip('.')} (`{command} --help` shows what there is)")
+            complain(f"error: {error.format_message().rstrip('.')} (`{command} --help` shows what there is)")
         sys.exit(error.exit_code)
 
 
-def _complain(*text: str) -> None:
-    print(" ".join("".join(text).split()), file=sys.stderr)
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    if issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
-        return
-    _complain(f"warning: {message}")
+def load_commands(words: Sequence[str] = ()) -> None:
+    """Import the module of the command that ``words`` ask for; where they ask for none that is known, all of them."""
+    asked = next((word for word in words if not word.startswith("-")), "")
+    modules = [COMMANDS[asked]] if asked in COMMANDS else COMMANDS.values()
+    for module in dict.fromkeys(modules):
+        importlib.import_module(f"kdbench.cli.{module}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from typing import Annotated
 
 import typer
@@ -13,12 +12,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # Without a default for it, typer imports pydantic to find that `--help` was not given.
+    context_settings={"help_option_names": ["-h", "--help"], "default_map": {"help": False}},
 )
 
 
 def _version(asked: bool) -> None:
     if asked:
+        import importlib.metadata
+
         print(f"kdbench {importlib.metadata.version('kdbench')}")
         raise typer.Exit
 

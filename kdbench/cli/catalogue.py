@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli.app import app
+from kdbench.cli.listing import listing
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import Json
 from kdbench.errors import KdbenchError, unknown_name
@@ -19,31 +20,12 @@ if TYPE_CHECKING:
 KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "attacks", "claims", "model-sources")
 
 
-def _registry(kind: str, *, singular: bool = False) -> Registry[Any]:
-    """The registry of a kind, which is checked before plugins and with them torch are loaded."""
+def _kind(kind: str, *, singular: bool = False) -> str:
+    """The registry's name of a kind, singular or plural, which is checked before anything is loaded."""
     plural = kind if kind.endswith("s") else f"{kind}s"
     if plural not in KINDS:
         raise unknown_name("kind", kind, [known.removesuffix("s") for known in KINDS] if singular else KINDS)
-    from kdbench.plugin.loader import load_plugins
-
-    registry: Registry[Any] = getattr(load_plugins(), plural.replace("-", "_"))
-    return registry
-
-
-def _summary(entry: Any) -> str:
-    if isinstance(entry, Path):
-        from kdbench.suites.reading import read_suite
-
-        return read_suite(entry).title
-    from kdbench.plugin.docs import summary
-
-    text = getattr(entry, "summary", None) or getattr(entry, "description", None)
-    return summary(text or getattr(entry, "sentence", None) or type(entry).__doc__)
-
-
-def _written(name: str, entry: Any) -> str:
-    """How it is asked for: its name, and of a family of attacks that of a member behind it."""
-    return str(getattr(entry, "written", name))
+    return plural.removesuffix("s").replace("-", " ")
 
 
 @app.command("list", cls=OnceCommand)
@@ -57,15 +39,16 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List what is installed, and who brought it."""
-    registry = _registry(kind)
-    entries = {name: registry.get(name) for name in registry}
-    rows = [(_written(name, entry), _summary(entry), registry.origin(name)) for name, entry in entries.items()]
+    asked = _kind(kind)
+    from kdbench.plugin.catalogue import catalogue
+
+    registry = catalogue().registries[asked]
+    lines = {name: registry.get(name) for name in registry}
+    rows = [(line.written, line.summary, registry.origin(name)) for name, line in lines.items()]
     if as_json:
         print(json.dumps([{"name": name, "summary": text, "from": origin} for name, text, origin in rows]))
         return
-    from kdbench.cli.tables import listing, output
-
-    output().print(listing(rows, (registry.kind, "what it is", "from")))
+    print(listing(rows, (registry.kind, "what it is", "from")))
 
 
 @app.command(cls=OnceCommand)
@@ -78,7 +61,12 @@ def describe(
     toml: Annotated[bool, typer.Option("--toml", help="Print a suite as a TOML file to start your own from.")] = False,
 ) -> None:
     """Show everything about one of them: parameters and ranges."""
-    registry = _registry(kind, singular=True)
+    asked = _kind(kind, singular=True)
+    from kdbench.plugin.catalogue import catalogue
+
+    if not (asked == "suite" and name.endswith(".toml")):
+        catalogue().require(asked, [name.partition(":")[0] if asked == "attack" else name])
+    registry = _registry(asked)
     if toml:
         print(_toml(registry.kind, name, as_json), end="")
         return
@@ -100,6 +88,12 @@ def describe(
         print_description(description)
 
 
+def _registry(kind: str) -> Registry[Any]:
+    from kdbench.plugin.loader import load_plugins
+
+    return next(registry for registry in load_plugins().registries() if registry.kind == kind)
+
+
 def _toml(kind: str, name: str, as_json: bool) -> str:
     if kind != "suite" or as_json:
         what = "--json" if as_json else f"a {kind}"
@@ -116,22 +110,20 @@ def plugins(as_json: Json = False) -> None:
 
     Also names that two plugins bring.
     """
-    from kdbench.plugin.loader import load_plugins
+    from kdbench.plugin.catalogue import catalogue
 
-    found = load_plugins()
+    found = catalogue()
     clashes = [
-        {"kind": registry.kind, "name": name, "from": origins}
-        for registry in found.registries()
+        {"kind": kind, "name": name, "from": origins}
+        for kind, registry in found.registries.items()
         for name, origins in registry.clashes().items()
     ]
-    failures = [{"plugin": f.plugin, "from": f.origin, "error": f.error} for f in found.failures]
+    failures = found.failures
     if as_json:
         print(json.dumps({"loaded": found.loaded, "failures": failures, "clashes": clashes}))
         return
-    from kdbench.cli.tables import listing, output
-
     rows = [(name, origin, "loaded") for name, origin in found.loaded.items()]
     rows += [(f["plugin"], f["from"], f"left out: {f['error']}") for f in failures]
-    output().print(listing(rows, ("plugin", "from", "state")))
+    print(listing(rows, ("plugin", "from", "state")))
     for clash in clashes:
         print(f"two plugins bring a {clash['kind']} named '{clash['name']}': {' and '.join(clash['from'])}")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kdbench.cli.app import app
+from kdbench.cli.listing import listing
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import DataDir, Json
 from kdbench.errors import KdbenchError
@@ -38,9 +39,7 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([dict(zip(("name", "state", "found", "what"), row, strict=True)) for row in rows]))
         return
-    from kdbench.cli.tables import listing, output
-
-    output().print(listing(rows, ("dataset", "state", "found", "what it is")))
+    print(listing(rows, ("dataset", "state", "found", "what it is")))
     print(f"looked in {place.data_dir or 'no --data-dir'}; cache and downloads in {place.cache_dir}")
 
 
@@ -53,6 +52,9 @@ def data_build(
     data_dir: DataDir = None,
 ) -> None:
     """Make an image set from a file that you have, and check its hash."""
+    from kdbench.plugin.catalogue import catalogue
+
+    catalogue().require("dataset", [name])
     from kdbench.data import DataPlace, load_dataset
     from kdbench.plugin.loader import load_plugins
 
@@ -73,6 +75,9 @@ def data_fetch(name: Annotated[str, typer.Argument(help="Dataset to download.")]
 
     From its official place, or a mirror.
     """
+    from kdbench.plugin.catalogue import catalogue
+
+    catalogue().require("dataset", [name])
     from kdbench.data import DataPlace, data_status
     from kdbench.plugin.loader import load_plugins
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from kdbench.cli.listing import listing
 from kdbench.cli.words import assigned, recipe_rows
 from kdbench.results.wording import words
 
@@ -221,7 +222,7 @@ def _noise(condition: Mapping[str, Any]) -> str:
 
 def print_description(description: dict[str, Any]) -> None:
     """The description as text; what there is several of as tables."""
-    from kdbench.cli.tables import listing, output
+    from kdbench.cli.tables import output
 
     console = output()
     tables = suite_tables(description) if "conditions" in description else {}
@@ -229,14 +230,14 @@ def print_description(description: dict[str, Any]) -> None:
         name = key.replace("_", " ")
         if key in tables:
             columns, rows = tables[key]
-            console.print(listing(rows, columns) if rows else f"{name}: none")
+            print(listing(rows, columns) if rows else f"{name}: none")
         elif key in ("parameters", "settings") and isinstance(value, list):
             columns = ("name", "default", "range", *(["meaning"] if any(p["meaning"] for p in value) else []))
             shown = [[words(one[column], one["name"]) for column in columns] for one in value]
-            console.print(listing(shown, (key[:-1], *columns[1:])) if value else f"{key}: none")
+            print(listing(shown, (key[:-1], *columns[1:])) if value else f"{key}: none")
         elif key == "recipes":
             if value:
-                console.print(listing(recipe_rows(value), ("recipe for", "sets")))
+                print(listing(recipe_rows(value), ("recipe for", "sets")))
         elif isinstance(value, dict):
             for inner, text in value.items():
                 console.print(f"{name} {inner}: {words(text, inner) or 'none'}", markup=False, highlight=False)

@@ -14,6 +14,7 @@ import typer
 from kdbench.cli import examinations
 from kdbench.cli.app import app
 from kdbench.cli.examinations import Diagnosis
+from kdbench.cli.listing import listing
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import DataDir, Json
 from kdbench.errors import KdbenchError
@@ -29,10 +30,8 @@ def command(data_dir: DataDir = None, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([dataclasses.asdict(one) for one in found]))
     else:
-        from kdbench.cli.tables import listing, output
-
         rows = [(one.status, one.name, one.found, one.fix) for one in found]
-        output().print(listing(rows, ("state", "what", "found", "how to fix it")))
+        print(listing(rows, ("state", "what", "found", "how to fix it")))
         print(summary(found))
     raise typer.Exit(exit_status(found))
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kdbench.cli.app import app
+from kdbench.cli.listing import listing
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import DataDir, Device, Download, Json, Out, Tasks, names
 
@@ -122,14 +123,13 @@ def verify(
     if as_json:
         print(json.dumps(found.to_dict()))
     else:
-        from kdbench.cli.tables import listing, output
         from kdbench.results.wording import name
 
         rows = [
             (a.verdict, name(a.score), f"{a.recorded:.4f}", f"{a.measured:.4f}", str(a.n), a.basis)
             for a in found.agreements
         ]
-        output().print(listing(rows, ("verdict", "score", "recorded", "measured", "n", "why")))
+        print(listing(rows, ("verdict", "score", "recorded", "measured", "n", "why")))
         for task, reason in found.skipped.items():
             _say(f"skipped {task}: {reason}")
         counts = [f"{sum(a.verdict == verdict for a in found.agreements)} {verdict}" for verdict in _VERDICTS]

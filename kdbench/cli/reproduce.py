@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli.app import app
+from kdbench.cli.listing import listing
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import DataDir, Device, Download, Json, Out
 from kdbench.errors import KdbenchError
@@ -39,6 +40,11 @@ def reproduce(
     """
     if not claims:
         raise KdbenchError("nothing says what to reproduce", "write kdbench reproduce --claims")
+    from kdbench.plugin.catalogue import catalogue
+
+    installed = catalogue()
+    installed.require("claim", name or [])
+    installed.require("suite", [suite] if suite and not suite.endswith(".toml") else [])
     if list_:
         _list(name or [], suite, as_json)
         return
@@ -70,9 +76,7 @@ def _list(wanted: list[str], suite: str | None, as_json: bool) -> None:
         keys = ("name", "sentence", "paper", "suite", "state")
         print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
         return
-    from kdbench.cli.tables import listing, output
-
-    output().print(listing(rows, ("claim", "what is claimed", "paper", "suite", "state")))
+    print(listing(rows, ("claim", "what is claimed", "paper", "suite", "state")))
 
 
 def _print_finding(finding: Finding) -> None:

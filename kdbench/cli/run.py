@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +12,14 @@ import typer
 from kdbench.cli.app import app
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import Attacks, DataDir, Device, Download, Json, Out, Tasks, names, parse_params
+from kdbench.cli.said import WARNED
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
+    from kdbench.plugin.catalogue import Catalogue
+    from kdbench.results.headline import HeadlineOf
     from kdbench.results.record import Record
+    from kdbench.running.answers import Asked
 
 
 @app.command(cls=OnceCommand)
@@ -54,50 +59,121 @@ def run(
     """Train a method on a suite and measure it on every axis."""
     passed = parse_params(assignments or [])
     changes = {name: value for name, value in passed.items() if "." in name}
-    params_passed = {name: value for name, value in passed.items() if name not in changes}
-    from kdbench.plugin.loader import load_plugins
-    from kdbench.running.runner import record_path
-    from kdbench.running.runner import run as run_one
-    from kdbench.suites import load_suite
-    from kdbench.suites.changes import with_changes
+    from kdbench.plugin.catalogue import catalogue
 
-    for name in method:  # the last one's mistakes before the first one's training
-        load_plugins().methods.get(name).validate(params_passed)
-    setting = with_changes(load_suite(suite), changes)
+    installed = catalogue()
+    installed.require("method", method)
+    installed.require("suite", [] if suite.endswith(".toml") else [suite])
+    installed.require("task", names(tasks) or [])
+    installed.require("attack", [text.split()[0].partition(":")[0] for text in attack or [] if text.split()])
+    from kdbench.running.answers import Asked
 
-    records = [
-        run_one(
-            setting,
-            name,
+    asked = [
+        Asked(
+            suite=suite,
+            method=name,
             seed=one,
-            params=params_passed,
+            params={name: value for name, value in passed.items() if name not in changes},
+            changes=changes,
             conditions=condition or None,
             tasks=names(tasks),
             attacks=attack,
             data_dir=data_dir,
             device=device,
             out=out,
-            fresh=fresh,
             download=download,
-            track=track or (),
-            progress=not as_json,
         )
         for name in dict.fromkeys(method)
         for one in dict.fromkeys(seed or [0])
     ]
+    records, headlines = _answered(asked, installed, fresh=fresh, track=track or [], progress=not as_json)
+    _print(records, headlines, out, as_json)
+
+
+def _answered(
+    asked: list[Asked], installed: Catalogue, *, fresh: bool, track: list[str], progress: bool
+) -> tuple[list[Record], HeadlineOf]:
+    """The records of the runs: those that are finished, where all of them are; else they are run."""
+    from kdbench.running import answers
+    from kdbench.running.progress import say
+
+    found = [] if fresh or track else [answers.find(one, installed) for one in asked]
+    finished = [one for one in found if isinstance(one, answers.Answer)]
+    if finished and len(finished) == len(asked):
+        for answer in finished:
+            say(answer.notes)
+        known = {task: one for answer in finished for task, one in answer.headlines.items()}
+        return [answer.record for answer in finished], lambda suite, task: known[task]
+    from kdbench.results.headline import headline_of
+
+    why = [one if isinstance(one, str) else "" for one in found] or [""] * len(asked)
+    return _run(asked, why, installed, fresh=fresh, track=track, progress=progress), headline_of
+
+
+def _run(
+    asked: list[Asked], why: list[str], installed: Catalogue, *, fresh: bool, track: list[str], progress: bool
+) -> list[Record]:
+    """Run what is not finished, find what is, and keep where each was found.
+
+    Args:
+        why: of each, why it was not found without loading everything; "" where it was, or was not looked for.
+    """
+    from kdbench.plugin.loader import load_plugins
+    from kdbench.results.headline import headline_of
+    from kdbench.running import answers
+    from kdbench.running.options import RunOptions, broke_off
+    from kdbench.running.plan import Plan
+    from kdbench.running.progress import say
+    from kdbench.running.runner import finished_notes, record_path, run_plan
+    from kdbench.suites import load_suite
+    from kdbench.suites.changes import with_changes
+
+    first, records = asked[0], []
+    setting = with_changes(load_suite(first.suite), first.changes)
+    plans = {  # the last one's mistakes before the first one's training
+        one.method: Plan.make(
+            setting, load_plugins(), one.method, dict(one.params), one.conditions, one.tasks, one.attacks
+        )
+        for one in {one.method: one for one in asked}.values()
+    }
+    options = RunOptions.make(
+        data_dir=first.data_dir, device=first.device, out=first.out, download=first.download, progress=progress
+    )
+    for one, reason in zip(asked, why, strict=True):
+        plan, started = plans[one.method], time.time_ns()
+        data = answers.data_files(plan, options.place)
+        record = run_plan(plan, one.seed, options, fresh=fresh, track=track)
+        file = record_path(record, one.out)
+        if reason and file.stat().st_mtime_ns < started:
+            say([f"note: torch, plugins and data were loaded to find that run {record.run_id} is finished: {reason}"])
+        records.append(record)
+        if not WARNED and not broke_off(file.parent):  # a warning would not be repeated
+            headlines = {score.task: headline_of(record.spec.suite, score.task) for score in record.scores}
+            notes = finished_notes(plan, record, options)
+            answers.keep(one, installed, data, file, notes, headlines)
+    return records
+
+
+def _print(records: list[Record], headlines: HeadlineOf, out: Path, as_json: bool) -> None:
+    from kdbench.running.options import CRASH, broke_off, run_folder
+
     if as_json:
         texts = [record.model_dump(mode="json") for record in records]
         print(json.dumps(texts[0] if len(texts) == 1 else texts))
     else:
-        _print_records(records)
+        _print_records(records, headlines)
         for record in records:
-            print(record_path(record, out))
+            print(run_folder(record.spec, out) / "record.json")
     failed = [record for record in records if record.status == "failed"]
     if failed:
-        raise KdbenchError(f"run {failed[0].run_id} failed: {failed[0].error}", "try a smaller learning rate or --set")
+        folder = run_folder(failed[0].spec, out)
+        advice = "try a smaller learning rate or --set"
+        if broke_off(folder):
+            advice = f"{folder / CRASH} says where; the same command goes on from the last epoch"
+        raise KdbenchError(f"run {failed[0].run_id} failed: {failed[0].error}", advice)
 
 
-def _print_records(records: list[Record]) -> None:
+def _print_records(records: list[Record], headlines: HeadlineOf) -> None:
     from kdbench.cli.tables import output, score_tables, seeds_tables
     from kdbench.results.wording import failed_checks
 
@@ -105,7 +181,7 @@ def _print_records(records: list[Record]) -> None:
     for record in records:
         spec = record.spec
         title = f"{spec.method} on {spec.suite.label}, seed {spec.seed}, {record.provenance.device_name}"
-        console.print(*score_tables(record.scores, record.checks, title, spec.suite, record.views))
+        console.print(*score_tables(record.scores, record.checks, title, spec.suite, record.views, headlines))
         for line in failed_checks(record.checks):
             console.print(line, markup=False, highlight=False)
     by_method: dict[str, list[Record]] = {}
@@ -113,4 +189,4 @@ def _print_records(records: list[Record]) -> None:
         by_method.setdefault(record.spec.method, []).append(record)
     for method, seeds in by_method.items():
         if len(seeds) > 1:
-            console.print(*seeds_tables(seeds, f"{method} on {seeds[0].spec.suite.label}"))
+            console.print(*seeds_tables(seeds, f"{method} on {seeds[0].spec.suite.label}", headlines))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,10 +19,13 @@ from kdbench.errors import KdbenchError
 if TYPE_CHECKING:
     from kdbench.studies.folder import StudyFolder
     from kdbench.studies.nodes import Node, StudyPlan
+    from kdbench.studies.schedule import Executor
     from kdbench.studies.study import Study
     from kdbench.studies.sweep import Standing
 
 STATUS = "status"
+ENGINE = "engine"
+"""Log of what an engine itself prints: standard output is for the answer."""
 
 
 @app.command(cls=OnceCommand)
@@ -46,11 +51,20 @@ def sweep(
     tasks: Tasks = None,
     attack: Attacks = None,
     name: Annotated[str | None, typer.Option(help="Of the study, and of its folder.")] = None,
-    executor: Annotated[str | None, typer.Option(help="Engine that computes: local.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Nodes at a time on this machine.")] = None,
+    executor: Annotated[str | None, typer.Option(help="Engine that computes.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Nodes at a time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="auto|HOST:PORT", help="Of a Ray cluster, for --executor ray.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show nodes, order and time, and start nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do again what failed.")] = False,
+    wait: Annotated[
+        bool | None,
+        typer.Option(
+            "--wait/--submit", help="Watch until all is done, or hand in and go: the default of an engine with a queue."
+        ),
+    ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     out: Out = Path("runs"),
@@ -69,24 +83,36 @@ def sweep(
     if words and words[0] == STATUS:
         _status(words[1:], out, more, as_json)
         return
+    from kdbench.plugin.catalogue import catalogue
+
+    catalogue().require("method", names(method) or [])
     from kdbench.running.options import RunOptions
+    from kdbench.studies.executors import make_executor
     from kdbench.studies.folder import StudyFolder
+    from kdbench.studies.schedule import Queue
     from kdbench.studies.sweep import Standing, plan_study
 
-    study = _study(words or [], more, assignments or [], zipped or [], workers)
+    settings = {key: value for key, value in {"workers": workers, "address": address}.items() if value is not None}
+    study = _study(words or [], more, assignments or [], zipped or [], settings)
     options = RunOptions.make(
         data_dir=data_dir, device=device, out=out, download=download, progress=not (as_json or dry_run)
     )
     folder = StudyFolder(out, study.name)
+    engine = None if dry_run else make_executor(folder, study, options)
     plan = plan_study(study, options)
-    if dry_run:
+    if engine is None:
         _dry_run(Standing.read(folder, plan), out, retry_failed, as_json)
         return
-    standing = _work(folder, plan, options, retry_failed)
-    _finish(standing, folder, as_json)
+    queue = isinstance(engine, Queue)
+    if wait is False and not queue:
+        raise KdbenchError(f"executor {study.executor} has no queue to submit to", "leave out --submit")
+    standing, jobs = _work(folder, plan, engine, wait=wait or not queue, retry_failed=retry_failed)
+    _finish(standing, folder, jobs, as_json)
 
 
-def _study(words: list[str], more: dict[str, Any], crossed: list[str], zipped: list[str], workers: int | None) -> Study:
+def _study(
+    words: list[str], more: dict[str, Any], crossed: list[str], zipped: list[str], settings: dict[str, Any]
+) -> Study:
     from kdbench.plugin.parameters import parse_assignments
     from kdbench.studies.study import make_study, parse_sweep, read_study
 
@@ -103,8 +129,8 @@ def _study(words: list[str], more: dict[str, Any], crossed: list[str], zipped: l
         where = "--set" if key == "parameters" else "--zip"
         table = parse_sweep(texts, study.methods, parse_assignments, where=where)
         update[key] = _merged(getattr(study, key), table)
-    if workers is not None:
-        update["engine"] = _merged(study.engine, {"local": {"workers": workers}})
+    if settings:
+        update["engine"] = _merged(study.engine, {study.executor: settings})
     return study.model_copy(update=update)
 
 
@@ -116,15 +142,30 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _work(folder: StudyFolder, plan: StudyPlan, options: Any, retry_failed: bool) -> Standing:
+def _work(
+    folder: StudyFolder, plan: StudyPlan, executor: Executor, *, wait: bool, retry_failed: bool
+) -> tuple[Standing, Mapping[str, str]]:
+    """How the study stands afterwards, and the jobs that an engine with a queue has by then."""
+    from kdbench.studies.schedule import Queue
     from kdbench.studies.show import Watch
-    from kdbench.studies.sweep import make_executor, work_off
+    from kdbench.studies.sweep import Standing, work_off
 
+    jobs: Mapping[str, str] = {}
     with folder.driven():
         folder.write(plan)
-        executor = make_executor(folder, plan.study, options)
-        with Watch(folder, plan, executor.workers) as watch:
-            return work_off(folder, plan, executor, watch.changed, retry_failed=retry_failed)
+        if isinstance(executor, Queue):
+            nodes = {node.key: node for node in plan.nodes}
+            order = Standing.read(folder, plan).schedule(retry_failed=retry_failed).order()
+            jobs = executor.submit([(key, nodes[key].needs) for key in order])
+        if not wait:
+            return Standing.read(folder, plan), jobs
+        folder.log(ENGINE).parent.mkdir(exist_ok=True)
+        with (
+            Watch(folder, plan, executor.workers) as watch,
+            folder.log(ENGINE).open("a") as words,
+            contextlib.redirect_stdout(words),
+        ):
+            return work_off(folder, plan, executor, watch.changed, retry_failed=retry_failed), {}
 
 
 def _dry_run(standing: Standing, out: Path, retry_failed: bool, as_json: bool) -> None:
@@ -165,15 +206,21 @@ def _row(standing: Standing, node: Node) -> dict[str, Any]:
     return facts | ({"error": standing.errors[node.key]} if node.key in standing.errors else {})
 
 
+def _queue_word(waits: Mapping[str, str], node: Node) -> dict[str, str]:
+    return {"queue": waits[node.key]} if node.key in waits else {}
+
+
 def _status(words: list[str], out: Path, more: dict[str, Any], as_json: bool) -> None:
+    from kdbench.studies.executors import queued
     from kdbench.studies.sweep import Standing, find_study
 
     if len(words) != 1 or more:
         raise KdbenchError("sweep status takes one study", "kdbench sweep status NAME, with --out where it lies")
     folder = find_study(out, words[0])
     standing = Standing.read(folder)
+    waits = queued(folder, standing.plan.study)
     if as_json:
-        rows = [_row(standing, node) for node in standing.plan.nodes]
+        rows = [_row(standing, node) | _queue_word(waits, node) for node in standing.plan.nodes]
         print(json.dumps({"study": folder.name, "running": folder.is_driven(), "nodes": rows}))
         return
     from rich.table import Table
@@ -183,20 +230,23 @@ def _status(words: list[str], out: Path, more: dict[str, Any], as_json: bool) ->
     blocked = standing.blocked()
     table = Table("node", "state", box=None, pad_edge=False)
     for node in standing.plan.nodes:
-        table.add_row(node.title, "blocked" if node.key in blocked else standing.states[node.key])
+        state = "blocked" if node.key in blocked else standing.states[node.key]
+        table.add_row(node.title, state if state == "done" else waits.get(node.key, state))
     output().print(table)
     _errors(standing, folder)
     print(f"study '{folder.name}': {_counts(standing)}" + ("; running" if folder.is_driven() else ""))
 
 
-def _finish(standing: Standing, folder: StudyFolder, as_json: bool) -> None:
+def _finish(standing: Standing, folder: StudyFolder, jobs: Mapping[str, str], as_json: bool) -> None:
     """The summary, and exit status 1 where something failed."""
     if as_json:
-        rows = [_row(standing, node) for node in standing.plan.nodes]
+        rows = [_row(standing, node) | _queue_word(jobs, node) for node in standing.plan.nodes]
         print(json.dumps({"study": folder.name, "nodes": rows}))
     else:
         _errors(standing, folder)
         print(f"study '{folder.name}': {_counts(standing)}; records in {folder.out / standing.plan.suite.name}")
+        if jobs:
+            print(f"{len(jobs)} nodes are in the queue; `kdbench sweep status {folder.name}` shows how they stand")
     if standing.errors or standing.blocked():
         raise typer.Exit(1)
 

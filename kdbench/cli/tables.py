@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kdbench.results.headline import said_once, shown
+from kdbench.results.headline import HeadlineOf, headline_of, said_once, shown
 from kdbench.results.wording import flagged, name, percent, words
 
 if TYPE_CHECKING:
@@ -21,29 +21,34 @@ if TYPE_CHECKING:
 
 
 def score_tables(
-    scores: Iterable[Score], checks: Sequence[Check], title: str, suite: Suite, views: Mapping[str, str] | None = None
+    scores: Iterable[Score],
+    checks: Sequence[Check],
+    title: str,
+    suite: Suite,
+    views: Mapping[str, str] | None = None,
+    headlines: HeadlineOf = headline_of,
 ) -> list[Table]:
     """One seed's headline scores with intervals and n, one table per condition, with the view that was trained on."""
     tables = []
-    for condition, own in _by_condition(shown(scores, suite)).items():
+    for condition, own in _by_condition(shown(scores, suite, headlines)).items():
         seen = f", view {views[condition]}" if views and condition in views else ""
         table = _table(f"{title}, condition {condition}{seen}", "measured", "value", "95 % interval", "n")
-        for known, score in _said_once(table, own, suite):
+        for known, score in _said_once(table, own, suite, headlines):
             table.add_row(escape(flagged(score, checks, known)), *percent(score), str(score.n))
         tables.append(table)
     return tables
 
 
-def seeds_tables(records: Sequence[Record], title: str) -> list[Table]:
+def seeds_tables(records: Sequence[Record], title: str, headlines: HeadlineOf = headline_of) -> list[Table]:
     """Mean and standard deviation over seeds, one table per condition."""
     by_name = [{(score.condition, name(score)): score.value for score in record.scores} for record in records]
     checks = [check for record in records for check in record.checks]
     tables = []
     suite = records[0].spec.suite
-    for condition, own in _by_condition(shown(records[0].scores, suite)).items():
+    for condition, own in _by_condition(shown(records[0].scores, suite, headlines)).items():
         columns = ("measured", f"mean of {len(records)} seeds", "sd over seeds")
         table = _table(f"{title}, condition {condition}", *columns)
-        for known, score in _said_once(table, own, suite):
+        for known, score in _said_once(table, own, suite, headlines):
             values = [scores[condition, name(score)] for scores in by_name if (condition, name(score)) in scores]
             scale, unit = (100, "%") if score.unit == "fraction" else (1, score.unit)
             spread = f"{scale * statistics.stdev(values):.2f}" if len(values) > 1 else "-"
@@ -54,11 +59,13 @@ def seeds_tables(records: Sequence[Record], title: str) -> list[Table]:
     return tables
 
 
-def _said_once(table: Table, scores: Iterable[Score], suite: Suite) -> Iterator[tuple[dict[str, Any], Score]]:
+def _said_once(
+    table: Table, scores: Iterable[Score], suite: Suite, headlines: HeadlineOf
+) -> Iterator[tuple[dict[str, Any], Score]]:
     """Each score, and what need not be said of its setting, as a row above the task's scores says it for all."""
     for task, own in itertools.groupby(scores, lambda score: score.task):
         same = list(own)
-        known = said_once(same, suite)
+        known = said_once(same, suite, headlines)
         if known:
             table.add_row(escape(f"{task}: {words(known)}"))
         yield from ((known, score) for score in same)
@@ -79,9 +86,9 @@ def _by_condition(scores: Iterable[Score]) -> dict[str, list[Score]]:
     return groups
 
 
-def listing(rows: Iterable[Sequence[str]], columns: Sequence[str]) -> Table:
-    """A plain table of text."""
-    table = Table(*columns, show_edge=False)
+def numbers(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of numbers in words: the first column is text."""
+    table = _table(title, columns[0], *columns[1:])
     for row in rows:
         table.add_row(*map(escape, row))
     return table

@@ -146,8 +146,8 @@ def find_published(data_dir: Path, dataset: str) -> PublishedArrays | None:
     Raises:
         KdbenchError: a folder without any array, or arrays that are damaged or of another shape or dtype.
     """
-    folder = data_dir / _FOLDERS.get(dataset, "")
-    if dataset not in _FOLDERS or not folder.is_dir():
+    folder = published_folder(data_dir, dataset)
+    if folder is None or not folder.is_dir():
         return None
     if (folder / folder.name).is_dir():  # an archive that was unpacked into a folder of its name
         folder = folder / folder.name
@@ -158,6 +158,11 @@ def find_published(data_dir: Path, dataset: str) -> PublishedArrays | None:
     if not severities:
         raise KdbenchError(f"{folder} holds none of the 19 arrays, such as {NAMES[0]}.npy", _UNPACK)
     return PublishedArrays(folder, severities)
+
+
+def published_folder(data_dir: Path | None, dataset: str) -> Path | None:
+    """Where the published arrays for ``dataset`` would be; None for a data set that has none, or without a folder."""
+    return data_dir / _FOLDERS[dataset] if data_dir is not None and dataset in _FOLDERS else None
 
 
 def published_status(data_dir: Path | None) -> dict[str, DataStatus]:

@@ -9,11 +9,11 @@ from kdbench.data.base import (
     Dataset,
     DatasetSpec,
     ImageSet,
+    below,
     content_hash,
     load_dataset,
     make_image_set,
     missing_data_error,
-    user_cache_dir,
 )
 from kdbench.data.cache import KdbenchWarning
 from kdbench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
@@ -23,6 +23,7 @@ from kdbench.data.mapped import take
 from kdbench.data.photographs import Cut, Photograph, load_photographs
 from kdbench.data.status import DataStatus, data_status
 from kdbench.data.subset import stratified_subset
+from kdbench.files import user_cache_dir
 
 __all__ = [
     "CIFAR10_CLASSES",
@@ -37,6 +38,7 @@ __all__ = [
     "ImageSet",
     "KdbenchWarning",
     "Photograph",
+    "below",
     "builtin_specs",
     "content_hash",
     "data_status",

@@ -6,8 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import KdbenchError
+from kdbench.files import cache_folder
 
 SOURCES = ("official archive", "class folders", "embedded", "generated")
 OWN_NAME = "restore its files; images of your own need a data set of another name, and a suite that names it"
@@ -117,8 +117,8 @@ class DataPlace:
     ) -> DataPlace:
         """The arguments, else KDBENCH_DATA_DIR and KDBENCH_CACHE_DIR, else the user's cache folder."""
         data = data_dir or os.environ.get("KDBENCH_DATA_DIR")
-        cache = cache_dir or os.environ.get("KDBENCH_CACHE_DIR") or user_cache_dir()
-        return cls(Path(data).expanduser() if data else None, Path(cache).expanduser(), download, progress)
+        cache = Path(cache_dir).expanduser() if cache_dir else cache_folder()
+        return cls(Path(data).expanduser() if data else None, cache, download, progress)
 
     @property
     def downloads(self) -> Path:
@@ -134,22 +134,6 @@ class DataPlace:
     def roots(self) -> tuple[Path, ...]:
         """The folders to search, in order."""
         return (self.downloads,) if self.data_dir is None else (self.data_dir, self.downloads)
-
-
-def user_cache_dir(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """The platform's folder for caches of this user (XDG base directories on Linux).
-
-    >>> user_cache_dir({"XDG_CACHE_HOME": "/var/c"}, "linux").as_posix()
-    '/var/c/kdbench'
-    """
-    env = os.environ if environ is None else environ
-    if platform == "win32" and env.get("LOCALAPPDATA"):
-        return Path(env["LOCALAPPDATA"]) / "kdbench" / "Cache"
-    if platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "kdbench"
-    xdg = env.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a relative path there is invalid and to be ignored.
-    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "kdbench"
 
 
 @dataclass(frozen=True)
@@ -191,6 +175,10 @@ class DatasetSpec:
     and leaves nothing behind where it can't."""
     built_from: str = ""
     """What ``build`` takes, such as "tiny-imagenet-200.zip"."""
+    files: Callable[[DataPlace], Sequence[Path]] | None = None
+    """Every file and folder that decides what ``load`` returns, there or not: while names, sizes and times of all that
+    is at and below them stay the same, so do the data. None: not known, and a finished run must read its data to be
+    found."""
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -207,6 +195,11 @@ class DatasetSpec:
     def may_be_there(self, place: DataPlace) -> bool:
         """Whether ``load`` would find its data, or only ``load`` knows."""
         return self.available is None or self.available(place)
+
+
+def below(*names: str) -> Callable[[DataPlace], list[Path]]:
+    """``DatasetSpec.files`` of data that are looked for under these names in a place's folders."""
+    return lambda place: [root / name for root in place.roots for name in names]
 
 
 def load_dataset(spec: DatasetSpec, place: DataPlace) -> Dataset:

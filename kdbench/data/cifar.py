@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from kdbench.data import download
-from kdbench.data.base import DataPlace, Dataset, DatasetSpec, ImageSet, make_image_set, missing_data_error
+from kdbench.data.base import DataPlace, Dataset, DatasetSpec, ImageSet, below, make_image_set, missing_data_error
 from kdbench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES
 from kdbench.data.folders import count_class_folders, from_class_folders, has_splits
 from kdbench.data.unpickle import restricted_loads
@@ -254,6 +254,7 @@ def specs() -> list[DatasetSpec]:
             source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html; "
             f"{archive.urls[0].rsplit('/', 1)[-1]}, {download.in_words(archive.checksum)}",
             layout=f"{archive.folder}/ (the official Python files) or {archive.name}/{{train,test}}/<class>/*.png",
+            files=below(archive.folder, archive.name),
         )
         for archive, title in ((CIFAR10, "CIFAR-10"), (CIFAR100, "CIFAR-100"))
     ]

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from kdbench.data import download
-from kdbench.data.base import DataPlace, Dataset, DatasetSpec, missing_data_error
+from kdbench.data.base import DataPlace, Dataset, DatasetSpec, below, missing_data_error
 from kdbench.data.cifar_classes import CIFAR10_CLASSES
 from kdbench.data.folders import ClassFile, count_whole, has_splits, list_class_folders, load_files
 from kdbench.errors import KdbenchError
@@ -154,6 +154,7 @@ def specs() -> list[DatasetSpec]:
             "it the photographs of ImageNet, downsampled to 32x32 by a box filter; CINIC-10.tar.gz, "
             f"{download.in_words(CHECKSUM)}",
             layout=f"{FOLDERS[0]}/{{train,valid,test}}/<class>/*.png",
+            files=below(*FOLDERS),
         )
         for part in PARTS
     ]

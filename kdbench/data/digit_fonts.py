@@ -57,10 +57,14 @@ def load(place: DataPlace) -> Dataset:
     return Dataset(NAME, CLASS_NAMES, IMAGE_SIZE, None, test)
 
 
-def _open_font(name: str) -> ImageFont.FreeTypeFont:
+def _folder() -> Path:
     import matplotlib  # here, because importing it is slow and only this dataset needs it
 
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+
+
+def _open_font(name: str) -> ImageFont.FreeTypeFont:
+    path = _folder() / f"{name}.ttf"
     try:
         # The basic layout is always built in; the other one depends on what Pillow was linked with.
         return ImageFont.truetype(str(path), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
@@ -101,4 +105,5 @@ def spec() -> DatasetSpec:
         ood=True,
         test_images=PER_CLASS * len(CLASS_NAMES),
         source="generated from a fixed seed, with the fonts that come with matplotlib (DejaVu, STIX, Computer Modern)",
+        files=lambda place: [_folder()],
     )

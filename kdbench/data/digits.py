@@ -6,6 +6,8 @@ images of 8x8 pixels with values 0 to 16, as embedded in scikit-learn.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
@@ -44,6 +46,13 @@ def load(place: DataPlace) -> Dataset:
     return Dataset("digits", CLASS_NAMES, IMAGE_SIZE, splits["train"], splits["test"])
 
 
+def files(place: DataPlace) -> list[Path]:
+    """The folder in which scikit-learn keeps its data sets."""
+    import sklearn.datasets
+
+    return [Path(sklearn.datasets.__file__).parent / "data"]
+
+
 def spec() -> DatasetSpec:
     """The dataset "digits"."""
     return DatasetSpec(
@@ -56,4 +65,5 @@ def spec() -> DatasetSpec:
         test_images=TEST_SIZE,
         source="scikit-learn's load_digits, which comes with it: the test part of Alpaydin & Kaynak 1998, "
         "https://archive.ics.uci.edu/dataset/80, 8x8, enlarged",
+        files=files,
     )

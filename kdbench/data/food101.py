@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdbench.data import download
-from kdbench.data.base import DataPlace, Dataset, DatasetSpec, missing_data_error
+from kdbench.data.base import DataPlace, Dataset, DatasetSpec, below, missing_data_error
 from kdbench.data.photographs import Cut, Photograph, count_photographs, first_difference, load_photographs, read_lines
 from kdbench.errors import KdbenchError
 
@@ -137,4 +137,5 @@ def spec() -> DatasetSpec:
         source="Bossard et al. 2014, https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/; photographs of "
         f"foodspotting.com, whose terms hold; {ARCHIVE}, {download.in_words(CHECKSUM)}",
         layout=f"{FOLDER}/ as unpacked, or {ARCHIVE}",
+        files=below(FOLDER, ARCHIVE),
     )

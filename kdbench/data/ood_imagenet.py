@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kdbench.data.base import DataPlace, Dataset, DatasetSpec, missing_data_error
+from kdbench.data.base import DataPlace, Dataset, DatasetSpec, below, missing_data_error
 from kdbench.data.cifar_classes import CIFAR10_CLASSES
 from kdbench.data.decoding import UNREADABLE, in_threads, to_rgb
 from kdbench.data.folders import count_class_folders, find_folder, from_class_folders
@@ -203,6 +203,7 @@ def spec() -> DatasetSpec:
         "under its terms (https://image-net.org/download: research and teaching): 500 of each of seven classes, halved "
         "to 32x32 by a box filter as CINIC-10 does it (Darlow et al. 2018, arXiv 1810.03505)",
         layout=LAYOUT,
+        files=below(FOLDER),
         build=build,
         built_from=ARCHIVE,
     )

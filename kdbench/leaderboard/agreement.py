@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from kdbench.results.comparison import sign_test
 from kdbench.results.record import Score
 
 AgreementVerdict = Literal["same", "within interval", "not"]
@@ -119,7 +120,7 @@ def _by_example(old: Score, new: Score, both: Examples, *, whole: bool, level: f
         return Agreement(old, *means, n, verdict, f"{basis}; means of these are shown")
     gained = int((both.measured & ~both.recorded).sum())
     lost = int((both.recorded & ~both.measured).sum())
-    chance = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    chance = sign_test(gained, lost)
     verdict = "same" if gained == lost == 0 else "within interval" if chance >= level else "not"
     basis = f"{gained} examples gained and {lost} lost, p = {chance:.2g}"
     return Agreement(old, float(both.recorded.mean()), float(both.measured.mean()), n, verdict, basis)

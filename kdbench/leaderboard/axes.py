@@ -57,18 +57,26 @@ def _column(suite: Suite, condition: str, name: str, scores: Sequence[Score], me
     planned = task is not None and task.applies(suite.condition(condition)) and suite.plans(name, condition)
     if not (planned or measured) or (noisy and not headline.noisy):
         return None
+    return column_of(suite, condition, name, headline, own)
+
+
+def column_of(
+    suite: Suite, condition: str, task: str, headline: Headline, own: Sequence[Score], key: str = ""
+) -> Column:
+    """The column of one score of a task; ``own`` are the scores of that task and condition, ``key`` what its key ends
+    with where it is not the task's headline."""
     same = [score for score in own if headline.picks(score)]
     axis = Axis(
-        key=f"{condition}/{name}",
+        key=f"{condition}/{task}{key}",
         title=_title(suite, condition, headline),
         condition=condition,
-        task=name,
+        task=task,
         metric=headline.metric,
         setting=shared([score.setting for score in same]) or dict(headline.setting),
         unit=headline.unit,
         higher_is_better=headline.higher_is_better,
     )
-    return Column(axis, headline, name in suite.tasks)
+    return Column(axis, headline, task in suite.tasks)
 
 
 def _title(suite: Suite, condition: str, headline: Headline) -> str:

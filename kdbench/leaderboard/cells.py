@@ -25,11 +25,12 @@ def measure(columns: Sequence[Column], runs: Sequence[Evidence]) -> dict[str, Me
             if (score := column.score(run)) is not None
         ]
         if scored:
-            measured[column.axis.key] = _measurement(scored)
+            measured[column.axis.key] = measurement(scored)
     return measured
 
 
-def _measurement(scored: Sequence[tuple[Record, Score, PerExample | None]]) -> Measurement:
+def measurement(scored: Sequence[tuple[Record, Score, PerExample | None]]) -> Measurement:
+    """One score of the runs of one method, one per seed, with the per-example results that each comes from."""
     scores = [score for _, score, _ in scored]
     compared, contradicted = sample(scores, [found for _, _, found in scored])
     known = estimate(compared)

@@ -45,18 +45,29 @@ def group(runs: Sequence[Evidence]) -> list[Group]:
     by_suite: dict[str, list[Evidence]] = {}
     for run in runs:
         by_suite.setdefault(run.record.spec.suite.label, []).append(run)
-    return [_comparable(same) for _, same in sorted(by_suite.items())]
+    return [_group(same) for _, same in sorted(by_suite.items())]
 
 
-def _comparable(runs: Sequence[Evidence]) -> Group:
-    asked = runs[0].record.spec.suite
-    here = installed_suite(asked.name, asked.changed)
+def comparable(runs: Sequence[Evidence]) -> Selection:
+    """Of runs whose suites have one name and changes, those that may stand in one table; and why the others may not."""
+    here = _installed(runs)
     kept: list[Evidence] = list(runs)
     excluded: list[Excluded] = []
     steps = (functools.partial(_of_one_suite, here), _of_one_kind_of_corruptions, _of_ranked_versions, _of_one_data)
     for step in steps:
         kept, others = step(kept)
         excluded += others
+    return kept, excluded
+
+
+def _installed(runs: Sequence[Evidence]) -> Suite | None:
+    asked = runs[0].record.spec.suite
+    return installed_suite(asked.name, asked.changed)
+
+
+def _group(runs: Sequence[Evidence]) -> Group:
+    here = _installed(runs)
+    kept, excluded = comparable(runs)
     suite = kept[0].record.spec.suite
     installed = here is not None and _content(here) == _content(suite)
     methods, surplus = by_method(kept)

@@ -57,6 +57,7 @@ STYLE: dict[Any, Any] = {
     "axes.formatter.use_mathtext": False,
     "svg.fonttype": "path",
     "svg.hashsalt": "kdbench",
+    "pdf.fonttype": 42,
 }
 
 
@@ -86,10 +87,22 @@ def svg_of(figure: Figure) -> bytes:
     return _saved(figure, "svg")
 
 
+def pdf_of(figure: Figure) -> bytes:
+    """The figure as PDF, without a date, with fonts that can be edited."""
+    return _saved(figure, "pdf")
+
+
+METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": "kdbench"},
+    "svg": {"Date": None, "Creator": "kdbench"},
+    "pdf": {"CreationDate": None, "Creator": "kdbench", "Producer": None},
+}
+"""Of a file by its kind: nothing that changes with the day."""
+
+
 def _saved(figure: Figure, kind: str) -> bytes:
     file = io.BytesIO()
-    metadata = {"Date": None, "Creator": "kdbench"} if kind == "svg" else {"Software": "kdbench"}
-    figure.savefig(file, format=kind, metadata=metadata)
+    figure.savefig(file, format=kind, metadata=METADATA[kind])
     return file.getvalue()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import bdtr, stdtr, stdtrit
 
 from kdbench.metrics import bin_numbers, score_interval
 
@@ -178,13 +178,19 @@ def estimate(sample: Sample) -> Estimate:
     return Estimate(value, *score_interval(value, alike or sample.n, quantile), basis)
 
 
-def difference(one: Sample, other: Sample) -> Difference:
-    """What ``one`` has more than ``other``; paired where both have results on the same examples."""
-    both = differences([one, other])
-    value, half = both.value[0, 1], both.half_width[0, 1]
-    return Difference(
-        float(value), float(value - half), float(value + half), float(both.p_value[0, 1]), bool(both.paired[0, 1])
-    )
+def difference(one: Sample, other: Sample, *, by_seed: bool = False) -> Difference:
+    """What ``one`` has more than ``other``; paired where both have results on the same examples.
+
+    With ``by_seed`` the seeds are paired as well: value s of both is of the same seed, and the variance from seeds is
+    that of the differences, s^2 / S with S - 1 degrees of freedom, whatever the two have in common.
+
+    Raises:
+        ValueError: ``by_seed`` with two numbers of seeds.
+    """
+    if by_seed and len(one.values) != len(other.values):
+        raise ValueError(f"seeds are paired, and there are {len(one.values)} and {len(other.values)}")
+    value, half, p_value, paired = (matrix[0, 1] for matrix in _known_differences([one, other], by_seed=by_seed))
+    return Difference(float(value), float(value - half), float(value + half), float(p_value), bool(paired))
 
 
 def differences(samples: Sequence[Sample | None]) -> Differences:
@@ -205,7 +211,9 @@ def differences(samples: Sequence[Sample | None]) -> Differences:
     return Differences(value, half, p_value, paired)
 
 
-def _known_differences(samples: Sequence[Sample]) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+def _known_differences(
+    samples: Sequence[Sample], *, by_seed: bool = False
+) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
     means = np.array([sample.values.mean() for sample in samples])
     example = np.array([sample.example_variance for sample in samples])
     n = np.array([sample.n for sample in samples])
@@ -213,7 +221,7 @@ def _known_differences(samples: Sequence[Sample]) -> tuple[Floats, Floats, Float
     unpaired_squares = example**2 / np.maximum(n - 1, 1)
     examples = np.maximum(example[:, None] + example - 2 * together, 0)
     squares = np.where(paired, examples**2 / np.maximum(n - 1, 1), unpaired_squares[:, None] + unpaired_squares)
-    seeds, seeds_squares = _seed_variances(samples)
+    seeds, seeds_squares = (_paired_seed_variances if by_seed else _seed_variances)(samples)
     squares += seeds_squares
     fractions = all(sample.fraction for sample in samples)
     more = 1 / np.minimum(n[:, None], n).astype(np.float64) ** 2 if fractions else 0
@@ -239,6 +247,16 @@ def _seed_variances(samples: Sequence[Sample]) -> tuple[Floats, Floats]:
     return brought + brought.T, squares + squares.T
 
 
+def _paired_seed_variances(samples: Sequence[Sample]) -> tuple[Floats, Floats]:
+    """The same where value s of all samples is of one seed."""
+    values = np.stack([sample.values for sample in samples])
+    count = values.shape[1]
+    if count == 1:
+        return np.zeros((len(samples),) * 2), np.zeros((len(samples),) * 2)
+    variances = (values[:, None] - values).var(2, ddof=1) / count
+    return variances, variances**2 / (count - 1)
+
+
 def _covariances(samples: Sequence[Sample]) -> tuple[Floats, NDArray[np.bool_]]:
     """(K, K) covariances of means through shared examples, 0 where they share none; and where they do."""
     covariance = np.zeros((len(samples), len(samples)))
@@ -257,6 +275,21 @@ def _covariances(samples: Sequence[Sample]) -> tuple[Floats, NDArray[np.bool_]]:
 def _deviations(sample: Sample) -> Floats:
     assert sample.deviations is not None
     return sample.deviations
+
+
+def sign_test(gained: int, lost: int) -> float:
+    """Two-sided p-value of the exact sign test, which on right and wrong answers of two models is McNemar's exact test
+    (McNemar 1947): as many examples are gained as are lost.
+
+    Args:
+        gained: examples that only one of the two answers rightly.
+        lost: those that only the other does.
+
+    >>> round(sign_test(1, 5), 5), sign_test(0, 0)
+    (0.21875, 1.0)
+    """
+    few, many = sorted((gained, lost))
+    return min(1.0, 2 * float(bdtr(few, few + many, 0.5))) if many else 1.0
 
 
 def holm(p_values: ArrayLike) -> Floats:

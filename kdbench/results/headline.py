@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdbench.plugin.loader import load_plugins
@@ -98,22 +98,26 @@ def first_headline(name: str, scores: Iterable[Score]) -> Headline:
     return Headline(name, first.metric, first.setting, unit=first.unit, higher_is_better=first.higher_is_better)
 
 
-def shown(scores: Iterable[Score], suite: Suite) -> list[Score]:
+HeadlineOf = Callable[[Suite, str], Headline | None]
+"""What ``headline_of`` is, or a way to say the same without the plugins."""
+
+
+def shown(scores: Iterable[Score], suite: Suite, headlines: HeadlineOf = headline_of) -> list[Score]:
     """The scores for which a table has room, in their order: of a task and condition all, or of many the headline."""
     by_task: dict[tuple[str, str], list[Score]] = {}
     for score in scores:
         by_task.setdefault((score.condition, score.task), []).append(score)
     chosen = []
     for (_, name), own in by_task.items():
-        headline = headline_of(suite, name) or first_headline(name, own)
+        headline = headlines(suite, name) or first_headline(name, own)
         chosen += own if len(own) <= MOST_SHOWN else [score for score in own if headline.lists(score)]
     return chosen
 
 
-def said_once(scores: Sequence[Score], suite: Suite) -> dict[str, Any]:
+def said_once(scores: Sequence[Score], suite: Suite, headlines: HeadlineOf = headline_of) -> dict[str, Any]:
     """What a heading says of all scores of a task under a condition, so that their names need not: what their settings
     have alike beyond what picks the headline, such as the budget of an attack; {} where that is short."""
-    headline = headline_of(suite, scores[0].task)
+    headline = headlines(suite, scores[0].task)
     alike = shared([score.setting for score in scores]).items()
     known = {name: value for name, value in alike if headline is None or name not in headline.setting}
     return known if len(known) > SHORT else {}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from kdbench.results.record import Provenance, TrainedNetwork
 
@@ -43,3 +46,39 @@ def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]
         for name, value in theirs.items()
         if name in ours and ours[name] != value
     ]
+
+
+def processor() -> str:
+    """Model name of the processor, as the operating system reports it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def hardware() -> dict[str, str]:
+    """What tells one machine from another without torch: system, processors and GPUs with their driver."""
+    system = platform.uname()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    devices = [path.name for kind in ("nvidia*", "kfd", "dxg", "accel*", "dri") for path in Path("/dev").glob(kind)]
+    return {
+        "system": f"{system.system} {system.release} {system.version} {system.machine}",
+        "processor": f"{processor()}, {cores} of {os.cpu_count()}",
+        "devices": " ".join(sorted(devices)),
+        "driver": "".join(_said(path) for path in _driver_files()),
+    }
+
+
+def _driver_files() -> list[Path]:
+    driver = Path("/proc/driver/nvidia")
+    return [driver / "version", *sorted(driver.glob("gpus/*/information"))]
+
+
+def _said(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

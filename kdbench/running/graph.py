@@ -16,8 +16,9 @@ from torch import nn
 from kdbench.data import Dataset, stratified_subset
 from kdbench.devices import resolve_precision
 from kdbench.errors import KdbenchError
-from kdbench.files import file_sha256, locked
+from kdbench.files import file_sha256
 from kdbench.hashes import integers_sha256
+from kdbench.locks import locked
 from kdbench.methods.context import TrainSet
 from kdbench.methods.source import source_hash
 from kdbench.plugin.loader import Plugins
@@ -26,7 +27,7 @@ from kdbench.running.lineage import Lineage
 from kdbench.running.loading import build_network, load_predictor, make_method, network_builder
 from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.options import RunOptions
-from kdbench.running.progress import bar
+from kdbench.running.progress import bar, say
 from kdbench.running.train_set import check_condition, train_images, train_set
 from kdbench.specs import Suite, Training
 from kdbench.training.checkpoint import load_checkpoint
@@ -192,15 +193,20 @@ class RunGraph:
     ) -> Trained:
         """Train what is not trained yet, needs first; ``fresh`` trains this one again.
 
-        One process at a time trains a network; another that needs it waits and finds it. ``on_epoch`` is called when
-        the log of this one on disk has another epoch.
+        One process at a time trains a network, whichever machine it is on; another that needs it says that it
+        waits. ``on_epoch`` is called when the log of this one on disk has another epoch.
         """
         folder = self.path(spec)
-        with locked(folder.parent / f"{folder.name}.lock"):
+
+        def waiting(holder: str) -> None:
+            say([f"{label} ({condition}) is being trained by {holder}: waiting for it"])
+
+        with locked(folder.parent / f"{folder.name}.lease", waiting):
             if fresh and folder.exists():
                 shutil.rmtree(folder)
             trained = Trained(spec, folder, reused=True)
             if self.is_finished(spec) and self._intact(trained):
+                (folder / "resume.pt").unlink(missing_ok=True)  # left where it was interrupted after its checkpoint
                 return trained
             self._train(spec, condition, label, on_epoch)
         return Trained(spec, folder, reused=False)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from kdbench.data import DataPlace
-from kdbench.devices import resolve_device
-from kdbench.specs import RunSpec, Suite
+    from kdbench.data import DataPlace
+    from kdbench.specs import RunSpec, Suite
+
+CRASH: Final = "traceback.txt"
+"""Beside a failed record: where the method, or a task, raised what it did not expect."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,9 @@ class RunOptions:
         progress: bool = False,
     ) -> RunOptions:
         """From the arguments of ``kdbench.run``. Raises ``KdbenchError`` for a device that is not there."""
+        from kdbench.data import DataPlace
+        from kdbench.devices import resolve_device
+
         place = DataPlace.default(data_dir, download=download, progress=progress)
         return cls(place, resolve_device(device), Path(out))
 
@@ -48,3 +55,11 @@ class RunOptions:
 def run_folder(spec: RunSpec, out: Path) -> Path:
     """Where a run is kept: record, log, checkpoints and per-example results."""
     return out / spec.suite.name / spec.method / spec.run_id
+
+
+def broke_off(folder: Path) -> bool:
+    """Whether the failed record of a run's folder is of an error that may not come again, so that the run goes on.
+
+    A training that diverges would diverge again; a method's exception or a full memory may be mended.
+    """
+    return (folder / CRASH).exists()

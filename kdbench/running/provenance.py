@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -20,15 +19,10 @@ import numpy
 import torch
 import torchvision
 
-import kdbench
 from kdbench import devices
-from kdbench.files import file_sha256
+from kdbench.results.machine import processor
 from kdbench.results.record import Provenance, distributions_sha256
-
-ROOT = Path(kdbench.__file__).resolve().parent.parent
-"""Where kdbench lies: a checkout, or the place of installed packages."""
-BUILT = ROOT / "kdbench/_commit.json"
-"""What the build wrote of the commit it was made from."""
+from kdbench.running.package import BUILT, ROOT, package_sha256
 
 
 def utc_now() -> str:
@@ -59,17 +53,6 @@ def commit() -> tuple[str | None, bool | None]:
 
 
 @functools.cache
-def package_sha256() -> str:
-    """SHA-256 of all files of the installed package, whatever git knows of them: their paths and contents, sorted."""
-    digest = hashlib.sha256()
-    package = ROOT / "kdbench"
-    for file in sorted(package.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts and file != BUILT:
-            digest.update(f"{file.relative_to(package).as_posix()} {file_sha256(file)}\n".encode())
-    return digest.hexdigest()
-
-
-@functools.cache
 def distributions() -> dict[str, str]:
     """Every installed distribution and its version, sorted by name: what ``pip freeze`` lists."""
     found = {one.name: one.version for one in importlib.metadata.distributions() if one.name}
@@ -95,17 +78,6 @@ def _publishable(word: str) -> str:
         return re.sub(r"[?#].*", "", re.sub(r"://[^/@]*@", "://", word))
     name, equals, value = word.rpartition("=")
     return f"{name}{equals}.../{Path(value).name}" if value.startswith(("/", "~")) else word
-
-
-def processor() -> str:
-    """Model name of the processor, as the operating system reports it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def device_name(device: torch.device) -> str:

@@ -8,14 +8,16 @@ import functools
 import os
 import shutil
 import time
+import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from kdbench.devices import reset_peak_memory
+from kdbench.errors import KdbenchError, first_line
 from kdbench.files import check_writable, file_sha256, save_arrays, write_atomically
 from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.plugin.loader import load_plugins
@@ -26,7 +28,7 @@ from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
 from kdbench.running.fingerprint import fingerprint
 from kdbench.running.graph import RunGraph, Trained
-from kdbench.running.options import RunOptions, run_folder
+from kdbench.running.options import CRASH, RunOptions, broke_off, run_folder
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
 from kdbench.running.progress import bar, say
@@ -72,7 +74,8 @@ def run(
     Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
     ``tensorboard`` or ``mlflow``, which get the student's log epoch by epoch and the scores; also of a finished run.
     In threads one run goes on at a time, and others wait. Raises ``KdbenchError`` for every mistake in what was asked,
-    before anything is trained.
+    before anything is trained. A training that diverges, and a method or task that raises, leave a failed record with
+    the error; the second is tried again by the next call, and goes on from the last epoch.
     """
     setting = with_changes(load_suite(suite), changes or {})
     plan = Plan.make(setting, load_plugins(), method, dict(params or {}), conditions, tasks, attacks)
@@ -93,19 +96,16 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     spec = plan.spec(suite_data, graph, seed)
     folder = run_folder(spec, options.out)
     finished = folder / "record.json"
-    if finished.exists() and not fresh:
+    if finished.exists() and not fresh and not broke_off(folder):
         record = read_record(finished)
-        say([*plan.notes(), *_made_elsewhere(record, plugins.loaded, options.device, started)])
+        say(finished_notes(plan, record, options))
         with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
             tracking.run(record, finished)
         return record
     check_writable(folder, graph.folder)
-    for condition in spec.params:
-        dry_run(graph, graph.student(condition, plan.method, plan.params_passed, seed), condition)
-    say(plan.notes())
     reset_peak_memory(options.device)
     with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
-        job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking, _fingerprint(plan))
+        job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
         job.seconds["data"] = time.perf_counter() - clock
         record = job.work()
         tracking.run(record, finished)
@@ -114,9 +114,14 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     return record
 
 
-def _made_elsewhere(record: Record, plugins: Mapping[str, str], device: torch.device, started: str) -> Iterator[str]:
+def finished_notes(plan: Plan, record: Record, options: RunOptions) -> list[str]:
+    """What is said where a run is there already."""
+    return [*plan.notes(), *_made_elsewhere(record, plan.plugins.loaded, options.device)]
+
+
+def _made_elsewhere(record: Record, plugins: Mapping[str, str], device: torch.device) -> Iterator[str]:
     """That a finished run was made by another machine, or with other threads or versions, than would make it here."""
-    here = provenance.collect(plugins=plugins, device=device, started=started, seconds={})
+    here = provenance.collect(plugins=plugins, device=device, started=provenance.utc_now(), seconds={})
     found = differences(machine(here), machine(record.provenance))
     if found:
         yield (
@@ -129,7 +134,7 @@ def _fingerprint(plan: Plan) -> Fingerprint | None:
     """What the method computes, before it trains for hours; None, and a note, where it fails on a tiny network."""
     try:
         return fingerprint(plan.plugins.methods.get(plan.method), plan.params, plan.suite)
-    except Exception as error:  # the method may be a third party's, and made for other networks than the tiny one
+    except (Exception, SystemExit) as error:  # anybody's method, and made for other networks than the tiny one
         say([
             f"note: the record will have no fingerprint of method '{plan.method}', which fails on a tiny network: "
             f"{type(error).__name__}: {error}"
@@ -154,7 +159,7 @@ class _Job:
     fresh: bool
     started: str
     tracking: Tracking
-    fingerprint: Fingerprint | None
+    fingerprint: Fingerprint | None = None
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     students: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
     networks: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
@@ -166,16 +171,36 @@ class _Job:
     """Whether a student, or a network trained for it, got a longer schedule than the suite grants."""
 
     def work(self) -> Record:
-        """Train and measure each condition, then write everything."""
-        self._start_again()
-        error = None
+        """Try each condition with untrained networks, train and measure each, then write everything."""
+        failure = self._through(self._try)
+        if failure is None:
+            say(self.plan.notes())
+            self.fingerprint = _fingerprint(self.plan)
+            self._start_again()
+            failure = self._through(self._condition)
+        return self._write(*failure or (None, None))
+
+    def _through(self, step: Callable[[str], None]) -> tuple[str, str | None] | None:
+        """Take a step for each condition. What ends it: the error, and the traceback of what none expected."""
         for condition in self.spec.params:
             try:
-                self._condition(condition)
+                step(condition)
             except (TrainingDivergedError, NotFiniteError) as failure:
-                error = f"condition {condition}: {failure}"
-                break
-        return self._write(error)
+                return f"condition {condition}: {failure}", None
+            except KdbenchError:
+                raise
+            except (Exception, SystemExit) as failure:  # a method or a task may be anybody's
+                error = f"condition {condition}: {type(failure).__name__}: {first_line(failure)}"
+                return error, traceback.format_exc()
+        return None
+
+    def _try(self, condition: str) -> None:
+        """What only networks show of a mistake, before any is trained."""
+        dry_run(
+            self.graph,
+            self.graph.student(condition, self.plan.method, self.plan.params_passed, self.spec.seed),
+            condition,
+        )
 
     def _start_again(self) -> None:
         """What ``fresh`` drops. A marker says that it is dropped already, so that an interrupted run goes on."""
@@ -264,7 +289,7 @@ class _Job:
         roles = {role: self.networks[f"{condition}/{role}"].sha256 for role in shared}
         return {"student": self.students[condition].sha256, "device": self.graph.device.type, **roles}
 
-    def _write(self, error: str | None) -> Record:
+    def _write(self, error: str | None, crash: str | None) -> Record:
         """Everything that belongs to the run, the record last, as its being there says that the run is finished."""
         correct = {
             f"{condition}/{task}/{name}": values
@@ -305,7 +330,11 @@ class _Job:
                 evidence={name: file_sha256(self.folder / name) for name in evidence},
             ),
         )
+        if crash:
+            write_atomically(self.folder / CRASH, crash.encode())
         record.write(self.folder / "record.json")
-        shutil.rmtree(self.folder / "partial", ignore_errors=True)
+        if not crash:
+            shutil.rmtree(self.folder / "partial", ignore_errors=True)
+            (self.folder / CRASH).unlink(missing_ok=True)
         (self.folder / "fresh").unlink(missing_ok=True)
         return record

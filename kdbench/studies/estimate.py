@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from kdbench.results.record import Record
 from kdbench.results.store import read_records
@@ -23,15 +25,15 @@ class Estimate:
             if (record.spec.suite.name, record.spec.suite.version) != (suite.name, suite.version):
                 continue
             self.n += 1
-            method = record.spec.method
+            method, changes = record.spec.method, _key(record.spec.suite.changed)
             for condition, student in record.hashes.students.items():
-                seen["student", condition, method].append(student.seconds)
+                seen["student", changes, condition, method].append(student.seconds)
             for where, network in record.hashes.networks.items():
-                seen["network", where].append(network.seconds)
+                seen["network", changes, where].append(network.seconds)
             for phase, seconds in record.provenance.seconds.items():
                 if phase.startswith("evaluate/"):
                     _, condition, task = phase.split("/", 2)
-                    seen["task", condition, task].append(seconds)
+                    seen["task", changes, condition, task].append(seconds)
         self._medians = {key: statistics.median(values) for key, values in seen.items()}
 
     @classmethod
@@ -43,19 +45,24 @@ class Estimate:
 
     def seconds(self, node: Node, conditions: Iterable[str]) -> float | None:
         """Of one node with ``conditions`` of the suite; None where no earlier record has it."""
+        changes = _key(node.changes)
         if node.kind == "training":
             if node.role == "student":
-                return self._medians.get(("student", str(node.condition), node.method))
-            return self._medians.get(("network", f"{node.condition}/{node.role}"))
+                return self._medians.get(("student", changes, str(node.condition), node.method))
+            return self._medians.get(("network", changes, f"{node.condition}/{node.role}"))
         total = 0.0
         for condition in conditions:
-            student = self._medians.get(("student", condition, node.method))
+            student = self._medians.get(("student", changes, condition, node.method))
             if student is None:
                 return None
             total += student + sum(
-                seconds for key, seconds in self._medians.items() if key[0] == "task" and key[1] == condition
+                seconds for key, seconds in self._medians.items() if key[:3] == ("task", changes, condition)
             )
         return total
+
+
+def _key(changes: Mapping[str, Any]) -> str:
+    return json.dumps(dict(changes), sort_keys=True)
 
 
 def in_words(seconds: float) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from kdbench.errors import KdbenchError
 from kdbench.running.graph import RunGraph
@@ -26,6 +28,8 @@ class Node(Spec):
     params: dict[str, Any]
     """Of the run that this is, or of one that needs this training; as a user would give them."""
     seed: int
+    changes: dict[str, Any] = Field(default_factory=dict)
+    """Of the suite, for this run."""
     condition: str | None
     """Of a training."""
     role: str | None
@@ -34,11 +38,13 @@ class Node(Spec):
     """Where its result lies, relative to the folder of runs: a record, or a checkpoint."""
     needs: tuple[str, ...] = ()
     """Keys."""
+    folders: tuple[str, ...] = ()
+    """That its work fills, relative to the folder of runs: its own, and those of trainings that it alone needs."""
 
     @property
     def title(self) -> str:
         """In words, for a list."""
-        given = " ".join(f"{name}={value}" for name, value in self.params.items())
+        given = " ".join(f"{name}={value}" for name, value in {**self.params, **self.changes}.items())
         if self.kind == "run":
             return " ".join(filter(None, (self.method, given, f"seed {self.seed}")))
         own = self.role is not None and self.role.startswith("student")
@@ -65,43 +71,57 @@ class StudyPlan(Spec):
 class Planner:
     """Expands a study. The data are read once, as digests cover them; nothing is trained."""
 
-    def __init__(self, study: Study, suite: Suite, data: SuiteData, graph: RunGraph) -> None:
-        self._study, self._suite, self._data, self._graph = study, suite, data, graph
+    def __init__(self, data: SuiteData) -> None:
+        self._data = data
         self._nodes: dict[str, Node] = {}
         self._users: Counter[str] = Counter()
 
-    def nodes(self, requests: Iterable[tuple[Request, Plan]]) -> tuple[Node, ...]:
+    def nodes(self) -> tuple[Node, ...]:
         """Each run once, and each training that more than one run needs. What one run needs alone is its own work."""
-        for request, plan in requests:
-            self._add(request, plan)
         kept = {key for key, node in self._nodes.items() if node.kind == "run" or self._users[key] > 1}
         return tuple(
-            node.model_copy(update={"needs": tuple(need for need in node.needs if need in kept)})
+            node.model_copy(
+                update={
+                    "needs": tuple(need for need in node.needs if need in kept),
+                    "folders": tuple(dict.fromkeys(self._folders(node, kept))),
+                }
+            )
             for key, node in self._nodes.items()
             if key in kept
         )
 
-    def _add(self, request: Request, plan: Plan) -> None:
-        spec = plan.spec(self._data, self._graph, request.seed)
+    def _folders(self, node: Node, kept: Collection[str]) -> Iterator[str]:
+        yield Path(node.path).parent.as_posix()
+        for need in node.needs:
+            if need not in kept:
+                yield from self._folders(self._nodes[need], kept)
+
+    def add(self, request: Request, plan: Plan, graph: RunGraph) -> None:
+        """One run, with the graph of its suite."""
+        spec = plan.spec(self._data, graph, request.seed)
         key = f"run-{spec.run_id}"
         if key in self._nodes:
             return
-        trainings = [self._training(request, digest, *where.split("/", 1)) for where, digest in spec.trainings.items()]
+        trainings = [
+            self._training(request, graph, digest, *where.split("/", 1)) for where, digest in spec.trainings.items()
+        ]
         self._users.update(set(trainings))
         self._nodes[key] = self._node(
             key, "run", request, None, None, run_folder(spec, Path()) / "record.json", trainings
         )
 
-    def _training(self, request: Request, digest: str, condition: str, role: str) -> str:
+    def _training(self, request: Request, graph: RunGraph, digest: str, condition: str, role: str) -> str:
         """Its key; it and all that it needs are nodes."""
         key = f"training-{digest}"
         if key not in self._nodes:
-            lineage = self._graph.planned(digest)
+            lineage = graph.planned(digest)
             needs = [
-                self._training(request, needed.training.digest(), condition, needed.suite_role or f"{role}/{below}")
+                self._training(
+                    request, graph, needed.training.digest(), condition, needed.suite_role or f"{role}/{below}"
+                )
                 for below, needed in lineage.needs.items()
             ]
-            path = self._graph.checkpoint(lineage.training).relative_to(self._graph.options.out)
+            path = graph.checkpoint(lineage.training).relative_to(graph.options.out)
             self._nodes[key] = self._node(key, "training", request, condition, role, path, needs)
         return key
 
@@ -110,6 +130,7 @@ class Planner:
         needs: Iterable[str],
     ) -> Node:  # fmt: skip
         return Node(
-            key=key, kind=kind, method=request.method, params=request.params, seed=request.seed, condition=condition,
-            role=role, path=path.as_posix(), needs=tuple(dict.fromkeys(needs)),
+            key=key, kind=kind, method=request.method, params=request.params, seed=request.seed,
+            changes=request.changes, condition=condition, role=role, path=path.as_posix(),
+            needs=tuple(dict.fromkeys(needs)),
         )  # fmt: skip

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 
 class Executor(Protocol):
     """An engine: it is given nodes that are ready, and says which are done. One short file each."""
+
+    workers: int
+    """How many nodes it does at a time, for an estimate of the time left."""
 
     def free(self) -> int:
         """How many more nodes it takes now."""
@@ -22,6 +25,14 @@ class Executor(Protocol):
 
     def stop(self) -> None:
         """End what is running. What a node has kept on disk stays, and the next start goes on from there."""
+
+
+@runtime_checkable
+class Queue(Executor, Protocol):
+    """An engine that is given a whole graph, and works it off without anybody watching."""
+
+    def submit(self, nodes: Sequence[tuple[str, Collection[str]]]) -> Mapping[str, str]:
+        """Hand in nodes with their needs, needs first; one that is in the queue stays there. Key to job."""
 
 
 class Schedule:

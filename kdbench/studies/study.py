@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.specs import Name, Spec, first_problem
+from kdbench.suites.changes import TABLES
 
 MOST_RUNS = 100_000
 """Runs of one study: more is a mistake in it."""
@@ -27,6 +28,8 @@ class Request(NamedTuple):
     params: dict[str, Any]
     """As a user would give them, not resolved."""
     seed: int
+    changes: dict[str, Any]
+    """Values of the suite that are set by hand, as ``recipe.epochs``."""
 
 
 class Study(Spec):
@@ -40,8 +43,8 @@ class Study(Spec):
     """Names; in a file ``"all"`` stands for every method that is installed."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """Parameter to a value, or to a list of values that is crossed with all others. A table under a method's name has
-    parameters of that method alone; the others go to every method."""
+    """Parameter, or a value of the suite behind its table as ``"recipe.lr"``, to a value, or to a list of values that
+    is crossed with all others. A table under a method's name is for that method alone; the others are for all."""
     zipped: dict[str, Any] = Field(default_factory=dict)
     """The same for lists that go together: their first values, their second values, ..."""
     conditions: tuple[str, ...] | None = None
@@ -89,7 +92,12 @@ class Study(Spec):
             raise KdbenchError(
                 f"study '{self.name}' has {len(choices) * len(self.seeds)} runs, at most {MOST_RUNS}", "split it"
             )
-        return [Request(method, params, seed) for seed in self.seeds for method, params in choices]
+        return [
+            Request(method, {name: value for name, value in given.items() if not is_of_suite(name)}, seed,
+                    {name: value for name, value in given.items() if is_of_suite(name)})
+            for seed in self.seeds
+            for method, given in choices
+        ]  # fmt: skip
 
     def _choices(self, method: str) -> Iterator[dict[str, Any]]:
         crossed = _of(method, self.parameters)
@@ -106,6 +114,11 @@ class Study(Spec):
             axes.append([dict(zip(together, row, strict=True)) for row in zip(*together.values(), strict=True)])
         for combination in itertools.product(*axes):
             yield {name: value for part in combination for name, value in part.items()}
+
+
+def is_of_suite(name: str) -> bool:
+    """Whether a name is a value of the suite behind its table: parameters of methods have no dot."""
+    return name.partition(".")[0] in TABLES and "." in name
 
 
 def _of(method: str, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,13 +185,16 @@ def read_study(path: Path, **more: Any) -> Study:
 
 
 def parse_sweep(texts: Iterable[str], methods: Sequence[str], parse: Any, *, where: str = "--set") -> dict[str, Any]:
-    """``name=a,b`` and ``method.name=a,b`` texts as the table of a study; ``parse`` reads one ``name=value``."""
+    """``name=a,b`` and ``method.name=a,b`` texts as the table of a study; ``parse`` reads one ``name=value``.
+
+    A name behind a table of suites, as ``recipe.lr``, is the suite's.
+    """
     table: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name or not value:
             raise KdbenchError(f"{where} got '{text}'", f"write it as {where} name=a,b or {where} method.name=a,b")
-        method, dot, parameter = name.rpartition(".")
+        method, dot, parameter = ("", "", name) if is_of_suite(name) else name.partition(".")
         if dot and method not in methods:
             raise unknown_name("method of the study", method, methods, f"{where} {text}")
         values = [parse(where, [f"value={one}"])["value"] for one in _split(value)]

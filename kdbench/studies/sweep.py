@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-from kdbench.errors import unknown_name
+from kdbench.errors import KdbenchError, first_line
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import check_tasks
@@ -15,17 +15,16 @@ from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
 from kdbench.running.plan import Plan
 from kdbench.running.suite_data import load_suite_data, needed_data
-from kdbench.studies.executors import local
+from kdbench.studies.executors import check_engines
 from kdbench.studies.folder import State, StudyFolder
 from kdbench.studies.nodes import Node, Planner, StudyPlan
 from kdbench.studies.schedule import Executor, Schedule
 from kdbench.studies.study import Study
 from kdbench.suites import load_suite
+from kdbench.suites.changes import with_changes
 
 Listener = Callable[[Node, str, str], None]
 """Called with a node, what became of it (``started``, ``done``, ``failed``, ``blocked``) and a word on it."""
-
-EXECUTORS = ("local",)
 
 
 def plan_study(study: Study, options: RunOptions) -> StudyPlan:
@@ -34,38 +33,46 @@ def plan_study(study: Study, options: RunOptions) -> StudyPlan:
     Raises:
         KdbenchError: a mistake in the study, or data that are not there.
     """
-    if study.executor not in EXECUTORS:
-        raise unknown_name("executor", study.executor, EXECUTORS)
-    for name in study.engine:
-        if name not in EXECUTORS:
-            raise unknown_name("executor", name, EXECUTORS)
-    local.check_settings(study.engine.get("local", {}))
+    check_engines(study)
     plugins, suite = load_plugins(), load_suite(study.suite)
     study = study.with_methods(sorted(plugins.methods))
-    plans: dict[tuple[str, str], Plan] = {}
+    plans: dict[str, Plan] = {}
     pairs = []
     for request in study.requests():
-        key = request.method, json.dumps(request.params, sort_keys=True)
+        key = json.dumps([request.method, request.params, request.changes], sort_keys=True)
         if key not in plans:
             plans[key] = Plan.make(
-                suite, plugins, request.method, request.params, study.conditions, study.tasks, study.attacks or None
-            )
+                with_changes(suite, request.changes), plugins, request.method, request.params, study.conditions,
+                study.tasks, study.attacks or None,
+            )  # fmt: skip
         pairs.append((request, plans[key]))
-    whole = pairs[0][1].suite
-    chosen = {name: task for _, plan in pairs for name, task in plan.tasks.items()}
-    data = load_suite_data(whole, plugins, options.place, **needed_data(chosen.values()))
+    chosen = {name: task for plan in plans.values() for name, task in plan.tasks.items()}
+    data = load_suite_data(pairs[0][1].suite, plugins, options.place, **needed_data(chosen.values()))
     check_tasks(chosen, data.dataset.facts)
-    graph = RunGraph(whole, data.dataset, plugins, options)
-    _set_up(study, plans, graph)
-    nodes = Planner(study, whole, data, graph).nodes(pairs)
-    return StudyPlan(study=study, suite=suite, nodes=nodes)
+    planner = Planner(data)
+    graphs: dict[str, RunGraph] = {}
+    untried = set(map(id, plans.values()))
+    for request, plan in pairs:
+        changes = json.dumps(request.changes, sort_keys=True)
+        graph = graphs.setdefault(changes, RunGraph(plan.suite, data.dataset, plugins, options))
+        if id(plan) in untried:  # every method with its networks, untrained, at the first seed
+            untried.discard(id(plan))
+            _try(plan, graph, request.seed)
+        planner.add(request, plan, graph)
+    return StudyPlan(study=study, suite=suite, nodes=planner.nodes())
 
 
-def _set_up(study: Study, plans: Mapping[tuple[str, str], Plan], graph: RunGraph) -> None:
-    """Every method with its networks, untrained, at the first seed."""
-    for plan in plans.values():
-        for condition in plan.params:
-            dry_run(graph, graph.student(condition, plan.method, plan.params_passed, study.seeds[0]), condition)
+def _try(plan: Plan, graph: RunGraph, seed: int) -> None:
+    """A method with its networks, untrained, under every condition."""
+    for condition in plan.params:
+        try:
+            dry_run(graph, graph.student(condition, plan.method, plan.params_passed, seed), condition)
+        except KdbenchError:
+            raise
+        except (Exception, SystemExit) as failure:  # anybody's method
+            said = f"{type(failure).__name__}: {first_line(failure)}"
+            hint = f"`kdbench run --method {plan.method}` keeps where; mend it or leave it out"
+            raise KdbenchError(f"method '{plan.method}' fails before it is trained: {said}", hint) from failure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,14 +141,6 @@ def work_off(
     finally:
         executor.stop()
     return Standing.read(folder, plan)
-
-
-def make_executor(folder: StudyFolder, study: Study, options: RunOptions) -> local.LocalExecutor:
-    """The engine that a study names."""
-    settings = study.engine.get(study.executor, {})
-    # A GPU that was named by its number is the only one; the type alone is all of them.
-    device = str(options.device) if options.device.index else options.device.type
-    return local.LocalExecutor(folder, settings, threads=study.threads, device=device, data_dir=options.place.data_dir)
 
 
 def find_study(out: Path, name: str) -> StudyFolder:

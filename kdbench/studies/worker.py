@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -9,18 +10,28 @@ from typing import Any
 
 from kdbench.errors import KdbenchError
 from kdbench.studies.folder import StudyFolder
+from kdbench.studies.process import INTERRUPTED, UNREADY
+
+
+class UnreadyError(Exception):
+    """What a node needs isn't done."""
 
 
 def work(folder: StudyFolder, key: str, **options: Any) -> str:
     """Do one node. What failed is kept in the folder, and is the answer: its error in one line, else "".
 
-    ``options``: as for ``RunOptions.make``. An interruption goes through: the node stays open.
+    A node that is done already is left as it is. ``options``: as for ``RunOptions.make``.
+
+    Raises:
+        UnreadyError: what it needs isn't done. This and an interruption leave the node open.
     """
     from kdbench.running.provenance import utc_now
 
     folder.forget_failure(key)
     try:
         error = _node(folder, key, options)
+    except UnreadyError:
+        raise
     except KdbenchError as mistake:
         error = str(mistake)
     except (Exception, SystemExit) as failure:  # a method may be anybody's: its fault ends its node alone
@@ -33,18 +44,26 @@ def work(folder: StudyFolder, key: str, **options: Any) -> str:
 
 def _node(folder: StudyFolder, key: str, options: dict[str, Any]) -> str:
     from kdbench.plugin.loader import load_plugins
-    from kdbench.running.options import RunOptions
+    from kdbench.running.options import RunOptions, broke_off
     from kdbench.running.plan import Plan
     from kdbench.running.runner import run_plan
+    from kdbench.suites.changes import with_changes
 
     whole = folder.plan()
     study, node = whole.study, whole.node(key)
+    if folder.state(node) == "done":
+        return ""
+    for need in map(whole.node, node.needs):
+        if (state := folder.state(need)) != "done":
+            raise UnreadyError(f"{node.title} needs {need.title}, which is {state}")
     plan = Plan.make(
-        whole.suite, load_plugins(), node.method, node.params, study.conditions, study.tasks, study.attacks or None
-    )
+        with_changes(whole.suite, node.changes), load_plugins(), node.method, node.params, study.conditions,
+        study.tasks, study.attacks or None,
+    )  # fmt: skip
     place = RunOptions.make(out=folder.out, **options)
     if node.kind == "run":
-        again = (folder.out / node.path).exists()  # a failed one: finished ones are never started
+        result = folder.out / node.path
+        again = result.exists() and not broke_off(result.parent)  # a failed one: finished ones are never started
         record = run_plan(plan, node.seed, place, fresh=again)
         error = record.error or ""
         return error or _same(key, f"run-{record.run_id}")
@@ -79,17 +98,28 @@ def _same(planned: str, found: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """``worker OUT STUDY KEY DATA_DIR DEVICE``; an empty data folder is none. Exit status 0, or 1 for a failed node."""
+    """``worker OUT STUDY KEY DATA_DIR DEVICE THREADS``; an empty data folder is none.
+
+    Exit status 0, 1 for a failed node, ``UNREADY`` for one that must wait, ``INTERRUPTED`` by SIGINT.
+    """
     import torch
 
     out, name, key, data_dir, device, threads = arguments
     torch.set_num_threads(int(threads))
     options = {"data_dir": data_dir or None, "device": device, "download": False, "progress": False}
-    error = work(StudyFolder(Path(out), name), key, **options)
+    try:
+        error = work(StudyFolder(Path(out), name), key, **options)
+    except UnreadyError as unready:
+        print(f"nothing done: {unready}", file=sys.stderr)
+        return UNREADY
+    except KeyboardInterrupt:
+        print("interrupted: it goes on from the last epoch", file=sys.stderr)
+        return INTERRUPTED
     if error:
         print(f"error: {error}", file=sys.stderr)
     return 1 if error else 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it holds is let go: another goes on at once
     sys.exit(main(sys.argv[1:]))

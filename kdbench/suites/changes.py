@@ -13,6 +13,8 @@ from kdbench.suites.reading import check_keys, suite_of
 
 NAMED: Final = ("networks", "conditions", "tasks")
 """Tables of tables, whose names are the suite's own."""
+TABLES: Final = ("recipe", "attack", *NAMED)
+"""What a changed key begins with."""
 HINT: Final = "a suite file has the same keys: `kdbench describe suite NAME --toml` prints one"
 
 
@@ -67,8 +69,8 @@ def _moved(old: Condition, new: Condition) -> Condition:
 def _parts(suite: Suite, key: str) -> list[str]:
     """The way to a value: tables and key. Names of a suite's conditions may have dots themselves."""
     table, _, rest = key.partition(".")
-    if table not in ("recipe", "attack", *NAMED):
-        raise unknown_name("table of a suite", table, ("recipe", "attack", *NAMED), f"found '{key}'; {HINT}")
+    if table not in TABLES:
+        raise unknown_name("table of a suite", table, TABLES, f"found '{key}'; {HINT}")
     known = getattr(suite, table) if table in NAMED else ()
     if not rest or rest in known:
         raise KdbenchError(f"'{key}' is a table", f"name one of its keys, as {key.removesuffix('.')}.KEY=VALUE")

@@ -14,6 +14,7 @@ import torch
 
 from kdbench.files import file_sha256
 from kdbench.models import create
+from tests.cli.test_startup import imported
 
 
 def kdbench(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -66,6 +67,50 @@ def test_run_prints_a_table_and_last_the_path_of_the_record(finished: tuple[Path
     assert "ce on tiny, seed 0" in again.stdout
     assert "noisy_label" in again.stdout
     assert again.stdout.splitlines()[-1] == str(path)
+
+
+def test_a_finished_run_is_answered_without_torch_data_or_plugins(finished: tuple[Path, Path]) -> None:
+    suite, path = finished
+    common = ["run", "--method", "ce", "--suite", suite, "--out", path.parents[3], "--tasks", "clean,noisy_label"]
+    found, quick = imported(*common)
+    assert found == set()
+    whole = kdbench(*common, KDBENCH_CACHE_DIR=str(path.parents[4] / "another-cache"))
+    assert quick.stdout == whole.stdout, "tables and path are those of a run that loads everything"
+    said = [line for line in whole.stderr.splitlines() if line not in quick.stderr.splitlines()]
+    assert said == [
+        f"note: torch, plugins and data were loaded to find that run {path.parent.name} is finished: it was not asked "
+        "for in these words and this environment before"
+    ]
+    assert json.loads(imported(*common, "--json")[1].stdout) == json.loads(path.read_text())
+
+
+def test_a_finished_run_that_is_asked_for_otherwise_is_another(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    suite, path = finished
+    changed = tmp_path / "tiny.toml"
+    changed.write_text(suite.read_text().replace("epochs = 3", "epochs = 1"))
+    common = ["run", "--method", "ce", "--out", path.parents[3], "--tasks", "clean,noisy_label"]
+    found, done = imported(*common, "--suite", changed)
+    assert "torch" in found
+    assert done.stdout.splitlines()[-1] != str(path)
+
+
+def test_lists_and_misspelt_names_load_no_plugin(finished: tuple[Path, Path]) -> None:
+    """The run of the fixture has kept what is installed."""
+    for arguments, said in (
+        (["list", "methods"], "nrd"),
+        (["plugins", "--json"], "loaded"),
+        (["describe", "method", "ndr"], "did you mean 'nrd'?"),
+        (["run", "--method", "ndr"], "did you mean 'nrd'?"),
+        (["run", "--method", "ce", "--suite", "digitz"], "did you mean 'digits'?"),
+        (["run", "--method", "ce", "--tasks", "clena"], "did you mean 'clean'?"),
+        (["run", "--method", "ce", "--attack", "pdg steps=3"], "did you mean 'pgd'?"),
+        (["data", "fetch", "cifar1"], "did you mean 'cifar10'?"),
+        (["sweep", "--method", "ndr"], "did you mean 'nrd'?"),
+        (["reproduce", "--claims", "smkd-oder"], "did you mean 'smkd-order'?"),
+    ):
+        found, done = imported(*arguments)
+        assert said in done.stdout + done.stderr
+        assert found == set(), arguments
 
 
 def test_json_is_the_record_and_nothing_else(finished: tuple[Path, Path]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from kdbench.cli.tables import listing, score_tables, seeds_tables
+from kdbench.cli.tables import score_tables, seeds_tables
 from kdbench.results.record import Check, Score
 from kdbench.results.wording import FLAG
 from kdbench.suites import load_suite
@@ -74,12 +74,6 @@ def test_one_table_per_condition() -> None:
         "ce, condition clean",
         "ce, condition sym-40",
     ]
-
-
-def test_a_listing_is_plain_text() -> None:
-    console = Console(width=60, record=True)
-    console.print(listing([("[b]x[/b]", "y")], ("name", "what")))
-    assert "[b]x[/b]" in console.export_text()
 
 
 def test_a_table_says_what_the_student_saw() -> None:

@@ -253,3 +253,30 @@ def test_a_thousand_methods_take_one_product_of_matrices() -> None:
     assert found.p_value.shape == (1000, 1000)
     lone = difference(shares(table[17]), shares(table[900]))
     assert found.p_value[17, 900] == pytest.approx(lone.p_value)
+
+
+def test_seeds_in_pairs_are_a_paired_t_test_where_examples_add_nothing() -> None:
+    rng = np.random.default_rng(11)
+    shared = rng.normal(size=5)
+    ours, theirs = shared + 0.1 * rng.normal(size=5), shared + 0.1 * rng.normal(size=5) - 0.2
+    one, other = (Sample(values, 100, 0.0, np.zeros(100), "same", fraction=False) for values in (ours, theirs))
+    found = difference(one, other, by_seed=True)
+    test = scipy.stats.ttest_rel(ours, theirs)
+    assert found.p_value == pytest.approx(test.pvalue)
+    assert (found.ci_low, found.ci_high) == pytest.approx(tuple(test.confidence_interval(0.95)))
+    assert found.ci_high - found.ci_low < np.ptp([difference(one, other).ci_low, difference(one, other).ci_high])
+    with pytest.raises(ValueError, match="seeds are paired, and there are 5 and 4"):
+        difference(one, Sample(theirs[:4], 100, 0.0), by_seed=True)
+
+
+def test_pairs_of_one_seed_are_compared_by_their_examples_alone() -> None:
+    rng = np.random.default_rng(12)
+    one, other = (shares(rng.random(300) < level) for level in (0.7, 0.6))
+    assert difference(one, other, by_seed=True) == difference(one, other)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 5), (7, 7), (0, 12), (150, 190), (2000, 1)])
+def test_the_sign_test_is_the_exact_binomial_one(gained: int, lost: int) -> None:
+    expected = scipy.stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1
+    assert comparison.sign_test(gained, lost) == pytest.approx(expected)
+    assert comparison.sign_test(lost, gained) == comparison.sign_test(gained, lost)

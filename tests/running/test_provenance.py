@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdbench.running import provenance
+from kdbench.running import package, provenance
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,15 +45,15 @@ def test_an_installed_copy_has_the_commit_that_it_was_built_from(
 def test_the_hash_of_the_package_is_that_of_its_files_and_their_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(package, "ROOT", tmp_path)
 
     def of(**files: str) -> str:
         shutil.rmtree(tmp_path / "kdbench", ignore_errors=True)
         for name, text in files.items():
             (tmp_path / "kdbench" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "kdbench" / name).write_text(text)
-        provenance.package_sha256.cache_clear()
-        return provenance.package_sha256()
+        package.package_sha256.cache_clear()
+        return package.package_sha256()
 
     plain = of(a="1", b="2")
     assert (
@@ -64,7 +64,7 @@ def test_the_hash_of_the_package_is_that_of_its_files_and_their_names(
     )
     assert of(a="1", b="2", **{"__pycache__/x.pyc": "0"}) == plain
     assert len({plain, of(a="2", b="1"), of(a="1", c="2"), of(a="12")}) == 4
-    provenance.package_sha256.cache_clear()
+    package.package_sha256.cache_clear()
 
 
 def test_all_distributions_are_listed_as_pip_does() -> None:

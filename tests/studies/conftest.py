@@ -19,7 +19,7 @@ method = "ce"
 seed = 1000
 
 [recipe]
-epochs = 3
+epochs = 2
 batch_size = 20
 lr = 0.03
 augmentation = "crop"
@@ -27,7 +27,8 @@ augmentation = "crop"
 [conditions.clean]
 train_size = 100
 
-[tasks.clean]
+[tasks.pgd]
+settings = { subset = 10, every_restart = 10, steps = [1], restarts = 1 }
 """
 
 

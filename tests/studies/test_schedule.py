@@ -39,7 +39,8 @@ def test_a_failure_ends_what_waits_for_it_and_nothing_else() -> None:
 
 def simulated(needs: Mapping[str, list[str]], seconds: Mapping[str, float], workers: int) -> float:
     """Wall time of a graph on so many workers; every need is done before a node starts."""
-    schedule, clock, ended = Schedule(needs), 0.0, set()
+    schedule, clock = Schedule(needs), 0.0
+    ended: set[str] = set()
     running: list[tuple[float, str]] = []
     while schedule.left:
         while len(running) < workers and (key := schedule.next()) is not None:

@@ -124,3 +124,23 @@ def test_seeds() -> None:
     for wrong in ("", "1-", "-1", "1,,2", "0-9999999999999"):
         with pytest.raises(KdbenchError, match="write them as"):
             parse_seeds(wrong)
+
+
+def test_values_of_the_suite_are_crossed_as_parameters_are() -> None:
+    study = make_study("test", {
+        "name": "s", "methods": ["ce", "kd"],
+        "parameters": {"recipe.lr": [0.1, 0.2], "kd": {"alpha": 0.5, "recipe.epochs": 2}},
+    })  # fmt: skip
+    assert [(one.method, one.params, one.changes) for one in study.requests()] == [
+        ("ce", {}, {"recipe.lr": 0.1}),
+        ("ce", {}, {"recipe.lr": 0.2}),
+        ("kd", {"alpha": 0.5}, {"recipe.lr": 0.1, "recipe.epochs": 2}),
+        ("kd", {"alpha": 0.5}, {"recipe.lr": 0.2, "recipe.epochs": 2}),
+    ]
+
+
+def test_values_of_the_suite_on_the_command_line() -> None:
+    texts = ["recipe.lr=0.1,0.2", "kd.recipe.epochs=2", "kd.alpha=0.5"]
+    assert parse_sweep(texts, ["ce", "kd"], parse_assignments) == {
+        "recipe.lr": [0.1, 0.2], "kd": {"recipe.epochs": 2, "alpha": 0.5},
+    }  # fmt: skip

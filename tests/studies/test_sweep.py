@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from kdbench.errors import KdbenchError
 from kdbench.results.record import read_record
 from kdbench.running.options import RunOptions
 from kdbench.running.runner import run
+from kdbench.studies.executors import make_executor
+from kdbench.studies.executors.local import LocalExecutor
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import Node, StudyPlan
 from kdbench.studies.study import make_study
-from kdbench.studies.sweep import Standing, find_study, make_executor, plan_study, work_off
+from kdbench.studies.sweep import Standing, find_study, plan_study, work_off
 from kdbench.studies.worker import work
 
 
@@ -28,11 +30,18 @@ def planned(suite: Path, out: Path, **values: Any) -> tuple[StudyFolder, StudyPl
 
 
 class Here:
-    """Does nodes in this process; of some it says that they failed."""
+    """Leaves behind what a node would leave; of some it says that they failed."""
 
     def __init__(self, folder: StudyFolder, failing: Mapping[str, str] = {}) -> None:
         self.folder, self.failing = folder, failing
         self.started: list[str] = []
+
+    def do(self, key: str) -> str:
+        result = self.folder.out / self.folder.plan().node(key).path
+        result.parent.mkdir(parents=True, exist_ok=True)
+        result.write_text('{"status": "finished"}')
+        self.folder.forget_failure(key)
+        return ""
 
     def free(self) -> int:
         return 1
@@ -45,10 +54,17 @@ class Here:
         if key in self.failing:
             self.folder.failed(key, self.failing[key], "2026-01-01T00:00:00+00:00")
             return {key: self.failing[key]}
-        return {key: work(self.folder, key)}
+        return {key: self.do(key)}
 
     def stop(self) -> None:
         pass
+
+
+class Real(Here):
+    """Does the nodes, in this process."""
+
+    def do(self, key: str) -> str:
+        return work(self.folder, key)
 
 
 def quiet(node: Node, event: str, word: str) -> None:
@@ -80,14 +96,23 @@ def test_a_training_that_two_runs_measure_differently_is_one_node(small: Path, t
 
 
 def test_a_study_gives_the_records_of_single_runs(small: Path, tmp_path: Path) -> None:
-    folder, plan = planned(small, tmp_path / "runs")
-    standing = work_off(folder, plan, Here(folder), quiet)
+    folder, plan = planned(small, tmp_path / "runs", seeds=[0, 1], methods=["kd"])
+    standing = work_off(folder, plan, Real(folder), quiet)
     assert set(standing.states.values()) == {"done"}
-    for node in (node for node in plan.nodes if node.kind == "run"):
-        alone = run(str(small), node.method, seed=node.seed, out=tmp_path / "alone")
-        ours = read_record(folder.out / node.path)
-        assert (ours.spec, ours.scores) == (alone.spec, alone.scores)
-        assert ours.hashes.students["clean"].sha256 == alone.hashes.students["clean"].sha256
+    node = plan.nodes[-1]
+    alone = run(str(small), "kd", seed=1, out=tmp_path / "alone")
+    ours = read_record(folder.out / node.path)
+    assert (ours.spec, ours.scores) == (alone.spec, alone.scores)
+    assert ours.hashes.students["clean"].sha256 == alone.hashes.students["clean"].sha256
+
+
+def test_a_value_of_the_suite_makes_another_run(small: Path, tmp_path: Path) -> None:
+    folder, plan = planned(small, tmp_path / "runs", methods=["ce"], parameters={"recipe.epochs": [1, 2]})
+    assert [node.title for node in plan.nodes] == ["ce recipe.epochs=1 seed 0", "ce recipe.epochs=2 seed 0"]
+    assert work(folder, plan.nodes[0].key) == ""
+    record = read_record(folder.out / plan.nodes[0].path)
+    assert record.spec.suite.changed == {"recipe.epochs": 1}
+    assert f"run-{record.run_id}" == plan.nodes[0].key
 
 
 def test_what_is_finished_is_not_done_again(small: Path, tmp_path: Path) -> None:
@@ -119,19 +144,22 @@ def test_a_failed_node_blocks_what_needs_it_and_is_done_again_when_asked(small: 
     assert again.started[0] == teacher
 
 
-def test_a_method_that_raises_fails_its_node_alone(
+def test_a_method_that_raises_leaves_a_failed_record(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, plan = planned(small, tmp_path / "runs")
-    kd = next(node for node in plan.nodes if node.method == "kd" and node.kind == "run")
+    folder, plan = planned(small, tmp_path / "runs", methods=["ce"])
+    node = plan.nodes[0]
 
     def broken(*_: object, **__: object) -> None:
         raise SystemExit(0)
 
-    monkeypatch.setattr("kdbench.running.graph.fit", broken)
-    assert work(folder, kd.key) == "SystemExit: 0"
-    standing = Standing.read(folder)
-    assert standing.errors == {kd.key: "SystemExit: 0"}
+    with monkeypatch.context() as patch:
+        patch.setattr("kdbench.running.graph.fit", broken)
+        assert work(folder, node.key) == "condition clean: SystemExit: 0"
+    assert Standing.read(folder).errors == {node.key: "condition clean: SystemExit: 0"}
+    assert read_record(folder.out / node.path).error == "condition clean: SystemExit: 0"
+    assert work(folder, node.key) == ""
+    assert Standing.read(folder).count("done") == 1
 
 
 def test_deleted_networks_of_finished_runs_are_not_trained_again(small: Path, tmp_path: Path) -> None:
@@ -179,7 +207,7 @@ def test_a_study_that_nobody_planned(small: Path, tmp_path: Path) -> None:
         ({"methods": ["cee"]}, "no method named 'cee'"),
         ({"parameters": {"kd": {"alfa": 1}}}, "no parameter named 'alfa'"),
         ({"executor": "locl"}, "no executor named 'locl' .did you mean 'local'"),
-        ({"engine": {"local": {"worker": 2}}}, "executor local: worker"),
+        ({"engine": {"local": {"worker": 2}}}, "no key of .engine.local. named 'worker' .did you mean 'workers'"),
         ({"conditions": ["noisy"]}, "no condition named 'noisy'"),
         ({"tasks": ["cleen"]}, "no task named 'cleen'"),
     ],
@@ -190,24 +218,17 @@ def test_mistakes_start_nothing(small: Path, tmp_path: Path, values: dict[str, A
     assert not (tmp_path / "runs").exists()
 
 
-def test_workers_that_are_killed_go_on_and_lose_no_bit(small: Path, tmp_path: Path) -> None:
-    folder, plan = planned(small, tmp_path / "runs", engine={"local": {"workers": 2}})
+def test_a_worker_that_is_killed_in_mid_training_goes_on_and_loses_no_bit(small: Path, tmp_path: Path) -> None:
+    folder, plan = planned(small, tmp_path / "runs", methods=["ce"], parameters={"recipe.epochs": 30})
     executor = make_executor(folder, plan.study, RunOptions.make(out=folder.out))
-    killed: list[int] = []
-
-    spawn = executor._spawn
-
-    def spawn_and_kill(key: str, slot: int) -> Any:
-        worker = spawn(key, slot)
-        if len(killed) < 2:
-            killed.append(worker.process.pid)
-            os.kill(worker.process.pid, signal.SIGKILL)
-        return worker
-
-    executor._spawn = spawn_and_kill  # type: ignore[method-assign]
-    standing = work_off(folder, plan, executor, quiet)
-    assert len(killed) == 2
-    assert set(standing.states.values()) == {"done"}
-    for node in plan.nodes:
-        alone = run(str(small), node.method, seed=node.seed, out=tmp_path / "alone")
-        assert read_record(folder.out / node.path).scores == alone.scores
+    assert isinstance(executor, LocalExecutor)
+    executor.start(plan.nodes[0].key)
+    (worker,) = executor._running
+    while not list(folder.out.glob("small/trainings/*/resume.pt")):
+        assert worker.process.poll() is None, folder.log(plan.nodes[0].key).read_text()
+        time.sleep(0.02)
+    worker.process.kill()
+    assert executor.wait() == {plan.nodes[0].key: ""}
+    assert executor._deaths == {plan.nodes[0].key: 1}
+    alone = run(str(small), "ce", changes={"recipe.epochs": 30}, out=tmp_path / "alone")
+    assert read_record(folder.out / plan.nodes[0].path).scores == alone.scores

@@ -1,0 +1,90 @@
+"""Locks between processes, on one machine or on many that share a folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from filelock import SoftFileLease, Timeout
+
+from kdbench.errors import KdbenchError
+
+LEASE_SECONDS: Final = 120.0
+"""A holder that has not been heard of for so long is dead, and another takes its place."""
+HEARTBEAT_SECONDS: Final = 15.0
+POLL_SECONDS: Final = 0.5
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
+    """Hold a lock file: another process waits here until the first is done, or has died.
+
+    For every file system that creates a file exclusively: local ones, and NFS since version 3, Lustre, GPFS, BeeGFS or
+    CephFS, where ``flock`` may do nothing or hold for one machine alone. The file is a lease: its holder touches it
+    every ``HEARTBEAT_SECONDS``, and one who waits takes it over when it did not change for ``LEASE_SECONDS`` by the
+    clock of the one who waits, so clocks may differ. On the same machine a holder that is dead is seen at once. A
+    holder that is stopped for longer and then goes on works beside its successor: what it writes must be the same, and
+    written as a whole, as a training's is.
+
+    ``waiting`` is called once, with the holder in words, where there is one.
+    """
+    lease = _lease(path)
+    try:
+        lease.acquire(timeout=0)
+    except Timeout:
+        waiting(_holder(lease))
+        _wait(lease, path)
+    try:
+        yield
+    finally:
+        lease.release()
+
+
+@contextlib.contextmanager
+def owned(path: Path, taken: Callable[[str], KdbenchError]) -> Iterator[None]:
+    """The same, but where another process holds it: raise what ``taken`` makes of the holder in words."""
+    lease = _lease(path)
+    try:
+        lease.acquire(timeout=0)
+    except Timeout:
+        raise taken(_holder(lease)) from None
+    try:
+        yield
+    finally:
+        lease.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file now, as far as can be seen without waiting: a dead one on another machine
+    counts for ``LEASE_SECONDS`` more."""
+    if not path.exists():
+        return False
+    try:
+        with _lease(path).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _lease(path: Path) -> SoftFileLease:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return SoftFileLease(path, lease_duration=LEASE_SECONDS, heartbeat_interval=HEARTBEAT_SECONDS)
+
+
+def _wait(lease: SoftFileLease, path: Path) -> None:
+    while True:
+        with contextlib.suppress(Timeout):
+            lease.acquire(timeout=LEASE_SECONDS, poll_interval=POLL_SECONDS)
+            return
+        # A holder that died between making the file and writing its name left it empty: that is no lease to run out.
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size == 0:
+                path.unlink()
+
+
+def _holder(lease: SoftFileLease) -> str:
+    """In words."""
+    owner = lease.owner
+    return f"process {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "another process"

@@ -1,0 +1,66 @@
+"""Parts of a folder of runs as bytes, for machines that share no disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from kdbench.files import write_atomically
+
+Files = dict[str, bytes]
+"""Path in the folder of runs to content."""
+
+LAST = ("checkpoint.safetensors", "record.json")
+"""That these are there says that a training or a run is finished: they come after all others, in this order."""
+
+
+def read(root: Path, folders: Iterable[str]) -> Files:
+    """What is in some folders of ``root``."""
+    return Changes(root, folders, since_now=False).take()
+
+
+def lay(root: Path, files: Mapping[str, bytes]) -> None:
+    """Write files, each whole or not at all, and in an order in which nothing looks finished before it is."""
+    for name in sorted(files, key=lambda name: LAST.index(_base(name)) if _base(name) in LAST else -1):
+        write_atomically(root / name, files[name])
+
+
+class Changes:
+    """What has changed in some folders since it was last asked for. Hidden files are unfinished ones, and left out."""
+
+    def __init__(self, root: Path, folders: Iterable[str], *, since_now: bool = True) -> None:
+        self._root, self._folders = root, tuple(folders)
+        self._known = dict(self._stamps()) if since_now else {}
+
+    def take(self) -> Files:
+        """The files that are new or were replaced."""
+        found, stamps = {}, dict(self._stamps())
+        for name, stamp in stamps.items():
+            if self._known.get(name) != stamp:
+                try:
+                    found[name] = (self._root / name).read_bytes()
+                except FileNotFoundError:  # its worker has just deleted it
+                    continue
+                self._known[name] = stamp
+        return found
+
+    def gone(self) -> tuple[str, ...]:
+        """Those that were there once and are no more."""
+        return tuple(sorted(self._known.keys() - dict(self._stamps()).keys()))
+
+    def _stamps(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        for folder in self._folders:
+            for path in sorted((self._root / folder).rglob("*")):
+                name = path.relative_to(self._root)
+                if any(part.startswith(".") for part in name.parts):
+                    continue
+                try:
+                    facts = path.stat()
+                except FileNotFoundError:
+                    continue
+                if path.is_file():
+                    yield name.as_posix(), (facts.st_ino, facts.st_mtime_ns)
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]

@@ -1,0 +1,83 @@
+"""A method that raises is a failed record, and the next call goes on where it broke off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from torch import Tensor, nn
+
+import kdbench
+from kdbench.errors import KdbenchError
+from kdbench.plugin.loader import Plugins
+from kdbench.results.record import Record, read_record
+from kdbench.running.options import broke_off
+from kdbench.running.runner import record_path, run
+
+
+class Fragile(kdbench.Method):
+    """Cross-entropy that raises in its second epoch as long as ``failure`` is set."""
+
+    failure: BaseException | None = None
+    epochs: tuple[int, ...] = ()
+
+    def on_epoch_start(self, ctx: kdbench.Context) -> None:
+        Fragile.epochs += (ctx.epoch,)
+        if ctx.epoch == 1 and Fragile.failure is not None:
+            raise Fragile.failure
+
+    def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        return nn.functional.cross_entropy(ctx.student(batch.images), batch.labels)
+
+
+@pytest.fixture
+def fragile(staged: Plugins) -> type[Fragile]:
+    staged.methods.add("fragile", kdbench.method("fragile")(Fragile), "test")
+    Fragile.failure, Fragile.epochs = None, ()
+    return Fragile
+
+
+def attempt(tiny_suite: Path, out: Path) -> Record:
+    return run(str(tiny_suite), "fragile", tasks=["clean"], conditions=["clean"], out=out)
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [(RuntimeError("out of\nmemory"), "out of"), (MemoryError(), "MemoryError"), (SystemExit(0), "0")],
+    ids=["exception", "memory", "exit"],
+)
+def test_what_a_method_raises_is_in_the_record(
+    tiny_suite: Path, tmp_path: Path, fragile: type[Fragile], failure: BaseException, said: str
+) -> None:
+    fragile.failure = failure
+    record = attempt(tiny_suite, tmp_path)
+    assert (record.status, record.error) == ("failed", f"condition clean: {type(failure).__name__}: {said}")
+    assert record.scores == []
+    path = record_path(record, tmp_path)
+    assert read_record(path) == record
+    assert broke_off(path.parent)
+    assert "in on_epoch_start" in path.with_name("traceback.txt").read_text()
+
+
+def test_the_next_call_goes_on_from_the_last_epoch(tiny_suite: Path, tmp_path: Path, fragile: type[Fragile]) -> None:
+    fragile.failure = RuntimeError("not today")
+    failed = attempt(tiny_suite, tmp_path)
+    fragile.failure, fragile.epochs = None, ()
+    record = attempt(tiny_suite, tmp_path)
+    assert (record.status, record.run_id) == ("finished", failed.run_id)
+    assert 0 not in fragile.epochs[fragile.epochs.index(1) :]
+    folder = record_path(record, tmp_path).parent
+    assert not broke_off(folder)
+    log = [json.loads(line)["epoch"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert log == [1, 2, 3]
+
+
+def test_a_mistake_of_the_user_and_an_interruption_leave_no_record(
+    tiny_suite: Path, tmp_path: Path, fragile: type[Fragile]
+) -> None:
+    for failure in (KdbenchError("the disk is full"), KeyboardInterrupt()):
+        fragile.failure = failure
+        with pytest.raises(type(failure)):
+            attempt(tiny_suite, tmp_path)
+    assert not list(tmp_path.rglob("record.json"))
