@@ -26,7 +26,12 @@ Importing kdbench is cheap: torch is loaded with the first name that needs it.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "darwin":  # torch reads it as it loads: what Apple's GPUs lack runs on the CPU, which torch says
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 if TYPE_CHECKING:
     from kdbench import attacks, augment, corruptions, data, leaderboard, losses, metrics, models, noise, testing

@@ -6,7 +6,11 @@
     def test_conforms():
         check_method(my_method)
 
-It trains tiny networks on random pixels, on the CPU, in seconds. ``check_attack`` does the same for an attack.
+It trains tiny networks on random pixels, on the CPU, in seconds. ``check_attack`` does the same for an attack. That
+neither mixes devices, as code does that was never run on a GPU, shows on a pretend one::
+
+    with pretend_accelerator() as device:
+        check_method(my_method, device=device)
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +29,20 @@ from torch import Tensor, nn
 from kdbench.attacks.conformance import check_attack
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import frozen, predict
+from kdbench.inference.random_numbers import own_random_numbers
 from kdbench.methods.context import Batch, Context
 from kdbench.methods.method import Method, MethodSpec
 from kdbench.methods.method import method as as_method
 from kdbench.models import builtin_specs
 from kdbench.plugin.loader import Plugins
+from kdbench.pretend import Reads, counted_reads, pretend_accelerator
 from kdbench.running.loading import build_network, load_predictor, network_builder
 from kdbench.running.trial import TINY, tiny_network, tiny_set, tiny_training
 from kdbench.specs import LabelNoise, Recipe, Training
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.loop import TrainingDivergedError, TrainingRun, fit
 
-__all__ = ["check_attack", "check_method"]
+__all__ = ["Reads", "check_attack", "check_method", "counted_reads", "pretend_accelerator"]
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch_size=10, lr=0.05, weight_decay=5e-4, augmentation="crop-flip")
@@ -47,7 +53,11 @@ WRONG = 0.4
 
 
 def check_method(
-    method: MethodSpec, *, params: Mapping[str, Any] | None = None, num_classes: tuple[int, ...] = (10, 100)
+    method: MethodSpec,
+    *,
+    params: Mapping[str, Any] | None = None,
+    num_classes: tuple[int, ...] = (10, 100),
+    device: torch.device = CPU,
 ) -> None:
     """Check what a plugin author can get wrong; raises ``AssertionError`` that names the rule and what was found.
 
@@ -56,12 +66,13 @@ def check_method(
     that are marked ``MeasuredOnly`` change nothing of it; the same seed gives the same weights; a last batch of one
     image and 10 as well as 100 classes work; an interrupted training ends where an uninterrupted one does; the
     predictor gives one finite logit a class, and a checkpoint alone, loaded where no training data are, predicts
-    the same. What the method needs is there as untrained networks, whatever should have trained them.
+    the same. What the method needs is there as untrained networks, whatever should have trained them. All of it is
+    trained and measured on ``device``.
     """
     assert isinstance(method, MethodSpec), f"expected what @kdbench.method returns, found {type(method).__name__}"
     resolved = method.validate(params or {})
     for classes in num_classes:
-        trial = _Trial(method, resolved, classes)
+        trial = _Trial(method, resolved, classes, device)
         trial.check_gradients()
         first = trial.train(seed=0)
         if measured := method.split(resolved)[1]:
@@ -70,7 +81,11 @@ def check_method(
             _same(first, usual, f"'{method.name}': {names} is marked as for measuring alone and changes the training")
         trial.train(seed=1)
         _same(first, trial.train(seed=0), f"'{method.name}': the same seed gave other weights after another run")
-        _same(first, trial.train(seed=0, interrupted=True), f"'{method.name}': a resumed training ended differently")
+        _same(
+            first,
+            trial.train(seed=0, devices=(device, device)),
+            f"'{method.name}': a resumed training ended differently",
+        )
         trial.check_inputs_untouched()
 
 
@@ -85,12 +100,15 @@ class _Trial:
     method: MethodSpec
     params: dict[str, Any]
     classes: int
+    device: torch.device
 
     def __post_init__(self) -> None:
         self.data = tiny_set(IMAGES, self.classes, WRONG)
         self.copy = (self.data.images.clone(), self.data.labels.clone())
         roles = self.method.needed(self.params)
-        self.networks = {role: tiny_network(self.classes, number + 1) for number, role in enumerate(roles)}
+        self.networks = {
+            role: tiny_network(self.classes, number + 1).to(self.device) for number, role in enumerate(roles)
+        }
         self.before = {role: _tensors(network) for role, network in self.networks.items()}
         self.plugins = Plugins(pluggy.PluginManager("kdbench"))
         for model in (TINY, *builtin_specs()):
@@ -114,16 +132,16 @@ class _Trial:
         method, student = self.method.make(self.params), tiny_network(self.classes, 0)
         made = network_builder(self.plugins, spec, self.classes)
         with self._told():
-            ctx = TrainingRun(spec, method, student, self.data, self.networks, CPU, made).ctx
+            ctx = TrainingRun(spec, method, student, self.data, self.networks, self.device, made).ctx
         method.on_epoch_start(ctx)
-        index = torch.arange(4)
-        drawn = method.views(self.data.images[index].float() / 255, ctx)
+        index, labels = torch.arange(4, device=self.device), self.data.labels[:4].to(self.device)
+        drawn = method.views(self.data.images[:4].to(self.device).float() / 255, ctx)
         views = {"images": drawn} if isinstance(drawn, Tensor) else dict(drawn)
         assert "images" in views, f"'{name}': views() returned {sorted(views)}, one must be named 'images'"
         for view, images in views.items():
             assert images.shape == (4, 3, 32, 32), f"'{name}': view '{view}' has shape {tuple(images.shape)}"
             assert images.isfinite().all(), f"'{name}': view '{view}' is not finite"
-        loss = method.loss(Batch(views["images"], self.data.labels[index], index, views), ctx)
+        loss = method.loss(Batch(views["images"], labels, index, views), ctx)
         assert isinstance(loss, Tensor) and loss.ndim == 0, f"'{name}': the loss must be a scalar tensor"
         assert loss.isfinite(), f"'{name}': the loss is {loss.item()}"
         assert loss.requires_grad, f"'{name}': the loss does not depend on the student"
@@ -135,12 +153,15 @@ class _Trial:
             stray = any(_moved(p) for p in network.parameters() if not p.requires_grad)
             assert not stray, f"'{name}': gradient reached frozen parameters of '{own}'"
 
-    def train(self, seed: int, *, interrupted: bool = False) -> dict[str, Tensor]:
-        """Two epochs; the tensors of the checkpoint."""
+    def train(self, seed: int, *, devices: Sequence[torch.device] = ()) -> dict[str, Tensor]:
+        """Two epochs; the tensors of the checkpoint. On two ``devices`` an epoch each, interrupted between them."""
         spec, contexts = self._spec(seed), list[Context]()
         stand = {"training": self._spec(seed, "stand-in").model_dump(mode="json"), "needs": {}}
         with tempfile.TemporaryDirectory() as folder, self._told():
-            for stop in (1, None) if interrupted else (None,):
+            for device in devices or (self.device,):
+                stop = 1 if len(devices) > 1 and not contexts else None
+                for network in self.networks.values():
+                    network.to(device)
                 method = self.method.make(self.params)
                 _keep_context(method, contexts)
                 fit(
@@ -150,25 +171,24 @@ class _Trial:
                     self.data,
                     self.networks,
                     folder=Path(folder),
-                    device=CPU,
+                    device=device,
                     build=network_builder(self.plugins, spec, self.classes),
                     lineage=dict.fromkeys(self.networks, stand),
                     stop_after=stop,
                 )
             path = Path(folder) / "checkpoint.safetensors"
             tensors, _ = load_checkpoint(path)
-            trained = self._logits(method.predictor(contexts[-1]))
-            loaded = self._logits(load_predictor(path, plugins=self.plugins))
+            trained = self._logits(method.predictor(contexts[-1]), device)
+            loaded = self._logits(load_predictor(path, device=device, plugins=self.plugins), device)
         assert torch.allclose(trained, loaded, rtol=1e-3, atol=1e-4), (
             f"'{self.method.name}': a loaded checkpoint predicts otherwise than the trained network: what predictor() "
             "returns must be made of the student and networks() alone"
         )
         return tensors
 
-    def _logits(self, predictor: nn.Module) -> Tensor:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
-            logits = predict(predictor, self.data.images, device=CPU)
+    def _logits(self, predictor: nn.Module, device: torch.device) -> Tensor:
+        with own_random_numbers(0, device):
+            logits = predict(predictor, self.data.images, device=device)
         assert logits.shape == (IMAGES, self.classes), f"'{self.method.name}': predictor gave {tuple(logits.shape)}"
         return logits
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from kdbench.devices import float64
 from kdbench.errors import KdbenchError
 
 
 def share(mask: Tensor) -> float:
     """The share of True, from bool (n,)."""
-    return float(mask.double().mean())
+    return float(float64(mask).mean())
 
 
 def conditional_share(robust: Tensor, clean: Tensor) -> float:
@@ -120,7 +121,7 @@ class PGDResult:
     @property
     def zero_gradient_share(self) -> Tensor:
         """Float64 (max k,): share of zero gradients at each step; a sign of masking from about 0.01 on."""
-        return self.zero_gradients.double() / self.stepped.clamp(min=1)
+        return float64(self.zero_gradients) / float64(self.stepped.clamp(min=1))
 
     @property
     def any_iterate(self) -> Tensor:
@@ -160,7 +161,7 @@ class PGDResult:
                 "no image went through every restart, so that no accuracy of a single restart is known",
                 "ask for it: full_restarts=True for all images, or a mask or an index of some",
             )
-        return _of(self.run_correct, k).double().mean(dim=1)
+        return float64(_of(self.run_correct, k)).mean(dim=1)
 
 
 def _of(by_steps: Mapping[int, Tensor], k: int) -> Tensor:

@@ -16,6 +16,7 @@ from kdbench.attacks.run import run
 from kdbench.attacks.spec import AttackContext, AttackSpec, stages_of
 from kdbench.errors import KdbenchError
 
+CPU = torch.device("cpu")
 IMAGES, CLASSES, EPS = 7, 10, 8 / 255
 
 
@@ -32,10 +33,10 @@ class _Victim(nn.Module):
         return 20 * logits
 
 
-def check_attack(attack: AttackSpec, *, options: Mapping[str, Any] | None = None) -> None:
+def check_attack(attack: AttackSpec, *, options: Mapping[str, Any] | None = None, device: torch.device = CPU) -> None:
     """Check what an author can get wrong; raises ``AssertionError`` that names the rule and what was found.
 
-    On a tiny network and random pixels, on the CPU: there is one finite float32 candidate per image, also for a single
+    On a tiny network and random pixels: there is one finite float32 candidate per image, also for a single
     image, and the same one for the same seed, whatever the global random numbers; with a radius of 0 it is the image.
     Images, labels, the model (weights, statistics, modes, gradient flags, hooks) and the global random numbers are left
     as they were. What ``kdbench.attacks.run`` makes of the candidates lies in the ball and in [0, 1].
@@ -43,9 +44,10 @@ def check_attack(attack: AttackSpec, *, options: Mapping[str, Any] | None = None
     Args:
         attack: what ``@kdbench.attack`` returns.
         options: parameters beside its defaults.
+        device: where network and images are.
     """
     assert isinstance(attack, AttackSpec), f"expected what @kdbench.attack returns, found {type(attack).__name__}"
-    trial = _Trial(attack, options or {})
+    trial = _Trial(attack, options or {}, device)
     pairs = zip(trial.candidates(IMAGES), trial.candidates(IMAGES), strict=True)
     same = all(torch.equal(one, again) for one, again in pairs)
     trial.require(same, "the same seed gave other candidates: draw from ctx.generator or ctx.uniform")
@@ -60,12 +62,12 @@ def check_attack(attack: AttackSpec, *, options: Mapping[str, Any] | None = None
 class _Trial:
     """One attack on a few images that the model gets right."""
 
-    def __init__(self, attack: AttackSpec, options: Mapping[str, Any]) -> None:
-        self.attack, self.options = attack, dict(options)
+    def __init__(self, attack: AttackSpec, options: Mapping[str, Any], device: torch.device) -> None:
+        self.attack, self.options, self.device = attack, dict(options), device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.model = _Victim().eval().requires_grad_(False)
-            self.images = torch.rand(IMAGES, 3, 32, 32)
+            self.model = _Victim().eval().requires_grad_(False).to(device)
+            self.images = torch.rand(IMAGES, 3, 32, 32).to(device)
         self.labels = self.model(self.images).argmax(1)
 
     def require(self, holds: bool, message: str) -> None:
@@ -75,9 +77,10 @@ class _Trial:
         """What it returns for the first images at each of its stages."""
         with self._naming_the_attack():
             made = self.attack.make(self.attack.validate(self.options))
-            ctx = AttackContext(eps, torch.Generator(), CLASSES, 0, 0, "", 1, torch.arange(count))
+            drawn, index = torch.Generator(self.device), torch.arange(count, device=self.device)
+            ctx = AttackContext(eps, drawn, CLASSES, 0, 0, "", 1, index)
             return [
-                self._candidate(made, replace(ctx, stage=stage, generator=torch.Generator().manual_seed(3)))
+                self._candidate(made, replace(ctx, stage=stage, generator=torch.Generator(self.device).manual_seed(3)))
                 for stage in stages_of(made, 1)
             ]
 
@@ -85,11 +88,13 @@ class _Trial:
         """One call, and everything around it as it was."""
         count = len(ctx.index)
         images, labels = self.images[:count].clone(), self.labels[:count].clone()
-        before, numbers = _state(self.model), _global_numbers()
+        before, numbers = _state(self.model), _global_numbers(self.device)
         found = made(self.model, images, labels, ctx)
         changed = [name for name, value in _state(self.model).items() if not _same(value, before.get(name))]
         self.require(not changed, f"it changed the model: {', '.join(changed[:3])}")
-        self.require(_same(_global_numbers(), numbers), "it moved a global generator: draw from ctx.generator")
+        self.require(
+            _same(_global_numbers(self.device), numbers), "it moved a global generator: draw from ctx.generator"
+        )
         self.require(torch.equal(images, self.images[:count]), "it wrote into the images that it was given")
         self.require(torch.equal(labels, self.labels[:count]), "it wrote into the labels that it was given")
         self.require(isinstance(found, Tensor), f"it returned {type(found).__name__}, expected a tensor")
@@ -134,9 +139,10 @@ def _state(model: nn.Module) -> dict[str, Any]:
     return found
 
 
-def _global_numbers() -> tuple[Any, ...]:
+def _global_numbers(device: torch.device) -> tuple[Any, ...]:
     _, keys, *rest = np.random.get_state()
-    return torch.get_rng_state(), random.getstate(), torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest
+    own = torch.get_rng_state() if device == CPU else torch.get_device_module(device).get_rng_state(device)
+    return torch.get_rng_state(), own, random.getstate(), torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -12,6 +12,7 @@ from kdbench.attacks._inputs import check_budget
 from kdbench.attacks._judge import require_finite
 from kdbench.attacks.objective import OBJECTIVES, Objective, objective_of
 from kdbench.attacks.step import STEPS, projected_step
+from kdbench.devices import widest
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.inference.model import Model
 
@@ -115,8 +116,8 @@ class Trajectory:
         return logits, largest.eq(0)
 
     def value(self, logits: Tensor) -> Tensor:
-        """Float64 (n,): the objective of these logits (n, classes)."""
-        return self._ascent.objective.function(logits, self._labels, self._targets).double()
+        """Float64 (n,), or float32 where the device has no float64: the objective of these logits (n, classes)."""
+        return widest(self._ascent.objective.function(logits, self._labels, self._targets))
 
     def check(self) -> None:
         """Look whether everything so far was finite: for a trajectory that ends before its last look.
@@ -187,7 +188,7 @@ class BestIterate(LastIterate):
 
     def __init__(self, start: Tensor) -> None:
         super().__init__(start)
-        self._highest = torch.full((len(start),), -torch.inf, dtype=torch.float64, device=start.device)
+        self._highest = widest(torch.full((len(start),), -torch.inf, device=start.device))
 
     def offer(self, trajectory: Trajectory, logits: Tensor) -> Tensor:
         value = trajectory.value(logits)

@@ -23,6 +23,7 @@ from kdbench.augment._operations import (
     scalar,
 )
 from kdbench.augment._random import dirichlet, integers, signs, uniform
+from kdbench.devices import cpu_without_float64
 from kdbench.errors import KdbenchError
 
 MAX_DEPTH = 3
@@ -59,6 +60,7 @@ OPERATIONS = (
 """In the order of the original list; a draw picks one of the nine with equal probability."""
 
 
+@cpu_without_float64
 def augmix(
     images: Tensor,
     generator: torch.Generator,

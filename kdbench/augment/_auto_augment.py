@@ -16,6 +16,7 @@ from kdbench.augment import _levels as levels
 from kdbench.augment._crop import check_images
 from kdbench.augment._operations import Draw, Operation, augment_levels, nothing, plan_operations, scalar
 from kdbench.augment._random import integers, signs, uniform
+from kdbench.devices import cpu_without_float64
 
 BINS = 10
 
@@ -98,6 +99,7 @@ SUB_POLICIES: tuple[tuple[Step, Step], ...] = (
 """The 25 pairs of the paper's table for CIFAR-10; a draw picks one of them with equal probability."""
 
 
+@cpu_without_float64
 def auto_augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """One sub-policy for each image: its two operations in order, each with its own probability and a random sign.
 

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from kdbench.augment._crop import Fill, check_images, paint
 from kdbench.augment._random import uniform
+from kdbench.devices import cpu_without_float64
 from kdbench.errors import KdbenchError
 
 ATTEMPTS = 10
 """Rectangles tried for an image before it is left alone, in the paper's code 100, in torchvision 10."""
 
 
+@cpu_without_float64
 def random_erasing(
     images: Tensor,
     generator: torch.Generator,

@@ -17,6 +17,7 @@ from kdbench.augment import _levels as levels
 from kdbench.augment._crop import check_images
 from kdbench.augment._operations import Draw, Operation, augment_levels, nothing, plan_operations, scalar
 from kdbench.augment._random import integers, signs, uniform
+from kdbench.devices import cpu_without_float64
 from kdbench.errors import KdbenchError
 
 
@@ -75,6 +76,7 @@ OPERATIONS = (
 """In the order of the original list; a draw picks one of the sixteen with equal probability."""
 
 
+@cpu_without_float64
 def rand_augment(images: Tensor, generator: torch.Generator, *, n: int = 1, m: float = 3) -> Tensor:
     """Apply ``n`` operations, drawn with replacement for each image, at magnitude ``m`` of 0..30.
 

@@ -49,6 +49,7 @@ def examine(data_place: DataPlace | str | os.PathLike[str] | None = None) -> lis
         ("torchvision operators", examinations.torchvision),
         ("device", examinations.device),
         ("bfloat16", examinations.bfloat16),
+        ("agreement", examinations.agreement),
         ("threads", examinations.threads),
         ("torchattacks module", examinations.torchattacks),
         ("autoattack module", examinations.autoattack),

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Literal
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
-    import torch
     from packaging.requirements import Requirement
 
     from kdbench.data import DataPlace, DataStatus
@@ -171,36 +170,49 @@ def torchvision() -> Iterable[Diagnosis]:
 
 
 def device() -> Iterable[Diagnosis]:
+    """Every device that torch sees, with its memory; a GPU that torch does not see is a warning."""
     import torch
 
-    if torch.cuda.is_available():
-        name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory / 2**30
-        ones = torch.ones(64, 64, device="cuda")
-        usable = bool((ones @ ones).eq(64).all())
-        found = f"{torch.cuda.device_count()} x {name}, {memory:.0f} GiB, CUDA {torch.version.cuda}"
-        fix = "" if usable else "check the driver with `nvidia-smi`; a product of ones came out wrong"
-        yield Diagnosis("device", "ok" if usable else "broken", found, "a GPU that computes", fix)
-    elif shutil.which("nvidia-smi") is not None:
+    from kdbench import devices
+
+    there = devices.available_devices()
+    for one in there[:-1]:
+        memory = devices.memory(one)
+        size = "memory unknown" if memory is None else f"{memory[1] / 2**30:.1f} GiB, {memory[0] / 2**30:.1f} free"
+        yield Diagnosis(f"device {one}", "ok", f"{devices.device_name(one) or one.type}, {size}", "an accelerator")
+    processor = f"CPU ({platform.machine()})"
+    if len(there) == 1 and shutil.which("nvidia-smi") is not None:
         build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
         yield Diagnosis("device", "warn", f"no GPU usable by torch ({build} build)", "the GPU that nvidia-smi suggests",
-                    "match the driver and the torch build: https://pytorch.org/get-started/locally")  # fmt: skip
+                        "match the driver and the torch build: https://pytorch.org/get-started/locally")  # fmt: skip
     else:
-        yield Diagnosis("device", "ok", f"CPU ({platform.machine()}), no GPU", "CPU or CUDA")
+        found = (
+            f"{processor}, no accelerator" if len(there) == 1 else f"{there[0]} by --device auto, beside {processor}"
+        )
+        yield Diagnosis("device", "ok", found, "any")
 
 
 def bfloat16() -> Iterable[Diagnosis]:
-    from kdbench.devices import computes_bfloat16
+    from kdbench.devices import available_devices, computes_bfloat16
 
-    device = _main_device()
+    device = available_devices()[0]
     native = computes_bfloat16(device)
     found = f"native on {device.type}" if native else f"emulated on {device.type}: precision auto means float32"
     yield Diagnosis("bfloat16", "ok", found, "native or emulated")
 
 
-def _main_device() -> torch.device:
-    from kdbench.devices import resolve_device
+def agreement() -> Iterable[Diagnosis]:
+    """A small attack and two corruptions on the CPU and on the device of ``--device auto``."""
+    from kdbench.cli import self_test
+    from kdbench.devices import CPU, available_devices
 
-    return resolve_device("auto")
+    device = available_devices()[0]
+    if device == CPU:
+        yield Diagnosis("agreement", "ok", "no accelerator to compare with the CPU", "the CPU's results")
+        return
+    found = self_test.compare(device)
+    fix = "" if found.agrees else "update the driver and torch, or use --device cpu; then report it to kdbench"
+    yield Diagnosis(f"agreement of {device}", "ok" if found.agrees else "broken", str(found), self_test.EXPECTED, fix)
 
 
 def threads() -> Iterable[Diagnosis]:

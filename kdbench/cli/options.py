@@ -14,7 +14,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", envvar="KDBENCH_DATA_DIR", help="Folder of image sets, official or class folders."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps or xpu.")]
 Download = Annotated[bool, typer.Option("--download/--no-download", help="Fetch data that are not available.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Out = Annotated[Path, typer.Option(help="Folder for runs and trained networks.")]

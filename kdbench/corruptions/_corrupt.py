@@ -8,12 +8,14 @@ from torch import Tensor
 from kdbench.corruptions._constants import CONSTANTS, SIZES
 from kdbench.corruptions._pixels import to_bytes
 from kdbench.corruptions._table import TABLE, CorruptionKind, check_name, check_severity
+from kdbench.devices import cpu_without_float64
 from kdbench.errors import KdbenchError
 
 CHUNK = 256
 """Images worked on at once: the temporaries of a chunk fit in the cache, whole data sets would not fit in memory."""
 
 
+@cpu_without_float64
 def corrupt(images: Tensor, name: str, severity: int, *, generator: torch.Generator | None = None) -> Tensor:
     """Corrupt ``images`` as CIFAR-C does, larger ones as Tiny ImageNet-C does (Hendrycks & Dietterich 2019).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdbench.devices import widest
 from kdbench.inference.model import Model, as_float
 from kdbench.inference.order import sample
 from kdbench.inference.prediction import frozen
@@ -36,7 +37,7 @@ def batch_dependence(model: Model, images: Tensor, device: torch.device) -> floa
 
         def answer(other: Tensor) -> Tensor:
             with own_random_numbers(0, device):
-                return ready(torch.cat([looked, other.expand_as(looked)]))[: len(looked)].double()
+                return widest(ready(torch.cat([looked, other.expand_as(looked)]))[: len(looked)])
 
         first, again, otherwise = answer(beside[:1]), answer(beside[:1]), answer(beside[1:])
     scale = first.abs().amax(1).clamp(min=torch.finfo(first.dtype).tiny)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,16 +11,33 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from kdbench.devices import memory, release_memory
 from kdbench.errors import KdbenchError
 
 Result = TypeVar("Result")
 
-FORWARD_PIXELS = {"cpu": 128 * 32 * 32, "cuda": 1024 * 32 * 32}
+CPU_PIXELS, PIXELS = 128 * 32 * 32, 1024 * 32 * 32
 """Pixels of a batch that only goes forward: on a CPU few enough to stay near the caches."""
-LARGEST_BATCH = {"cpu": 512, "cuda": 4096}
+CPU_LARGEST, LARGEST = 512, 4096
+"""Images of a batch that goes forward and back, whatever memory there is."""
 CACHED_BYTES = 64 * 2**20
 """What a CPU keeps for one backward pass without paying the system for fresh pages at every step."""
 SHARE_OF_FREE_MEMORY = 0.25
+
+
+_noting: list[list[int]] = []
+"""One thread's at a time, as measurements exclude each other."""
+
+
+@contextlib.contextmanager
+def noted_cuts() -> Iterator[list[int]]:
+    """The sizes to which batches were cut meanwhile because the memory was too small, in order."""
+    sizes: list[int] = []
+    _noting.append(sizes)
+    try:
+        yield sizes
+    finally:
+        _noting.remove(sizes)
 
 
 def in_batches(work: Callable[[Tensor], Result], index: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Result]]:
@@ -41,6 +59,8 @@ def in_batches(work: Callable[[Tensor], Result], index: Tensor, batch_size: int)
         result = _try(work, part)
         if result is None:
             size = max(1, len(part) // 2)
+            for sizes in _noting:
+                sizes.append(size)
             continue
         yield part, result[0]
         begin += len(part)
@@ -48,7 +68,8 @@ def in_batches(work: Callable[[Tensor], Result], index: Tensor, batch_size: int)
 
 def forward_batch(images: Tensor, device: torch.device) -> int:
     """Images of this size, (N, C, H, W), for one forward pass without gradients; at least 1."""
-    return max(1, FORWARD_PIXELS.get(device.type, FORWARD_PIXELS["cpu"]) // (images.shape[2] * images.shape[3]))
+    pixels = CPU_PIXELS if device.type == "cpu" else PIXELS
+    return max(1, pixels // (images.shape[2] * images.shape[3]))
 
 
 def check_statistics(network: nn.Module, batch_size: int) -> None:
@@ -63,7 +84,7 @@ def check_statistics(network: nn.Module, batch_size: int) -> None:
 def held(images: Tensor, device: torch.device) -> Tensor:
     """Images (N, C, H, W) on the device, unless they would take more than a quarter of its free memory: then where they
     are, for ``rows`` to bring what is needed."""
-    if device.type == "cuda" and images.nbytes > SHARE_OF_FREE_MEMORY * _free_bytes(device):
+    if device.type != "cpu" and images.nbytes > SHARE_OF_FREE_MEMORY * _free_bytes(device):
         return images
     return images.to(device)
 
@@ -80,11 +101,10 @@ def backward_batch(model: Callable[[Tensor], Tensor], images: Tensor) -> int:
     their device; on a CPU, where small batches run as fast as large ones, also against the size of its caches.
     """
     each = max(1, _saved_bytes(model, images) // len(images))
-    free, kind = _free_bytes(images.device), images.device.type
-    budget = SHARE_OF_FREE_MEMORY * free
-    if kind == "cpu":
-        budget = min(budget, max(CACHED_BYTES, 8 * each))
-    fitting = min(max(1.0, budget / each), LARGEST_BATCH.get(kind, LARGEST_BATCH["cpu"]))
+    budget, largest = SHARE_OF_FREE_MEMORY * _free_bytes(images.device), LARGEST
+    if images.device.type == "cpu":
+        budget, largest = min(budget, max(CACHED_BYTES, 8 * each)), CPU_LARGEST
+    fitting = min(max(1.0, budget / each), largest)
     return int(2 ** math.floor(math.log2(fitting)))
 
 
@@ -105,10 +125,10 @@ def _saved_bytes(model: Callable[[Tensor], Tensor], images: Tensor) -> int:
 
 
 def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":  # what torch holds and doesn't use is free to it
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + unused
-    try:
+    found = memory(device)
+    if found is not None:
+        return found[0]
+    try:  # also for an accelerator whose memory nobody counts: a guess, which in_batches halves where it is too much
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:  # macOS does not report it
         return 4 * 2**30
@@ -127,7 +147,7 @@ def _try(work: Callable[[Tensor], Result], part: Tensor) -> tuple[Result] | None
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if len(part) == 1 or not is_out_of_memory(error):
             raise
-    torch.cuda.empty_cache()
+    release_memory()
     return None
 
 

@@ -19,14 +19,13 @@ SEED = 0
 
 def mixed(chosen: Tensor) -> Tensor:
     """Places of True in bool (N,), int64 (n,) on its device: a part of the one shuffled order of N images."""
-    generator = torch.Generator().manual_seed(SEED)
-    order = torch.randperm(len(chosen), generator=generator).to(chosen.device)
+    order = mixed_all(len(chosen), chosen.device)
     return order[chosen[order]]
 
 
 def mixed_all(count: int, device: torch.device) -> Tensor:
-    """``mixed`` of all of ``count`` images, int64 (count,)."""
-    return mixed(torch.ones(count, dtype=torch.bool, device=device))
+    """``mixed`` of all of ``count`` images, int64 (count,). Nothing waits for the device."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(SEED)).to(device)
 
 
 def sample(images: Tensor, count: int) -> Tensor:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from kdbench.devices import float64
 from kdbench.errors import KdbenchError
 from kdbench.inference.batching import forward_batch
 from kdbench.inference.folding import folded
@@ -149,7 +150,7 @@ def refuse_probabilities(logits: Tensor) -> None:
     Raises:
         KdbenchError: all values of (n, classes) lie in [0, 1] and each row sums to 1.
     """
-    sums = logits.double().sum(dim=1)
+    sums = float64(logits).sum(dim=1)
     if len(logits) and bool(((logits >= 0) & (logits <= 1)).all()) and bool((sums - 1).abs().le(1e-3).all()):
         raise KdbenchError("the model returned probabilities (rows in [0, 1] that sum to 1), expected logits",
                            "leave the softmax out of the model")  # fmt: skip

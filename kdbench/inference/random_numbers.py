@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from kdbench.devices import forked_random_numbers
 from kdbench.torch_state import exclusive
 
 
@@ -18,8 +19,7 @@ def own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
 
     Attack libraries draw from all three and seed torch's themselves, and so may a model that is random.
     """
-    cuda = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
-    with exclusive(), torch.random.fork_rng(cuda):
+    with exclusive(), forked_random_numbers(device):
         python, numpy = random.getstate(), np.random.get_state()
         try:
             torch.manual_seed(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdbench.devices import widest
 from kdbench.inference.batching import forward_batch
 from kdbench.inference.model import Model, as_float
 from kdbench.inference.order import over_all, sample
@@ -13,6 +14,8 @@ from kdbench.inference.steadiness import draws_nothing
 
 SAMPLE, NEAR, DRAWS = 128, 8, 64
 """Images answered twice; those of them nearest to a decision boundary; how often these are answered again."""
+TOGETHER = 8
+"""Of these answers, those that are looked at together: each look waits for the device."""
 FEWEST_IMAGES, FEWEST_DRAWS = 16, 8
 """Of images so large that more would cost too much."""
 ROUNDING = 1e-5
@@ -38,16 +41,20 @@ def varies(model: Model, images: Tensor) -> bool:
     pixels = as_float(sample(images, count))
     with torch.no_grad(), own_random_numbers(0, pixels.device):
         logits = _logits(model, pixels)
-        if _differ(logits, _logits(model, pixels)):
+        if bool(_differ(logits, _logits(model, pixels))):
             return True
         pixels = pixels[_margins(logits).argsort()[:NEAR]]
         logits = _logits(model, pixels)
-        return any(_differ(logits, _logits(model, pixels)) for _ in range(draws))
+        for begin in range(0, draws, TOGETHER):
+            again = [_differ(logits, _logits(model, pixels)) for _ in range(min(TOGETHER, draws - begin))]
+            if bool(torch.stack(again).any()):
+                return True
+    return False
 
 
 def _logits(model: Model, pixels: Tensor) -> Tensor:
     size = forward_batch(pixels, pixels.device)
-    return over_all(lambda part: model(pixels[part]).double(), len(pixels), size, pixels.device)
+    return over_all(lambda part: widest(model(pixels[part])), len(pixels), size, pixels.device)
 
 
 def _margins(logits: Tensor) -> Tensor:
@@ -62,7 +69,8 @@ def _range(logits: Tensor) -> Tensor:
     return (logits.amax(1) - logits.amin(1)).clamp(min=torch.finfo(logits.dtype).tiny)
 
 
-def _differ(one: Tensor, other: Tensor) -> bool:
-    """By rows: another class, or a change that is large beside the row's range. What is no number is no change."""
+def _differ(one: Tensor, other: Tensor) -> Tensor:
+    """Whether any row has another class, or a change that is large beside its range; a bool scalar, which nothing waits
+    for. What is no number is no change."""
     change = (one - other).abs().nan_to_num(0.0).amax(1)
-    return bool((change > ROUNDING * _range(one)).any()) or not torch.equal(one.argmax(1), other.argmax(1))
+    return ((change > ROUNDING * _range(one)) | (one.argmax(1) != other.argmax(1))).any()

@@ -90,7 +90,7 @@ def as_logits(values: Array) -> Tensor:
         )
     if not bool(found.isfinite().all()):
         raise KdbenchError("logits are not finite", "check the checkpoint for NaN weights")
-    return found.double().cpu()
+    return found.cpu().double()
 
 
 def confidence_and_correct(probabilities: Array, labels: Array) -> tuple[Tensor, Tensor]:

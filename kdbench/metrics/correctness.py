@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from kdbench.devices import float64
 from kdbench.errors import KdbenchError
 from kdbench.metrics._inputs import Array, as_labels, as_tensor
 
@@ -35,4 +36,4 @@ def accuracy(logits_or_predictions: Array, labels: Array) -> float:
             "expected floating (N, C) or integer (N,)",
             "pass logits, or their argmax",
         )
-    return float(predictions.eq(truth.to(predictions.device)).double().mean())
+    return float(float64(predictions.eq(truth.to(predictions.device))).mean())

@@ -155,7 +155,7 @@ def _sorted(values: Array, name: str) -> Floats:
             f"scores of {name} images have shape {tuple(found.shape)}, expected (N,) with N of at least 1",
             "pass one real number an image",
         )
-    scores = np.sort(found.double().cpu().numpy())
+    scores = np.sort(found.cpu().double().numpy())
     if np.isnan(scores[-1]):
         raise KdbenchError(f"scores of {name} images are NaN", "check the checkpoint for NaN weights")
     return scores

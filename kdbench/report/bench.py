@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kdbench.data import DataPlace, Dataset, load_dataset
+from kdbench.devices import forked_random_numbers
 from kdbench.errors import KdbenchError
 from kdbench.hashes import integers_sha256
 from kdbench.inference.prediction import folded_copy, predict
@@ -77,7 +78,7 @@ class Bench:
     def probabilities(self, run: Run, condition: str) -> NDArray[np.float64]:
         """Softmax outputs (N, C) on all test images."""
         network = self.predictor(run, condition)
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+        with forked_random_numbers(self.device):
             torch.manual_seed(0)
             logits = predict(network, self.dataset.test.images, device=self.device)
         return np.asarray(logits.double().softmax(1).numpy())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.augment import auto_augment, random_erasing
+from kdbench.devices import forked_random_numbers
 from kdbench.inference.model import as_float
 from kdbench.inference.prediction import predict
 from kdbench.metrics import wilson_interval
@@ -108,7 +109,7 @@ def _measure(run: Run, condition: str, bench: Bench, views: Sequence[int], limit
     labels = bench.training_labels(run, condition)
     some = slice(limit)  # training sets are shuffled, so that the first images are a sample
     predictor, generator = bench.predictor(run, condition), torch.Generator().manual_seed(0)
-    with torch.random.fork_rng([bench.device] if bench.device.type == "cuda" else []):
+    with forked_random_numbers(bench.device):
         torch.manual_seed(0)
         predicted = view_predictions(predictor, labels.images[some], views, generator, bench.device)
     return [

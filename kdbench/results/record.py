@@ -171,9 +171,9 @@ class Provenance(Strict):
     numpy: str
     cuda: str | None
     device: str
-    """``cpu`` or ``cuda``."""
+    """Its type, as torch names it: ``cpu``, ``cuda``, ``mps``, ``xpu``."""
     device_name: str
-    """Model of the processor or the GPU."""
+    """Model of the processor or the accelerator."""
     threads: int
     """Threads that torch computed an operation with."""
     interop_threads: int | None = None
@@ -190,7 +190,10 @@ class Provenance(Strict):
     peak_memory_bytes: int
     """Largest resident memory of the process."""
     peak_device_memory_bytes: int | None
-    """Largest memory allocated on the GPU, None on a CPU."""
+    """Most memory that tensors took on the accelerator during the run; None on a CPU and where torch does not count."""
+    smaller_batches: dict[str, int] = {}
+    """``<condition>/<task>`` to the images of a batch after the memory was too small for more; {} where it sufficed,
+    and in records from before it was kept."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Provenance:

@@ -14,10 +14,12 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from kdbench.data import DataFacts, Dataset
+from kdbench.devices import reset_peak_memory
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable
 from kdbench.hashes import integers_sha256
 from kdbench.inference.batch_dependence import IMAGES, LIMIT, batch_dependence
+from kdbench.inference.batching import noted_cuts
 from kdbench.inference.model import as_float
 from kdbench.inference.module_kinds import as_network, logits_of
 from kdbench.inference.order import sample
@@ -54,6 +56,8 @@ class TaskResult:
     correct: dict[str, Tensor]
     subsets: dict[str, str]
     seconds: float
+    smaller_batch: int | None = None
+    """Images of a batch after the memory was too small for more; None: it never was."""
 
 
 def run_task(
@@ -67,7 +71,8 @@ def run_task(
     ctx = dataclasses.replace(ctx, task=task.name, settings=settings, correct={}, subsets={}, checks=[])
     started = time.perf_counter()
     # A predictor may be random; its draws depend on the task alone, not on what was measured before.
-    with own_random_numbers(derive_seed(0, task.name, ctx.condition), ctx.device), frozen(predictor):
+    drawing = own_random_numbers(derive_seed(0, task.name, ctx.condition), ctx.device)
+    with drawing, frozen(predictor), noted_cuts() as cuts:
         try:
             scores = task.evaluate(predictor, data, ctx)
         except ValidationError as error:
@@ -83,7 +88,8 @@ def run_task(
             f"task '{task.name}': its headline has another unit or direction than its score {headline.metric}",
             "give kdbench.Headline the unit and higher_is_better of the score",
         )
-    return TaskResult(scores, ctx.checks, ctx.correct, ctx.subsets, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return TaskResult(scores, ctx.checks, ctx.correct, ctx.subsets, seconds, min(cuts, default=None))
 
 
 def chosen_tasks(suite: Suite, plugins: Plugins, names: Sequence[str] | None) -> dict[str, tuple[Task, Any]]:
@@ -212,6 +218,7 @@ def evaluate(
     given = {**preprocessing(network, images), **origin.preprocessing}
     origin = origin.model_copy(update={"preprocessing": given})
     measuring = _Measuring(condition, chosen, graph, part, {"data": time.perf_counter() - clock})
+    reset_peak_memory(options.device)
     original = next((parameter.device for parameter in network.parameters()), options.device)
     try:
         network.to(options.device)
@@ -307,7 +314,11 @@ class _Measuring:
             scores=[score for _, outcome in outcomes for score in outcome.scores],
             checks=[*self.checks, *(check for _, outcome in outcomes for check in outcome.checks)],
             provenance=provenance.collect(
-                plugins=self.graph.plugins.loaded, device=self.graph.device, started=started, seconds=self.seconds
+                plugins=self.graph.plugins.loaded,
+                device=self.graph.device,
+                started=started,
+                seconds=self.seconds,
+                smaller_batches={f"{self.condition}/{name}": one.smaller_batch for name, one in outcomes},
             ),
             hashes=Hashes(
                 datasets=suite_data.hashes(),

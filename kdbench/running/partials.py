@@ -35,7 +35,7 @@ class Partial:
         checks = [Check.model_validate_json(json.dumps(check)) for check in stored["checks"]]
         with np.load(arrays) as file:
             correct = {name: torch.from_numpy(file[name]) for name in file.files}
-        return TaskResult(scores, checks, correct, stored["subsets"], stored["seconds"])
+        return TaskResult(scores, checks, correct, stored["subsets"], stored["seconds"], stored.get("smaller_batch"))
 
     def save(self, outcome: TaskResult) -> None:
         text, arrays = self._paths()
@@ -46,6 +46,7 @@ class Partial:
             "checks": [check.model_dump(mode="json") for check in outcome.checks],
             "subsets": outcome.subsets,
             "seconds": outcome.seconds,
+            "smaller_batch": outcome.smaller_batch,
         }
         write_atomically(text, json.dumps(stored).encode())
 

@@ -19,6 +19,7 @@ import numpy
 import torch
 import torchvision
 
+from kdbench import devices
 from kdbench.results.machine import processor
 from kdbench.results.record import Provenance, distributions_sha256
 from kdbench.running.package import BUILT, ROOT, package_sha256
@@ -80,8 +81,8 @@ def _publishable(word: str) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """Model of the GPU, or of the processor."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    """Model of the accelerator, or of the processor where that computes, or the accelerator has no name."""
+    return (None if device.type == "cpu" else devices.device_name(device)) or processor()
 
 
 def peak_memory_bytes() -> int:
@@ -90,10 +91,16 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def collect(*, plugins: Mapping[str, str], device: torch.device, started: str, seconds: dict[str, float]) -> Provenance:
+def collect(
+    *,
+    plugins: Mapping[str, str],
+    device: torch.device,
+    started: str,
+    seconds: Mapping[str, float],
+    smaller_batches: Mapping[str, int | None] | None = None,
+) -> Provenance:
     """The provenance of a run that ends now."""
     revision, dirty = commit()
-    on_gpu = device.type == "cuda"
     return Provenance(
         kdbench_version=importlib.metadata.version("kdbench"),
         kdbench_commit=revision,
@@ -107,7 +114,7 @@ def collect(*, plugins: Mapping[str, str], device: torch.device, started: str, s
         torch=str(torch.__version__),
         torchvision=str(torchvision.__version__),
         numpy=numpy.__version__,
-        cuda=torch.version.cuda if on_gpu else None,
+        cuda=torch.version.cuda if device.type == "cuda" else None,
         device=device.type,
         device_name=device_name(device),
         threads=torch.get_num_threads(),
@@ -118,5 +125,6 @@ def collect(*, plugins: Mapping[str, str], device: torch.device, started: str, s
         seconds={phase: round(duration, 3) for phase, duration in seconds.items()},
         cpu_seconds=round(time.process_time(), 1),
         peak_memory_bytes=peak_memory_bytes(),
-        peak_device_memory_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else None,
+        smaller_batches={name: size for name, size in (smaller_batches or {}).items() if size is not None},
+        peak_device_memory_bytes=devices.peak_memory(device),
     )

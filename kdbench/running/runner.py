@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from kdbench.devices import reset_peak_memory
 from kdbench.errors import KdbenchError, first_line
 from kdbench.files import check_writable, file_sha256, save_arrays, write_atomically
 from kdbench.inference.prediction import NotFiniteError, folded_copy
@@ -107,6 +108,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
             tracking.run(record, finished)
         return record
     check_writable(folder, graph.folder)
+    reset_peak_memory(options.device)
     with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
         job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
         job.seconds["data"] = time.perf_counter() - clock
@@ -318,7 +320,11 @@ class _Job:
             scores=scores,
             checks=[*self.checks, *(check for outcome in self.outcomes.values() for check in outcome.checks)],
             provenance=provenance.collect(
-                plugins=plugins.loaded, device=self.graph.device, started=self.started, seconds=self.seconds
+                plugins=plugins.loaded,
+                device=self.graph.device,
+                started=self.started,
+                seconds=self.seconds,
+                smaller_batches={"/".join(place): one.smaller_batch for place, one in self.outcomes.items()},
             ),
             hashes=Hashes(
                 datasets=self.suite_data.hashes(),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, pgd
 from kdbench.data import DataFacts
+from kdbench.devices import float64
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
@@ -217,6 +218,6 @@ def _run_scores(
     ctx: EvaluationContext, metric: str, runs: Tensor, setting: dict[str, Any], how: dict[str, Any]
 ) -> Iterator[Score]:
     """``min-run`` and ``mean`` from bool (restarts, n); restarts of one image are no new examples, so n stays n."""
-    shares, n = runs.double().mean(1), runs.shape[1]
+    shares, n = float64(runs).mean(1), runs.shape[1]
     for rule, share in (("min-run", shares.min().item()), ("mean", shares.mean().item())):
         yield ctx.score(metric, share, n, wilson_interval(share * n, n), setting={**setting, "rule": rule, **how})

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdbench.devices import forked_random_numbers
 from kdbench.errors import KdbenchError
 from kdbench.files import save_arrays
-from kdbench.inference.batching import check_statistics, forward_batch, held, rows
+from kdbench.inference.batching import check_statistics, forward_batch, held, is_out_of_memory, rows
 from kdbench.inference.model import as_float
 from kdbench.inference.order import over_all
 from kdbench.inference.pixels import lay_out
@@ -75,7 +76,7 @@ def fit(
     another number of classes.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+        stack.enter_context(forked_random_numbers(device))
         for network in networks.values():
             stack.enter_context(frozen(network))
         run = TrainingRun(spec, method, student, train, networks, device, build)
@@ -85,7 +86,7 @@ def fit(
         while len(history) < spec.recipe.epochs:
             if len(history) == stop_after:
                 return history
-            entry = run.epoch(len(history))
+            entry = run.in_memory(len(history))
             if monitor is not None:
                 entry |= run.watch(monitor)
             history.append(entry)
@@ -197,6 +198,17 @@ class TrainingRun:
         if self.compiled:
             entry["compiled"] = True
         return entry | self._own_log(entry)
+
+    def in_memory(self, epoch: int) -> dict[str, Any]:
+        """``epoch``, with one line where the memory is too small: a training's batch can't be halved, it is the
+        recipe's."""
+        try:
+            return self.epoch(epoch)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            found = f"{self.ctx.device} is out of memory in epoch {epoch + 1} with batches of {self.recipe.batch_size}"
+        raise KdbenchError(found, "use a device with more, or --set recipe.batch_size=N, which is another setting")
 
     def _own_log(self, entry: Mapping[str, Any]) -> dict[str, float]:
         """What the method adds to a log entry, checked to be numbers under names of their own."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from kdbench.specs import Recipe
 
-FUSED = ("cpu", "cuda")
+FUSED = ("cpu", "cuda", "mps", "xpu")
 """Devices on which one kernel updates all parameters."""
 
 

@@ -56,7 +56,7 @@ class EarlyStopping(CrossEntropy):
     def epoch_log(self, ctx: kdbench.Context) -> Mapping[str, float]:
         """``held_out_accuracy``; here because it is the one call after an epoch's last step."""
         right = ctx.predict(ctx.student).argmax(1) == ctx.train.labels
-        accuracy = right[self.held].double().mean().cpu()
+        accuracy = right[self.held].cpu().double().mean()
         if accuracy >= self.highest:
             self.highest = accuracy
             self.best.load_state_dict(ctx.student.state_dict())

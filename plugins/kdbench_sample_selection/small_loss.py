@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Annotated
 
 import torch
@@ -55,10 +56,18 @@ def small_loss_weights(losses: Tensor, share: float, among: Tensor | None = None
     losses = losses.detach()
     counted = torch.ones_like(losses, dtype=torch.bool) if among is None else among
     rank = losses.masked_fill(~counted, torch.inf).argsort(stable=True).argsort()
-    # A small surplus, so that .7 of 10 is 7 and not 6 by rounding.
-    kept = (share * counted.sum().double() + 1e-6).floor().clamp(min=1)
+    kept: int | Tensor = _kept(share, len(losses))
+    if among is not None:
+        # By a table of all that may count: some devices have no float64, in which the product is exact enough to cut.
+        table = torch.tensor([_kept(share, count) for count in range(len(losses) + 1)])
+        kept = table.to(losses.device, non_blocking=True).gather(0, counted.sum()[None])
     chosen = counted & (rank < kept)
     return chosen.to(losses.dtype) / chosen.sum().clamp(min=1)
+
+
+def _kept(share: float, count: int) -> int:
+    """How many of ``count`` are the share; a small surplus, so that .7 of 10 is 7 and not 6 by rounding."""
+    return max(1, math.floor(share * count + 1e-6))
 
 
 def exchanged(ours: Tensor, theirs: Tensor, share: float, among: Tensor | None = None) -> Tensor:

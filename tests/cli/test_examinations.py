@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import sys
 import types
@@ -14,12 +15,13 @@ import pytest
 import torch
 
 from kdbench.attacks.libraries import installation
-from kdbench.cli import examinations
+from kdbench.cli import examinations, self_test
 from kdbench.cli.doctor import isolated
 from kdbench.cli.examinations import Diagnosis
 from kdbench.data import DataPlace, DatasetSpec
 from kdbench.errors import KdbenchError
 from kdbench.plugin.registry import Registry
+from kdbench.testing import pretend_accelerator
 
 
 class FakeDistribution:
@@ -192,6 +194,32 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
     assert by_name(examinations.device())["device"].status == "warn"
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert by_name(examinations.device())["device"].status == "ok"
+
+
+def test_an_accelerator_is_named_with_its_memory_and_computes_what_the_cpu_computes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pretend_accelerator() as device:
+        found = by_name(examinations.device())
+        assert found["device accel:0"].found == "pretend accelerator, memory unknown"
+        assert found["device"].found.startswith("accel:0 by --device auto, beside CPU")
+        monkeypatch.setattr("kdbench.devices.memory", lambda device: (3 * 2**30, 8 * 2**30))
+        assert by_name(examinations.device())["device accel:0"].found == "pretend accelerator, 8.0 GiB, 3.0 free"
+        agreement = by_name(examinations.agreement())[f"agreement of {device}"]
+        assert agreement.status == "ok"
+        assert re.search(r"PGD leaves (\d+) of 64 images on it and \1 on the CPU .0 differ., 0.00%", agreement.found)
+
+
+def test_a_device_that_computes_otherwise_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for differing in ({"logits": 1e-3}, {"attacked": 4}, {"bytes": 0.011}):
+        found = self_test.Agreement(**{"logits": 0.0, "robust": (9, 9), "attacked": 0, "bytes": 0.0, **differing})
+        monkeypatch.setattr(self_test, "compare", lambda device, found=found: found)
+        with pretend_accelerator():
+            (check,) = examinations.agreement()
+        assert check.status == "broken"
+        assert "use --device cpu" in check.fix
+    (alone,) = examinations.agreement()
+    assert (alone.status, alone.found) == ("ok", "no accelerator to compare with the CPU")
 
 
 def test_bfloat16_is_reported_as_the_precision_rule_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:

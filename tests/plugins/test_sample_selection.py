@@ -47,6 +47,10 @@ def test_small_losses_are_those_a_sort_puts_first(share: float, size: int) -> No
 
 
 def test_a_share_that_rounding_puts_below_a_whole_number_keeps_that_number() -> None:
+    for count, share in itertools.product((1, 7, 64, 129), (0.0, 0.3, 1 / 3, 0.6, 0.7, 1.0)):
+        among = torch.arange(129) < count
+        exact = (torch.tensor(share, dtype=torch.float64) * count + 1e-6).floor().clamp(min=1)
+        assert small_loss_weights(torch.arange(129.0), share, among).count_nonzero() == exact
     assert small_loss_weights(torch.arange(10.0), 1 - 0.9).count_nonzero() == 1
     assert small_loss_weights(torch.arange(10.0), 1 - 0.7).count_nonzero() == 3
     assert small_loss_weights(torch.arange(10.0), 0.7).count_nonzero() == 7

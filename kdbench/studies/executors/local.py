@@ -43,7 +43,8 @@ def make(folder: StudyFolder, study: Study, options: RunOptions) -> LocalExecuto
         folder,
         check_settings(settings_of(study, "local")),
         threads=study.threads,
-        device=options.device.type,
+        # A GPU that was named by its number is the only one; the type alone is all of them.
+        device=str(options.device) if options.device.index else options.device.type,
         data_dir=options.place.data_dir,
     )
 
@@ -62,7 +63,7 @@ class LocalExecutor:
         self, folder: StudyFolder, settings: LocalSettings, *, threads: int, device: str, data_dir: Path | None
     ) -> None:
         self._folder, self._threads, self._device, self._data_dir = folder, threads, device, data_dir
-        self._gpus = visible_gpus() if device.startswith("cuda") else []
+        self._gpus = visible_gpus() if device == "cuda" else []
         places = len(self._gpus) * settings.per_gpu if self._gpus else max(1, cores() // threads)
         self.workers = settings.workers or places
         self._idle = list(range(self.workers))[::-1]
