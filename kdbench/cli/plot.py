@@ -27,7 +27,7 @@ def plot(
     words: Annotated[
         list[str], typer.Argument(metavar="STUDY", help="A study; or records: methods, folders, as for compare.")
     ],
-    x: Annotated[str, typer.Option(metavar="NAME", help="Parameter, or METHOD.NAME.")],
+    x: Annotated[str, typer.Option(metavar="NAME", help="Parameter, METHOD.NAME, or recipe.NAME of the suite.")],
     y: Annotated[str, typer.Option(metavar="A,B", help="Scores: clean, pgd-20, ...; a panel each.")],
     method: Annotated[str | None, typer.Option(metavar="A,B", help="Methods; default: all.")] = None,
     condition: Conditions = None,
@@ -56,7 +56,7 @@ def plot(
     from kdbench.files import write_atomically
     from kdbench.report.style import styled
 
-    field = find(words, folder, suite)
+    field = find(words, folder, suite, varied=x)
     contestants = _of_methods(field.contestants, names(method))
     runs = [run for one in contestants for run in one.finished]
     columns = choose(field.suite, runs, names(y), conditions=condition)

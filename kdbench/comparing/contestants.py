@@ -56,7 +56,7 @@ class Field:
         return [run for one in self.contestants for run in one.finished]
 
 
-def find(words: Sequence[str], folder: Path, suite: str | None = None) -> Field:
+def find(words: Sequence[str], folder: Path, suite: str | None = None, *, varied: str = "") -> Field:
     """Who the words mean.
 
     A word is a method that has records in ``folder``, with ``name=value`` behind it to choose among its settings; a
@@ -65,6 +65,7 @@ def find(words: Sequence[str], folder: Path, suite: str | None = None) -> Field:
     Args:
         folder: of records, as ``kdbench run`` leaves it or published.
         suite: its name, or its label where values were changed by hand; None: the only one that all words have.
+        varied: a value of the suite, as ``recipe.lr``, in which runs may differ: it counts as one of their parameters.
 
     Raises:
         KdbenchError: a word means nothing, or what it means is of another suite, setting or version than the others.
@@ -72,9 +73,14 @@ def find(words: Sequence[str], folder: Path, suite: str | None = None) -> Field:
     lookup = _Lookup(folder)
     meant = {word: lookup.runs(word) for word in dict.fromkeys(words)}
     notes = list(lookup.notes)
-    chosen, left = _of_one_suite(meant, suite)
+    chosen, left = _of_one_suite(meant, suite, varied)
     notes += left
-    kept, excluded = comparable([run for runs in chosen.values() for run in runs])
+    kept: list[Evidence] = []
+    excluded: list[Excluded] = []
+    for same in _by_label([run for runs in chosen.values() for run in runs]):
+        alike, others = comparable(same)
+        kept += alike
+        excluded += others
     notes += [_reason(one) for one in excluded]
     found: list[tuple[str, MethodRuns]] = []
     for word, runs in chosen.items():
@@ -82,9 +88,12 @@ def find(words: Sequence[str], folder: Path, suite: str | None = None) -> Field:
         if not alike:
             reason = next(one.reason for one in excluded if one.path in {run.path for run in runs})
             raise KdbenchError(f"'{word}' does not compare with the others: {reason}", "run it again as it is now")
-        methods, surplus = by_method(alike)
-        notes += [_reason(one) for one in surplus]
-        found += [(word, method) for method in methods]
+        for same in _by_label(alike):
+            methods, surplus = by_method(same)
+            notes += [_reason(one) for one in surplus]
+            value = same[0].record.spec.suite.changed.get(varied)
+            more = {} if value is None else {varied: value}
+            found += [(word, dataclasses.replace(one, params={**one.params, **more})) for one in methods]
     contestants, unfinished = _named(found)
     return Field(kept[0].record.spec.suite, tuple(contestants), tuple(dict.fromkeys([*notes, *unfinished])))
 
@@ -174,17 +183,31 @@ def _with_values(name: str, runs: Sequence[Evidence], wanted: Mapping[str, Any])
     return found
 
 
+def _by_label(runs: Iterable[Evidence]) -> list[list[Evidence]]:
+    """Runs of one setting of the suite together."""
+    by_label: dict[str, list[Evidence]] = {}
+    for run in runs:
+        by_label.setdefault(run.record.spec.suite.label, []).append(run)
+    return list(by_label.values())
+
+
 def _of_one_suite(
-    meant: Mapping[str, Sequence[Evidence]], asked: str | None
+    meant: Mapping[str, Sequence[Evidence]], asked: str | None, varied: str
 ) -> tuple[dict[str, list[Evidence]], list[str]]:
     """The runs of the suite that was asked for, or of the only one that all words have; and what that leaves out."""
-    labels = {word: {run.record.spec.suite.label for run in runs} for word, runs in meant.items()}
+
+    def label(run: Evidence) -> str:
+        suite = run.record.spec.suite
+        changed = {key: value for key, value in suite.changed.items() if key != varied}
+        return suite.model_copy(update={"changed": changed}).label
+
+    labels = {word: {label(run) for run in runs} for word, runs in meant.items()}
     every = set().union(*labels.values())
     if asked is None:
         wanted = set.intersection(*labels.values())
     else:
-        suites = [run.record.spec.suite for runs in meant.values() for run in runs]
-        wanted = {suite.label for suite in suites if asked in (suite.label, suite.name)}
+        every_run = [run for runs in meant.values() for run in runs]
+        wanted = {label(run) for run in every_run if asked in (label(run), run.record.spec.suite.name)}
         if not wanted:
             raise unknown_name("suite with these records", asked, every)
     if not wanted:
@@ -194,7 +217,7 @@ def _of_one_suite(
         raise KdbenchError(
             f"there are records of suites {'; '.join(sorted(map(plain, wanted)))}", "choose one with --suite"
         )
-    chosen = {word: [run for run in runs if run.record.spec.suite.label in wanted] for word, runs in meant.items()}
+    chosen = {word: [run for run in runs if label(run) in wanted] for word, runs in meant.items()}
     for word, runs in chosen.items():
         if not runs:
             raise KdbenchError(

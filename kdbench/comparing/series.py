@@ -12,6 +12,7 @@ from kdbench.comparing.pairs import Scores
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.leaderboard.axes import Column
 from kdbench.leaderboard.board import Axis, Measurement
+from kdbench.suites.changes import is_of_suite, value_of
 
 Value = float | str
 """Of a parameter: a number, or a name."""
@@ -69,13 +70,15 @@ def make_series(contestants: Sequence[Contestant], columns: Sequence[Column], x:
     """The scores against a parameter; a panel for each column that any of them has.
 
     Args:
-        x: a parameter as it was resolved, so that a default counts; ``method.name`` is that method's alone.
+        x: a parameter as it was resolved, so that a default counts; ``method.name`` is that method's alone; or a value
+            of the suite, as ``recipe.lr``.
 
     Raises:
         KdbenchError: no method has this parameter, or it has one value only.
     """
-    method, _, name = x.rpartition(".")
-    _check(contestants, method, name)
+    method, _, name = ("", "", x) if is_of_suite(x) else x.rpartition(".")
+    if not is_of_suite(x):
+        _check(contestants, method, name)
     scores = [Scores(one, columns) for one in contestants]
     panels = [_panel(column.axis, scores, method, name) for column in columns]
     series = Series(name, tuple(panel for panel in panels if panel.lines))
@@ -117,7 +120,10 @@ def _panel(axis: Axis, scores: Sequence[Scores], method: str, name: str) -> Pane
 def _place(one: Contestant, condition: str, method: str, name: str) -> tuple[Value | None, str]:
     """The value of the parameter, None where the method has none; and the line's title: all that was given but it."""
     records = [run.record for run in one.finished if condition in run.record.spec.params]
-    params = records[0].spec.params[condition]
+    spec = records[0].spec
+    params = spec.params[condition]
+    if is_of_suite(name):
+        params = {name: value_of(spec.suite, name, condition)}
     mine = name in params and method in ("", one.runs.method)
     value = params[name] if mine else None
     number = isinstance(value, int | float) and not isinstance(value, bool)

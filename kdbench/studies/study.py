@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.specs import Name, Spec, first_problem
-from kdbench.suites.changes import TABLES
+from kdbench.suites.changes import is_of_suite
 
 MOST_RUNS = 100_000
 """Runs of one study: more is a mistake in it."""
@@ -116,11 +116,6 @@ class Study(Spec):
             axes.append([dict(zip(together, row, strict=True)) for row in zip(*together.values(), strict=True)])
         for combination in itertools.product(*axes):
             yield {name: value for part in combination for name, value in part.items()}
-
-
-def is_of_suite(name: str) -> bool:
-    """Whether a name is a value of the suite behind its table: parameters of methods have no dot."""
-    return name.partition(".")[0] in TABLES and "." in name
 
 
 def _of(method: str, table: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,28 @@ def with_changes(suite: Suite, changes: Mapping[str, Any]) -> Suite:
     return found.model_copy(update={"conditions": {**found.conditions, **moved}})
 
 
+def is_of_suite(name: str) -> bool:
+    """Whether a name is a value of a suite behind its table, as ``recipe.lr``: parameters of methods have no dot."""
+    table, dot, _ = name.partition(".")
+    return bool(dot) and table in TABLES
+
+
+def value_of(suite: Suite, key: str, condition: str) -> Any:
+    """What a suite says at a dotted key, under a condition where it says it of all.
+
+    Raises:
+        KdbenchError: it says nothing there.
+    """
+    table, *rest = _parts(suite, key)
+    values = suite.model_dump(mode="json")
+    found = values["conditions"][condition]["recipe"] if table == "recipe" else values[table]
+    for part in rest:
+        if not isinstance(found, dict) or part not in found:
+            raise unknown_name(f"value of suite '{suite.name}'", key, [], f"'{part}' is not stated there; {HINT}")
+        found = found[part]
+    return found
+
+
 def _moved(old: Condition, new: Condition) -> Condition:
     """With the old milestones at the same shares of the new epochs."""
     milestones = old.recipe.moved(new.recipe.epochs / old.recipe.epochs, new.recipe.epochs)

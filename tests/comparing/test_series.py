@@ -10,6 +10,7 @@ from kdbench.comparing.contestants import find
 from kdbench.comparing.names import choose
 from kdbench.comparing.series import Series, make_series
 from kdbench.errors import KdbenchError
+from kdbench.suites.changes import with_changes
 from tests.comparing.conftest import Keep
 from tests.leaderboard.evidence import Made, make
 
@@ -81,3 +82,22 @@ def test_what_makes_no_figure_is_one_line(runs: Path, keep_study: Keep, x: str, 
     keep_study(study())
     with pytest.raises(KdbenchError, match=message):
         series_of(runs, x, *words)
+
+
+def test_a_value_of_the_suite_is_a_parameter_like_others(runs: Path) -> None:
+    usual = make("soft", tasks=["clean"], **CLEAN)
+    suite = usual.record.spec.suite
+    own = suite.conditions["clean"].recipe.lr
+    for lr in (own / 2, own / 4):
+        for seed in (0, 1):
+            made = make("soft", seed=seed, tasks=["clean"], **CLEAN)
+            changed = with_changes(suite, {"recipe.lr": lr})
+            made.changed(spec=made.record.spec.model_copy(update={"suite": changed})).keep(runs)
+    usual.keep(runs)
+    field = find(["soft"], runs, varied="recipe.lr")
+    [line] = make_series(field.contestants, choose(field.suite, field.runs, ["clean"]), "recipe.lr").panels[0].lines
+    assert line.title == "soft"
+    assert [x for x, _ in line.points] == [own / 4, own / 2, own]
+    assert [len(point.per_seed) for _, point in line.points] == [2, 2, 1]
+    with pytest.raises(KdbenchError, match="records of suites .*choose one with --suite"):
+        find(["soft"], runs)
