@@ -198,10 +198,12 @@ def _dry_run(standing: Standing, out: Path, retry_failed: bool, as_json: bool) -
     unknown = len(order) - len(known)
     print(f"study '{plan.study.name}': {_counts(standing)}")
     if order:
-        print(
-            f"left: {len(order)} nodes, {in_words(sum(known))} of one worker for {len(known)} of them by "
-            f"{estimate.n} earlier records" + (f"; {unknown} have no earlier record" if unknown else "")
-        )
+        parts = [f"left: {len(order)} nodes"]
+        if known:
+            parts.append(f"about {in_words(sum(known))} of one worker by {estimate.n} earlier records")
+        if unknown:
+            parts.append(f"how long {unknown if known else 'they'} will take no earlier record says")
+        print("; ".join(parts))
 
 
 def _row(standing: Standing, node: Node) -> dict[str, Any]:
