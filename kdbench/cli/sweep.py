@@ -265,10 +265,10 @@ def _errors(standing: Standing, folder: StudyFolder) -> None:
 
 def _counts(standing: Standing) -> str:
     runs, blocked = sum(node.kind == "run" for node in standing.plan.nodes), len(standing.blocked())
-    parts = [
-        f"{standing.count('done', 'run')} of {runs} runs done",
-        f"{standing.count('done', 'training')} of {len(standing.plan.nodes) - runs} shared networks trained",
-    ]
+    shared = len(standing.plan.nodes) - runs
+    parts = [f"{standing.count('done', 'run')} of {runs} runs done"]
+    if shared:
+        parts.append(f"{standing.count('done', 'training')} of {shared} shared networks trained")
     if standing.errors:
         parts.append(f"{len(standing.errors)} failed")
     if blocked:

@@ -16,6 +16,7 @@ from kdbench.results.evidence import Evidence, Excluded
 from kdbench.results.store import read_evidence, read_records
 from kdbench.results.untrusted import plain
 from kdbench.specs import Suite
+from kdbench.suites.changes import is_of_suite
 
 if TYPE_CHECKING:
     from kdbench.studies.folder import StudyFolder
@@ -73,6 +74,9 @@ def find(words: Sequence[str], folder: Path, suite: str | None = None, *, varied
     lookup = _Lookup(folder)
     meant = {word: lookup.runs(word) for word in dict.fromkeys(words)}
     notes = list(lookup.notes)
+    changed = {key for runs in meant.values() for run in runs for key in run.record.spec.suite.changed}
+    if is_of_suite(varied) and varied not in changed:
+        raise unknown_name("value of the suite in which these runs differ", varied, changed)
     chosen, left = _of_one_suite(meant, suite, varied)
     notes += left
     kept: list[Evidence] = []
@@ -95,7 +99,8 @@ def find(words: Sequence[str], folder: Path, suite: str | None = None, *, varied
             more = {} if value is None else {varied: value}
             found += [(word, dataclasses.replace(one, params={**one.params, **more})) for one in methods]
     contestants, unfinished = _named(found)
-    return Field(kept[0].record.spec.suite, tuple(contestants), tuple(dict.fromkeys([*notes, *unfinished])))
+    of_all = _without(kept[0].record.spec.suite, varied)
+    return Field(of_all, tuple(contestants), tuple(dict.fromkeys([*notes, *unfinished])))
 
 
 class _Lookup:
@@ -183,6 +188,11 @@ def _with_values(name: str, runs: Sequence[Evidence], wanted: Mapping[str, Any])
     return found
 
 
+def _without(suite: Suite, varied: str) -> Suite:
+    """The suite named as if nothing was changed in the value that runs differ in."""
+    return suite.model_copy(update={"changed": {key: one for key, one in suite.changed.items() if key != varied}})
+
+
 def _by_label(runs: Iterable[Evidence]) -> list[list[Evidence]]:
     """Runs of one setting of the suite together."""
     by_label: dict[str, list[Evidence]] = {}
@@ -197,9 +207,7 @@ def _of_one_suite(
     """The runs of the suite that was asked for, or of the only one that all words have; and what that leaves out."""
 
     def label(run: Evidence) -> str:
-        suite = run.record.spec.suite
-        changed = {key: value for key, value in suite.changed.items() if key != varied}
-        return suite.model_copy(update={"changed": changed}).label
+        return _without(run.record.spec.suite, varied).label
 
     labels = {word: {label(run) for run in runs} for word, runs in meant.items()}
     every = set().union(*labels.values())

@@ -98,6 +98,9 @@ def test_a_value_of_the_suite_is_a_parameter_like_others(runs: Path) -> None:
     [line] = make_series(field.contestants, choose(field.suite, field.runs, ["clean"]), "recipe.lr").panels[0].lines
     assert line.title == "soft"
     assert [x for x, _ in line.points] == [own / 4, own / 2, own]
+    assert field.suite.label == suite.label
     assert [len(point.per_seed) for _, point in line.points] == [2, 2, 1]
     with pytest.raises(KdbenchError, match="records of suites .*choose one with --suite"):
         find(["soft"], runs)
+    with pytest.raises(KdbenchError, match="runs differ named 'recipe.rl' .did you mean 'recipe.lr'"):
+        find(["soft"], runs, varied="recipe.rl")
