@@ -35,6 +35,7 @@ class Here:
     def __init__(self, folder: StudyFolder, failing: Mapping[str, str] = {}) -> None:
         self.folder, self.failing = folder, failing
         self.started: list[str] = []
+        self.running: list[str] = []
 
     def do(self, key: str) -> str:
         result = self.folder.out / self.folder.plan().node(key).path
@@ -44,13 +45,14 @@ class Here:
         return ""
 
     def free(self) -> int:
-        return 1
+        return 1 - len(self.running)
 
     def start(self, key: str) -> None:
         self.started.append(key)
+        self.running.append(key)
 
     def wait(self) -> Mapping[str, str]:
-        key = self.started[-1]
+        key = self.running.pop()
         if key in self.failing:
             self.folder.failed(key, self.failing[key], "2026-01-01T00:00:00+00:00")
             return {key: self.failing[key]}
@@ -219,7 +221,7 @@ def test_mistakes_start_nothing(small: Path, tmp_path: Path, values: dict[str, A
 
 
 def test_a_worker_that_is_killed_in_mid_training_goes_on_and_loses_no_bit(small: Path, tmp_path: Path) -> None:
-    folder, plan = planned(small, tmp_path / "runs", methods=["ce"], parameters={"recipe.epochs": 30})
+    folder, plan = planned(small, tmp_path / "runs", methods=["ce"], parameters={"recipe.epochs": 10})
     executor = make_executor(folder, plan.study, RunOptions.make(out=folder.out))
     assert isinstance(executor, LocalExecutor)
     executor.start(plan.nodes[0].key)
@@ -229,6 +231,6 @@ def test_a_worker_that_is_killed_in_mid_training_goes_on_and_loses_no_bit(small:
         time.sleep(0.02)
     worker.process.kill()
     assert executor.wait() == {plan.nodes[0].key: ""}
-    assert executor._deaths == {plan.nodes[0].key: 1}
-    alone = run(str(small), "ce", changes={"recipe.epochs": 30}, out=tmp_path / "alone")
+    assert executor._ends._deaths == {plan.nodes[0].key: 1}
+    alone = run(str(small), "ce", changes={"recipe.epochs": 10}, out=tmp_path / "alone")
     assert read_record(folder.out / plan.nodes[0].path).scores == alone.scores
