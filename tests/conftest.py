@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.testing import pretend_accelerator
+
 TINY_SUITE = """
 name = "tiny"
 version = 1
@@ -52,6 +54,12 @@ settings = { subset = 10, every_restart = 10, steps = [2, 3], restarts = 2 }
 conditions = ["clean"]
 settings = { subset = 10, steps = 2 }
 """
+
+
+def pytest_configure() -> None:
+    """Torch must know the pretend accelerator before the first backward pass of a test process."""
+    with pretend_accelerator():
+        pass
 
 
 @pytest.fixture(scope="session", autouse=True)

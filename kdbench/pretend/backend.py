@@ -28,11 +28,17 @@ def pretend_accelerator(*, float64: bool = True, largest_bytes: int | None = Non
     ``largest_bytes`` is out of memory.
 
     While it is open it is torch's accelerator: ``torch.accelerator`` names it, and `--device auto` chooses it. Torch
-    can't be told to forget it: afterwards it is merely not available. It can't be had where torch has a backend of
-    this kind already.
+    can't be told to forget it: afterwards it is merely not available.
+
+    Torch counts devices at the first backward pass of a process: open this once before it, as in ``pytest_configure`` of
+    a ``conftest.py``.
+
+    Raises:
+        RuntimeError: torch has a backend of this kind already, or there was a backward pass before.
     """
     global _open
-    if not _libraries:
+    first = not _libraries
+    if first:
         _register()
     before, limits_before = torch.Generator, limits.__dict__.copy()
     limits.float64, limits.largest_bytes = float64, largest_bytes
@@ -40,11 +46,23 @@ def pretend_accelerator(*, float64: bool = True, largest_bytes: int | None = Non
     torch.Generator = generators.Generator  # type: ignore[assignment,misc]  # torch's own can't be told of a device
     try:
         with generators.CheckedGenerators():
+            if first:
+                _try_backward()
             yield torch.device(NAME, 0)
     finally:
         _open -= 1
         limits.__dict__.update(limits_before)
         torch.Generator = before  # type: ignore[misc]
+
+
+def _try_backward() -> None:
+    try:
+        torch.zeros(1, device=NAME, requires_grad=True).sum().backward()
+    except RuntimeError as error:
+        raise RuntimeError(
+            "torch's autograd has begun in this process without the pretend accelerator: open it once before the first "
+            "backward pass, as in pytest_configure of your conftest.py"
+        ) from error
 
 
 def _register() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -212,3 +214,18 @@ def test_too_large_a_tensor_is_out_of_memory() -> None:
             torch.zeros(26, device=device)
     with pretend_accelerator() as device:
         torch.zeros(26, device=device)
+
+
+def test_it_comes_before_the_first_backward_pass_or_says_so() -> None:
+    code = """
+import torch
+from kdbench.testing import pretend_accelerator
+torch.ones(1, requires_grad=True).sum().backward()
+try:
+    with pretend_accelerator():
+        pass
+except RuntimeError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True).stdout
+    assert said.startswith("torch's autograd has begun in this process without the pretend accelerator")
