@@ -30,8 +30,8 @@ def pretend_accelerator(*, float64: bool = True, largest_bytes: int | None = Non
     While it is open it is torch's accelerator: ``torch.accelerator`` names it, and `--device auto` chooses it. Torch
     can't be told to forget it: afterwards it is merely not available.
 
-    Torch counts devices at the first backward pass of a process: open this once before it, as in ``pytest_configure`` of
-    a ``conftest.py``.
+    Torch counts devices at the first backward pass of a process: open this once before it, as in ``pytest_configure``
+    of a ``conftest.py``.
 
     Raises:
         RuntimeError: torch has a backend of this kind already, or there was a backward pass before.
