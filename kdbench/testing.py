@@ -100,7 +100,7 @@ class _Trial:
     method: MethodSpec
     params: dict[str, Any]
     classes: int
-    device: torch.device
+    device: torch.device = CPU
 
     def __post_init__(self) -> None:
         self.data = tiny_set(IMAGES, self.classes, WRONG)

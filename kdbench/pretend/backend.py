@@ -57,7 +57,7 @@ def pretend_accelerator(*, float64: bool = True, largest_bytes: int | None = Non
 
 def _try_backward() -> None:
     try:
-        torch.zeros(1, device=NAME, requires_grad=True).sum().backward()
+        torch.zeros(1, device=NAME, requires_grad=True).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     except RuntimeError as error:
         raise RuntimeError(
             "torch's autograd has begun in this process without the pretend accelerator: open it once before the first "

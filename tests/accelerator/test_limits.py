@@ -68,7 +68,7 @@ def test_attacks_need_no_float64() -> None:
 @pytest.mark.parametrize("name", share(["ce", "co-teaching"], ["co-teaching"]))
 def test_a_method_trains_without_float64(name: str) -> None:
     method = load_plugins().methods.get(name)
-    trial = _Trial(method, method.validate({}), 10, CPU)
+    trial = _Trial(method, method.validate({}), 10)
     expected = trial.train(seed=0)
     with pretend_accelerator(float64=False) as device:
         found = trial.train(seed=0, devices=(device,))

@@ -37,7 +37,7 @@ def test_a_method_trains_as_on_the_cpu(
     accelerator: torch.device, monkeypatch: pytest.MonkeyPatch, name: str, params: dict[str, Any]
 ) -> None:
     method = load_plugins().methods.get(name)
-    trial = _Trial(method, method.validate(params), 10, CPU)
+    trial = _Trial(method, method.validate(params), 10)
     expected = trial.train(seed=0)
     steps = counting(monkeypatch)
     for devices in ((accelerator, CPU), (CPU, accelerator)):

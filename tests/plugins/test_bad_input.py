@@ -131,7 +131,7 @@ def run_of(
 ) -> TrainingRun:
     """What stands before the first step of a training on random pixels, with teachers of so many classes."""
     spec = load_plugins().methods.get(method)
-    trial = _Trial(spec, spec.validate(params), 10, torch.device("cpu"))
+    trial = _Trial(spec, spec.validate(params), 10)
     training = trial._spec(0).model_copy(update={"recipe": RECIPE.model_copy(update={"batch_size": batch_size})})
     networks = {role: kdbench.models.build(TINY, num_classes=teacher_classes) for role in trial.networks}
     data = TrainSet(trial.data.images[:images], trial.data.labels[:images], 10, noise_realised=0.4)
@@ -175,7 +175,7 @@ class Other(kdbench.Method):
 
 def with_peer(peer: nn.Module, student: nn.Module, batch_size: int = 10) -> TrainingRun:
     spec = kdbench.method("other")(Other)
-    trial = _Trial(spec, {}, 10, torch.device("cpu"))
+    trial = _Trial(spec, {}, 10)
     training = trial._spec(0).model_copy(update={"recipe": RECIPE.model_copy(update={"batch_size": batch_size})})
     return TrainingRun(training, Other(), student, trial.data, {}, torch.device("cpu"), lambda *_: peer)
 
