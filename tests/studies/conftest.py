@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+disturbed = pytest.mark.skipif(
+    os.environ.get("KDBENCH_CLUSTERS") != "1", reason="minutes of killing on a real cluster: tox -e clusters"
+)
+"""Of tests that take a cluster apart while a study runs on it."""
 
 SMALL = """
 name = "small"

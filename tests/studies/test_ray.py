@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.packages import installed
 from kdbench.results.record import Record, read_record
 from kdbench.running.options import RunOptions
 from kdbench.studies.executors import ray as engine
@@ -28,9 +27,7 @@ from kdbench.studies.nodes import Node, StudyPlan
 from kdbench.studies.study import make_study
 from kdbench.studies.sweep import plan_study
 from kdbench.studies.worker import work
-
-REQUIRED = os.environ.get("KDBENCH_REQUIRE_RAY") == "1"
-needs_ray = pytest.mark.skipif(not (installed("ray") or REQUIRED), reason="the package ray is not installed")
+from tests.studies.conftest import disturbed
 
 PATIENCE = 900
 """Seconds for something to happen, on a busy machine."""
@@ -173,7 +170,7 @@ def facts(record: Record) -> Any:
     return record.spec, record.scores, record.checks, {name: one.sha256 for name, one in networks.items()}
 
 
-@needs_ray
+@disturbed
 def test_two_machines_lose_nothing_train_nothing_twice_and_no_bit_differs(
     small: Path, tmp_path: Path, cluster: Cluster
 ) -> None:

@@ -28,6 +28,7 @@ from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import StudyPlan
 from kdbench.studies.study import make_study
 from kdbench.studies.sweep import Standing
+from tests.studies.conftest import disturbed
 
 HERE = Path(__file__).parents[2] / "tools" / "slurm_here.sh"
 EPOCHS = 4
@@ -198,6 +199,7 @@ class Disturbed:
         return Batches(self.folder).jobs()[key]
 
 
+@disturbed
 def test_a_study_that_is_disturbed_everywhere_loses_nothing(cluster: Path, tmp_path: Path) -> None:
     study = Disturbed(tmp_path)
     first = study.drive("--wait")
