@@ -299,7 +299,7 @@ except KeyboardInterrupt:
     raise SystemExit(1)
 """
     step = Step("training", "train", python(text), 0, resumes=True)
-    done, log = called(step, seconds=3, tiny=True)
+    done, log = called(step, seconds=10, tiny=True)
     assert not done and "training: stopped after" in log and (tmp_path / "seen").exists()
     done, _ = called(step, seconds=60, tiny=True)
     assert done
