@@ -16,6 +16,7 @@ import yaml
 
 from kdbench import cli
 from kdbench.cli.leaderboard import leaderboard_app
+from kdbench.cli.said import show_warning
 from tests.leaderboard.evidence import make
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,7 @@ class Called:
 
 @pytest.fixture
 def kdbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Called:
-    monkeypatch.setattr("warnings.showwarning", cli._show_warning)
+    monkeypatch.setattr("warnings.showwarning", show_warning)
     return Called(monkeypatch, capsys)
 
 
