@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kdbench.cli import catalogue  # noqa: F401  # its commands
 from kdbench.cli.app import app
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins

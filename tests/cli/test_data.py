@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kdbench.cli import catalogue, data  # noqa: F401  # their commands
 from kdbench.cli.app import app
 from kdbench.data import CIFAR10_CLASSES, DataPlace, Dataset, DatasetSpec, data_status, from_class_folders
 from kdbench.errors import KdbenchError

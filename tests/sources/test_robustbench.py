@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import kdbench
 from kdbench.attacks.libraries import installation
+from kdbench.cli import evaluate  # noqa: F401  # its command
 from kdbench.cli.app import app
 from kdbench.data import DataPlace
 from kdbench.errors import KdbenchError
