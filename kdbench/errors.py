@@ -30,6 +30,15 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+def named(error: BaseException) -> str:
+    """The same with its class.
+
+    >>> named(ValueError("no such file"))
+    'ValueError: no such file'
+    """
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> KdbenchError:
     """The error for a name that nobody registered, with the nearest right one."""
     names = sorted(known)

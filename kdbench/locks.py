@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,7 @@ HEARTBEAT_SECONDS: Final = 15.0
 POLL_SECONDS: Final = 0.5
 
 
-@contextlib.contextmanager
-def locked(path: Path, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
+def locked(path: Path, waiting: Callable[[str], None] = lambda holder: None) -> AbstractContextManager[None]:
     """Hold a lock file: another process waits here until the first is done, or has died.
 
     For every file system that creates a file exclusively: local ones, and NFS since version 3, Lustre, GPFS, BeeGFS or
@@ -30,26 +30,31 @@ def locked(path: Path, waiting: Callable[[str], None] = lambda holder: None) -> 
 
     ``waiting`` is called once, with the holder in words, where there is one.
     """
-    lease = _lease(path)
-    try:
-        lease.acquire(timeout=0)
-    except Timeout:
+
+    def wait(lease: SoftFileLease) -> None:
         waiting(_holder(lease))
         _wait(lease, path)
-    try:
-        yield
-    finally:
-        lease.release()
+
+    return _held(path, wait)
+
+
+def owned(path: Path, taken: Callable[[str], KdbenchError]) -> AbstractContextManager[None]:
+    """The same, but where another process holds it: raise what ``taken`` makes of the holder in words."""
+
+    def refuse(lease: SoftFileLease) -> None:
+        raise taken(_holder(lease)) from None
+
+    return _held(path, refuse)
 
 
 @contextlib.contextmanager
-def owned(path: Path, taken: Callable[[str], KdbenchError]) -> Iterator[None]:
-    """The same, but where another process holds it: raise what ``taken`` makes of the holder in words."""
+def _held(path: Path, otherwise: Callable[[SoftFileLease], None]) -> Iterator[None]:
+    """Hold it; where another process does, ``otherwise`` gets the lease or raises."""
     lease = _lease(path)
     try:
         lease.acquire(timeout=0)
     except Timeout:
-        raise taken(_holder(lease)) from None
+        otherwise(lease)
     try:
         yield
     finally:

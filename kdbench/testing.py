@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.attacks.conformance import check_attack
+from kdbench.devices import CPU
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import frozen, predict
 from kdbench.inference.random_numbers import own_random_numbers
@@ -44,7 +45,6 @@ from kdbench.training.loop import TrainingDivergedError, TrainingRun, fit
 
 __all__ = ["Reads", "check_attack", "check_method", "counted_reads", "pretend_accelerator"]
 
-CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch_size=10, lr=0.05, weight_decay=5e-4, augmentation="crop-flip")
 IMAGES = 21
 """Two batches of ten and a last one of one."""

@@ -56,6 +56,35 @@ settings = { subset = 10, steps = 2 }
 """
 
 
+SMALL_SUITE = """
+name = "small"
+version = 1
+title = "A few digits"
+why = "Tests: a training takes a second."
+dataset = "digits"
+student = "wrn-10-1"
+flip = false
+
+[networks.teacher]
+model = "wrn-10-1"
+method = "ce"
+seed = 1000
+
+[recipe]
+epochs = 2
+batch_size = 20
+lr = 0.03
+augmentation = "crop"
+
+[conditions.clean]
+train_size = 100
+
+[tasks.pgd]
+settings = { subset = 10, every_restart = 10, steps = [1], restarts = 1 }
+"""
+"""One condition and one attack."""
+
+
 def pytest_configure() -> None:
     """Torch must know the pretend accelerator before the first backward pass of a test process."""
     with pretend_accelerator():

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from kdbench.attacks.run import run
 from kdbench.attacks.spec import AttackContext, AttackSpec, stages_of
+from kdbench.devices import CPU
 from kdbench.errors import KdbenchError
 
-CPU = torch.device("cpu")
 IMAGES, CLASSES, EPS = 7, 10, 8 / 255
 
 

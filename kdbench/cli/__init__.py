@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from kdbench.cli.app import app
 from kdbench.cli.said import complain, show_warning
-from kdbench.cli.threads import wait_asleep
 from kdbench.errors import KdbenchError
+from kdbench.threads import wait_asleep
 
 COMMANDS = {
     "run": "run",

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from kdbench.devices import reset_peak_memory
-from kdbench.errors import KdbenchError, first_line
+from kdbench.errors import KdbenchError, named
 from kdbench.files import check_writable, file_sha256, save_arrays, write_atomically
 from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.plugin.loader import load_plugins
@@ -195,7 +195,7 @@ class _Job:
             except KdbenchError:
                 raise
             except (Exception, SystemExit) as failure:  # a method or a task may be anybody's
-                error = f"condition {condition}: {type(failure).__name__}: {first_line(failure)}"
+                error = f"condition {condition}: {named(failure)}"
                 return error, traceback.format_exc()
         return None
 

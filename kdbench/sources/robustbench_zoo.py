@@ -18,7 +18,7 @@ from kdbench import packages
 from kdbench.attacks.libraries import installation
 from kdbench.checkpoints.formats import kind_of
 from kdbench.checkpoints.pickles import load_pickled
-from kdbench.errors import KdbenchError, first_line, unknown_name
+from kdbench.errors import KdbenchError, named, unknown_name
 from kdbench.files import file_sha256
 from kdbench.hashes import state_sha256
 from kdbench.models.preprocess import Preprocessing
@@ -169,7 +169,7 @@ def _read(entry: _Entry, folder: Path) -> nn.Module:
         raise
     except Exception as error:  # the library is not ours, and neither is the choice of what it raises
         raise KdbenchError(
-            f"robustbench can't read {entry.path}: {type(error).__name__}: {first_line(error)}",
+            f"robustbench can't read {entry.path}: {named(error)}",
             f"delete {folder / entry.dataset / entry.threat / entry.name}.pt and fetch it again",
         ) from error
     return network

@@ -10,12 +10,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from kdbench.errors import KdbenchError
+from kdbench.plugin.loader import Plugins
 from kdbench.running.graph import RunGraph
 from kdbench.running.options import run_folder
 from kdbench.running.plan import Plan
 from kdbench.running.suite_data import SuiteData
 from kdbench.specs import Spec, Suite
 from kdbench.studies.study import Request, Study
+from kdbench.suites.changes import with_changes
 
 
 class Node(Spec):
@@ -50,6 +52,14 @@ class Node(Spec):
         own = self.role is not None and self.role.startswith("student")
         of = f" of {self.method} {given} seed {self.seed}".replace("  ", " ") if own else ""
         return f"{self.role} ({self.condition}){of}"
+
+
+def make_plan(study: Study, suite: Suite, plugins: Plugins, asked: Request | Node) -> Plan:
+    """What a run, or a training for one, of a study does; ``suite`` as it is without the changes of a run."""
+    return Plan.make(
+        with_changes(suite, asked.changes), plugins, asked.method, asked.params, study.conditions, study.tasks,
+        study.attacks or None,
+    )  # fmt: skip
 
 
 class StudyPlan(Spec):

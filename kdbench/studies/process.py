@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kdbench.threads import wait_asleep
+
 if TYPE_CHECKING:
     from kdbench.studies.folder import StudyFolder
 
@@ -29,11 +31,9 @@ def worker_command(
 
 def worker_environment(threads: int) -> dict[str, str]:
     """The environment of a worker: its threads are the study's, whatever an engine sets."""
-    return {
-        "OMP_WAIT_POLICY": "PASSIVE",  # workers share cores: a thread that waits must not spin
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-    }
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    wait_asleep(environment)  # workers share cores
+    return environment
 
 
 class Ends:

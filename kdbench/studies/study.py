@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -19,6 +19,8 @@ MOST_RUNS = 100_000
 """Runs of one study: more is a mistake in it."""
 
 ALL = "all"
+
+Kind = TypeVar("Kind", bound=Spec)
 
 
 class Request(NamedTuple):
@@ -152,11 +154,20 @@ def parse_seeds(text: str) -> list[int]:
 
 def make_study(where: str, values: Mapping[str, Any]) -> Study:
     """A study from names and values; ``where`` they came from begins every message."""
+    return read_values(where, Study, values)
+
+
+def read_values(where: str, kind: type[Kind], values: Mapping[str, Any]) -> Kind:
+    """A table of a study as a value; ``where`` it came from begins every message.
+
+    Raises:
+        KdbenchError: a key that it has not, with the nearest right one, or a wrong value.
+    """
     for key in values:
-        if key not in Study.model_fields:
-            raise unknown_name(f"key of {where}", key, Study.model_fields)
+        if key not in kind.model_fields:
+            raise unknown_name(f"key of {where}", key, kind.model_fields)
     try:
-        return Study.model_validate(dict(values))
+        return kind.model_validate(dict(values))
     except KdbenchError as error:
         raise KdbenchError(f"{where}: {error.message}", error.hint) from None
     except ValidationError as error:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from kdbench.errors import KdbenchError, first_line
+from kdbench.errors import KdbenchError, named
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import check_tasks
@@ -17,11 +17,10 @@ from kdbench.running.plan import Plan
 from kdbench.running.suite_data import load_suite_data, needed_data
 from kdbench.studies.executors import check_engines
 from kdbench.studies.folder import State, StudyFolder
-from kdbench.studies.nodes import Node, Planner, StudyPlan
+from kdbench.studies.nodes import Node, Planner, StudyPlan, make_plan
 from kdbench.studies.schedule import Executor, Schedule
 from kdbench.studies.study import Study
 from kdbench.suites import load_suite
-from kdbench.suites.changes import with_changes
 
 Listener = Callable[[Node, str, str], None]
 """Called with a node, what became of it (``started``, ``done``, ``failed``, ``blocked``) and a word on it."""
@@ -41,24 +40,18 @@ def plan_study(study: Study, options: RunOptions) -> StudyPlan:
     for request in study.requests():
         key = json.dumps([request.method, request.params, request.changes], sort_keys=True)
         if key not in plans:
-            plans[key] = Plan.make(
-                with_changes(suite, request.changes), plugins, request.method, request.params, study.conditions,
-                study.tasks, study.attacks or None,
-            )  # fmt: skip
+            plans[key] = make_plan(study, suite, plugins, request)
         pairs.append((request, plans[key]))
     chosen = {name: task for plan in plans.values() for name, task in plan.tasks.items()}
     data = load_suite_data(pairs[0][1].suite, plugins, options.place, **needed_data(chosen.values()))
     check_tasks(chosen, data.dataset.facts)
+    suites = {plan.suite.label: plan.suite for plan in plans.values()}
+    graphs = {label: RunGraph(one, data.dataset, plugins, options) for label, one in suites.items()}
+    for plan in plans.values():
+        _try(plan, graphs[plan.suite.label], study.seeds[0])
     planner = Planner(data)
-    graphs: dict[str, RunGraph] = {}
-    untried = set(map(id, plans.values()))
     for request, plan in pairs:
-        changes = json.dumps(request.changes, sort_keys=True)
-        graph = graphs.setdefault(changes, RunGraph(plan.suite, data.dataset, plugins, options))
-        if id(plan) in untried:  # every method with its networks, untrained, at the first seed
-            untried.discard(id(plan))
-            _try(plan, graph, request.seed)
-        planner.add(request, plan, graph)
+        planner.add(request, plan, graphs[plan.suite.label])
     return StudyPlan(study=study, suite=suite, nodes=planner.nodes())
 
 
@@ -70,9 +63,10 @@ def _try(plan: Plan, graph: RunGraph, seed: int) -> None:
         except KdbenchError:
             raise
         except (Exception, SystemExit) as failure:  # anybody's method
-            said = f"{type(failure).__name__}: {first_line(failure)}"
             hint = f"`kdbench run --method {plan.method}` keeps where; mend it or leave it out"
-            raise KdbenchError(f"method '{plan.method}' fails before it is trained: {said}", hint) from failure
+            raise KdbenchError(
+                f"method '{plan.method}' fails before it is trained: {named(failure)}", hint
+            ) from failure
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,9 +45,8 @@ def work(folder: StudyFolder, key: str, **options: Any) -> str:
 def _node(folder: StudyFolder, key: str, options: dict[str, Any]) -> str:
     from kdbench.plugin.loader import load_plugins
     from kdbench.running.options import RunOptions, broke_off
-    from kdbench.running.plan import Plan
     from kdbench.running.runner import run_plan
-    from kdbench.suites.changes import with_changes
+    from kdbench.studies.nodes import make_plan
 
     whole = folder.plan()
     study, node = whole.study, whole.node(key)
@@ -56,10 +55,7 @@ def _node(folder: StudyFolder, key: str, options: dict[str, Any]) -> str:
     for need in map(whole.node, node.needs):
         if (state := folder.state(need)) != "done":
             raise UnreadyError(f"{node.title} needs {need.title}, which is {state}")
-    plan = Plan.make(
-        with_changes(whole.suite, node.changes), load_plugins(), node.method, node.params, study.conditions,
-        study.tasks, study.attacks or None,
-    )  # fmt: skip
+    plan = make_plan(study, whole.suite, load_plugins(), node)
     place = RunOptions.make(out=folder.out, compile=study.compile, **options)
     if node.kind == "run":
         result = folder.out / node.path

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.data import KdbenchWarning
-from kdbench.errors import first_line
+from kdbench.errors import named
 from kdbench.training.seeds import derive_seed
 
 COMPILED_ON = ("cuda",)
@@ -77,7 +77,7 @@ def compiled(
             for network, _ in chosen:
                 _restore(network)
             error = getattr(error, "inner_exception", error)  # torch wraps what a backend raised
-            reason = f"{type(error).__name__}: {first_line(error)}"
+            reason = named(error)
             warnings.warn(f"networks are trained without compiling: {reason}", KdbenchWarning, stacklevel=2)
         yield works
     finally:

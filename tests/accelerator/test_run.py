@@ -16,36 +16,10 @@ from kdbench.running.loading import load_predictor
 from kdbench.running.runner import record_path
 from kdbench.training.checkpoint import load_checkpoint, load_resume, save_checkpoint, save_resume
 from tests.accelerator.share import share
+from tests.conftest import SMALL_SUITE
 
-SUITE = """
-name = "tiny"
-version = 1
-title = "A few digits"
-why = "Tests: a whole run in seconds."
-dataset = "digits"
-student = "wrn-10-1"
-flip = false
-
-[networks.teacher]
-model = "wrn-10-1"
-method = "ce"
-seed = 1000
-
-[recipe]
-epochs = 1
-batch_size = 20
-lr = 0.03
-augmentation = "crop"
-precision = "float32"
-
-[conditions.clean]
-train_size = 100
-
-[tasks.clean]
-
-[tasks.pgd]
-settings = { subset = 10, every_restart = 10, steps = [2], restarts = 1 }
-"""
+SUITE = SMALL_SUITE.replace("epochs = 2", 'epochs = 1\nprecision = "float32"').replace("steps = [1]", "steps = [2]")
+SUITE += "\n[tasks.clean]\n"
 
 
 @pytest.fixture

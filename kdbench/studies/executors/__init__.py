@@ -12,12 +12,9 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from kdbench.errors import KdbenchError, unknown_name
-from kdbench.specs import Spec, first_problem
 
 if TYPE_CHECKING:  # a cluster's job imports this package before its worker loads torch
     from kdbench.running.options import RunOptions
@@ -31,8 +28,6 @@ EXECUTORS: Final = {
     "slurm": "kdbench.studies.executors.slurm",
 }
 """Name to module."""
-
-Settings = TypeVar("Settings", bound=Spec)
 
 
 class Engine(Protocol):
@@ -76,21 +71,6 @@ def queued(folder: StudyFolder, study: Study) -> Mapping[str, str]:
 def settings_of(study: Study, name: str) -> dict[str, Any]:
     """``[engine.<name>]`` of a study, over that of the user's configuration."""
     return {**_configured().get(name, {}), **study.engine.get(name, {})}
-
-
-def read_settings(name: str, kind: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """A table ``[engine.<name>]`` as a value.
-
-    Raises:
-        KdbenchError: a key that it has not, with the nearest right one, or a wrong value.
-    """
-    for key in values:
-        if key not in kind.model_fields:
-            raise unknown_name(f"key of [engine.{name}]", key, kind.model_fields)
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        raise KdbenchError(f"[engine.{name}]: {first_problem(error)}", "docs/scaling.md has an example") from None
 
 
 def config_file(env: Mapping[str, str] = os.environ) -> Path:

@@ -15,10 +15,10 @@ from pydantic import Field
 
 from kdbench.running.options import RunOptions
 from kdbench.specs import Spec
-from kdbench.studies.executors import read_settings, settings_of
+from kdbench.studies.executors import settings_of
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.process import Ends, worker_command, worker_environment
-from kdbench.studies.study import Study
+from kdbench.studies.study import Study, read_values
 
 POLL_SECONDS = 0.1
 
@@ -34,7 +34,7 @@ class LocalSettings(Spec):
 
 def check_settings(settings: Mapping[str, Any]) -> LocalSettings:
     """As for every engine."""
-    return read_settings("local", LocalSettings, settings)
+    return read_values("[engine.local]", LocalSettings, settings)
 
 
 def make(folder: StudyFolder, study: Study, options: RunOptions) -> LocalExecutor:

@@ -24,13 +24,13 @@ from kdbench.packages import extra, load, require
 from kdbench.running.options import RunOptions
 from kdbench.running.package import package_sha256
 from kdbench.specs import Spec
-from kdbench.studies.executors import read_settings, settings_of
+from kdbench.studies.executors import settings_of
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import Node
 from kdbench.studies.parcel import lay, read
 from kdbench.studies.process import Ends
 from kdbench.studies.remote import Job, News, Wanted, unfit, work_remotely
-from kdbench.studies.study import Study
+from kdbench.studies.study import Study, read_values
 
 POLL_SECONDS: Final = 2.0
 CONNECT_SECONDS: Final = 5.0
@@ -61,7 +61,7 @@ class RaySettings(Spec):
 def check_settings(settings: Mapping[str, Any]) -> RaySettings:
     """As for every engine."""
     require("executor 'ray'", "ray", extra("ray"))
-    found = read_settings("ray", RaySettings, settings)
+    found = read_values("[engine.ray]", RaySettings, settings)
     if found.address not in (None, "auto") and not re.fullmatch(r"[^/\s]+:\d{1,5}", str(found.address)):
         raise KdbenchError(
             f"Ray's address is '{found.address}'", "write auto or HOST:PORT, and sweep on a machine of the cluster"

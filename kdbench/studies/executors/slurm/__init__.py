@@ -14,7 +14,8 @@ from pydantic import Field
 from kdbench.errors import KdbenchError
 from kdbench.packages import extra, require
 from kdbench.specs import Spec
-from kdbench.studies.executors import read_settings, settings_of
+from kdbench.studies.executors import settings_of
+from kdbench.studies.study import read_values
 
 if TYPE_CHECKING:
     from kdbench.running.options import RunOptions
@@ -53,7 +54,7 @@ class SlurmSettings(Spec):
 def check_settings(settings: Mapping[str, Any]) -> SlurmSettings:
     """As for every engine."""
     require(*PACKAGE)
-    return read_settings("slurm", SlurmSettings, settings)
+    return read_values("[engine.slurm]", SlurmSettings, settings)
 
 
 def make(folder: StudyFolder, study: Study, options: RunOptions) -> SlurmExecutor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cli.threads import SETTINGS, wait_asleep
+from kdbench.threads import SETTINGS, wait_asleep
 
 
 @pytest.fixture(autouse=True)
