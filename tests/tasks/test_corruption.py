@@ -12,9 +12,11 @@ from torch import Tensor
 from kdbench.corruptions import NAMES, PublishedArrays, corrupt
 from kdbench.data import make_image_set
 from kdbench.errors import KdbenchError
+from kdbench.results.record import Score
 from kdbench.running.evaluation import TaskResult
 from kdbench.tasks import TestData
 from kdbench.tasks.corruption import Corruption
+from kdbench.tasks.scorecard import Scorecard
 from tests.tasks.helpers import Nearest, assert_share, flat, image_set, measure, one, select
 
 CELLS = [(name, severity) for name in NAMES for severity in (1, 2, 3, 4, 5)]
@@ -209,3 +211,44 @@ def test_making_the_images_part_by_part_changes_none(monkeypatch: pytest.MonkeyP
     measure(Corruption(), parts, pictures(300))
     # The clean images come first; then each variant in batches, however long these are.
     assert torch.equal(torch.cat(whole.seen), torch.cat(parts.seen))
+
+
+@pytest.fixture(scope="module")
+def by_corruption() -> TaskResult:
+    return measure(Corruption(), Seeing(), pictures(), subset=12, by_corruption=True)
+
+
+def test_each_corruption_by_itself_where_it_is_asked_for(
+    generated: tuple[TaskResult, Seeing], by_corruption: TaskResult
+) -> None:
+    """All else stays as it is, to the last bit."""
+    plain, outcome = generated[0], by_corruption
+    own = ("mean_accuracy", "mean_conditional_accuracy")
+    assert [score for score in outcome.scores if score.metric not in own] == plain.scores
+    pixels = pictures().test.images.numpy()[:, 0].mean((1, 2))
+    clean = ((pixels > 125) == pictures().test.labels.numpy())[outcome.correct["index"].numpy()]
+    for name in NAMES:
+        cells = np.stack([outcome.correct[f"{name}-{severity}/correct"].numpy() for severity in (1, 2, 3, 4, 5)])
+        mean, conditional = (one(outcome, metric, corruption=name) for metric in own)
+        assert mean.value == pytest.approx(cells.mean(), abs=1e-12)
+        assert conditional.value == pytest.approx(np.mean([(c & clean).sum() / clean.sum() for c in cells]), abs=1e-12)
+        assert (mean.n, conditional.n) == (12, clean.sum())
+        assert "severity" not in mean.setting
+    assert len({score.value for score in select(outcome, own[1])}) > 1, "the corruptions must differ"
+    means = [np.mean([score.value for score in select(outcome, metric)]) for metric in own]
+    assert means == pytest.approx([one(outcome, metric).value for metric in ("mca", "conditional_mca")])
+
+
+def test_a_mean_that_is_not_its_cells_is_found(by_corruption: TaskResult) -> None:
+    outcome = by_corruption
+
+    def objections(scores: list[Score]) -> list[str]:
+        results = {f"corruption/{name}": values.numpy() for name, values in outcome.correct.items()}
+        card = Scorecard("corruption", Corruption.Settings(subset=12), tuple(scores), (), results, ())
+        return [str(found.subject and found.subject.metric) for found in Corruption().audit(card)]
+
+    assert objections(outcome.scores) == []
+    for metric in ("mca", "mean_accuracy"):
+        first = next(score for score in outcome.scores if score.metric == metric)
+        forged = first.model_copy(update={"value": first.value / 2 + 0.1})
+        assert objections([forged if score is first else score for score in outcome.scores]) == [metric]
