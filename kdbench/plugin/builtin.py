@@ -8,12 +8,12 @@ from pathlib import Path
 from kdbench import attacks, data, models, noise, sources
 from kdbench.plugin.hookspecs import hookimpl
 from kdbench.suites import builtin_suites
-from kdbench.tasks import Attack, OutOfDistributionDetection, Peers, Task, builtin_tasks
+from kdbench.tasks import Task, builtin_tasks, tasks_on_request
 
 
 @hookimpl
 def kdbench_register_tasks() -> Iterable[Task]:
-    return [*builtin_tasks(), Attack(), OutOfDistributionDetection(), Peers()]
+    return [*builtin_tasks(), *tasks_on_request()]
 
 
 @hookimpl

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from kdbench.data import DataPlace, Dataset, load_dataset
 from kdbench.devices import forked_random_numbers
@@ -20,19 +20,8 @@ from kdbench.inference.prediction import folded_copy, predict
 from kdbench.plugin.loader import load_plugins
 from kdbench.report.runs import Run
 from kdbench.running.loading import load_predictor
-from kdbench.running.train_set import train_set
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TrainingLabels:
-    """A condition's training images with the labels that the student saw and the true ones, which it never did."""
-
-    images: Tensor
-    """uint8 (N, 3, H, W)."""
-    observed: Tensor
-    """int64 (N,)."""
-    true: Tensor
-    """int64 (N,)."""
+from kdbench.running.train_set import training_labels
+from kdbench.tasks.base import TrainingLabels
 
 
 @dataclasses.dataclass(eq=False)
@@ -89,9 +78,7 @@ class Bench:
         facts = run.record.hashes.label_noise.get(condition)
         if setting.noise is None or facts is None:
             raise KdbenchError(f"{condition} of {run.label} has no label noise")
-        noises, clean = load_plugins().label_noises, setting.model_copy(update={"noise": None})
-        noisy, _ = train_set(self.dataset, setting, noises, Path())
-        true, _ = train_set(self.dataset, clean, noises, Path())
-        if integers_sha256(noisy.labels) != facts.sha256:
+        found = training_labels(self.dataset, setting, load_plugins().label_noises, Path())
+        if integers_sha256(found.observed) != facts.sha256:
             raise KdbenchError(f"the noisy labels of {condition} are not those that {run.label} was trained on")
-        return TrainingLabels(noisy.images, noisy.labels, true.labels)
+        return found

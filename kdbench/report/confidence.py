@@ -14,11 +14,9 @@ from kdbench.report.collect import collect
 from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.style import COLOURS, FAINT, LINES, MARKERS, in_percent, make_figure, percent, plain
-from kdbench.results.figures import Reliability, reliability_of
+from kdbench.results.figures import MAGNITUDES, Reliability, histograms, magnitudes, reliability_of
 
 BINS = 15
-MAGNITUDES = 50
-"""Bins of the histogram of softmax outputs, each .02 wide."""
 
 
 def reliability(runs: Sequence[Run]) -> Iterator[Part]:
@@ -76,23 +74,11 @@ def _reliability_rows(run: Run, condition: str, diagram: Reliability) -> Iterato
         yield (run.label, condition, *edges, n, *(float(column[i]) for column in numbers))
 
 
-def magnitudes(
-    probabilities: NDArray[np.float64], bins: int = MAGNITUDES
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of all C*N softmax outputs (N, C), and of the N largest ones, in bins of equal width on [0, 1].
-
-    >>> magnitudes(np.array([[0.9, 0.1], [0.6, 0.4]]), bins=2)
-    (array([0.5, 0.5]), array([0., 1.]))
-    """
-    shares = []
-    for values in (probabilities, probabilities.max(1)):
-        count, _ = np.histogram(values, bins=bins, range=(0.0, 1.0))
-        shares.append(count / values.size)
-    return shares[0], shares[1]
-
-
 def softmax_histogram(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
-    """Sizes of softmax outputs on the test set (Arani et al. 2021, Fig. 8), one column per condition."""
+    """Sizes of softmax outputs on the test set (Arani et al. 2021, Fig. 8), one column per condition.
+
+    With the suite's networks where a record has them, by task ``softmax_magnitude``.
+    """
     title = "Magnitude of softmax outputs"
     found, reasons = collect(runs, bench.probabilities)
     if not found:
@@ -113,6 +99,7 @@ def softmax_histogram(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
                 axes.stairs(shares, edges, color=COLOURS[number], ls=LINES[number], lw=1.4, label=plain(run.label, 22))
                 bins = zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True)
                 rows += [(run.label, condition, what, *bin_) for bin_ in bins]
+        rows += _draw_networks(panels[:, column], runs, condition)
         panels[0, column].set_title(f"trained under {plain(condition)}")
         in_percent(panels[1, column], "softmax output (%)", along="x")
     n, classes = max(sizes)
@@ -133,3 +120,17 @@ def softmax_histogram(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
     )
     if reasons:
         yield missing(f"{title} of some students", reasons)
+
+
+def _draw_networks(panels: NDArray[np.object_], runs: Sequence[Run], condition: str) -> Iterator[tuple[Value, ...]]:
+    """The suite's networks, which students share: each from the first record that has it."""
+    drawn = set()
+    for run in runs:
+        for found in histograms(run.record.scores, condition):
+            place = ("all", "largest").index(found.outputs) if found.outputs in ("all", "largest") else None
+            if found.network == "student" or place is None or (found.network, place) in drawn:
+                continue
+            drawn.add((found.network, place))
+            panels[place].stairs(found.share, found.edges, color=FAINT, lw=1.8, label=plain(found.network, 22))
+            ends = zip(found.edges[:-1].tolist(), found.edges[1:].tolist(), found.share.tolist(), strict=True)
+            yield from ((found.network, condition, found.outputs, *bin_) for bin_ in ends)

@@ -2,87 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
 
-from kdbench.augment import auto_augment, random_erasing
 from kdbench.devices import forked_random_numbers
-from kdbench.inference.model import as_float
-from kdbench.inference.prediction import predict
-from kdbench.metrics import wilson_interval
 from kdbench.report.bench import Bench
 from kdbench.report.collect import collect, conditions_of
 from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.style import COLOURS, MARKERS, in_percent, legend_outside, make_figure, percent, plain
+from kdbench.tasks.memorisation import GROUPS, Recall, recall, view_probabilities
 
 VIEWS = (1, 8, 32)
 """Numbers of views that are reported; the paper does not say how many it averages."""
 ON_A_CPU = 2000
 """Training images that are looked at on a CPU unless more are asked for."""
-PART = 500
-"""Images that are transformed at once."""
-GROUPS = ("clean-labelled", "mislabelled", "all")
-
-
-@dataclasses.dataclass(frozen=True)
-class Recall:
-    """Accuracy against the true labels on one group of training images."""
-
-    views: int
-    """Transformed views whose softmax outputs are averaged; 0: the image itself."""
-    group: str
-    """One of ``GROUPS``."""
-    hits: int
-    n: int
-
-    @property
-    def accuracy(self) -> float:
-        """In [0, 1]; NaN for a group without images."""
-        return self.hits / self.n if self.n else float("nan")
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's, at 95 %."""
-        return wilson_interval(self.hits, self.n) if self.n else (float("nan"), float("nan"))
-
-
-def recall(predicted: Tensor, observed: Tensor, true: Tensor, views: int) -> list[Recall]:
-    """Accuracy of predicted classes, int64 (N,), on each group of ``GROUPS``.
-
-    A sample whose noise draw kept its label is clean-labelled. The overall accuracy is
-    E * mislabelled + (1 - E) * clean-labelled, with E the share of labels that are wrong.
-    """
-    right, wrong_label = predicted == true, observed != true
-    masks = (~wrong_label, wrong_label, torch.ones_like(wrong_label))
-    return [
-        Recall(views, group, int((right & mask).sum()), int(mask.sum()))
-        for group, mask in zip(GROUPS, masks, strict=True)
-    ]
-
-
-def view_predictions(
-    predictor: nn.Module, images: Tensor, views: Sequence[int], generator: torch.Generator, device: torch.device
-) -> dict[int, Tensor]:
-    """Classes, int64 (N,), by number of views K: of the image (0), of the mean softmax output of K views.
-
-    A view: AutoAugment's policy for CIFAR-10, then random erasing with probability .5. The views of a smaller K are
-    the first of a larger one's. ``images``: uint8 (N, 3, H, W).
-    """
-    found = {0: predict(predictor, images, device=device).argmax(1)}
-    total = torch.zeros(())
-    for number in range(1, max(views, default=0) + 1):
-        logits = []
-        for part in torch.split(images, PART):
-            view = random_erasing(auto_augment(as_float(part.to(device)), generator), generator)
-            logits.append(predict(predictor, view, device=device))
-        total = total + torch.cat(logits).double().softmax(1)
-        if number in views:
-            found[number] = total.argmax(1)
-    return found
 
 
 def memorisation(runs: Sequence[Run], bench: Bench, most_views: int, images: int | None) -> Iterator[Part]:
@@ -111,10 +46,9 @@ def _measure(run: Run, condition: str, bench: Bench, views: Sequence[int], limit
     predictor, generator = bench.predictor(run, condition), torch.Generator().manual_seed(0)
     with forked_random_numbers(bench.device):
         torch.manual_seed(0)
-        predicted = view_predictions(predictor, labels.images[some], views, generator, bench.device)
-    return [
-        one for k, classes in predicted.items() for one in recall(classes, labels.observed[some], labels.true[some], k)
-    ]
+        found = view_probabilities(predictor, labels.images[some], views, generator, bench.device)
+    observed, true = labels.observed[some], labels.true[some]
+    return [one for k, probabilities in found.items() for one in recall(probabilities.argmax(1), observed, true, k)]
 
 
 def _plot(title: str, condition: str, found: dict[Run, list[Recall]], limit: int | None) -> Plot:

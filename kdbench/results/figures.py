@@ -135,6 +135,27 @@ class TransferTable:
     """Over images that are right without an attack."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Histogram:
+    """Shares of softmax outputs in bins on [0, 1], with 95 % intervals."""
+
+    network: str
+    """``student``, or the role of a network of the suite."""
+    outputs: str
+    """``all``, or ``largest``: one of each image."""
+    edges: Array
+    """(bins + 1,), ascending."""
+    share: Array
+    """(bins,), as are the ends of the intervals."""
+    ci_low: Array
+    ci_high: Array
+    n: int
+    """Images."""
+
+
+MAGNITUDES = 50
+"""Bins of a histogram of softmax outputs, each .02 wide."""
+
 LOGGED_BY_THE_LOOP = ("compiled", "epoch", "lr", "loss", "seconds", "test_accuracy", "test_n", "threads")
 """Numbers of a log entry that the training loop writes for every method."""
 
@@ -197,6 +218,39 @@ def transfer_tables(scores: Iterable[Score], condition: str) -> dict[str, Transf
             conditional = tuple(by_metric.get("conditional_accuracy") for by_metric in whole.values())
             tables[task] = TransferTable(tuple(whole), every, conditional)
     return tables
+
+
+def magnitudes(probabilities: Array, bins: int = MAGNITUDES) -> tuple[Array, Array]:
+    """Shares of all C*N softmax outputs (N, C), and of the N largest ones, in bins of equal width on [0, 1].
+
+    >>> magnitudes(np.array([[0.9, 0.1], [0.6, 0.4]]), bins=2)
+    (array([0.5, 0.5]), array([0., 1.]))
+    """
+    shares = []
+    for values in (probabilities, probabilities.max(1)):
+        count, _ = np.histogram(values, bins=bins, range=(0.0, 1.0))
+        shares.append(count / values.size)
+    return shares[0], shares[1]
+
+
+def histograms(scores: Iterable[Score], condition: str) -> list[Histogram]:
+    """Histograms of softmax outputs under one condition, in the order of the scores; bins that do not join are none."""
+    found: dict[tuple[str, str], list[Score]] = {}
+    for score in scores:
+        numbers = [_number(score.setting.get(end)) for end in ("low", "high")]
+        if score.condition == condition and score.metric == "output_share" and not any(map(math.isnan, numbers)):
+            key = (str(score.setting.get("network")), str(score.setting.get("outputs")))
+            found.setdefault(key, []).append(score)
+    made = (_histogram(*key, sorted(bins, key=lambda one: float(one.setting["low"]))) for key, bins in found.items())
+    return [one for one in made if one is not None]
+
+
+def _histogram(network: str, outputs: str, bins: Sequence[Score]) -> Histogram | None:
+    lows, highs = ([float(score.setting[end]) for score in bins] for end in ("low", "high"))
+    if lows[1:] != highs[:-1] or not all(low < high for low, high in zip(lows, highs, strict=True)):
+        return None
+    share, low, high = (np.array([getattr(one, name) for one in bins]) for name in ("value", "ci_low", "ci_high"))
+    return Histogram(network, outputs, np.array([*lows, highs[-1]]), share, low, high, min(one.n for one in bins))
 
 
 def reliability(confidence: NDArray[Any], correct: NDArray[Any], bins: int = 15) -> Reliability:

@@ -28,8 +28,9 @@ from kdbench.running.loading import build_network, load_predictor, make_method, 
 from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar, say
-from kdbench.running.train_set import check_condition, train_images, train_set
+from kdbench.running.train_set import check_condition, train_images, train_set, training_labels
 from kdbench.specs import Suite, Training
+from kdbench.tasks.base import TrainingLabels
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.compiling import compiler_for
 from kdbench.training.log import read_log
@@ -170,6 +171,10 @@ class RunGraph:
         setting, noises = self.suite.condition(condition), self.plugins.label_noises
         check_condition(condition, setting, noises, self.dataset.facts)
         return train_set(self.dataset, setting, noises, self.folder)
+
+    def training_labels(self, condition: str) -> TrainingLabels:
+        """The training set of a condition with the true labels beside the observed ones, for measuring."""
+        return training_labels(self.dataset, self.suite.condition(condition), self.plugins.label_noises, self.folder)
 
     def path(self, spec: Training) -> Path:
         """Where a training is kept."""

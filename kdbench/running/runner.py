@@ -270,7 +270,8 @@ class _Job:
         predictor = folded_copy(self.graph.load(student), images, device)
         sources = {role: folded_copy(self.graph.load(trained), images, device) for role, trained in shared.items()}
         kept = {role: KeptExamples.of(self.graph, trained) for role, trained in shared.items()}
-        ctx = EvaluationContext(condition, device, None, networks=sources, kept=kept)
+        training = functools.partial(self.graph.training_labels, condition)
+        ctx = EvaluationContext(condition, device, None, networks=sources, kept=kept, training=training)
         tasks = self.plan.tasks_of(condition)
         self.checks += check_batches(predictor, images, condition, device, tasks)
         for name, (task, settings) in tasks.items():

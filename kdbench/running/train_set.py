@@ -13,6 +13,7 @@ from kdbench.noise import LabelNoiseSpec, apply
 from kdbench.plugin.registry import Registry
 from kdbench.results.record import NoiseFacts
 from kdbench.specs import Condition
+from kdbench.tasks.base import TrainingLabels
 from kdbench.training.seeds import derive_seed
 
 
@@ -65,3 +66,12 @@ def train_set(
     noisy = apply(noises.get(noise.kind), labels, noise.rate, classes, noise.seed)
     facts = NoiseFacts(kind=noise.kind, rate=noise.rate, seed=noise.seed, realised=noisy.realised, sha256=noisy.sha256)
     return TrainSet(images, noisy.labels, classes, noisy.realised), facts
+
+
+def training_labels(
+    dataset: Dataset, condition: Condition, noises: Registry[LabelNoiseSpec], folder: Path
+) -> TrainingLabels:
+    """A condition's training images with the labels as observed and the true ones, for measuring alone."""
+    noisy, _ = train_set(dataset, condition, noises, folder)
+    true, _ = train_set(dataset, condition.model_copy(update={"noise": None}), noises, folder)
+    return TrainingLabels(noisy.images, noisy.labels, true.labels)

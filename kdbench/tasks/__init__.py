@@ -6,11 +6,13 @@ from kdbench.tasks.base import EvaluationContext, Task, TestData
 from kdbench.tasks.calibration import Calibration
 from kdbench.tasks.clean import Clean
 from kdbench.tasks.corruption import Corruption
+from kdbench.tasks.memorisation import Memorisation
 from kdbench.tasks.noisy_label import NoisyLabel
 from kdbench.tasks.ood import OutOfDistribution
 from kdbench.tasks.ood_detection import OutOfDistributionDetection
 from kdbench.tasks.peers import Peers
 from kdbench.tasks.pgd import PGD
+from kdbench.tasks.softmax_magnitude import SoftmaxMagnitude
 from kdbench.tasks.transfer import Transfer
 
 __all__ = [
@@ -22,10 +24,15 @@ __all__ = [
     "Task",
     "TestData",
     "builtin_tasks",
+    "tasks_on_request",
 ]
 
 
 def builtin_tasks() -> list[Task]:
-    """The seven standard tasks. ``Attack``, ``OutOfDistributionDetection`` and ``Peers`` are not among them: they are
-    measured on request."""
+    """The seven standard tasks."""
     return [Clean(), OutOfDistribution(), PGD(), Corruption(), NoisyLabel(), Calibration(), Transfer()]
+
+
+def tasks_on_request() -> list[Task]:
+    """Those that no suite has: they are measured where they are asked for by name."""
+    return [Attack(), OutOfDistributionDetection(), Peers(), Memorisation(), SoftmaxMagnitude()]

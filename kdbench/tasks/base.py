@@ -92,6 +92,22 @@ class TestData:
         return "generated" if self.published_corruptions is None else self.published_corruptions.origin
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingLabels:
+    """A condition's training images with the labels that the student saw and the true ones, which it never did."""
+
+    images: Tensor
+    """uint8 (N, 3, H, W)."""
+    observed: Tensor
+    """int64 (N,)."""
+    true: Tensor
+    """int64 (N,)."""
+
+
+def _not_trained_here() -> TrainingLabels:
+    raise KdbenchError("there are no training images of a model that was not trained here", "ask `kdbench run` for it")
+
+
 @dataclasses.dataclass
 class EvaluationContext:
     """What the harness provides to a task for one student."""
@@ -104,6 +120,8 @@ class EvaluationContext:
     """The networks that the task asked for in ``sources`` and ``predictors``: eval mode, frozen, logits."""
     kept: Mapping[str, Keep] = dataclasses.field(default_factory=dict)
     """Where adversarial examples of the suite's networks are kept from run to run, by role."""
+    training: Callable[[], TrainingLabels] = _not_trained_here
+    """The student's training images, read when a task asks for them; ``KdbenchError`` where it has none."""
     advance: Callable[[float], None] = lambda share: None
     """Report progress as a share of the task in [0, 1]."""
     task: str = ""

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
 from kdbench.metrics import wilson_interval
-from kdbench.report.confidence import BINS, MAGNITUDES, magnitudes, reliability, softmax_histogram
+from kdbench.report.confidence import BINS, reliability, softmax_histogram
 from kdbench.report.runs import Run
+from kdbench.results.figures import MAGNITUDES
+from kdbench.results.record import Score
 from tests.leaderboard.evidence import make
 from tests.report.reading import column, only_plot, opened, plots_and_gaps, rows, with_files
 
@@ -71,17 +73,6 @@ def test_without_predictions_there_is_no_diagram(tmp_path: Path) -> None:
     assert gap.reasons == ("predictions.npz of ce is not beside the record",)
 
 
-def test_magnitudes_count_every_output_once() -> None:
-    probabilities = np.random.default_rng(0).dirichlet(np.ones(4), size=50)
-    everything, largest = magnitudes(probabilities, bins=10)
-    assert everything.sum() == pytest.approx(1)
-    assert largest.sum() == pytest.approx(1)
-    assert everything[9] == pytest.approx(((probabilities >= 0.9) & (probabilities <= 1)).mean())
-    assert largest[:2].sum() == 0  # the largest of four is at least a quarter
-    certain, _ = magnitudes(np.eye(3), bins=10)
-    assert (certain[0], certain[9]) == pytest.approx((2 / 3, 1 / 3))
-
-
 class Outputs:
     """A bench that knows softmax outputs, by run and condition."""
 
@@ -118,3 +109,23 @@ def test_without_checkpoints_there_is_no_histogram(tmp_path: Path) -> None:
     plots, [gap] = plots_and_gaps(lambda: softmax_histogram(runs, Outputs({})))  # type: ignore[arg-type]  # as above
     assert plots == []
     assert gap.reasons == ("no checkpoint of ce under clean", "no checkpoint of ce under sym-40")
+
+
+def test_the_teacher_is_drawn_where_records_have_its_outputs(tmp_path: Path) -> None:
+    """Once, though two students share it."""
+    shares = [
+        Score(task="softmax_magnitude", metric="output_share", condition="clean", value=share, n=2, ci_low=0, ci_high=1,
+              setting={"network": network, "outputs": outputs, "low": low, "high": low + 0.5})
+        for network in ("student", "teacher") for outputs in ("all", "largest")
+        for low, share in ((0, 0.25), (0.5, 0.75))
+    ]  # fmt: skip
+    made = [make(name, conditions=["clean"]) for name in ("ce", "kd")]
+    for one in made:
+        one.record.scores.extend(shares)
+    runs = opened(tmp_path, *made)
+    bench = Outputs({(name, "clean"): np.array([[0.91, 0.09], [0.61, 0.39]]) for name in ("ce", "kd")})
+    plot = only_plot(lambda: softmax_histogram(runs, bench))  # type: ignore[arg-type]  # as above
+    found = [(row["outputs"], row["from"], row["to"], row["share"]) for row in rows(plot, run="teacher")]
+    assert found == [("all", 0, 0.5, 0.25), ("all", 0.5, 1, 0.75), ("largest", 0, 0.5, 0.25), ("largest", 0.5, 1, 0.75)]
+    labels = [text.get_text() for text in plot.figure.axes[0].get_legend().get_texts()]
+    assert labels == ["ce", "kd", "teacher"]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,65 +7,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdbench.augment import auto_augment, random_erasing
 from kdbench.data import DataPlace
 from kdbench.errors import KdbenchError
 from kdbench.metrics import wilson_interval
 from kdbench.report import memorisation
-from kdbench.report.bench import Bench, TrainingLabels
-from kdbench.report.memorisation import GROUPS, recall, view_predictions
+from kdbench.report.bench import Bench
 from kdbench.report.runs import Run, open_runs
 from kdbench.results.record import Record
+from kdbench.tasks.base import TrainingLabels
 from tests.leaderboard.evidence import make
 from tests.report.reading import column, only_plot, opened, plots_and_gaps, rows
 
 CPU = torch.device("cpu")
-
-
-def test_overall_accuracy_is_that_of_both_groups_by_their_share() -> None:
-    generator = torch.Generator().manual_seed(0)
-    true, predicted = (torch.randint(5, (300,), generator=generator) for _ in range(2))
-    observed = torch.where(
-        torch.rand(300, generator=generator) < 0.5, torch.randint(5, (300,), generator=generator), true
-    )
-    clean, mislabelled, everything = recall(predicted, observed, true, views=0)
-    assert [one.group for one in (clean, mislabelled, everything)] == list(GROUPS)
-    share = float((observed != true).double().mean())  # draws that kept the label are not among them
-    assert everything.accuracy == pytest.approx(share * mislabelled.accuracy + (1 - share) * clean.accuracy)
-    assert mislabelled.n == int((observed != true).sum())
-    assert everything.interval == wilson_interval(everything.hits, 300)
-    nothing = recall(predicted, true, true, views=0)[1]
-    assert nothing.n == 0
-    assert math.isnan(nothing.accuracy)
-    assert all(math.isnan(end) for end in nothing.interval)
-
-
-class Linear(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(3 * 32 * 32, 10)
-        generator = torch.Generator().manual_seed(1)
-        nn.init.normal_(self.layer.weight, generator=generator)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.layer(images.flatten(1))  # type: ignore[no-any-return]  # nn.Module calls are untyped
-
-
-def test_views_are_averaged_as_softmax_outputs_in_the_order_of_their_draws() -> None:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (12, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    model = Linear()
-    found = view_predictions(model, images, [1, 3], torch.Generator().manual_seed(7), CPU)
-    assert set(found) == {0, 1, 3}
-    pixels = images.float() / 255
-    with torch.no_grad():
-        assert found[0].equal(model(pixels).argmax(1))
-        draws = torch.Generator().manual_seed(7)
-        total = torch.zeros(12, 10, dtype=torch.float64)
-        for number in (1, 2, 3):
-            total += model(random_erasing(auto_augment(pixels, draws), draws)).double().softmax(1)
-            if number in found:
-                assert found[number].equal(total.argmax(1))
 
 
 class ByBrightness(nn.Module):

@@ -194,3 +194,37 @@ def test_curves_of_an_untrusted_log() -> None:
     assert set(found.series) == {"loss", "lr"}
     assert found.test_n is None
     assert found.overfitting() is None
+
+
+def test_magnitudes_count_every_output_once() -> None:
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(4), size=50)
+    everything, largest = figures.magnitudes(probabilities, bins=10)
+    assert everything.sum() == pytest.approx(1)
+    assert largest.sum() == pytest.approx(1)
+    assert everything[9] == pytest.approx(((probabilities >= 0.9) & (probabilities <= 1)).mean())
+    assert largest[:2].sum() == 0  # the largest of four is at least a quarter
+    certain, _ = figures.magnitudes(np.eye(3), bins=10)
+    assert (certain[0], certain[9]) == pytest.approx((2 / 3, 1 / 3))
+
+
+def bins(*shares: float, network: str = "student", outputs: str = "all", condition: str = "clean") -> list[Score]:
+    return [
+        score(share, "output_share", condition, network=network, outputs=outputs, low=i / 4, high=(i + 1) / 4)
+        for i, share in enumerate(shares)
+    ]
+
+
+def test_histograms_of_softmax_outputs_by_network_from_scores() -> None:
+    scores = [*bins(0.1, 0.2, 0.3, 0.4), *bins(1, 0, 0, 0, network="teacher"), *bins(1, 0, 0, 0, condition="sym-40")]
+    student, teacher = figures.histograms([score(0.5), *reversed(scores)], "clean")[::-1]
+    assert (student.network, student.outputs, student.n) == ("student", "all", 50)
+    assert student.edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert student.share.tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert (student.ci_low < student.share).all()
+    assert teacher.share.tolist() == [1, 0, 0, 0]
+
+
+def test_bins_that_do_not_join_are_no_histogram() -> None:
+    gap = [*bins(0.1, 0.2)[:1], *bins(0.1, 0.2, 0.3)[2:]]
+    nothing = score(0.5, "output_share", network="student", outputs="all", low="none", high=1)
+    assert figures.histograms([*gap, nothing], "clean") == []
