@@ -193,10 +193,24 @@ class AttackBudget(Spec):
     """Radius of the L-infinity ball in [0, 1] pixels."""
 
 
+class Watch(Spec):
+    """An attack on test images after each epoch of a student's training. It decides nothing, and the weights are the
+    same without it; its accuracy stands in the log as ``test_pgd_accuracy``."""
+
+    eps: Annotated[float, Field(ge=0, le=1)]
+    """Radius of the L-infinity ball in [0, 1] pixels."""
+    step_size: Annotated[float, Field(gt=0, le=1)] = 0.006
+    """Of one step of PGD from the image; an image counts at the iterate where its true class is least probable."""
+    steps: Annotated[int, Field(ge=1)] = 10
+    """Gradient steps."""
+    images: Annotated[int, Field(ge=1)] = 500
+    """A fixed stratified part of the test images whose accuracy is logged."""
+
+
 class Suite(GrowingSpec):
     """A standard setting: data, networks, training conditions and tasks. Data, not code: a TOML file."""
 
-    later = ("pretrained", "family", "view", "attack", "changed")
+    later = ("pretrained", "family", "view", "attack", "watch", "changed")
 
     name: Name
     """What it is called in commands, records and folders. Another setting needs another name."""
@@ -225,6 +239,8 @@ class Suite(GrowingSpec):
     """Whether all networks start from weights trained on ImageNet, which their models must have."""
     attack: AttackBudget | None = None
     """What attacks may change: a table of its own; without it each task's own default."""
+    watch: Watch | None = None
+    """What attacks a student after each epoch: a table of its own; without it nothing does."""
     view: Literal["suite", "strong"] | None = None
     """Value of the parameter ``view`` of all methods that have one, their networks and the suite's among them; without
     it each method's own choice."""
@@ -306,7 +322,7 @@ class Suite(GrowingSpec):
 class Training(GrowingSpec):
     """One node of the run graph: everything that decides what a trained network is. Its digest names the training."""
 
-    later = ("pretrained", "other_models", "measured")
+    later = ("pretrained", "other_models", "measured", "watch")
 
     suite: str
     dataset: str
@@ -335,6 +351,8 @@ class Training(GrowingSpec):
     """Of the method, resolved, without those that only matter when the network is measured."""
     measured: dict[str, Any] = {}
     """The latter, where they are not at their defaults. They are no part of the digest: one training serves all."""
+    watch: Watch | None = None
+    """What attacked it after each epoch: nothing that decides weights, but its log has more."""
     seed: int
     device: str
     needs: dict[str, str]

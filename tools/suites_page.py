@@ -21,7 +21,7 @@ key is left out. Two settings never share a name and version."""
 BY_HAND = """`--set` changes values of a suite for a run, with the table before the key: `kdbench run --method nrd --set
 recipe.epochs=30 --set conditions.sym-40.recipe.lr=0.01`; in Python `kdbench.run(changes={"recipe.epochs": 30})`. A key
 of `recipe` is then of all conditions, also of those that state their own, and of all networks that are trained there;
-one behind `conditions.NAME` is of that condition alone. Tables that can be changed are `recipe`, `attack`,
+one behind `conditions.NAME` is of that condition alone. Tables that can be changed are `recipe`, `attack`, `watch`,
 `networks.NAME`, `conditions.NAME` and `tasks.NAME`, as far as the suite has them. Values are JSON: `[60, 90]`, `true`,
 `null` for none. What is set by hand goes before what a method tunes; where epochs change, milestones move with them
 unless they are given as well. It is another setting: the record states it (`spec.suite.changed`), and leaderboards,
@@ -31,6 +31,7 @@ HEADINGS: Mapping[str, str] = {
     "": "The top of the file",
     "recipe": "How all networks are trained; conditions go before it, key by key. Required keys may be theirs alone.",
     "attack": "The budget of every task that attacks, unless its own settings have another.",
+    "watch": "An attack on some test images after each epoch of a student. It decides nothing and is logged.",
     "networks.*": "A network that the suite trains for others, under its role: a teacher, a source of attacks.",
     "conditions.*": "A training set, which gives one student.",
     "conditions.*.noise": "Label noise that is added to the condition.",

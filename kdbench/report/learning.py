@@ -66,7 +66,8 @@ def training_curves(runs: Sequence[Run]) -> Iterator[Part]:
         title,
         figure,
         f"Accuracy on a fixed part of the test images after each epoch, with 95 % bands (Wilson), and the mean "
-        f"training loss. Hollow marker: the best epoch; filled: the last, which alone is measured. {' '.join(drops)} "
+        f"training loss. Thin: under the attack of the suite's watch, if any. "
+        f"Hollow marker: the best epoch; filled: the last, which alone is measured. {' '.join(drops)} "
         f"The best of many epochs is partly luck, so small drops mean nothing. Losses of different methods are not "
         f"comparable.",
         Table(("run", "condition", "epoch", *COLUMNS, "test_n"), tuple(rows)),
@@ -75,7 +76,7 @@ def training_curves(runs: Sequence[Run]) -> Iterator[Part]:
         yield missing(f"{title} of some students", reasons)
 
 
-COLUMNS = ("loss", "test_accuracy", "lr", "seconds")
+COLUMNS = ("loss", "test_accuracy", "test_pgd_accuracy", "lr", "seconds")
 
 
 def _draw_accuracy(axes: Axes, curves: TrainingCurves, number: int, run: Run, condition: str) -> list[str]:
@@ -89,6 +90,8 @@ def _draw_accuracy(axes: Axes, curves: TrainingCurves, number: int, run: Run, co
     if curves.test_n and ((accuracy >= 0) & (accuracy <= 1)).all():
         bands = np.array([wilson_interval(value * curves.test_n, curves.test_n) for value in accuracy])
         axes.fill_between(curves.epoch, bands[:, 0], bands[:, 1], color=colour, alpha=0.15, lw=0)
+    if "test_pgd_accuracy" in curves.series:
+        axes.plot(curves.epoch, curves.series["test_pgd_accuracy"], ls=LINES[number], lw=0.9, color=colour)
     axes.plot(end.peak_epoch, end.peak, MARKERS[number], color=colour, mfc="white", ms=7)
     axes.plot(end.last_epoch, end.last, MARKERS[number], color=colour, ms=5)
     axes.plot([], [], MARKERS[number], ls=LINES[number], color=colour, label=label)

@@ -156,7 +156,10 @@ class Histogram:
 MAGNITUDES = 50
 """Bins of a histogram of softmax outputs, each .02 wide."""
 
-LOGGED_BY_THE_LOOP = ("compiled", "epoch", "lr", "loss", "seconds", "test_accuracy", "test_n", "threads")
+LOGGED_BY_THE_LOOP = (
+    "compiled", "epoch", "lr", "loss", "seconds", "test_accuracy", "test_n", "test_pgd_accuracy", "test_pgd_n",
+    "threads",
+)  # fmt: skip
 """Numbers of a log entry that the training loop writes for every method."""
 
 
@@ -317,7 +320,7 @@ def _curves(condition: str, entries: Mapping[int, Mapping[str, Any]]) -> Trainin
     series = {
         name: np.array([_number(entries[epoch].get(name)) for epoch in epochs], dtype=np.float64)
         for name in names
-        if name not in ("epoch", "test_n")
+        if name not in ("epoch", "test_n", "test_pgd_n")
     }
     sizes = [entries[epoch].get("test_n") for epoch in epochs]
     test_n = min((size for size in sizes if type(size) is int and size > 0), default=None)

@@ -29,7 +29,7 @@ from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar, say
 from kdbench.running.train_set import check_condition, train_images, train_set, training_labels
-from kdbench.specs import Suite, Training
+from kdbench.specs import Suite, Training, Watch
 from kdbench.tasks.base import TrainingLabels
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.compiling import compiler_for
@@ -89,7 +89,7 @@ class RunGraph:
     def student(self, condition: str, method: str, params_passed: Mapping[str, Any], seed: int) -> Training:
         """The training of a method's student under a condition."""
         needs = Needs(self.suite, self.plugins, condition)
-        return self._plan(condition, needs.student(method, params_passed, seed)).training
+        return self._plan(condition, needs.student(method, params_passed, seed), self.suite.watch).training
 
     def network(self, condition: str, role: str) -> Training:
         """The training of the suite's teacher or another of its networks, on the labels of that condition."""
@@ -125,13 +125,13 @@ class RunGraph:
         standard = self.suite.condition(condition).recipe
         return any(is_extended(training.recipe, standard) for training in (spec, *self.own(spec).values()))
 
-    def _plan(self, condition: str, node: Node) -> Lineage:
+    def _plan(self, condition: str, node: Node, watch: Watch | None = None) -> Lineage:
         needs = {role: self._plan(condition, needed) for role, needed in node.needs.items()}
-        planned = Lineage(self._training(condition, node, needs), needs, node.suite_role)
+        planned = Lineage(self._training(condition, node, needs, watch), needs, node.suite_role)
         self._planned[planned.training.digest()] = planned
         return planned
 
-    def _training(self, condition: str, node: Node, needs: Mapping[str, Lineage]) -> Training:
+    def _training(self, condition: str, node: Node, needs: Mapping[str, Lineage], watch: Watch | None) -> Training:
         setting = self.suite.condition(condition)
         precision = resolve_precision(node.recipe.precision, self.device)
         train, facts = self.train_set(condition)
@@ -160,6 +160,7 @@ class RunGraph:
             seed=node.seed,
             device=self.device.type,
             needs={role: planned.training.predictor_digest() for role, planned in needs.items()},
+            watch=watch,
         )
 
     def _model_source(self, name: str) -> str:
@@ -241,7 +242,7 @@ class RunGraph:
                 device=self.device,
                 build=network_builder(self.plugins, spec, train.num_classes, pretrained=spec.pretrained),
                 lineage=lineage.describe_needs(),
-                monitor=self._monitor(),
+                monitor=self._monitor(spec.watch),
                 on_epoch=report,
                 compiler=compiler_for(self.device, asked=self.options.compile),
             )
@@ -255,10 +256,10 @@ class RunGraph:
             return False
         return True
 
-    def _monitor(self) -> Monitor:
+    def _monitor(self, attack: Watch | None) -> Monitor:
         test = self.dataset.test
         index = stratified_subset(test.labels, min(MONITOR_SIZE, len(test)), 0)
-        return Monitor(test.images[index], test.labels[index])
+        return Monitor(test.images[index], test.labels[index], attack)
 
     def load(self, trained: Trained, params: Mapping[str, Any] | None = None) -> nn.Module:
         """The predictor of a finished training, measured as it was asked for, or as ``params`` say: eval mode, frozen,

@@ -13,7 +13,7 @@ from kdbench.suites.reading import check_keys, suite_of
 
 NAMED: Final = ("networks", "conditions", "tasks")
 """Tables of tables, whose names are the suite's own."""
-TABLES: Final = ("recipe", "attack", *NAMED)
+TABLES: Final = ("recipe", "attack", "watch", *NAMED)
 """What a changed key begins with."""
 HINT: Final = "a suite file has the same keys: `kdbench describe suite NAME --toml` prints one"
 

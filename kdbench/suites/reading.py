@@ -21,6 +21,7 @@ from kdbench.specs import (
     Spec,
     Suite,
     TaskPlan,
+    Watch,
     first_problem,
 )
 
@@ -28,6 +29,7 @@ TABLES: Final[Mapping[str, type[Spec]]] = {
     "": Suite,
     "recipe": Recipe,
     "attack": AttackBudget,
+    "watch": Watch,
     "networks.*": NetworkSpec,
     "conditions.*": Condition,
     "conditions.*.noise": LabelNoise,

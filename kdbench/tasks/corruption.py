@@ -85,7 +85,7 @@ class Corruption(Task):
         found = torch.stack(cells)
         means = self._means(("mca", "conditional_mca"), found, clean[0], {"images": origin}, ctx)
         if ctx.settings.by_corruption:
-            for name, own in zip(corruptions.NAMES, found.split(len(corruptions.SEVERITIES)), strict=True):
+            for name, own in zip(corruptions.NAMES, torch.split(found, len(corruptions.SEVERITIES)), strict=True):
                 setting = {"corruption": name, "images": origin}
                 means += self._means(("mean_accuracy", "mean_conditional_accuracy"), own, clean[0], setting, ctx)
         return [*means, *scores]
@@ -104,7 +104,7 @@ class Corruption(Task):
         return torch.cat(found)
 
     def _means(
-        self, metrics: tuple[str, str], cells: Tensor, clean: Tensor, setting: dict[str, str], ctx: EvaluationContext
+        self, metrics: tuple[str, str], cells: Tensor, clean: Tensor, setting: dict[str, Any], ctx: EvaluationContext
     ) -> list[Score]:
         """Means over bool (cells, D, n): of the accuracy, and of #{clean and corrupted right} / #{clean right}, which
         needs an image that is right; ``clean``: bool (n,)."""
@@ -131,8 +131,10 @@ class Corruption(Task):
         groups = [(card.select("mca"), card.select("conditional_mca"), cells)]
         for name in corruptions.NAMES:
             own = [score for score in cells if score.setting.get("corruption") == name]
-            means = (card.select(metric, corruption=name) for metric in ("mean_accuracy", "mean_conditional_accuracy"))
-            groups.append((*means, own))
+            means, conditionals = (
+                card.select(metric, corruption=name) for metric in ("mean_accuracy", "mean_conditional_accuracy")
+            )
+            groups.append((means, conditionals, own))
         for means, conditionals, own in groups:
             yield from _not_their_mean(means, own)
             arrays = [card.array(str(self.results_key(score))) for score in own]

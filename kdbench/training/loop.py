@@ -212,7 +212,7 @@ class TrainingRun:
 
     def _own_log(self, entry: Mapping[str, Any]) -> dict[str, float]:
         """What the method adds to a log entry, checked to be numbers under names of their own."""
-        taken = {*entry, "compiled", "condition", "test_accuracy", "test_n"}
+        taken = {*entry, "compiled", "condition", "test_accuracy", "test_n", "test_pgd_accuracy", "test_pgd_n"}
         own = {name: float(value) for name, value in self.method.epoch_log(self.ctx).items()}
         for name, value in own.items():
             if name in taken or not name.isidentifier():
@@ -276,7 +276,8 @@ class TrainingRun:
             raise TrainingDivergedError(self.ctx.epoch + 1, error.message) from None
         self.softmax.append(logits[monitor.watched()].softmax(1).half())
         correct = (logits.argmax(1) == monitor.labels).sum().item()
-        return {"test_accuracy": correct / len(monitor.labels), "test_n": len(monitor.labels)}
+        accuracy = {"test_accuracy": correct / len(monitor.labels), "test_n": len(monitor.labels)}
+        return accuracy | monitor.attacked(self.predictor(), self.ctx.device)
 
     def trajectory(self, monitor: Monitor) -> dict[str, Tensor]:
         """Softmax vectors of the watched images after each epoch, and the images' labels."""

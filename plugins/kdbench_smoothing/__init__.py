@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import kdbench
+from kdbench_smoothing.accuracy_against_steps import AccuracyAgainstSteps
 from kdbench_smoothing.as_published import katz_as_published
 from kdbench_smoothing.claims import CLAIMS
 from kdbench_smoothing.coloured_noise_injection import cni
 from kdbench_smoothing.distilled import kd_smoothed, kd_smoothed_adversarial
 from kdbench_smoothing.teacher_transfer import TeacherTransfer
+from kdbench_smoothing.transfer_matrix import TransferMatrix
 
 
 @kdbench.hookimpl
@@ -17,7 +19,7 @@ def kdbench_register_methods() -> list[kdbench.MethodSpec]:
 
 @kdbench.hookimpl
 def kdbench_register_tasks() -> list[kdbench.Task]:
-    return [TeacherTransfer()]
+    return [TeacherTransfer(), AccuracyAgainstSteps(), TransferMatrix()]
 
 
 @kdbench.hookimpl

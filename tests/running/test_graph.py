@@ -214,3 +214,11 @@ def test_a_suite_without_that_network_or_condition_is_an_error(make_graph: MakeG
         graph.network("clean", "techer")
     with pytest.raises(KdbenchError, match="no condition named 'claen' .did you mean 'clean'"):
         graph.network("claen", "teacher")
+
+
+def test_a_suite_that_watches_an_attack_asks_for_another_training_of_students_alone(make_graph: MakeGraph) -> None:
+    plain, watching = make_graph(), make_graph(("[recipe]", "[watch]\neps = 0.02\nimages = 5\nsteps = 1\n[recipe]"))
+    assert ce(plain).digest() != ce(watching).digest()
+    assert plain.network("clean", "teacher").digest() == watching.network("clean", "teacher").digest()
+    log = read_log(watching.ensure(ce(watching), "clean", "ce").folder)
+    assert [entry["test_pgd_n"] for entry in log] == [5] * len(log)

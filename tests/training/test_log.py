@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import kdbench
+from kdbench.attacks import pgd_best_iterate
+from kdbench.data import stratified_subset
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import predict
-from kdbench.specs import Recipe
+from kdbench.specs import Recipe, Watch
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.monitor import Monitor
 from tests.training.spies import CPU, Spy, run, train_set
@@ -82,3 +84,22 @@ def test_at_most_a_hundred_images_are_watched_over_all_classes() -> None:
     watched = Monitor(torch.empty(0), labels).watched()
     assert len(watched) == 100
     assert torch.equal(labels[watched].bincount(), torch.full((10,), 10))
+
+
+def test_accuracy_under_attack_is_logged_epoch_by_epoch_and_changes_nothing(tmp_path: Path) -> None:
+    """The last epoch's by hand, and the weights of a training without it, also after an interruption."""
+    data, recipe = train_set(), Recipe(epochs=2, batch_size=10, lr=0.1)
+    watched = Monitor(data.images, data.labels, Watch(eps=0.02, step_size=0.01, steps=2, images=11))
+    plain = run(Spy(), recipe, tmp_path / "plain", monitor=Monitor(data.images, data.labels))
+    run(Spy(), recipe, tmp_path / "it", monitor=watched, stop_after=1)
+    student = run(Spy(), recipe, tmp_path / "it", monitor=watched)
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(tensor, student.state_dict()[name]), name
+    entries = [json.loads(line) for line in (tmp_path / "it/log.jsonl").read_text().splitlines()]
+    assert [entry["test_pgd_n"] for entry in entries] == [11, 11]
+    index = stratified_subset(data.labels, 11, 0)
+    images, labels = data.images[index], data.labels[index]
+    examples = pgd_best_iterate(student, images, labels, eps=0.02, step_size=0.01, steps=2)
+    expected = (predict(student, examples, device=CPU).argmax(1) == labels).double().mean().item()
+    assert entries[-1]["test_pgd_accuracy"] == pytest.approx(expected)
+    assert "test_pgd_accuracy" not in (tmp_path / "plain/log.jsonl").read_text()
