@@ -21,8 +21,8 @@ class TransferMatrix(kdbench.Task):
 
     ``cni`` is the suite's teacher, a network with random weights, judged by M votes; ``smoothed-cni`` has the same
     weights and, in each draw, Gaussian noise on the pixels, with which it was never trained; ``student`` is the
-    student. Source ``none`` are the unattacked images. Zero start, per image the iterate with the lowest probability of the true
-    class, in a single forward pass. How the teacher is smoothed by itself is not used: votes over single draws.
+    student. Source ``none`` are the unattacked images. Zero start, per image the iterate with the lowest probability of
+    the true class in a single forward pass. How the teacher is smoothed by itself is not used: votes over single draws.
     """
 
     name = "transfer_matrix"
