@@ -110,10 +110,11 @@ def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
                     except subprocess.TimeoutExpired:
                         yield News(changes.take(), log.read(), gone=changes.gone())
                         continue
-                    yield News(changes.take(), log.read(), status, changes.gone())
-                    return
+                    last = News(changes.take(), log.read(), status, changes.gone())
+                    break
             finally:
                 process.kill()
+    yield last  # with the folder gone: who hears of the end may end this process
 
 
 @contextlib.contextmanager
