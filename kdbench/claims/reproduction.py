@@ -160,11 +160,12 @@ def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) 
         setting.name,
         setting.version,
         verdict=combined([one.verdict for one in outcomes]),
-        hardware=sorted({_machine(one.record.provenance) for _, found in measured for one in found}),
+        hardware=sorted({machine_of(one.record.provenance) for _, found in measured for one in found}),
         outcomes=outcomes,
     )
 
 
-def _machine(made: Provenance) -> str:
+def machine_of(made: Provenance) -> str:
+    """What measured, in words."""
     threads = f"{made.threads} thread{'s' if made.threads > 1 else ''}"
     return f"{made.device_name}, {threads}" if made.device == "cpu" else f"{made.device_name} ({made.device})"

@@ -17,7 +17,10 @@ from kdbench.errors import KdbenchError, unknown_name
 if TYPE_CHECKING:
     from kdbench.plugin.registry import Registry
 
-KINDS = ("methods", "suites", "tasks", "datasets", "models", "label-noises", "attacks", "claims", "model-sources")
+KINDS = (
+    "methods", "suites", "tasks", "datasets", "models", "label-noises", "attacks", "claims", "reproductions",
+    "model-sources",
+)  # fmt: skip
 
 
 def _kind(kind: str, *, singular: bool = False) -> str:
@@ -33,7 +36,8 @@ def list_(
     kind: Annotated[
         str,
         typer.Argument(
-            help="methods, suites, tasks, datasets, models, label-noises, attacks, claims or model-sources."
+            help="methods, suites, tasks, datasets, models, label-noises, attacks, claims, reproductions or "
+            "model-sources."
         ),
     ] = "methods",
     as_json: Json = False,
@@ -54,7 +58,10 @@ def list_(
 @app.command(cls=OnceCommand)
 def describe(
     kind: Annotated[
-        str, typer.Argument(help="method, suite, task, dataset, model, label-noise, attack, claim or model-source.")
+        str,
+        typer.Argument(
+            help="method, suite, task, dataset, model, label-noise, attack, claim, reproduction or model-source."
+        ),
     ],
     name: Annotated[str, typer.Argument(help="Its name; of a suite also its TOML file.")],
     as_json: Json = False,

@@ -26,6 +26,7 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
     from kdbench.claims import Claim
     from kdbench.data import DatasetSpec
     from kdbench.methods.method import MethodSpec
+    from kdbench.reproducing.reading import identity, read_reproduction
     from kdbench.suites.reading import read_suite
     from kdbench.tasks import Task
 
@@ -44,6 +45,10 @@ def describe_entry(name: str, entry: Any, origin: str) -> dict[str, Any]:
         if entry.members is not None:
             return {**description, "members": list(entry.members())}
         return {**description, "parameters": describe_parameters(entry.parameters)}
+    if isinstance(entry, Path) and identity(entry) == name:
+        item = read_reproduction(entry)
+        facts = item.model_dump(mode="json", include={"paper", "known", "figure", "scales"}, exclude_defaults=True)
+        return {**description, "what": item.title, **facts, "rows": item.rows, "columns": item.columns}
     if isinstance(entry, Path):
         suite = read_suite(entry)
         facts = {**suite.model_dump(mode="json"), "family": suite.family}

@@ -1,10 +1,10 @@
-"""``kdbench reproduce``: what papers claim, checked."""
+"""``kdbench reproduce``: published tables and figures, measured again; and what papers claim, checked."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,15 +17,41 @@ from kdbench.errors import KdbenchError
 if TYPE_CHECKING:
     from kdbench.claims.findings import Finding
 
+LIST = "list"
+
 
 @app.command(cls=OnceCommand)
 def reproduce(
-    name: Annotated[list[str] | None, typer.Argument(help="Claims by name; default: all.")] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID | list [ID]...]",
+            help="A table or figure, as arani/fig4; `list` shows all. With --claims: claims by name; default: all.",
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            help="smoke (default): minutes; lite: small networks on a CPU; short: the paper's networks, few epochs; "
+            "full: the paper's setting."
+        ),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="0-4", help="Seeds; default: the scale's.")] = None,
+    records: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="FOLDER", help="Read these records, and run nothing; repeatable."),
+    ] = None,
+    to: Annotated[Path, typer.Option(help="Folder for tables and figures.")] = Path("reproductions"),
+    executor: Annotated[str | None, typer.Option(help="Engine that computes: local, ray or slurm.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show what would run; start nothing.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do again what failed.")] = False,
     claims: Annotated[bool, typer.Option("--claims", help="Check what the papers of the methods claim.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show the claims, and train nothing.")] = False,
-    suite: Annotated[str | None, typer.Option(help="Suite to check them on; default: each claim's own.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Suite to check claims on; default: each claim's own.")] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(metavar="N", min=0, help="Seed; several make the intervals cover them.")
+        list[int] | None, typer.Option(metavar="N", min=0, help="Seed of claims; several make intervals cover them.")
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
@@ -34,35 +60,74 @@ def reproduce(
     compile: Compile = True,
     as_json: Json = False,
 ) -> None:
-    """Check what papers claim: train, and compare with intervals.
+    """Measure a published table or figure again, or check what papers claim.
 
-    Adds to OUT/claims.json. A claim holds, fails (its opposite is significant), or is not shown (the interval leaves
-    it open).
+    ID: train what is missing, and write published and measured numbers with verdicts to TO/ID/SCALE. Claims: adds to
+    OUT/claims.json; a claim holds, fails (its opposite is significant), or is not shown (the interval leaves it open).
     """
-    if not claims:
-        raise KdbenchError("nothing says what to reproduce", "write kdbench reproduce --claims")
+    words = name or []
+    of_items = {
+        "--scale": scale, "--seeds": seeds, "--from": records, "--executor": executor, "--workers": workers,
+        "--threads": threads, "--dry-run": dry_run, "--retry-failed": retry_failed,
+    }  # fmt: skip
+    if claims:
+        _refuse(of_items, "goes with a table or figure, not with --claims")
+        options = {"data_dir": data_dir, "device": device, "out": out, "download": download, "compile": compile}
+        _claims(words, list_, suite, seed, options, as_json)
+        return
+    _refuse({"--list": list_, "--suite": suite, "--seed": seed}, "goes with --claims")
+    if not words:
+        raise KdbenchError(
+            "nothing says what to reproduce", "`kdbench reproduce list` shows all; --claims checks claims"
+        )
+    from kdbench.cli import reproductions
+    from kdbench.plugin.catalogue import catalogue
+
+    asked = words[1:] if words[0] == LIST else words
+    catalogue().require("reproduction", asked)
+    if words[0] == LIST:
+        _refuse({key: one for key, one in of_items.items() if key != "--from"}, "does not go with list")
+        reproductions.show(asked, out, records or [], as_json)
+        return
+    if len(words) > 1:
+        raise KdbenchError(f"reproduce got {len(words)} tables and figures", "it takes one")
+    engine = {"executor": executor, "threads": threads}
+    reproductions.reproduce(
+        words[0], scale, seeds, records or [], to, as_json=as_json, dry_run=dry_run, retry_failed=retry_failed,
+        engine={key: one for key, one in engine.items() if one is not None} | {"compile": compile},
+        workers=workers, options={"data_dir": data_dir, "device": device, "out": out, "download": download},
+    )  # fmt: skip
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    for option, value in options.items():
+        if value not in (None, False, []):
+            raise KdbenchError(f"{option} {why}", "leave it out; `kdbench reproduce --help` shows what there is")
+
+
+def _claims(
+    names: list[str], list_: bool, suite: str | None, seeds: list[int] | None, options: dict[str, Any], as_json: bool
+) -> None:
     from kdbench.plugin.catalogue import catalogue
 
     installed = catalogue()
-    installed.require("claim", name or [])
+    installed.require("claim", names)
     installed.require("suite", [suite] if suite and not suite.endswith(".toml") else [])
     if list_:
-        _list(name or [], suite, as_json)
+        _list(names, suite, as_json)
         return
     from kdbench.claims.reproduction import FILE
     from kdbench.claims.reproduction import reproduce as check
     from kdbench.running.options import RunOptions
 
     report = check(
-        name or (),
+        names,
         suite=suite,
-        seeds=seed or (0,),
-        options=RunOptions.make(
-            data_dir=data_dir, device=device, out=out, download=download, progress=not as_json, compile=compile
-        ),
+        seeds=seeds or (0,),
+        options=RunOptions.make(**options, progress=not as_json),
         on_finding=(lambda finding: None) if as_json else _print_finding,
     )
-    print(report.model_dump_json() if as_json else out / FILE)
+    print(report.model_dump_json() if as_json else options["out"] / FILE)
 
 
 def _list(wanted: list[str], suite: str | None, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Mapping
@@ -18,14 +17,11 @@ from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
     from kdbench.studies.folder import StudyFolder
-    from kdbench.studies.nodes import Node, StudyPlan
-    from kdbench.studies.schedule import Executor
+    from kdbench.studies.nodes import Node
     from kdbench.studies.study import Study
     from kdbench.studies.sweep import Standing
 
 STATUS = "status"
-ENGINE = "engine"
-"""Log of what an engine itself prints: standard output is for the answer."""
 
 
 @app.command(cls=OnceCommand)
@@ -93,6 +89,7 @@ def sweep(
     from kdbench.studies.executors import make_executor
     from kdbench.studies.folder import StudyFolder
     from kdbench.studies.schedule import Queue
+    from kdbench.studies.show import watched
     from kdbench.studies.sweep import Standing, plan_study
 
     settings = {key: value for key, value in {"workers": workers, "address": address}.items() if value is not None}
@@ -109,7 +106,7 @@ def sweep(
     queue = isinstance(engine, Queue)
     if wait is False and not queue:
         raise KdbenchError(f"executor {study.executor} has no queue to submit to", "leave out --submit")
-    standing, jobs = _work(folder, plan, engine, wait=wait or not queue, retry_failed=retry_failed)
+    standing, jobs = watched(folder, plan, engine, wait=wait or not queue, retry_failed=retry_failed)
     _finish(standing, folder, jobs, as_json)
 
 
@@ -143,32 +140,6 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(found.get(key), dict)
         found[key] = {**found[key], **value} if both else value
     return found
-
-
-def _work(
-    folder: StudyFolder, plan: StudyPlan, executor: Executor, *, wait: bool, retry_failed: bool
-) -> tuple[Standing, Mapping[str, str]]:
-    """How the study stands afterwards, and the jobs that an engine with a queue has by then."""
-    from kdbench.studies.schedule import Queue
-    from kdbench.studies.show import Watch
-    from kdbench.studies.sweep import Standing, work_off
-
-    jobs: Mapping[str, str] = {}
-    with folder.driven():
-        folder.write(plan)
-        if isinstance(executor, Queue):
-            nodes = {node.key: node for node in plan.nodes}
-            order = Standing.read(folder, plan).schedule(retry_failed=retry_failed).order()
-            jobs = executor.submit([(key, nodes[key].needs) for key in order])
-        if not wait:
-            return Standing.read(folder, plan), jobs
-        folder.log(ENGINE).parent.mkdir(exist_ok=True)
-        with (
-            Watch(folder, plan, executor.workers) as watch,
-            folder.log(ENGINE).open("a") as words,
-            contextlib.redirect_stdout(words),
-        ):
-            return work_off(folder, plan, executor, watch.changed, retry_failed=retry_failed), {}
 
 
 def _dry_run(standing: Standing, out: Path, retry_failed: bool, as_json: bool) -> None:

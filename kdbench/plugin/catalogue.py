@@ -105,7 +105,7 @@ def _values(plugins: Plugins) -> dict[str, Any]:
                 "notes": registry.notes,
                 "clashes": registry.clashes(),
                 "lines": [
-                    [name, getattr(entry, "written", name), _summary(entry), registry.origin(name)]
+                    [name, getattr(entry, "written", name), _summary(registry.kind, entry), registry.origin(name)]
                     for name in registry
                     for entry in [registry.get(name)]
                 ],
@@ -131,15 +131,16 @@ def _catalogue(values: Mapping[str, Any], installation: str, news: str, situatio
     return Catalogue(registries, values["loaded"], values["failures"], installation, news, digest)
 
 
-def _summary(entry: Any) -> str:
-    """What a thing is, in a sentence or two; of a suite file that can't be read, why."""
+def _summary(kind: str, entry: Any) -> str:
+    """What a thing is, in a sentence or two; of a file that can't be read, why."""
     from kdbench.errors import KdbenchError
     from kdbench.plugin.docs import summary
+    from kdbench.reproducing.reading import read_reproduction
     from kdbench.suites.reading import read_suite
 
     if isinstance(entry, Path):
         try:
-            return read_suite(entry).title
+            return read_reproduction(entry).title if kind == "reproduction" else read_suite(entry).title
         except KdbenchError as error:
             return str(error)
     text = getattr(entry, "summary", None) or getattr(entry, "description", None)

@@ -69,6 +69,12 @@ def kdbench_register_claims() -> Iterable[Claim]:  # type: ignore[empty-body]  #
 
 
 @hookspec
+def kdbench_register_reproductions() -> Iterable[Path]:  # type: ignore[empty-body]  # as above
+    """Published tables and figures, for ``kdbench reproduce``: files ``<paper>/<item>.toml`` in the format of
+    docs/reproduce.md, or folders of them."""
+
+
+@hookspec
 def kdbench_register_model_sources() -> Iterable[ModelSource]:  # type: ignore[empty-body]  # as above
     """Places of trained models, for ``kdbench evaluate NAME:WHAT``."""
 

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 GROUP = "kdbench"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Names become folders."""
+REPRODUCTIONS = "kdbench_register_reproductions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +55,14 @@ class Plugins:
     attacks: Registry[AttackSpec] = dataclasses.field(default_factory=lambda: Registry("attack"))
     suites: Registry[Path] = dataclasses.field(default_factory=lambda: Registry("suite"))
     claims: Registry[Claim] = dataclasses.field(default_factory=lambda: Registry("claim"))
+    reproductions: Registry[Path] = dataclasses.field(default_factory=lambda: Registry("reproduction"))
     model_sources: Registry[ModelSource] = dataclasses.field(default_factory=lambda: Registry("model source"))
     loaded: dict[str, str] = dataclasses.field(default_factory=dict)
     failures: list[Failure] = dataclasses.field(default_factory=list)
 
     def registries(self) -> list[Registry[Any]]:
         found: tuple[Registry[Any], ...] = (self.methods, self.tasks, self.datasets, self.models, self.label_noises)
-        return [*found, self.attacks, self.suites, self.claims, self.model_sources]
+        return [*found, self.attacks, self.suites, self.claims, self.reproductions, self.model_sources]
 
     def record_written(self, record: Record, path: Path) -> list[Failure]:
         """Tell every observer that ``record`` is on disk; returns the observers that raised."""
@@ -100,6 +102,7 @@ def _contracts() -> dict[str, tuple[str, type]]:
         "kdbench_register_attacks": ("attacks", AttackSpec),
         "kdbench_register_suites": ("suites", Path),
         "kdbench_register_claims": ("claims", Claim),
+        REPRODUCTIONS: ("reproductions", Path),
         "kdbench_register_model_sources": ("model_sources", ModelSource),
     }
 
@@ -158,13 +161,25 @@ def _collect(manager: pluggy.PluginManager, plugin: str) -> list[tuple[str, str,
             entries = implementation.function()
             if isinstance(entries, (str, bytes)) or not isinstance(entries, Iterable):
                 raise KdbenchError(f"{hook} returned {type(entries).__name__}", f"return a list of {expected.__name__}")
-            for entry in entries:
+            listed: Iterable[Any] = _files(entries) if hook == REPRODUCTIONS else entries
+            for entry in listed:
                 if not isinstance(entry, expected):
                     raise KdbenchError(
                         f"{hook} returned a {type(entry).__name__}", f"each item must be a {expected.__name__}"
                     )
                 key = entry.stem if isinstance(entry, Path) else str(getattr(entry, "name", ""))
-                if not NAME.fullmatch(key):
+                if hook == REPRODUCTIONS and isinstance(entry, Path):
+                    key = f"{entry.parent.name}/{key}"
+                if not all(NAME.fullmatch(part) for part in key.split("/")):
                     raise KdbenchError(f"{hook} brought the name '{key}'", "letters, digits, '.', '_' and '-' only")
                 brought.append((kind, key, entry))
     return brought
+
+
+def _files(entries: Iterable[Any]) -> Iterator[Any]:
+    """What is brought, with the files ``<paper>/<item>.toml`` of a folder in its place."""
+    for entry in entries:
+        if isinstance(entry, Path) and entry.is_dir():
+            yield from sorted(entry.glob("*/*.toml"))
+        else:
+            yield entry

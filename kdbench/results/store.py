@@ -21,7 +21,9 @@ from kdbench.specs import first_problem
 SKIPPED: Final = ("partial", "trainings", "examples", "studies")
 """Folders of ``kdbench run`` that hold no records."""
 LARGEST: Final = 2**53
-"""Numbers of examples and seeds beyond it are not exact in a float."""
+"""Numbers of examples beyond it are not exact in a float."""
+LARGEST_SEED: Final = 2**63 - 1
+"""What a table of seeds holds; those of a suite's networks are large."""
 
 
 def read_records(folder: Path | str) -> tuple[tuple[Evidence, ...], tuple[Excluded, ...]]:
@@ -103,8 +105,8 @@ def _other_schema(value: Any) -> str:
 
 def _unusable(record: Record) -> str:
     """What is valid JSON of a record, and yet no number that anything can be computed with."""
-    if abs(record.spec.seed) > LARGEST:
-        return "spec.seed is beyond 2^53"
+    if abs(record.spec.seed) > LARGEST_SEED:
+        return "spec.seed is beyond 2^63"
     if any(score.n > LARGEST for score in record.scores):
         return "a score counts more than 2^53 examples"
     if any(max(map(abs, (score.value, score.ci_low, score.ci_high))) > LARGEST for score in record.scores):

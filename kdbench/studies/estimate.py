@@ -44,19 +44,21 @@ class Estimate:
         return cls([one.record for one in found], suite)
 
     def seconds(self, node: Node, conditions: Iterable[str]) -> float | None:
-        """Of one node with ``conditions`` of the suite; None where no earlier record has it."""
+        """Of one node with ``conditions`` of the suite, unless it has its own; None where no earlier record has it."""
         changes = _key(node.changes)
         if node.kind == "training":
             if node.role == "student":
                 return self._medians.get(("student", changes, str(node.condition), node.method))
             return self._medians.get(("network", changes, f"{node.condition}/{node.role}"))
         total = 0.0
-        for condition in conditions:
+        for condition in conditions if node.conditions is None else node.conditions:
             student = self._medians.get(("student", changes, condition, node.method))
             if student is None:
                 return None
             total += student + sum(
-                seconds for key, seconds in self._medians.items() if key[:3] == ("task", changes, condition)
+                seconds
+                for key, seconds in self._medians.items()
+                if key[:3] == ("task", changes, condition) and (node.tasks is None or key[3] in node.tasks)
             )
         return total
 

@@ -14,8 +14,7 @@ from kdbench.plugin.loader import Plugins
 from kdbench.running.graph import RunGraph
 from kdbench.running.options import run_folder
 from kdbench.running.plan import Plan
-from kdbench.running.suite_data import SuiteData
-from kdbench.specs import Spec, Suite
+from kdbench.specs import RunSpec, Spec, Suite
 from kdbench.studies.study import Request, Study
 from kdbench.suites.changes import with_changes
 
@@ -32,6 +31,9 @@ class Node(Spec):
     seed: int
     changes: dict[str, Any] = Field(default_factory=dict)
     """Of the suite, for this run."""
+    conditions: tuple[str, ...] | None = None
+    """Of the run, where they are not the study's, as for ``tasks``."""
+    tasks: tuple[str, ...] | None = None
     condition: str | None
     """Of a training."""
     role: str | None
@@ -57,7 +59,9 @@ class Node(Spec):
 def make_plan(study: Study, suite: Suite, plugins: Plugins, asked: Request | Node) -> Plan:
     """What a run, or a training for one, of a study does; ``suite`` as it is without the changes of a run."""
     return Plan.make(
-        with_changes(suite, asked.changes), plugins, asked.method, asked.params, study.conditions, study.tasks,
+        with_changes(suite, asked.changes), plugins, asked.method, asked.params,
+        study.conditions if asked.conditions is None else asked.conditions,
+        study.tasks if asked.tasks is None else asked.tasks,
         study.attacks or None,
     )  # fmt: skip
 
@@ -79,10 +83,9 @@ class StudyPlan(Spec):
 
 
 class Planner:
-    """Expands a study. The data are read once, as digests cover them; nothing is trained."""
+    """Expands a study. Nothing is trained."""
 
-    def __init__(self, data: SuiteData) -> None:
-        self._data = data
+    def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
         self._users: Counter[str] = Counter()
 
@@ -106,9 +109,8 @@ class Planner:
             if need not in kept:
                 yield from self._folders(self._nodes[need], kept)
 
-    def add(self, request: Request, plan: Plan, graph: RunGraph) -> None:
+    def add(self, request: Request, spec: RunSpec, graph: RunGraph) -> None:
         """One run, with the graph of its suite."""
-        spec = plan.spec(self._data, graph, request.seed)
         key = f"run-{spec.run_id}"
         if key in self._nodes:
             return
@@ -141,6 +143,7 @@ class Planner:
     ) -> Node:  # fmt: skip
         return Node(
             key=key, kind=kind, method=request.method, params=request.params, seed=request.seed,
-            changes=request.changes, condition=condition, role=role, path=path.as_posix(),
+            changes=request.changes, conditions=request.conditions, tasks=request.tasks, condition=condition, role=role,
+            path=path.as_posix(),
             needs=tuple(dict.fromkeys(needs)),
         )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -14,8 +16,11 @@ from rich.text import Text
 from kdbench.studies.estimate import Estimate, in_words
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import Node, StudyPlan
-from kdbench.studies.sweep import Standing
+from kdbench.studies.schedule import Executor, Queue
+from kdbench.studies.sweep import Standing, work_off
 
+ENGINE = "engine"
+"""Log of what an engine itself prints: standard output is for the answer."""
 MOST_ROWS = 20
 """Of the live table; what is running comes first."""
 
@@ -82,3 +87,25 @@ class Watch:
                     return None
                 total += max(0.0, about - (now - self._began.get(node.key, now)))
         return total / self._workers
+
+
+def watched(
+    folder: StudyFolder, plan: StudyPlan, executor: Executor, *, wait: bool, retry_failed: bool
+) -> tuple[Standing, Mapping[str, str]]:
+    """Work a study off with a word on each node. How it stands afterwards, and the jobs of an engine with a queue."""
+    jobs: Mapping[str, str] = {}
+    with folder.driven():
+        folder.write(plan)
+        if isinstance(executor, Queue):
+            nodes = {node.key: node for node in plan.nodes}
+            order = Standing.read(folder, plan).schedule(retry_failed=retry_failed).order()
+            jobs = executor.submit([(key, nodes[key].needs) for key in order])
+        if not wait:
+            return Standing.read(folder, plan), jobs
+        folder.log(ENGINE).parent.mkdir(exist_ok=True)
+        with (
+            Watch(folder, plan, executor.workers) as watch,
+            folder.log(ENGINE).open("a") as words,
+            contextlib.redirect_stdout(words),
+        ):
+            return work_off(folder, plan, executor, watch.changed, retry_failed=retry_failed), {}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.specs import Name, Spec, first_problem
@@ -32,6 +32,23 @@ class Request(NamedTuple):
     seed: int
     changes: dict[str, Any]
     """Values of the suite that are set by hand, as ``recipe.epochs``."""
+    conditions: tuple[str, ...] | None = None
+    """None: the study's, as for ``tasks``."""
+    tasks: tuple[str, ...] | None = None
+
+
+class OneRun(Spec):
+    """A run of a study by itself, which is crossed with nothing but seeds."""
+
+    method: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    changes: dict[str, Any] = Field(default_factory=dict)
+    """Values of the suite that are set by hand, as ``"recipe.lr"``."""
+    conditions: tuple[str, ...] | None = None
+    """None: the study's, as for ``tasks``."""
+    tasks: tuple[str, ...] | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """The only seed of this run; None: it is done with each of the study's."""
 
 
 class Study(Spec):
@@ -41,8 +58,10 @@ class Study(Spec):
     """Of the study and of its folder."""
     suite: str = "digits"
     """A suite's name, or the path of a TOML file."""
-    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    methods: tuple[str, ...] = ()
     """Names; in a file ``"all"`` stands for every method that is installed."""
+    runs: tuple[OneRun, ...] = ()
+    """Runs that are listed one by one, beside those of ``methods``."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Parameter, or a value of the suite behind its table as ``"recipe.lr"``, to a value, or to a list of values that
@@ -76,6 +95,12 @@ class Study(Spec):
     def _methods(cls, value: Any) -> Any:
         return (value,) if value == ALL else value
 
+    @model_validator(mode="after")
+    def _something_to_run(self) -> Study:
+        if not self.methods and not self.runs:
+            raise KdbenchError("methods: found none, and no runs either", 'name some, as methods = ["kd"]')
+        return self
+
     def with_methods(self, installed: Iterable[str]) -> Study:
         """The study with every installed method where it asks for all."""
         return self.model_copy(update={"methods": tuple(installed)}) if self.methods == (ALL,) else self
@@ -92,16 +117,23 @@ class Study(Spec):
                 if isinstance(value, dict) and name not in self.methods:
                     raise unknown_name("method of the study", name, self.methods, f"study '{self.name}' has no such")
         choices = [(method, params) for method in self.methods for params in self._choices(method)]
-        if len(choices) * len(self.seeds) > MOST_RUNS:
-            raise KdbenchError(
-                f"study '{self.name}' has {len(choices) * len(self.seeds)} runs, at most {MOST_RUNS}", "split it"
-            )
-        return [
+        count = (len(choices) + len(self.runs)) * len(self.seeds)
+        if count > MOST_RUNS:
+            raise KdbenchError(f"study '{self.name}' has {count} runs, at most {MOST_RUNS}", "split it")
+        crossed = [
             Request(method, {name: value for name, value in given.items() if not is_of_suite(name)}, seed,
                     {name: value for name, value in given.items() if is_of_suite(name)})
             for seed in self.seeds
             for method, given in choices
         ]  # fmt: skip
+        return [*crossed, *self._listed()]
+
+    def _listed(self) -> Iterator[Request]:
+        for place, seed in enumerate(self.seeds):
+            for one in self.runs:
+                if one.seed is None or place == 0:
+                    own = seed if one.seed is None else one.seed
+                    yield Request(one.method, one.params, own, one.changes, one.conditions, one.tasks)
 
     def _choices(self, method: str) -> Iterator[dict[str, Any]]:
         crossed = _of(method, self.parameters)

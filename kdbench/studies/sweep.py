@@ -15,6 +15,7 @@ from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
 from kdbench.running.plan import Plan
 from kdbench.running.suite_data import load_suite_data, needed_data
+from kdbench.specs import RunSpec
 from kdbench.studies.executors import check_engines
 from kdbench.studies.folder import State, StudyFolder
 from kdbench.studies.nodes import Node, Planner, StudyPlan, make_plan
@@ -26,8 +27,12 @@ Listener = Callable[[Node, str, str], None]
 """Called with a node, what became of it (``started``, ``done``, ``failed``, ``blocked``) and a word on it."""
 
 
-def plan_study(study: Study, options: RunOptions) -> StudyPlan:
+def plan_study(
+    study: Study, options: RunOptions, *, wanted: Callable[[RunSpec], bool] = lambda spec: True
+) -> StudyPlan:
     """Expand a study, with all that can be checked checked: names, ranges, data, and every network set up untrained.
+
+    ``wanted``: asked of each run; one that it answers with no, as its results are there already, is left out.
 
     Raises:
         KdbenchError: a mistake in the study, or data that are not there.
@@ -38,7 +43,7 @@ def plan_study(study: Study, options: RunOptions) -> StudyPlan:
     plans: dict[str, Plan] = {}
     pairs = []
     for request in study.requests():
-        key = json.dumps([request.method, request.params, request.changes], sort_keys=True)
+        key = json.dumps(request._replace(seed=0), sort_keys=True)
         if key not in plans:
             plans[key] = make_plan(study, suite, plugins, request)
         pairs.append((request, plans[key]))
@@ -49,9 +54,12 @@ def plan_study(study: Study, options: RunOptions) -> StudyPlan:
     graphs = {label: RunGraph(one, data.dataset, plugins, options) for label, one in suites.items()}
     for plan in plans.values():
         _try(plan, graphs[plan.suite.label], study.seeds[0])
-    planner = Planner(data)
+    planner = Planner()
     for request, plan in pairs:
-        planner.add(request, plan, graphs[plan.suite.label])
+        graph = graphs[plan.suite.label]
+        spec = plan.spec(data, graph, request.seed)
+        if wanted(spec):
+            planner.add(request, spec, graph)
     return StudyPlan(study=study, suite=suite, nodes=planner.nodes())
 
 

@@ -11,6 +11,8 @@ from kdbench.plugin.parameters import as_assignments
 from kdbench.specs import Condition, Suite
 from kdbench.suites.reading import check_keys, suite_of
 
+STUDENT: Final = "student"
+"""The one key outside a table that may change: one of the suite's networks then stands in the student's place."""
 NAMED: Final = ("networks", "conditions", "tasks")
 """Tables of tables, whose names are the suite's own."""
 TABLES: Final = ("recipe", "attack", "watch", *NAMED)
@@ -22,8 +24,8 @@ def with_changes(suite: Suite, changes: Mapping[str, Any]) -> Suite:
     """The suite with values in place of its own, which ``Suite.changed`` lists.
 
     A key is that of a suite file with its table before it: ``recipe.epochs`` is of all conditions, also of those that
-    have their own, ``conditions.sym-40.recipe.epochs`` of one. Where epochs change, milestones move with them unless
-    they are given. Without changes the suite comes back as it is.
+    have their own, ``conditions.sym-40.recipe.epochs`` of one; ``student`` is the students' model. Where epochs change,
+    milestones move with them unless they are given. Without changes the suite comes back as it is.
 
     Args:
         suite: not changed yet.
@@ -90,6 +92,8 @@ def _moved(old: Condition, new: Condition) -> Condition:
 
 def _parts(suite: Suite, key: str) -> list[str]:
     """The way to a value: tables and key. Names of a suite's conditions may have dots themselves."""
+    if key == STUDENT:
+        return [key]
     table, _, rest = key.partition(".")
     if table not in TABLES:
         raise unknown_name("table of a suite", table, TABLES, f"found '{key}'; {HINT}")

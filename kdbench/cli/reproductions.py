@@ -1,0 +1,152 @@
+"""What ``kdbench reproduce`` does with tables and figures: list them, show what one would run, run it, print it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from kdbench.reproducing.needing import Needed
+    from kdbench.reproducing.outcome import Outcome
+    from kdbench.reproducing.running import Planned, Ready
+
+DEFAULT = "smoke"
+PUBLISHED = Path("leaderboards/records")
+"""Where a checkout has records, for estimates of time."""
+WIDTH = 118
+
+
+def show(names: Sequence[str], out: Path, folders: Sequence[Path], as_json: bool) -> None:
+    """All of them or those of these names: scales with what each takes, and what is known to be wrong."""
+    from kdbench.plugin.loader import load_plugins
+    from kdbench.reproducing.needing import Times, needed
+    from kdbench.reproducing.reading import read_reproduction
+
+    registry = load_plugins().reproductions
+    items = [read_reproduction(registry.get(name)) for name in names or registry]
+    times = Times([place for place in folders or (out, PUBLISHED) if place.is_dir()])
+    found = [(item, needed(item, times)) for item in items]
+    if as_json:
+        rows = [
+            {"id": item.id, "paper": item.paper, "title": item.title, "known": list(item.known),
+             "scales": {one.scale: one.to_dict() for one in scales}}
+            for item, scales in found
+        ]  # fmt: skip
+        print(json.dumps(rows))
+        return
+    for item, scales in found:
+        print(f"{item.id}  {item.title}")
+        for one in scales:
+            print(f"    {_need(one)}")
+        for sentence in item.known:
+            print(textwrap.fill(sentence, WIDTH, initial_indent="    - ", subsequent_indent="      "))
+
+
+def _need(one: Needed) -> str:
+    from kdbench.studies.estimate import in_words
+
+    said = [
+        f"about {in_words(seconds)} {where}" if seconds is not None else f"no record says how long {where}"
+        for seconds, where in ((one.cpu_seconds, "of a CPU core"), (one.gpu_seconds, "of a GPU"))
+    ]
+    return f"{one.scale:6} {', '.join(one.suites)}: {one.runs} runs; {'; '.join(said)}"
+
+
+def reproduce(
+    name: str,
+    scale: str | None,
+    seeds: str | None,
+    folders: Sequence[Path],
+    to: Path,
+    *,
+    as_json: bool,
+    dry_run: bool,
+    retry_failed: bool,
+    engine: Mapping[str, Any],
+    workers: int | None,
+    options: Mapping[str, Any],
+) -> None:
+    """One of them: everything is checked, what is missing is run, the verdicts are written and printed."""
+    from kdbench.files import check_writable
+    from kdbench.reproducing.running import Planned, Ready, from_folders
+    from kdbench.reproducing.writing import write_all
+    from kdbench.running import provenance
+    from kdbench.running.options import RunOptions
+    from kdbench.studies.study import parse_seeds
+
+    started = provenance.utc_now()
+    ready = Ready.make(name, scale or DEFAULT, parse_seeds(seeds) if seeds else None)
+    place = RunOptions.make(**options, progress=not (as_json or dry_run))
+    if not as_json:
+        print(_first_line(ready, chosen=scale is not None))
+    failed = False
+    if folders:
+        evidence = from_folders(ready, folders)
+    else:
+        settings = {engine.get("executor", "local"): {"workers": workers}} if workers else {}
+        planned = Planned(ready, place, **engine, engine=settings)
+        if dry_run:
+            _would_run(planned, as_json)
+            return
+        check_writable(to)
+        failed = _run(planned, retry_failed)
+        evidence = planned.evidence()
+    outcome, points = ready.judge(evidence, started, place.device)
+    written = write_all(outcome, ready.reproduction.figure, points, to)
+    if as_json:
+        print(outcome.model_dump_json())
+    else:
+        _print(outcome)
+        print("\n".join(map(str, written)))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _first_line(ready: Ready, *, chosen: bool) -> str:
+    suites = ", ".join(dict.fromkeys(job.suite.label for job in ready.jobs if job.wish.seed is None)) or "none"
+    how = f"scale {ready.scale}" if chosen else f"scale {ready.scale}, as no --scale was given"
+    return textwrap.shorten(f"{ready.reproduction.id}: {how}; suite {suites}", 300, placeholder=" ...")
+
+
+def _would_run(planned: Planned, as_json: bool) -> None:
+    titles = [node.title for _, plan in planned.studies for node in plan.nodes if node.kind == "run"]
+    if as_json:
+        print(json.dumps({"there": len(planned.found), "left": titles}))
+        return
+    for title in titles:
+        print(title)
+    print(f"{len(planned.found)} runs are there already, {len(titles)} are left")
+
+
+def _run(planned: Planned, retry_failed: bool) -> bool:
+    """Work everything off; whether something failed."""
+    from kdbench.studies.show import watched
+
+    standings = planned.run(
+        lambda folder, plan, executor: watched(folder, plan, executor, wait=True, retry_failed=retry_failed)[0]
+    )
+    for standing in standings:
+        for node in standing.plan.nodes:
+            if node.key in standing.errors:
+                print(f"failed: {node.title}: {standing.errors[node.key]}", file=sys.stderr)
+    return any(standing.errors or standing.blocked() for standing in standings)
+
+
+def _print(outcome: Outcome) -> None:
+    from kdbench.cli.tables import numbers, output
+    from kdbench.reproducing.writing import PAIR_HEADS, number_heads, number_rows, pair_rows
+
+    console = output()
+    rows = [row for one, row in zip(outcome.numbers, number_rows(outcome), strict=True) if one.value is not None]
+    if rows:
+        console.print(numbers(outcome.title, number_heads(outcome), rows))
+    if outcome.pairs:
+        console.print(numbers("pairs", PAIR_HEADS, pair_rows(outcome)))
+    for line in outcome.summary():
+        console.print(line, markup=False, highlight=False)

@@ -1,0 +1,84 @@
+"""Which records have the numbers of a reproduction: those of its runs, or of a folder of records from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdbench.reproducing.planning import Job
+from kdbench.results.evidence import Evidence
+from kdbench.results.record import read_record
+from kdbench.results.store import read_records
+from kdbench.specs import RunSpec
+
+
+class Existing:
+    """Finished runs of a folder that have all that a planned run would measure, and can stand in its place."""
+
+    def __init__(self, folder: Path, suites: Iterable[str]) -> None:
+        there = [folder / suite for suite in dict.fromkeys(suites) if (folder / suite).is_dir()]
+        self._runs = [run for place in there for run in read_records(place)[0] if run.record.status == "finished"]
+
+    def find(self, planned: RunSpec) -> Evidence | None:
+        """One that trained the same networks, and measured the same under more conditions, or with more tasks."""
+        return next((run for run in self._runs if covers(run.record.spec, planned)), None)
+
+
+def covers(found: RunSpec, planned: RunSpec) -> bool:
+    """Whether a run has at least what another would have: the same seed, source, parameters and suite, and of
+    trainings, tasks and data the same and perhaps more."""
+
+    ours, theirs = (json.loads(one.canonical_json()) for one in (found, planned))
+    alike = ("suite", "method", "method_source", "seed", "corruption_images")
+    return (
+        all(ours[key] == theirs[key] for key in alike)
+        and ours["params"].items() >= theirs["params"].items()
+        and found.trainings.items() >= planned.trainings.items()
+        and found.tasks.items() >= planned.tasks.items()
+        and found.datasets.items() >= planned.datasets.items()
+    )
+
+
+def read_run(path: Path) -> Evidence | None:
+    """A run's record with what lies beside it, None where it was not made yet."""
+    return Evidence.of(read_record(path), path) if path.exists() else None
+
+
+def runs_of(job: Job, evidence: Iterable[Evidence], seeds: Collection[int]) -> list[Evidence]:
+    """The runs that a job means, by seed: of its suite and version, method and resolved parameters under its condition.
+
+    Of several with one seed: a finished one, of the method as it is installed, with the cell's task, the newest.
+    """
+    wanted = _plain(job.plan.params[job.condition])
+    spec = job.plan.plugins.methods.get(job.plan.method)
+
+    def preference(run: Evidence) -> tuple[bool, bool, bool, str]:
+        record = run.record
+        measured = any(score.task == job.cell.task for score in record.scores)
+        return (
+            record.status == "finished", record.spec.method_source == spec.source, measured, record.provenance.finished
+        )  # fmt: skip
+
+    by_seed: dict[int, list[Evidence]] = {}
+    for run in evidence:
+        own = run.record.spec
+        if (
+            (own.suite.label, own.suite.version, own.method) == (job.suite.label, job.suite.version, spec.name)
+            and own.seed in seeds
+            and job.condition in own.params
+            and _plain(own.params[job.condition]) == wanted
+            and run.record.evaluated is None
+        ):
+            by_seed.setdefault(own.seed, []).append(run)
+    return [max(same, key=preference) for _, same in sorted(by_seed.items())]
+
+
+def _plain(params: Any) -> str:
+    return json.dumps(params, sort_keys=True)
+
+
+def read_folders(folders: Sequence[Path]) -> list[Evidence]:
+    """All records of folders, each once."""
+    return [run for folder in folders for run in read_records(folder)[0]]
