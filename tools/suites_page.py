@@ -22,8 +22,8 @@ BY_HAND = """`--set` changes values of a suite for a run, with the table before 
 recipe.epochs=30 --set conditions.sym-40.recipe.lr=0.01`; in Python `kdbench.run(changes={"recipe.epochs": 30})`. A key
 of `recipe` is then of all conditions, also of those that state their own, and of all networks that are trained there;
 one behind `conditions.NAME` is of that condition alone. Tables that can be changed are `recipe`, `attack`, `watch`,
-`networks.NAME`, `conditions.NAME` and `tasks.NAME`, as far as the suite has them. Values are JSON: `[60, 90]`, `true`,
-`null` for none. What is set by hand goes before what a method tunes; where epochs change, milestones move with them
+`networks.NAME` and `conditions.NAME`, as far as the suite has them, and `tasks.NAME`: a task that it has not is
+measured as well then. Values are JSON: `[60, 90]`, `true`, `null` for none. What is set by hand goes before what a method tunes; where epochs change, milestones move with them
 unless they are given as well. It is another setting: the record states it (`spec.suite.changed`), and leaderboards,
 tables and reports name it and never average or rank it together with the standard one, even where the value is the
 suite's own."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kdbench.errors import KdbenchError, unknown_name
+from kdbench.plugin.loader import load_plugins
 from kdbench.plugin.parameters import as_assignments
 from kdbench.specs import Condition, Suite
 from kdbench.suites.reading import check_keys, suite_of
@@ -24,8 +25,9 @@ def with_changes(suite: Suite, changes: Mapping[str, Any]) -> Suite:
     """The suite with values in place of its own, which ``Suite.changed`` lists.
 
     A key is that of a suite file with its table before it: ``recipe.epochs`` is of all conditions, also of those that
-    have their own, ``conditions.sym-40.recipe.epochs`` of one; ``student`` is the students' model. Where epochs change,
-    milestones move with them unless they are given. Without changes the suite comes back as it is.
+    have their own, ``conditions.sym-40.recipe.epochs`` of one; ``student`` is the students' model. A task that the
+    suite has not is measured as well then. Where epochs change, milestones move with them unless they are given.
+    Without changes the suite comes back as it is.
 
     Args:
         suite: not changed yet.
@@ -97,7 +99,9 @@ def _parts(suite: Suite, key: str) -> list[str]:
     table, _, rest = key.partition(".")
     if table not in TABLES:
         raise unknown_name("table of a suite", table, TABLES, f"found '{key}'; {HINT}")
-    known = getattr(suite, table) if table in NAMED else ()
+    known = list(getattr(suite, table)) if table in NAMED else []
+    if table == "tasks":  # one more is measured then
+        known += [name for name in load_plugins().tasks.names() if name not in known]
     if not rest or rest in known:
         raise KdbenchError(f"'{key}' is a table", f"name one of its keys, as {key.removesuffix('.')}.KEY=VALUE")
     if table not in NAMED:

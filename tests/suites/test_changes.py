@@ -93,7 +93,7 @@ def test_names_may_have_dots(tiny_suite: Path) -> None:
         ({"conditions.": 1}, "'conditions.' is a table"),
         ({"networks.techer.seed": 1}, "no network named 'techer' .*did you mean 'teacher'"),
         ({"tasks.pgd.subset": 1}, "tasks.pgd.subset: did you mean settings.subset"),
-        ({"tasks.peers.settings.subset": 1}, "no task named 'peers'"),
+        ({"tasks.peer.settings.subset": 1}, "no task named 'peer' .*did you mean 'peers'"),
         ({"recip.epochs": 3}, "no table of a suite named 'recip' .*did you mean 'recipe'"),
         ({"student": "x"}, "no table of a suite named 'student'"),
         ({"recipe": 3}, "'recipe' is a table"),
@@ -144,3 +144,9 @@ def test_a_changed_suite_is_another_value_and_a_record_gives_it_back(path: Path)
     assert Suite.model_validate_json(same.canonical_json()) == same
     assert same.family == suite.family
     assert with_changes(suite, same.changed) == same
+
+
+def test_a_task_that_the_suite_has_not_is_added(lite: Suite) -> None:
+    found = with_changes(lite, {"tasks.memorisation.settings.images": 9})
+    assert list(found.tasks) == [*lite.tasks, "memorisation"]
+    assert found.tasks["memorisation"].settings == {"images": 9}
