@@ -23,10 +23,10 @@ recipe.epochs=30 --set conditions.sym-40.recipe.lr=0.01`; in Python `kdbench.run
 of `recipe` is then of all conditions, also of those that state their own, and of all networks that are trained there;
 one behind `conditions.NAME` is of that condition alone. Tables that can be changed are `recipe`, `attack`, `watch`,
 `networks.NAME` and `conditions.NAME`, as far as the suite has them, and `tasks.NAME`: a task that it has not is
-measured as well then. Values are JSON: `[60, 90]`, `true`, `null` for none. What is set by hand goes before what a method tunes; where epochs change, milestones move with them
-unless they are given as well. It is another setting: the record states it (`spec.suite.changed`), and leaderboards,
-tables and reports name it and never average or rank it together with the standard one, even where the value is the
-suite's own."""
+measured as well then. Values are JSON: `[60, 90]`, `true`, `null` for none. What is set by hand goes before what a
+method tunes; where epochs change, milestones move with them unless they are given as well. It is another setting: the
+record states it (`spec.suite.changed`), and leaderboards, tables and reports name it and never average or rank it
+together with the standard one, even where the value is the suite's own."""
 HEADINGS: Mapping[str, str] = {
     "": "The top of the file",
     "recipe": "How all networks are trained; conditions go before it, key by key. Required keys may be theirs alone.",
