@@ -67,6 +67,7 @@ def _scores(job: Job, task: str, data: SuiteData) -> list[Score]:
     assert test is not None
     roles = {role: job.suite.network(role).model for role in chosen.sources(settings)}
     others = {role: _untrained(job.suite, model, job.plan.plugins, classes) for role, model in roles.items()}
+    others |= dict.fromkeys(chosen.predictors(job.plan.plugins.methods.get(job.plan.method)), network)
     context = EvaluationContext(job.condition, torch.device("cpu"), None, networks=others)
     shown = TestData(test, ood, part.published_corruptions, part.outside)
     return run_task(chosen, settings, network, shown, context).scores
