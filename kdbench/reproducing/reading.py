@@ -263,6 +263,7 @@ def _check_whole(found: Reproduction, where: str) -> None:
             ("row", setting.rows, {*found.rows, *lines}),
             ("column", setting.columns, set(found.columns)),
             ("data", tuple(setting.suites), {cell.data for cell in found.cells} | {MAIN}),
+            ("column", tuple(setting.instead), set(found.columns)),
             ("condition", tuple(setting.conditions), {cell.condition for cell in found.cells}),
         ):
             for name in names or ():

@@ -36,6 +36,15 @@ class UseOfCondition(Spec):
     """What is changed of it by hand, as ``noise.rate``."""
 
 
+class Instead(Spec):
+    """What is measured at a scale in place of what a column says."""
+
+    task: str = ""
+    metric: str = ""
+    setting: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Adds up with that of the cells."""
+
+
 class Setting(Spec):
     """A scale: the suites, seeds and cut-downs that a reproduction is run with."""
 
@@ -51,6 +60,8 @@ class Setting(Spec):
     """Method to parameters that go before those of its cells."""
     conditions: dict[str, UseOfCondition] = Field(default_factory=dict)
     """Condition of the cells to what stands for it; without it the suite's condition of that name."""
+    instead: dict[str, Instead] = Field(default_factory=dict)
+    """Column to what is measured in its place, as an attack's variant that the suite has."""
     rows: tuple[str, ...] | None = None
     """The rows that are measured at this scale, or the lines of families of rows; without it all."""
     columns: tuple[str, ...] | None = None
@@ -71,6 +82,14 @@ class Setting(Spec):
     def suite_of(self, data: str) -> str | None:
         """The suite of a cell's ``data``, None where the scale has none."""
         return self.suites.get(data) or (self.suite if data == MAIN else None) or None
+
+    def measuring(self, cell: Cell) -> Cell:
+        """A cell as it is measured at this scale."""
+        other = self.instead.get(cell.column)
+        if other is None:
+            return cell
+        changed = {"task": other.task or cell.task, "metric": other.metric or cell.metric}
+        return cell.model_copy(update={**changed, "setting": {**cell.setting, **other.setting}})
 
     def condition(self, name: str) -> UseOfCondition:
         """What stands for a condition."""
@@ -202,10 +221,10 @@ class Reproduction(Spec):
         return self.scales[scale]
 
     def measured(self, scale: str) -> list[Cell]:
-        """The cells that are measured at a scale."""
+        """The cells that are measured at a scale, as they are there."""
         setting = self.at(scale)
         return [
-            cell for cell in self.cells
+            setting.measuring(cell) for cell in self.cells
             if (setting.rows is None or {cell.row, cell.line} & set(setting.rows))
             and (setting.columns is None or cell.column in setting.columns)
             and setting.suite_of(cell.data) is not None

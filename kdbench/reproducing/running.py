@@ -16,6 +16,7 @@ from kdbench.reproducing.outcome import Outcome, SuiteUsed
 from kdbench.reproducing.planning import Job, make_studies, plan_jobs
 from kdbench.reproducing.reading import read_reproduction
 from kdbench.reproducing.reproduction import Reproduction, Scale
+from kdbench.reproducing.trying import try_measures
 from kdbench.results.evidence import Evidence
 from kdbench.running import provenance
 from kdbench.running.options import RunOptions, run_folder
@@ -104,6 +105,7 @@ class Planned:
                 self.found.append(there)
             return there is None
 
+        try_measures(ready.reproduction.id, ready.jobs, options)
         for study in make_studies(ready.reproduction, ready.scale, ready.jobs, ready.seeds, **engine):
             folder = StudyFolder(options.out, study.name)
             self.studies.append((folder, plan_study(study, options, wanted=wanted)))

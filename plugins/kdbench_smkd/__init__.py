@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import kdbench
 from kdbench_smkd.claims import CLAIMS
 from kdbench_smkd.mylc import mylc
@@ -17,3 +19,8 @@ def kdbench_register_methods() -> list[kdbench.MethodSpec]:
 @kdbench.hookimpl
 def kdbench_register_claims() -> list[kdbench.Claim]:
     return CLAIMS
+
+
+@kdbench.hookimpl
+def kdbench_register_reproductions() -> list[Path]:
+    return [Path(__file__).with_name("reproductions")]
