@@ -73,7 +73,7 @@ class Memorisation(Task):
         found = view_probabilities(predictor, images, settings.views, generator, ctx.device)
         seen = found[0].argmax(1) == observed
         ctx.keep("observed/correct", seen)
-        scores = [ctx.share("observed_accuracy", seen)]
+        scores = [ctx.share("observed_accuracy", seen, setting={"views": 0, "images": "all"})]
         for number, (views, probabilities) in enumerate(found.items()):
             scores += _accuracies(views, probabilities, observed, true, ctx)
             scores.append(_calibration(views, probabilities, true, ctx))

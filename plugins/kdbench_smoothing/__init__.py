@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import kdbench
 from kdbench_smoothing.accuracy_against_steps import AccuracyAgainstSteps
 from kdbench_smoothing.as_published import katz_as_published
@@ -25,3 +27,8 @@ def kdbench_register_tasks() -> list[kdbench.Task]:
 @kdbench.hookimpl
 def kdbench_register_claims() -> list[kdbench.Claim]:
     return CLAIMS
+
+
+@kdbench.hookimpl
+def kdbench_register_reproductions() -> list[Path]:
+    return [Path(__file__).with_name("reproductions")]
