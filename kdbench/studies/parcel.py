@@ -45,8 +45,11 @@ class Changes:
         return found
 
     def gone(self) -> tuple[str, ...]:
-        """Those that were there once and are no more."""
-        return tuple(sorted(self._known.keys() - dict(self._stamps()).keys()))
+        """Those that were there and are no more, each once."""
+        missing = sorted(self._known.keys() - dict(self._stamps()).keys())
+        for name in missing:
+            del self._known[name]
+        return tuple(missing)
 
     def _stamps(self) -> Iterator[tuple[str, tuple[int, int]]]:
         for folder in self._folders:

@@ -62,7 +62,7 @@ class News:
     status: int | None = None
     """Exit status of its process, None while it runs."""
     gone: tuple[str, ...] = ()
-    """Files that its work deleted; said at the end."""
+    """Files that its work deleted."""
     unfit: str = ""
     """Why this machine can't do it."""
 
@@ -108,12 +108,13 @@ def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
                     try:
                         status = process.wait(timeout=job.keep_seconds)
                     except subprocess.TimeoutExpired:
-                        yield News(changes.take(), log.read())
+                        yield News(changes.take(), log.read(), gone=changes.gone())
                         continue
-                    yield News(changes.take(), log.read(), status, changes.gone())
-                    return
+                    last = News(changes.take(), log.read(), status, changes.gone())
+                    break
             finally:
                 process.kill()
+    yield last  # with the folder gone: who hears of the end may end this process
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from kdbench.errors import KdbenchError
 from kdbench.plugin import builtin, hookspecs
@@ -58,9 +59,14 @@ def test_a_strangers_plugin_is_found_and_attributed(install: Install) -> None:
             "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_tasks():\n    return None",
             "kdbench_register_tasks returned NoneType",
         ),
+        (
+            "import torch\ntorch.set_num_threads(torch.get_num_threads() + 1)\ntorch.relu = None",
+            r"SharedStateError: it changed what .* torch's threads: .* before, .* now; torch\.relu was replaced",
+        ),
     ],
 )
 def test_a_broken_plugin_is_left_out_and_takes_nobody_down(install: Install, source: str, error: str) -> None:
+    relu, threads = torch.relu, torch.get_num_threads()
     install("broken", source)
     install("stranger", METHOD.format(name="mine"))
     plugins = load_plugins()
@@ -68,6 +74,8 @@ def test_a_broken_plugin_is_left_out_and_takes_nobody_down(install: Install, sou
     assert pytest.importorskip("re").search(error, plugins.failures[0].error)
     assert plugins.methods.get("mine").name == "mine"
     assert plugins.methods.get("ce").name == "ce"
+    assert torch.relu is relu
+    assert torch.get_num_threads() == threads
 
 
 def test_a_broken_plugin_is_named_when_what_was_asked_for_is_missing(install: Install) -> None:

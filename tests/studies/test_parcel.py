@@ -31,6 +31,7 @@ def test_only_what_changed_is_taken_and_what_is_gone_is_said(tmp_path: Path) -> 
     (tmp_path / "a/resume.pt").unlink()
     assert changes.take() == {}
     assert changes.gone() == ("a/resume.pt",)
+    assert changes.gone() == ()
 
 
 def test_nothing_looks_finished_before_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
