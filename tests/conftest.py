@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -101,8 +102,23 @@ def _one_thread_and_a_private_cache(tmp_path_factory: pytest.TempPathFactory) ->
     os.environ["KDBENCH_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
 
 
+SLOW = "KDBENCH_SLOW"
+"""Environment: ``all``, or a share of the slow tests as ``2/8``."""
+
+
+def _skip_slow(items: list[pytest.Item]) -> None:
+    """Skip the tests marked ``slow`` but for the share that is asked for."""
+    asked = os.environ.get(SLOW, "")
+    part, _, parts = ("0/1" if asked == "all" else asked or "0/0").partition("/")
+    for item in items:
+        mine = int(parts) and zlib.crc32(item.nodeid.encode()) % int(parts) == int(part) % int(parts)
+        if item.get_closest_marker("slow") and not mine:
+            item.add_marker(pytest.mark.skip(reason=f"minutes: {SLOW}=all, or a share as {SLOW}=2/8"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked ``gpu`` where torch sees none."""
+    """Skip the tests marked ``gpu`` where torch sees none, and those marked ``slow`` that are not asked for."""
+    _skip_slow(items)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

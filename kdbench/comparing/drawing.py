@@ -159,7 +159,7 @@ def _label_x(axes: Axes, values: list[Value], log_x: bool) -> None:
 def _even(values: list[Value]) -> bool:
     """Whether a tick at each value leaves room for its number on a linear scale."""
     numbers = np.array(values, dtype=np.float64)
-    return bool(np.diff(numbers).min() >= np.ptp(numbers) / MOST_TICKS)
+    return len(values) > 1 and bool(np.diff(numbers).min() >= np.ptp(numbers) / MOST_TICKS)
 
 
 def _label_y(axes: Axes, axis: Axis, log_y: bool) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,12 +122,16 @@ def _origin(point: importlib.metadata.EntryPoint) -> str:
 def load_plugins() -> Plugins:
     """Load every installed plugin once; one that fails is noted in ``failures`` and takes nobody down.
 
-    A plugin that raises at import, misspells a hook, takes arguments a hook has not, or returns something other than
-    what the hook asks for is left out whole, so that nothing half-registered can be used.
+    A plugin that raises at import, misspells a hook, takes arguments a hook has not, returns something other than what
+    the hook asks for, or changes settings or functions of torch is left out whole, so that nothing half-registered can
+    be used; what it changed is undone.
     """
+    contracts = _contracts()
+    from kdbench.shared_state import SharedState, SharedStateError
+
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
-    plugins = Plugins(manager)
+    plugins, shared = Plugins(manager), SharedState.take()
     for point in _entry_points():
         origin = _origin(point)
         name = f"{origin.partition(' ')[0]}:{point.name}"
@@ -135,8 +139,11 @@ def load_plugins() -> Plugins:
             module = point.load()
             manager.register(module, name=name)
             manager.check_pending()
-            brought = _collect(manager, name)
+            brought = _collect(manager, name, contracts)
+            if changes := shared.undo():
+                raise SharedStateError(f"it changed what all code of the process shares: {'; '.join(changes)}")
         except (Exception, SystemExit) as error:  # a third party's import may raise anything
+            shared.undo()
             if manager.has_plugin(name):
                 manager.unregister(name=name)
             plugins.failures.append(Failure(point.name, origin, _describe(error)))
@@ -151,10 +158,12 @@ def load_plugins() -> Plugins:
     return plugins
 
 
-def _collect(manager: pluggy.PluginManager, plugin: str) -> list[tuple[str, str, Any]]:
+def _collect(
+    manager: pluggy.PluginManager, plugin: str, contracts: Mapping[str, tuple[str, type]]
+) -> list[tuple[str, str, Any]]:
     """Everything one plugin registers, checked against the types its hooks promise."""
     brought: list[tuple[str, str, Any]] = []
-    for hook, (kind, expected) in _contracts().items():
+    for hook, (kind, expected) in contracts.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
             if implementation.plugin_name != plugin:
                 continue

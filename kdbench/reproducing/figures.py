@@ -15,9 +15,9 @@ from kdbench.errors import KdbenchError
 from kdbench.leaderboard.board import Axis, Measurement
 from kdbench.report.style import COLOURS, MOST_RUNS, grid_of, legend_outside, make_figure, plain
 from kdbench.reproducing.judging import Point
-from kdbench.reproducing.reproduction import Figure, Value
+from kdbench.reproducing.reproduction import Figure, Reproduction, Value
 
-MOST_PANELS: Final = 20
+MOST_PANELS: Final = 12
 HATCHES: Final = ("", "//", "..", "xx")
 """Of bars beyond the number of colours."""
 
@@ -31,7 +31,7 @@ def draw_points(figure: Figure, points: Sequence[Point], suite: str) -> Canvas |
         suite: label, for the caption of lines.
 
     Raises:
-        KdbenchError: more lines or panels than can be distinguished.
+        KdbenchError: more lines or panels than can be distinguished: ``check_figure`` says so before.
     """
     measured = [point for point in points if point.measured is not None]
     if not measured:
@@ -39,11 +39,25 @@ def draw_points(figure: Figure, points: Sequence[Point], suite: str) -> Canvas |
     if figure.kind == "heatmap":
         return _heatmap(figure, measured)
     panels = _by(measured, lambda point: point.cell.panel)
-    if len(panels) > MOST_PANELS:
-        raise KdbenchError(f"{len(panels)} panels, at most {MOST_PANELS}", "give cells fewer values of `panel`")
     if figure.kind == "lines":
         return _lines(figure, panels, suite)
     return _panels(figure, panels)
+
+
+def check_figure(reproduction: Reproduction, scale: str) -> None:
+    """Raise ``KdbenchError`` where what a scale measures is more than its figure can show."""
+    figure, cells = reproduction.figure, reproduction.measured(scale)
+    if figure is None or figure.kind == "heatmap":
+        return
+    for kind, names, most in (
+        ("panel", {cell.panel for cell in cells}, MOST_PANELS),
+        ("line", {cell.line for cell in cells}, MOST_RUNS if figure.kind != "bars" else MOST_RUNS * len(HATCHES)),
+    ):
+        if len(names) > most:
+            raise KdbenchError(
+                f"'{reproduction.id}' at scale {scale}: its figure has {len(names)} {kind}s, at most {most} can be "
+                "distinguished", f"give cells fewer values of `{kind}`, or draw a heatmap"
+            )  # fmt: skip
 
 
 def _by(points: Sequence[Point], key: object) -> dict[str, list[Point]]:
@@ -122,7 +136,8 @@ def _bars(axes: Axes, points: Sequence[Point], lines: Sequence[str]) -> None:
         value, low, high = own[0].factor * ends.T
         number = lines.index(name)
         axes.bar(
-            [groups.index(_group(point)) + shift for point in own], value, width, yerr=[value - low, high - value],
+            [groups.index(_group(point)) + shift for point in own], value, width,
+            yerr=np.maximum([value - low, high - value], 0),
             color=COLOURS[number % MOST_RUNS], hatch=HATCHES[number // MOST_RUNS % len(HATCHES)],
             label=plain(name, 40), error_kw={"elinewidth": 1},
         )  # fmt: skip

@@ -167,7 +167,7 @@ def judge(point: Point, scale: str) -> Number:
     elif difference is not None:
         assert point.tolerance is not None  # a published number has one
         # Rounded far below any tolerance: 92.57 - 92.27 is .3 and no hair more.
-        verdict, why = ("within tolerance" if round(abs(difference), 9) <= point.tolerance else "outside"), ""
+        verdict, why = ("within tolerance" if round(abs(difference), 9) <= point.tolerance else "outside"), cell.remark
     else:
         verdict, why = "not comparable", _why_not(point, scale)
     known = measured is not None and (cell.log == "" or not measured.one_seed)

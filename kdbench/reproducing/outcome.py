@@ -52,7 +52,7 @@ class Number(Strict):
     """Measured minus published; None at another scale than ``full``, which is another experiment."""
     verdict: Verdict
     why: str
-    """Of a verdict that is no comparison."""
+    """Of a verdict that is no comparison; of another what its reader must know."""
     doubts: list[str]
     """What failed checks say against the score."""
 

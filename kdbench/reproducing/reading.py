@@ -272,7 +272,10 @@ def _check_whole(found: Reproduction, where: str) -> None:
         if not found.measured(scale):
             raise KdbenchError(f"{where}: scales.{scale} measures no cell", "name other rows, columns or suites")
     for expectation in found.expectations:
-        cells = [found.cell(*side) for side in (expectation.first, expectation.second)]
+        try:
+            cells = [found.cell(*side) for side in (expectation.first, expectation.second)]
+        except KdbenchError as error:
+            raise KdbenchError(f"{where}: expectations: {error.message}", error.hint) from None
         if any(cell.over or cell.log for cell in cells):
             raise KdbenchError(f"{where}: an expectation compares two numbers, found a curve", HINT)
         if (expectation.relation in EXACT) == (expectation.margin > 0):

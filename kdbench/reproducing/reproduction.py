@@ -42,7 +42,7 @@ class Instead(Spec):
     task: str = ""
     metric: str = ""
     setting: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    """Adds up with that of the cells."""
+    """Adds up with that of the cells, unless it is of another task."""
 
 
 class Setting(Spec):
@@ -89,7 +89,8 @@ class Setting(Spec):
         if other is None:
             return cell
         changed = {"task": other.task or cell.task, "metric": other.metric or cell.metric}
-        return cell.model_copy(update={**changed, "setting": {**cell.setting, **other.setting}})
+        kept = {} if other.task else cell.setting
+        return cell.model_copy(update={**changed, "setting": {**kept, **other.setting}})
 
     def condition(self, name: str) -> UseOfCondition:
         """What stands for a condition."""
@@ -143,6 +144,8 @@ class Cell(Spec):
     """Of ``published``: ``percent`` of a score that is a fraction, or the score's own."""
     incomparable: str = ""
     """Why the published number is no target, though it is shown."""
+    remark: str = ""
+    """What a reader of the verdict must know, as that the paper kept the best of five."""
     x: Value | None = None
     """Where the number stands in the figure."""
     line: str = ""

@@ -10,6 +10,7 @@ from typing import Any, cast
 from kdbench.claims.reproduction import machine_of
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import Plugins, load_plugins
+from kdbench.reproducing.figures import check_figure
 from kdbench.reproducing.gathering import Existing, read_folders, read_run, runs_of
 from kdbench.reproducing.judging import Point, judge, pairs, points
 from kdbench.reproducing.outcome import Outcome, SuiteUsed
@@ -51,6 +52,7 @@ class Ready:
         plugins = load_plugins()
         reproduction = read_reproduction(plugins.reproductions.get(name))
         setting = reproduction.at(scale)
+        check_figure(reproduction, scale)
         jobs = plan_jobs(reproduction, scale, plugins)
         return cls(reproduction, cast(Scale, scale), tuple(seeds or setting.seeds), tuple(jobs), plugins)
 

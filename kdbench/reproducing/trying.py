@@ -96,6 +96,8 @@ def _check(name: str, job: Job, scores: Sequence[Score]) -> None:
     if cell.metric not in metrics:
         raise unknown_name(f"metric of task '{cell.task}'", cell.metric, metrics, f"in {where}")
     same = [score for score in scores if score.metric == cell.metric]
+    if cell.unit == "percent" and same[0].unit != "fraction":
+        raise KdbenchError(f"{where}: {cell.metric} is no fraction but in '{same[0].unit}'", 'write unit = "raw"')
     keys = {key for score in same for key in score.setting}
     for key in [*cell.setting, *([cell.over] if cell.over else [])]:
         if key not in keys and (key == cell.over or difflib.get_close_matches(key, keys, n=1, cutoff=0.6)):

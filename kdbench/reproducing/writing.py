@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -40,11 +41,12 @@ def write_all(outcome: Outcome, figure: Figure | None, points: Sequence[Point], 
     check_writable(place)
     (place / FILE).unlink(missing_ok=True)
     written: dict[str, bytes] = {}
+    failure: Exception | None = None
     if figure is not None:
-        with styled():
-            canvas = draw_points(figure, points, ", ".join(one.label for one in outcome.suites))
-            if canvas is not None:
-                written |= {"figure.png": png_of(canvas), "figure.svg": svg_of(canvas)}
+        try:
+            written |= _drawn(figure, points, ", ".join(one.label for one in outcome.suites))
+        except Exception as error:  # hours of work are not lost with a figure: it is raised when the rest is written
+            failure = error
     written["table.csv"] = csv_table(outcome).to_csv().encode()
     written["table.md"] = markdown(outcome, "figure.png" if "figure.png" in written else None).encode()
     written["table.html"] = page(outcome, written.get("figure.svg")).encode()
@@ -53,7 +55,16 @@ def write_all(outcome: Outcome, figure: Figure | None, points: Sequence[Point], 
             (place / name).unlink(missing_ok=True)  # of an earlier run
     for name, content in written.items():
         write_atomically(place / name, content)
-    return [*(place / name for name in sorted(written)), write_outcome(outcome, place)]
+    written_last = write_outcome(outcome, place)
+    if failure is not None:
+        raise failure
+    return [*(place / name for name in sorted(written)), written_last]
+
+
+def _drawn(figure: Figure, points: Sequence[Point], suite: str) -> dict[str, bytes]:
+    with styled():
+        canvas = draw_points(figure, points, suite)
+        return {} if canvas is None else {"figure.png": png_of(canvas), "figure.svg": svg_of(canvas)}
 
 
 def csv_table(outcome: Outcome) -> Table:
@@ -71,11 +82,18 @@ def csv_table(outcome: Outcome) -> Table:
 
 def number_rows(outcome: Outcome) -> list[tuple[str, ...]]:
     """Of the table that is read: row, column, published, measured, difference, verdict, n and seeds."""
+    per_row = Counter(one.row for one in outcome.numbers)
+    columns = len({one.column for one in outcome.numbers})
+
+    def place(one: Number) -> str:
+        several = one.x is not None and per_row[one.row] > columns  # in one column: points of a curve
+        return f"{one.row} at {_short(one.x)}" if several else one.row
+
     return [
         (
-            _place(one.row, one.x, outcome), one.column, _short(one.published), _short(one.value), _ends(one),
-            _signed(one.difference), f"{one.verdict}{f': {one.why}' if one.why else ''}",
-            "" if one.n is None else f"{one.n:,}", str(len(one.seeds) or ""),
+            place(one), one.column, _short(one.published), _short(one.value), _ends(one), _signed(one.difference),
+            f"{one.verdict}{f': {one.why}' if one.why else ''}", "" if one.n is None else f"{one.n:,}",
+            str(len(one.seeds) or ""),
         )
         for one in outcome.numbers
     ]  # fmt: skip
@@ -112,12 +130,6 @@ def _in_words(pair: Pair) -> str:
     if pair.first.column == pair.second.column:
         return f"{pair.first.column}{at}: {pair.first.row} {words} {pair.second.row}"
     return f"{pair.first.row}, {pair.first.column} {words} {pair.second.row}, {pair.second.column}"
-
-
-def _place(row: str, x: float | str | None, outcome: Outcome) -> str:
-    """A row, with where on it where it has several numbers in one column."""
-    several = sum(one.row == row for one in outcome.numbers) > len({one.column for one in outcome.numbers})
-    return row if x is None or not several else f"{row} at {_short(x)}"
 
 
 def _ends(number: Number) -> str:

@@ -29,6 +29,7 @@ from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar, say
 from kdbench.running.train_set import check_condition, train_images, train_set, training_labels
+from kdbench.shared_state import left_alone
 from kdbench.specs import Suite, Training, Watch
 from kdbench.tasks.base import TrainingLabels
 from kdbench.training.checkpoint import load_checkpoint
@@ -225,7 +226,8 @@ class RunGraph:
             role: self.load(self.ensure(needed.training, condition, role)) for role, needed in lineage.needs.items()
         }
         train, _ = self.train_set(condition)
-        with bar(f"train {label} ({condition})", shown=self.options.progress) as update:
+        progress = bar(f"train {label} ({condition})", shown=self.options.progress)
+        with progress as update, left_alone(f"method '{spec.method}'"):
 
             def report(entry: Mapping[str, Any]) -> None:
                 note = f"loss {entry['loss']:.3f} test {entry['test_accuracy']:.3f}"

@@ -35,6 +35,7 @@ from kdbench.running.plan import Plan
 from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.running.tracking import Tracking, check_trackers
+from kdbench.shared_state import left_alone
 from kdbench.specs import RunSpec, Suite, Training
 from kdbench.suites import load_suite
 from kdbench.suites.changes import with_changes
@@ -138,7 +139,8 @@ def _made_elsewhere(record: Record, plugins: Mapping[str, str], device: torch.de
 def _fingerprint(plan: Plan) -> Fingerprint | None:
     """What the method computes, before it trains for hours; None, and a note, where it fails on a tiny network."""
     try:
-        return fingerprint(plan.plugins.methods.get(plan.method), plan.params, plan.suite)
+        with left_alone(f"method '{plan.method}'"):
+            return fingerprint(plan.plugins.methods.get(plan.method), plan.params, plan.suite)
     except (Exception, SystemExit) as error:  # anybody's method, and made for other networks than the tiny one
         say([
             f"note: the record will have no fingerprint of method '{plan.method}', which fails on a tiny network: "
@@ -189,7 +191,8 @@ class _Job:
         """Take a step for each condition. What ends it: the error, and the traceback of what none expected."""
         for condition in self.spec.params:
             try:
-                step(condition)
+                with left_alone(f"method '{self.spec.method}'"):
+                    step(condition)
             except (TrainingDivergedError, NotFiniteError) as failure:
                 return f"condition {condition}: {failure}", None
             except KdbenchError:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from kdbench.errors import KdbenchError
 from kdbench.plugin import builtin, hookspecs
@@ -58,9 +59,14 @@ def test_a_strangers_plugin_is_found_and_attributed(install: Install) -> None:
             "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_tasks():\n    return None",
             "kdbench_register_tasks returned NoneType",
         ),
+        (
+            "import torch\ntorch.set_num_threads(torch.get_num_threads() + 1)\ntorch.relu = None",
+            r"SharedStateError: it changed what .* torch's threads: .* before, .* now; torch\.relu was replaced",
+        ),
     ],
 )
 def test_a_broken_plugin_is_left_out_and_takes_nobody_down(install: Install, source: str, error: str) -> None:
+    relu, threads = torch.relu, torch.get_num_threads()
     install("broken", source)
     install("stranger", METHOD.format(name="mine"))
     plugins = load_plugins()
@@ -68,6 +74,8 @@ def test_a_broken_plugin_is_left_out_and_takes_nobody_down(install: Install, sou
     assert pytest.importorskip("re").search(error, plugins.failures[0].error)
     assert plugins.methods.get("mine").name == "mine"
     assert plugins.methods.get("ce").name == "ce"
+    assert torch.relu is relu
+    assert torch.get_num_threads() == threads
 
 
 def test_a_broken_plugin_is_named_when_what_was_asked_for_is_missing(install: Install) -> None:
@@ -181,6 +189,11 @@ def kdbench_register_claims():
     share = kdbench.Measure("clean", "majority", "share")
     comparison = kdbench.Comparison(kdbench.MethodConfig("ce"), kdbench.MethodConfig("label-smoothing"), share, "lower")
     return [kdbench.Claim("stripes-claim", "A paper", "It is so.", [comparison], suite="stripes-suite")]
+
+
+@kdbench.hookimpl
+def kdbench_register_reproductions():
+    return [Path(__file__).with_name("reproductions"), Path(__file__).parent / "alone" / "fig1.toml"]
 """
 
 STRIPES_SUITE = """
@@ -205,6 +218,8 @@ noise = { kind = "to-zero", rate = 0.5, seed = 0 }
 def test_a_task_a_dataset_a_model_a_noise_and_a_suite_are_added_the_same_way(install: Install, tmp_path: Path) -> None:
     install("everything", EVERYTHING)
     (tmp_path / "stripes-suite.toml").write_text(STRIPES_SUITE)
+    (tmp_path / "reproductions" / "stripes").mkdir(parents=True)
+    (tmp_path / "reproductions" / "stripes" / "table1.toml").write_text("")  # read when it is asked for
     record = run("stripes-suite", "ce", out=tmp_path / "runs", attacks=["to-grey share=0.5"])
     assert record.status == "finished"
     assert {(score.task, score.condition) for score in record.scores} == {
@@ -219,6 +234,9 @@ def test_a_task_a_dataset_a_model_a_noise_and_a_suite_are_added_the_same_way(ins
     assert record.select("clean", "accuracy")[0].n == 40
     assert load_plugins().claims.origin("stripes-claim") == "everything 1.0"
     assert load_plugins().claims.get("stripes-claim").suite == "stripes-suite"
+    items = load_plugins().reproductions
+    assert [name for name in items if items.origin(name) == "everything 1.0"] == ["alone/fig1", "stripes/table1"]
+    assert items.get("stripes/table1") == tmp_path / "reproductions" / "stripes" / "table1.toml"
 
 
 def test_every_hook_is_implemented_by_a_test_or_by_kdbench() -> None:

@@ -139,6 +139,20 @@ def test_values_of_the_suite_are_crossed_as_parameters_are() -> None:
     ]
 
 
+def test_runs_may_be_listed_one_by_one() -> None:
+    listed = [
+        {"method": "kd", "params": {"alpha": 0.5}, "conditions": ["clean"], "tasks": ["clean"]},
+        {"method": "ce", "changes": {"student": "wrn-16-1"}, "seed": 7},
+    ]
+    found = make_study("test", {"name": "s", "seeds": "0-1", "runs": listed}).requests()
+    assert [(one.method, one.seed, one.conditions, one.tasks) for one in found] == [
+        ("kd", 0, ("clean",), ("clean",)), ("ce", 7, None, None), ("kd", 1, ("clean",), ("clean",)),
+    ]  # fmt: skip
+    assert (found[0].params, found[1].changes) == ({"alpha": 0.5}, {"student": "wrn-16-1"})
+    both = study(runs=listed[:1]).requests()
+    assert [(one.method, one.conditions) for one in both] == [("ce", None), ("kd", ("clean",))]
+
+
 def test_values_of_the_suite_on_the_command_line() -> None:
     texts = ["recipe.lr=0.1,0.2", "kd.recipe.epochs=2", "kd.alpha=0.5"]
     assert parse_sweep(texts, ["ce", "kd"], parse_assignments) == {

@@ -67,6 +67,13 @@ def test_other_tables_can_be_changed_too(lite: Suite) -> None:
     assert found.changed["conditions.clean.noise.kind"] == "symmetric", "tables are listed key by key"
 
 
+def test_the_students_model_may_be_that_of_another_network(lite: Suite) -> None:
+    found = with_changes(lite, {"student": "wrn-16-1", "recipe.lr": 0.3})
+    assert (found.student, found.changed) == ("wrn-16-1", {"recipe.lr": 0.3, "student": "wrn-16-1"})
+    assert found.label == 'cifar10-lite, recipe.lr=0.3, student="wrn-16-1"'
+    assert found.networks == lite.networks
+
+
 def test_names_may_have_dots(tiny_suite: Path) -> None:
     tiny_suite.write_text(tiny_suite.read_text().replace("[conditions.sym-40]", '[conditions."sym-0.4"]'))
     found = with_changes(read_suite(tiny_suite), {"conditions.sym-0.4.recipe.lr": 0.5})

@@ -1,0 +1,77 @@
+"""``kdbench reproduce``: words and options, on records that are made up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from kdbench.cli.app import app
+from kdbench.errors import KdbenchError
+from kdbench.reproducing.running import Ready
+from tests.reproducing.conftest import put as put  # a fixture
+from tests.reproducing.test_judging import records
+
+
+def kdbench(*words: str | Path) -> Any:
+    return CliRunner().invoke(app, ["reproduce", *map(str, words)], catch_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "nothing says what to reproduce"),
+        (("arani/fig44",), "no reproduction named 'arani/fig44' .did you mean 'arani/fig4'"),
+        (("list", "arani/fi4"), "no reproduction named 'arani/fi4'"),
+        (("arani/fig4", "--scale", "ful"), "no scale of 'arani/fig4' named 'ful' .did you mean 'full'"),
+        (("arani/fig4", "--seeds", "a"), "seeds 'a'"),
+        (("arani/fig4", "arani/fig7"), "got 2 tables and figures"),
+        (("arani/fig4", "--seed", "1"), "--seed goes with --claims"),
+        (("arani/fig4", "--suite", "digits"), "--suite goes with --claims"),
+        (("list", "--scale", "smoke"), "--scale does not go with list"),
+        (("--claims", "--scale", "smoke"), "--scale goes with a table or figure"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_done(words: tuple[str, ...], message: str) -> None:
+    error = kdbench(*words).exception
+    assert isinstance(error, KdbenchError)
+    assert __import__("re").search(message, str(error)), error
+
+
+def test_records_from_a_folder_are_judged_and_written(put: Any, tmp_path: Path) -> None:
+    put()
+    records(tmp_path / "records", Ready.make("ours/table1", "smoke"))
+    words = ("ours/table1", "--from", tmp_path / "records", "--to", tmp_path / "to")
+    from kdbench.plugin import catalogue
+
+    known = catalogue.catalogue()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue, "catalogue", lambda: _Any(known))
+        shown, said = kdbench(*words), kdbench(*words, "--json")
+    assert shown.exit_code == 0, shown.exception
+    first, *_ = shown.stdout.splitlines()
+    assert first == "ours/table1: scale smoke, as no --scale was given; suite digits"
+    assert "same direction" in shown.stdout and "none set beside a published one" in shown.stdout
+    assert (tmp_path / "to/ours/table1/smoke/table.csv").exists()
+    assert json.loads(said.stdout)["scale"] == "smoke"
+
+
+class _Any:
+    """The catalogue, for which every name exists."""
+
+    def __init__(self, known: Any) -> None:
+        self.registries = known.registries
+
+    def require(self, kind: str, names: list[str]) -> None:
+        pass
+
+
+def test_the_list_says_what_each_takes_and_what_is_known_of_it() -> None:
+    shown = kdbench("list", "arani/fig4").stdout
+    assert "smoke  digits: 7 runs" in shown and "full   arani: 105 runs" in shown and "best of five" in shown
+    [one] = json.loads(kdbench("list", "arani/fig4", "--json").stdout)
+    assert one["scales"]["smoke"]["runs"] == 7
+    assert one["known"]
