@@ -211,8 +211,9 @@ def transfer_tables(scores: Iterable[Score], condition: str) -> dict[str, Transf
     found: dict[str, dict[str, dict[str, Score]]] = {}
     for score in scores:
         if score.condition == condition and "source" in score.setting:
-            by_source = found.setdefault(score.task, {})
-            by_source.setdefault(str(score.setting["source"]), {}).setdefault(score.metric, score)
+            target = score.setting.get("target")  # of a matrix; else it is the student
+            source = str(score.setting["source"]) if target is None else f"{score.setting['source']} on {target}"
+            found.setdefault(score.task, {}).setdefault(source, {}).setdefault(score.metric, score)
     tables = {}
     for task, by_source in found.items():
         whole = {source: by_metric for source, by_metric in by_source.items() if "accuracy" in by_metric}

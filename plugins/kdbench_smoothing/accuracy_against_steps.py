@@ -31,10 +31,10 @@ class AccuracyAgainstSteps(kdbench.Task):
     class Settings(TaskSettings):
         """Budget of the attack and the images it is run on."""
 
-        eps: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1)] = (
+        radii: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1)] = (
             2 / 255, 8 / 255, 30 / 255,
         )  # fmt: skip
-        """Radii of the L-infinity ball."""
+        """Of the L-infinity ball, each by itself, whatever budget the suite has."""
         step_size: Annotated[float, Field(gt=0, le=1)] = 0.006
         """Of one step of the attack."""
         steps: Annotated[int, Field(ge=1)] = 10
@@ -55,7 +55,7 @@ class AccuracyAgainstSteps(kdbench.Task):
         how = how_judged(network, images, settings.gradient_draws, settings.votes)
         check_draws(how, len(labels), ctx)
         scores: list[kdbench.Score] = []
-        for number, eps in enumerate(dict.fromkeys(settings.eps)):
+        for number, eps in enumerate(dict.fromkeys(settings.radii)):
             result = kdbench.attacks.pgd(
                 network, images, labels, eps=eps, step_size=settings.step_size, steps=range(settings.steps + 1),
                 start="zero", **how,
@@ -66,7 +66,7 @@ class AccuracyAgainstSteps(kdbench.Task):
                 {"eps": eps, "step_size": settings.step_size, "start": "zero", **how},
                 ctx,
             )
-            ctx.advance((number + 1) / len(settings.eps))
+            ctx.advance((number + 1) / len(settings.radii))
         return scores
 
     def results_key(self, score: kdbench.Score) -> str | None:

@@ -30,7 +30,7 @@ def matrix(student: nn.Module, teacher: nn.Module, test: TestData, **settings: f
 def steps(predictor: nn.Module, test: TestData, **settings: object) -> TaskResult:
     ctx = EvaluationContext("clean", torch.device("cpu"), None)
     return run_task(
-        STEPS, STEPS.resolve({"eps": [0.02], "step_size": 0.01, "steps": 3, **settings}), predictor, test, ctx
+        STEPS, STEPS.resolve({"radii": [0.02], "step_size": 0.01, "steps": 3, **settings}), predictor, test, ctx
     )
 
 
@@ -119,7 +119,7 @@ def test_accuracy_after_each_number_of_steps_is_that_of_the_iterate() -> None:
 def test_errors_of_a_random_network_add_up_in_the_cumulative_curve_alone() -> None:
     """An attack that can't move anything: only the draws differ from step to step."""
     network = smoothed(Linear(direction(0), noise=15.0))
-    outcome = steps(network, data(Linear(direction(0))), eps=[1e-9], votes=101)
+    outcome = steps(network, data(Linear(direction(0))), radii=[1e-9], votes=101)
     cumulative, independent = curve(outcome, "cumulative"), curve(outcome, "independent")
     assert cumulative == sorted(cumulative, reverse=True)
     assert cumulative[-1] < cumulative[0] - 0.1

@@ -228,3 +228,11 @@ def test_bins_that_do_not_join_are_no_histogram() -> None:
     gap = [*bins(0.1, 0.2)[:1], *bins(0.1, 0.2, 0.3)[2:]]
     nothing = score(0.5, "output_share", network="student", outputs="all", low="none", high=1)
     assert figures.histograms([*gap, nothing], "clean") == []
+
+
+def test_a_matrix_of_sources_and_targets_is_told_by_both() -> None:
+    cells = [score(value, task="matrix", source=source, target=target)
+             for value, source, target in ((0.1, "a", "a"), (0.2, "a", "b"), (0.3, "b", "a"))]  # fmt: skip
+    table = figures.transfer_tables(cells, "clean")["matrix"]
+    assert table.sources == ("a on a", "a on b", "b on a")
+    assert [one.value for one in table.accuracy] == [0.1, 0.2, 0.3]
