@@ -49,11 +49,13 @@ class Asked:
     out: Path
     download: bool
     compile: bool
+    timeout: float | None = None
 
     def key(self, situation: str) -> dict[str, Any] | None:
         """The same as JSON values, with the hash of a suite file and where it is asked; None where there is no file."""
         values = dataclasses.asdict(self) | {"out": _absolute(self.out), "data_dir": _absolute(self.data_dir)}
         values["situation"] = situation
+        del values["timeout"]  # no part of the answer
         if self.suite.endswith(".toml"):
             try:
                 values["suite"] = ["file", hashlib.sha256(Path(self.suite).read_bytes()).hexdigest()]
