@@ -142,7 +142,9 @@ def load_pt(blob: bytes, path: Path) -> Any:
             return torch.load(io.BytesIO(blob), map_location="cpu", weights_only=True)
     except Exception as error:  # a bad pickle may raise whatever it likes; nothing of it is run
         raise KdbenchError(
-            f"'{path}' was refused: it is no .pt file of tensors or NumPy arrays ({first_line(error)})", HINT
+            f"'{path}' was refused: it is no .pt file of tensors, plain values and NumPy arrays of integers "
+            f"({type(error).__name__})",
+            HINT,
         ) from None
 
 

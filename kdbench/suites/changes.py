@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from kdbench.errors import KdbenchError, unknown_name
@@ -50,9 +50,10 @@ def with_changes(suite: Suite, changes: Mapping[str, Any]) -> Suite:
     _merge(values, {"conditions": {name: {"recipe": recipe} for name in suite.conditions}})
     _merge(values, raw)
     own = raw.get("conditions", {})
-    files = [name for name, one in own.items() if "path" in (one.get("noise") or {})]
-    for name in files:
-        values["conditions"][name]["noise"]["sha256"] = own[name]["noise"].get("sha256")
+    noises = {name: one["noise"] for name, one in own.items() if one.get("noise")}
+    for name, noise in noises.items():  # of another file the old one's place or hash says nothing
+        if {"path", "sha256"} & noise.keys():
+            values["conditions"][name]["noise"] |= {key: noise.get(key) for key in ("path", "sha256")}
     given = {name: {**recipe, **own.get(name, {}).get("recipe", {})} for name in suite.conditions}
     moving = [name for name, keys in given.items() if "epochs" in keys and "milestones" not in keys]
     for name in moving:
@@ -60,18 +61,17 @@ def with_changes(suite: Suite, changes: Mapping[str, Any]) -> Suite:
     changed = {**_flat({"recipe": recipe}), **_flat(raw)}
     found = suite_of(values, what, HINT, dict(sorted(changed.items())))
     moved = {name: _moved(suite.conditions[name], found.conditions[name]) for name in moving}
-    return found.model_copy(
-        update={"conditions": {**found.conditions, **moved}, "changed": _by_hash(found.changed, found, files)}
-    )
+    return found.model_copy(update={"conditions": {**found.conditions, **moved}, "changed": _by_hash(found, noises)})
 
 
-def _by_hash(changed: Mapping[str, Any], found: Suite, conditions: Sequence[str]) -> dict[str, Any]:
+def _by_hash(suite: Suite, conditions: Iterable[str]) -> dict[str, Any]:
     """What was changed, with hashes of files of labels in place of their paths: wherever they lie, it is the same."""
-    paths = [f"conditions.{name}.noise.path" for name in conditions]
-    noises = {name: found.conditions[name].noise for name in conditions}
-    hashes = {f"conditions.{name}.noise.sha256": one.sha256 for name, one in noises.items() if one and one.sha256}
-    kept = {key: value for key, value in changed.items() if key not in paths}
-    return dict(sorted({**kept, **hashes}.items()))
+    changed = dict(suite.changed)
+    for name in conditions:
+        noise = suite.conditions[name].noise
+        if changed.pop(f"conditions.{name}.noise.path", None) is not None and noise is not None:
+            changed[f"conditions.{name}.noise.sha256"] = noise.sha256
+    return dict(sorted(changed.items()))
 
 
 def is_of_suite(name: str) -> bool:
