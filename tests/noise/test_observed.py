@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import kdbench
 from kdbench.data import CIFAR10_CLASSES, DataFacts, DataPlace
 from kdbench.data.base import official_places
 from kdbench.errors import KdbenchError
@@ -142,6 +145,21 @@ def test_a_drawn_noise_that_reads_labels_by_position_is_told() -> None:
 def test_what_a_condition_may_not_ask(spec: LabelNoiseSpec, noise: dict[str, Any], message: str) -> None:
     with pytest.raises(KdbenchError, match=message):
         spec.check(LabelNoise(kind=spec.name, **noise), DataFacts("cifar10", CIFAR10_CLASSES, 32))
+
+
+def test_the_documented_plugin_reads_by_the_official_order(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/plugins.md").read_text()
+    [code] = re.findall(r"```python\n(def read_people.*?)```", text, re.S)
+    names: dict[str, Any] = {"kdbench": kdbench, "np": np, "hashlib": hashlib}
+    exec(code, names)
+    (tmp_path / "people").mkdir()
+    np.save(tmp_path / "people" / "cifar10.npy", noisy_labels(SIZE, 0.3))
+    images = numbered(SIZE)
+    assert images.train is not None
+    spec = names["people"]
+    found = observe(spec, LabelNoise(kind="people"), images.train, ORDER, images.facts, DataPlace(tmp_path, tmp_path))
+    assert found.labels.tolist() == noisy_labels(SIZE, 0.3)[entries(images.train.images[ORDER]).numpy()].tolist()
+    assert found.file_sha256 == hashlib.sha256((tmp_path / "people" / "cifar10.npy").read_bytes()).hexdigest()
 
 
 def test_a_kind_is_drawn_or_read() -> None:
