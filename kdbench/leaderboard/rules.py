@@ -198,6 +198,8 @@ def _noise_facts(case: Case, condition: str, facts: NoiseFacts) -> Iterator[tupl
         return
     if facts.confusion is None:
         yield "confusion", f"is missing: labels of '{facts.kind}' exist already, and their confusions are counted"
+    if kind.sha256 not in (None, facts.file_sha256):
+        yield "file_sha256", f"{facts.file_sha256}, the file of '{facts.kind}' has {kind.sha256}"
     whole = setting is not None and setting.train_size is None
     if kind.share is not None and whole and abs(facts.realised - kind.share) > SHARE_TOLERANCE:
         yield "realised", f"{facts.realised:.4%} of the labels are wrong, those of '{facts.kind}' are {kind.share:.2%}"

@@ -78,6 +78,7 @@ def specs(*sources: HumanLabels) -> list[LabelNoiseSpec]:
             read=partial(read, source=source, key=key),
             dataset=source.dataset,
             share=share,
+            sha256=source.sha256,
             files=partial(files, source=source),
             fetch=partial(fetch, source=source),
         )
@@ -112,7 +113,10 @@ def read(noise: LabelNoise, data: DataFacts, place: DataPlace, *, source: HumanL
             f"the labels of '{noise.kind}' were not found: looked for {tried}",
             f"`kdbench data fetch {noise.kind}` downloads them ({LICENCE})",
         )
-    blob = path.read_bytes()
+    try:
+        blob = path.read_bytes()
+    except OSError as error:
+        raise KdbenchError(f"can't read '{path}': {error.strerror}", "make it readable") from None
     found = hashlib.sha256(blob).hexdigest()
     if found != source.sha256:
         raise KdbenchError(

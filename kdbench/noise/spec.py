@@ -59,6 +59,8 @@ class LabelNoiseSpec:
     """The data set that the labels are of; None for any."""
     share: float | None = None
     """The published share of wrong labels in [0, 1], exact to .01 %: labels with another share are refused."""
+    sha256: str | None = None
+    """Of the only file that the labels are read from: records of another one are refused. None: of any."""
     files: Callable[[DataPlace], Sequence[Path]] | None = None
     """Every file that ``read`` may read beside that at ``LabelNoise.path``, there or not: while none of them changes, a
     finished run is found without reading them."""

@@ -11,6 +11,7 @@ import pytest
 from kdbench.leaderboard import rules
 from kdbench.leaderboard.rules import RULES, Case, Finding, judge
 from kdbench.metrics import wilson_interval
+from kdbench.noise.human import CIFAR10N
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import NoiseFacts, Score
 from kdbench.specs import LabelNoise, TaskPlan
@@ -178,12 +179,17 @@ def test_labels_that_exist_already_are_counted_and_their_file_is_named(
 
 def test_published_labels_have_their_published_share() -> None:
     noise = LabelNoise(kind="cifar10n-worse")
-    right = {"realised": 0.4021, "count": 10_000, "confusion": {"cat": {"cat": 5979, "dog": 4021}}}
+    file = {"file_sha256": CIFAR10N.sha256}
+    right = {"realised": 0.4021, "count": 10_000, "confusion": {"cat": {"cat": 5979, "dog": 4021}}, **file}
     assert of_people(noise, right) == []
-    [(where, message, _)] = of_people(noise, {})
+    [(where, message, _)] = of_people(noise, {**right, "file_sha256": HASH})
+    assert (where, message) == (
+        "hashes.label_noise.sym-40.file_sha256", f"{HASH}, the file of 'cifar10n-worse' has {CIFAR10N.sha256}"
+    )  # fmt: skip
+    [(where, message, _)] = of_people(noise, file)
     assert where == "hashes.label_noise.sym-40.realised"
     assert message == "40.0000% of the labels are wrong, those of 'cifar10n-worse' are 40.21%"
-    assert of_people(noise, {}, train_size=10) == [], "a part may have another share"
+    assert of_people(noise, file, train_size=10) == [], "a part may have another share"
 
 
 def test_a_failed_run_may_lack_checkpoints() -> None:
