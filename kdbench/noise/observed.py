@@ -77,7 +77,8 @@ def apply(spec: LabelNoiseSpec, labels: Tensor, rate: float, num_classes: int, s
     _check(spec, noisy, labels, num_classes)
     realised = _share(noisy, labels)
     if realised > rate + SURE * math.sqrt(rate * (1 - rate) / max(len(labels), 1)) and _unrelated(noisy, labels):
-        raise _unrelated_error(spec, realised, f"a rate of {rate:g} was asked for")
+        asked = f"a rate of {rate:g} was asked for"
+        raise _unrelated_error(spec, realised, asked, "a kind whose labels exist already has `read`, not `apply`")
     return NoisyLabels(noisy, realised, integers_sha256(noisy))
 
 
@@ -109,7 +110,8 @@ def _given(
             "fetch the official file again",
         )
     if _unrelated(given.observed, clean):
-        raise _unrelated_error(spec, share, f"expected are those of '{images.name}' in the order of its official files")
+        expected = f"expected are labels of '{images.name}'"
+        raise _unrelated_error(spec, share, expected, "bring them into the order of its official files")
     labels, true = given.observed[places[index]], images.labels[index]
     classes = len(data.class_names)
     confusion = torch.bincount(true * classes + labels, minlength=classes**2).view(classes, classes)
@@ -132,9 +134,10 @@ def _check(spec: LabelNoiseSpec, found: Tensor, labels: Tensor, num_classes: int
 
 def _unrelated(noisy: Tensor, clean: Tensor) -> bool:
     """Whether labels agree with the clean ones as often as if they were of other images, or in another order."""
-    n, classes = len(clean), int(torch.cat([noisy, clean]).max()) + 1 if len(clean) else 1
+    n = len(clean)
     if n < ENOUGH:
         return False
+    classes = 1 + max(int(noisy.max()), int(clean.max()))
     chance = float((_shares(noisy, classes) * _shares(clean, classes)).sum())
     return abs(1 - _share(noisy, clean) - chance) < SURE * math.sqrt(chance * (1 - chance) / n)
 
@@ -143,8 +146,8 @@ def _shares(labels: Tensor, classes: int) -> Tensor:
     return torch.bincount(labels.cpu(), minlength=classes).double() / len(labels)
 
 
-def _unrelated_error(spec: LabelNoiseSpec, realised: float, asked: str) -> KdbenchError:
-    return KdbenchError(
-        f"label noise '{spec.name}' made {realised:.1%} of the labels wrong, as labels of other images would; {asked}",
-        "labels of a file in its own order are brought by `read`, not `apply`: docs/plugins.md",
+def _unrelated_error(spec: LabelNoiseSpec, realised: float, asked: str, hint: str) -> KdbenchError:
+    text = (
+        f"label noise '{spec.name}' made {realised:.1%} of the labels wrong, as labels of other images would; {asked}"
     )
+    return KdbenchError(text, hint)

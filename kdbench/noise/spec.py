@@ -86,10 +86,11 @@ class LabelNoiseSpec:
         self._check_values(noise)
 
     def _check_values(self, noise: LabelNoise) -> None:
+        wrong = [key for key in ("path", "sha256") if getattr(noise, key) is not None]
+        if wrong and (self.apply is not None or self.sha256 is not None):
+            what = "is drawn and" if self.apply is not None else "is read from a file of its own and"
+            raise KdbenchError(f"label noise '{self.name}' {what} has no {wrong[0]}", 'kind = "file" has one')
         if self.apply is not None:
-            wrong = [key for key in ("path", "sha256") if getattr(noise, key) is not None]
-            if wrong:
-                raise KdbenchError(f"label noise '{self.name}' is drawn and has no {wrong[0]}", "leave it out")
             if noise.rate is None:
                 raise KdbenchError(f"label noise '{self.name}' needs a rate, found none", "rate = 0.4 means 40 %")
         elif noise.rate is not None or noise.seed:

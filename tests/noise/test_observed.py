@@ -140,6 +140,7 @@ def test_a_drawn_noise_that_reads_labels_by_position_is_told() -> None:
             {"rate": 0.1, "path": "a.npy"},
             "is drawn and has no path",
         ),
+        (given(np.zeros(1), sha256="ab" * 32), {"path": "a.npy"}, "is read from a file of its own and has no path"),
     ],
 )
 def test_what_a_condition_may_not_ask(spec: LabelNoiseSpec, noise: dict[str, Any], message: str) -> None:

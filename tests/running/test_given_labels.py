@@ -16,6 +16,7 @@ import kdbench
 from kdbench.data import DataPlace, digits
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.validate import validate
+from kdbench.leaderboard.verify import verify
 from kdbench.plugin.loader import load_plugins
 from kdbench.report.bench import Bench
 from kdbench.report.runs import open_runs
@@ -150,6 +151,14 @@ def test_a_run_without_its_file_stops_before_anything_is_trained(ran: Ran, tmp_p
         run(str(suite), "ce", out=tmp_path / "runs", device="cpu")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_needs_no_training_labels_is_verified_without_them(ran: Ran, tmp_path: Path) -> None:
+    options = RunOptions.make(data_dir=tmp_path, out=tmp_path / "runs", device="cpu")
+    found = verify(ran.path, ran.path.with_name("checkpoint-own.safetensors"), options=options)
+    assert found.refuted == []
+    assert found.skipped == {}
+    assert [agreement.score.metric for agreement in found.agreements] == ["accuracy"]
 
 
 def test_a_checkpoint_is_of_the_condition_whose_labels_it_saw(ran: Ran) -> None:
