@@ -78,7 +78,7 @@ class Bench:
         facts = run.record.hashes.label_noise.get(condition)
         if setting.noise is None or facts is None:
             raise KdbenchError(f"{condition} of {run.label} has no label noise")
-        found = training_labels(self.dataset, setting, load_plugins().label_noises, Path())
+        found = training_labels(self.dataset, setting, load_plugins().label_noises, Path(), self.place)
         if integers_sha256(found.observed) != facts.sha256:
             raise KdbenchError(f"the noisy labels of {condition} are not those that {run.label} was trained on")
         return found

@@ -172,11 +172,12 @@ class RunGraph:
         """The training set of a condition, and what the noise did to its labels."""
         setting, noises = self.suite.condition(condition), self.plugins.label_noises
         check_condition(condition, setting, noises, self.dataset.facts)
-        return train_set(self.dataset, setting, noises, self.folder)
+        return train_set(self.dataset, setting, noises, self.folder, self.options.place)
 
     def training_labels(self, condition: str) -> TrainingLabels:
         """The training set of a condition with the true labels beside the observed ones, for measuring."""
-        return training_labels(self.dataset, self.suite.condition(condition), self.plugins.label_noises, self.folder)
+        noises, setting = self.plugins.label_noises, self.suite.condition(condition)
+        return training_labels(self.dataset, setting, noises, self.folder, self.options.place)
 
     def path(self, spec: Training) -> Path:
         """Where a training is kept."""
