@@ -93,8 +93,8 @@ def number_rows(outcome: Outcome, *, measured: bool = False) -> list[tuple[str, 
     return [
         (
             place(one), one.column, _told(one, one.published), _told(one, one.value), _ends(one),
-            _signed(one.difference), f"{one.verdict}{f': {one.why}' if one.why else ''}", "" if one.n is None else f"{one.n:,}",
-            str(len(one.seeds) or ""),
+            _signed(one.difference), f"{one.verdict}{f': {one.why}' if one.why else ''}",
+            "" if one.n is None else f"{one.n:,}", str(len(one.seeds) or ""),
         )
         for one in outcome.numbers
         if one.value is not None or (one.published is not None and not measured)
