@@ -143,8 +143,7 @@ def _print(outcome: Outcome) -> None:
     from kdbench.reproducing.writing import PAIR_HEADS, number_heads, number_rows, pair_rows
 
     console = output()
-    rows = [row for one, row in zip(outcome.numbers, number_rows(outcome), strict=True) if one.value is not None]
-    if rows:
+    if rows := number_rows(outcome, measured=True):
         console.print(numbers(outcome.title, number_heads(outcome), rows))
     if outcome.pairs:
         console.print(numbers("pairs", PAIR_HEADS, pair_rows(outcome)))

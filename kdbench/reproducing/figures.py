@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -60,10 +60,10 @@ def check_figure(reproduction: Reproduction, scale: str) -> None:
             )  # fmt: skip
 
 
-def _by(points: Sequence[Point], key: object) -> dict[str, list[Point]]:
+def _by(points: Sequence[Point], key: Callable[[Point], str]) -> dict[str, list[Point]]:
     found: dict[str, list[Point]] = {}
     for point in points:
-        found.setdefault(key(point), []).append(point)  # type: ignore[operator]  # a function of a point
+        found.setdefault(key(point), []).append(point)
     return found
 
 

@@ -30,15 +30,16 @@ def covers(found: RunSpec, planned: RunSpec) -> bool:
     """Whether a run has at least what another would have: the same seed, source, parameters and suite, and of
     trainings, tasks and data the same and perhaps more."""
 
-    ours, theirs = (json.loads(one.canonical_json()) for one in (found, planned))
-    alike = ("suite", "method", "method_source", "seed", "corruption_images")
-    return (
-        all(ours[key] == theirs[key] for key in alike)
-        and ours["params"].items() >= theirs["params"].items()
+    if not (
+        (found.method, found.seed, found.method_source) == (planned.method, planned.seed, planned.method_source)
         and found.trainings.items() >= planned.trainings.items()
         and found.tasks.items() >= planned.tasks.items()
         and found.datasets.items() >= planned.datasets.items()
-    )
+    ):
+        return False
+    ours, theirs = (json.loads(one.canonical_json()) for one in (found, planned))
+    alike = all(ours[key] == theirs[key] for key in ("suite", "corruption_images"))
+    return alike and bool(ours["params"].items() >= theirs["params"].items())
 
 
 def read_run(path: Path) -> Evidence | None:

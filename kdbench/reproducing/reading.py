@@ -99,30 +99,30 @@ def reproduction_of(raw: Table, name: str, where: str) -> Reproduction:
 
 
 def _cells(raw: Table, where: str) -> Iterator[Cell]:
-    base = _part(raw, "cell", raw.get("cell", {}), where, "cell")
+    base = _part("cell", raw.get("cell", {}), f"{where}: cell")
     columns = {
-        name: _part(raw, "columns", values, where, f"columns.{name}") for name, values in raw.get("columns", {}).items()
+        name: _part("columns", values, f"{where}: columns.{name}") for name, values in raw.get("columns", {}).items()
     }
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for family, values in raw.get("rows", {}).items():
         place = f"rows.{family}"
-        for row, own, numbers in _rows(family, _part(raw, "rows", values, where, place), list(columns), where, place):
+        for row, own, numbers in _rows(family, _part("rows", values, f"{where}: {place}"), list(columns), where, place):
             for column, of_column in columns.items():
                 if numbers.get(column) != ABSENT:
                     merged = _merged(base, of_column, own)
-                    found[row, column] = {**merged, **_number(merged, numbers, column)}
+                    found[row, column] = {**merged, **_number(numbers, column)}
     for number, values in enumerate(raw.get("cells", ()), 1):
-        own = dict(_part(raw, "cells", values, where, f"cell {number}"))
+        own = _part("cells", values, f"{where}: cell {number}")
         try:
             at = own.pop("row"), own.pop("column")
         except KeyError as error:
             raise KdbenchError(f"{where}: cell {number} has no {error.args[0]}", HINT) from None
         numbers = {at[1]: own.pop("published")} if "published" in own else {}
         merged = _merged(found.get(at) or _merged(base, columns.get(at[1], {})), own)
-        found[at] = {**merged, **_number(merged, numbers, at[1])}
+        found[at] = {**merged, **_number(numbers, at[1])}
     for (row, column), values in found.items():
         place = f"{where}: row '{row}', column '{column}'"
-        cell = _value(Cell, {**_in_figure(row, column, values), "row": row, "column": column}, place)
+        cell = _value(Cell, {"line": row, "panel": column, **values, "row": row, "column": column}, place)
         _check_cell(cell, place)
         yield cell
 
@@ -178,17 +178,12 @@ def _known_columns(published: Any, columns: list[str], where: str, place: str) -
             raise unknown_name("column", column, columns, f"in {where}: {place}")
 
 
-def _number(merged: Table, numbers: Table, column: str) -> dict[str, Any]:
+def _number(numbers: Table, column: str) -> dict[str, Any]:
     """The published number of a cell, or the points of a curve."""
     if column not in numbers:
         return {}
     key = "curve" if isinstance(numbers[column], Mapping) else "published"
     return {key: numbers[column]}
-
-
-def _in_figure(row: str, column: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Where a number stands by default: its row is the line, its column the panel."""
-    return {"line": row, "panel": column, **values}
 
 
 def _merged(*parts: Table) -> dict[str, Any]:
@@ -200,8 +195,9 @@ def _merged(*parts: Table) -> dict[str, Any]:
     return found
 
 
-def _part(raw: Table, table: str, values: Any, where: str, place: str) -> Table:
-    _check_keys(_table(values, f"{where}: {place}"), KEYS[table], f"{where}: {place}")
+def _part(table: str, values: Any, place: str) -> dict[str, Any]:
+    """A table of cells' keys, checked."""
+    _check_keys(_table(values, place), KEYS[table], place)
     return dict(values)
 
 

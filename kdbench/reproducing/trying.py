@@ -1,4 +1,4 @@
-"""Measures tried before anything is trained: each task on an untrained network and an image of each class.
+"""Measures tried before anything is trained: each task on an untrained network and a few images.
 
 A score that no task gives, or a variant that a suite has not, is then an error in seconds and not a hole in a table
 after hours.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,14 +25,17 @@ from kdbench.results.wording import describe_setting, shared
 from kdbench.running.evaluation import run_task
 from kdbench.running.options import RunOptions
 from kdbench.running.progress import say
-from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
+from kdbench.running.suite_data import SuiteData, image_part, load_suite_data, needed_data
 from kdbench.specs import Suite
-from kdbench.tasks import EvaluationContext, TestData
+from kdbench.tasks import EvaluationContext
 
+IMAGES = 10
+"""That a task is tried on."""
 MOST_SHOWN = 6
+"""Settings that an error lists."""
 
 
-def try_measures(name: str, jobs: Iterable[Job], options: RunOptions) -> None:
+def try_measures(name: str, jobs: Sequence[Job], options: RunOptions) -> None:
     """Raise ``KdbenchError`` for a cell whose score is none, or several, of its task's as a suite asks for it.
 
     A task that can't be tried so, as one that needs two trained networks, is named in a note. Of a setting, keys that
@@ -62,14 +65,13 @@ def _scores(job: Job, task: str, data: SuiteData) -> list[Score]:
     chosen, settings = job.plan.tasks[task]
     classes = len(data.dataset.class_names)
     network = _untrained(job.suite, job.suite.student, job.plan.plugins, classes)
-    part = data.part(None if classes >= len(data.test.test) else classes).data
-    test, ood = (None if one is None else _as_answered(network, one) for one in (part.test, part.ood))
-    assert test is not None
+    test = _as_answered(network, data.test.test)
+    ood = None if data.test.ood is None else _as_answered(network, data.test.ood)
     roles = {role: job.suite.network(role).model for role in chosen.sources(settings)}
     others = {role: _untrained(job.suite, model, job.plan.plugins, classes) for role, model in roles.items()}
     others |= dict.fromkeys(chosen.predictors(job.plan.plugins.methods.get(job.plan.method)), network)
     context = EvaluationContext(job.condition, torch.device("cpu"), None, networks=others)
-    shown = TestData(test, ood, part.published_corruptions, part.outside)
+    shown = dataclasses.replace(data.test, test=test, ood=ood)
     return run_task(chosen, settings, network, shown, context).scores
 
 
@@ -80,9 +82,10 @@ def _untrained(suite: Suite, model: str, plugins: Plugins, classes: int) -> nn.M
 
 
 def _as_answered(network: nn.Module, images: ImageSet) -> ImageSet:
-    """The same images with the network's own answers for labels."""
-    answers = predict(network, images.images, device=torch.device("cpu")).argmax(1)
-    return dataclasses.replace(images, labels=answers)
+    """The first few images with the network's own answers for labels."""
+    few = image_part(images, torch.arange(min(IMAGES, len(images))))
+    answers = predict(network, few.images, device=torch.device("cpu")).argmax(1)
+    return dataclasses.replace(few, labels=answers)
 
 
 def _without(setting: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

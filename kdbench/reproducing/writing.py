@@ -80,8 +80,9 @@ def csv_table(outcome: Outcome) -> Table:
     return Table(COLUMNS, rows)
 
 
-def number_rows(outcome: Outcome) -> list[tuple[str, ...]]:
-    """Of the table that is read: row, column, published, measured, difference, verdict, n and seeds."""
+def number_rows(outcome: Outcome, *, measured: bool = False) -> list[tuple[str, ...]]:
+    """Of the table that is read: row, column, published, measured, difference, verdict, n and seeds; what is neither
+    published nor measured is left out, or with ``measured`` what is not."""
     per_row = Counter(one.row for one in outcome.numbers)
     columns = len({one.column for one in outcome.numbers})
 
@@ -91,11 +92,12 @@ def number_rows(outcome: Outcome) -> list[tuple[str, ...]]:
 
     return [
         (
-            place(one), one.column, _short(one.published), _short(one.value), _ends(one), _signed(one.difference),
-            f"{one.verdict}{f': {one.why}' if one.why else ''}", "" if one.n is None else f"{one.n:,}",
-            str(len(one.seeds) or ""),
+            place(one), one.column, _told(one, one.published), _told(one, one.value), _ends(one),
+            _signed(one.difference), f"{one.verdict}{f': {one.why}' if one.why else ''}",
+            "" if one.n is None else f"{one.n:,}", str(len(one.seeds) or ""),
         )
         for one in outcome.numbers
+        if one.value is not None or (one.published is not None and not measured)
     ]  # fmt: skip
 
 
@@ -133,7 +135,12 @@ def _in_words(pair: Pair) -> str:
 
 
 def _ends(number: Number) -> str:
-    return "" if number.ci_low is None else f"{_short(number.ci_low)} to {_short(number.ci_high)}"
+    return "" if number.ci_low is None else f"{_told(number, number.ci_low)} to {_told(number, number.ci_high)}"
+
+
+def _told(number: Number, value: float | None) -> str:
+    """A value of a number, percent with two digits."""
+    return _short(value) if value is None or number.unit != "%" else f"{value:.2f}"
 
 
 def _short(value: float | str | None) -> str:

@@ -102,7 +102,7 @@ def test_names_may_have_dots(tiny_suite: Path) -> None:
         ({"tasks.pgd.subset": 1}, "tasks.pgd.subset: did you mean settings.subset"),
         ({"tasks.peer.settings.subset": 1}, "no task named 'peer' .*did you mean 'peers'"),
         ({"recip.epochs": 3}, "no table of a suite named 'recip' .*did you mean 'recipe'"),
-        ({"student": "x"}, "no table of a suite named 'student'"),
+        ({"dataset": "x"}, "no table of a suite named 'dataset'"),
         ({"recipe": 3}, "'recipe' is a table"),
         ({"attack": {"eps": 7}}, "'attack' is a table"),
         ({"attack.eps": 7}, "attack.eps: input should be less than or equal to 1, found 7"),
