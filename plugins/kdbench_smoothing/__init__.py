@@ -8,6 +8,7 @@ from kdbench_smoothing.claims import CLAIMS
 from kdbench_smoothing.coloured_noise_injection import cni
 from kdbench_smoothing.distilled import kd_smoothed, kd_smoothed_adversarial
 from kdbench_smoothing.teacher_transfer import TeacherTransfer
+from kdbench_smoothing.transfer_matrix import TransferMatrix
 
 
 @kdbench.hookimpl
@@ -17,7 +18,7 @@ def kdbench_register_methods() -> list[kdbench.MethodSpec]:
 
 @kdbench.hookimpl
 def kdbench_register_tasks() -> list[kdbench.Task]:
-    return [TeacherTransfer()]
+    return [TeacherTransfer(), TransferMatrix()]
 
 
 @kdbench.hookimpl

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from kdbench_smoothing.smoothed import Smoothed
+from torch import nn
 
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.evaluation import run_task
@@ -25,6 +27,7 @@ CASES: dict[str, dict[str, Any]] = {
     "pgd": {"subset": 20, "every_restart": 10, "steps": [2, 3], "restarts": 2, "large_eps_subset": 10},
     "teacher_transfer": {"subset": 20, "steps": 2},
     "transfer": {"subset": 20, "steps": 2},
+    "transfer_matrix": {"subset": 20, "steps": 2, "input_sigma": 1e-9},  # too little noise to count as random
 }
 
 
@@ -41,8 +44,13 @@ def test_a_task_measures_what_it_measures_on_the_cpu(accelerator: torch.device, 
     data = TestData(ten_classes().test, ood=ten_classes(name="made/ood").test, outside={"near": near})
     outcomes = []
     for device in (CPU, accelerator):
-        networks = {role: TinyNet(10, seed).to(device) for seed, role in enumerate(("teacher", "reference", "student"))}
-        ctx = EvaluationContext("clean", device, None, networks={**networks, "peer": networks["teacher"]})
+        networks: dict[str, nn.Module] = {
+            role: TinyNet(10, seed).to(device) for seed, role in enumerate(("teacher", "reference", "student"))
+        }
+        peer = {"peer": networks["teacher"]}
+        if name == "transfer_matrix":
+            networks["teacher"] = Smoothed(networks["teacher"], smoothing="soft", draws=2).eval()
+        ctx = EvaluationContext("clean", device, None, networks={**networks, **peer})
         outcomes.append(run_task(task, settings, TinyNet(10, 0).to(device), data, ctx))
     cpu, found = outcomes
     assert [score.metric for score in found.scores] == [score.metric for score in cpu.scores]
