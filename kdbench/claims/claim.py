@@ -15,6 +15,13 @@ from kdbench.errors import KdbenchError, unknown_name
 
 Relation = Literal["higher", "lower", "not lower", "equal"]
 Verdict = Literal["holds", "fails", "not shown", "not measured"]
+COUNTED: dict[Verdict, tuple[str, str]] = {
+    "holds": ("holds", "hold"), "fails": ("fails", "fail"), "not shown": ("open", "open"),
+    "not measured": ("not measured", "not measured"),
+}  # fmt: skip
+"""How one comparison and several with a verdict are counted, in words."""
+SEEDS = (0, 1, 2)
+"""A claim is checked with these unless others are named: one seed says nothing of the next."""
 WORDS: dict[Relation, str] = {
     "higher": "higher than", "lower": "lower than", "not lower": "not lower than", "equal": "equal to"
 }  # fmt: skip
@@ -96,16 +103,20 @@ class Comparison:
         ...  for ends in [(0.01, 0.03), (-0.01, 0.03), (-0.03, -0.01)]]
         ['holds', 'not shown', 'fails']
         """
-        lowest = {"higher": 0.0, "lower": -math.inf}.get(self.relation, -self.margin)
-        highest = {"lower": 0.0, "equal": self.margin}.get(self.relation, math.inf)
+        lowest, highest = self.ends()
         if lowest < low and high < highest:
             return "holds"
         return "fails" if high < lowest or highest < low else "not shown"
 
+    def ends(self) -> tuple[float, float]:
+        """Between which differences, first minus second, the relation is true."""
+        lowest = {"higher": 0.0, "lower": -math.inf}.get(self.relation, -self.margin)
+        return lowest, {"lower": 0.0, "equal": self.margin}.get(self.relation, math.inf)
+
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A sentence of a paper and the comparisons that it stands and falls with."""
+    """A sentence of a paper and the comparisons that it stands and falls with, each with a verdict of its own."""
 
     name: str
     paper: str
@@ -141,8 +152,21 @@ def _values(setting: Mapping[str, Any]) -> str:
     return " ".join(map(str, setting.values()))
 
 
+def tally(counts: Mapping[Verdict, int]) -> str:
+    """How many of a claim's comparisons hold, fail or are open: whoever shows the claim's verdict shows this beside it.
+
+    >>> tally({"holds": 2, "fails": 1}), tally({"not shown": 1})
+    ('of 3 comparisons 2 hold, 1 fails', 'of 1 comparison 1 open')
+    """
+    total = sum(counts.values())
+    parts = [f"{counts[one]} {COUNTED[one][counts[one] != 1]}" for one in COUNTED if counts.get(one)]
+    return f"of {total} comparison{'s' * (total != 1)} {', '.join(parts)}"
+
+
 def combined(verdicts: Sequence[Verdict]) -> Verdict:
     """A claim holds when all of its comparisons do, which needs no correction for their number, and fails with one.
+
+    Beside it stands how many do what (``tally``).
 
     >>> combined(["holds", "not shown"])
     'not shown'

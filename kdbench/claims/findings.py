@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kdbench.claims.claim import WORDS, MethodConfig, Relation, Verdict
 from kdbench.files import write_atomically
@@ -38,6 +39,24 @@ class Side(Strict):
         return " ".join(filter(None, (str(MethodConfig(self.method, self.params)), rest)))
 
 
+class SeedsNeeded(Strict):
+    """What it would take to decide a comparison that is open, were its difference what it is so far.
+
+    Of each method, by a test at 5 % that finds the difference 8 times in 10 (``kdbench.results.planning``); None where
+    10,000 seeds do not suffice.
+    """
+
+    distance: float
+    """From the difference to the nearest end of what is claimed."""
+    seeds: int | None
+    fewest: int | None
+    """``seeds`` at the lower end of the 95 % interval of the spread over seeds, which few seeds hardly show."""
+    most: int | None
+    """``seeds`` at its upper end."""
+    least: float
+    """The smallest distance that any number of seeds shows on so many test images."""
+
+
 class ComparisonResult(Strict):
     """One comparison, measured."""
 
@@ -65,6 +84,8 @@ class ComparisonResult(Strict):
     unequal: list[str] = Field(default=[])
     """What differs between the two beside the method, in words: views, epochs, which network is measured."""
     verdict: Verdict
+    needed: SeedsNeeded | None = None
+    """Where it is not shown, and several seeds show a spread."""
 
     def text(self) -> str:
         """What is compared, in a line."""
@@ -78,6 +99,21 @@ class ComparisonResult(Strict):
         low, high = self._number(self.ci_low), self._number(self.ci_high)
         doubtful = f" {FLAG}" if self.first.doubts or self.second.doubts else ""
         return f"{self._number(self.difference)}{doubtful}", f"{low} to {high}"
+
+    def outlook(self) -> str:
+        """What would decide a comparison that is open, in a sentence; "" for one that is decided."""
+        if self.verdict != "not shown":
+            return ""
+        if self.needed is None:
+            return "One seed shows no spread, so that nobody knows how many would decide it: measure a second."
+        if self.needed.seeds is None:
+            least = self._number(self.needed.least).lstrip("+")
+            return f"No number of seeds decides it on {self.n:,} test images: {least} is the least that they show."
+        low, high = (str(count or "never") for count in (self.needed.fewest, self.needed.most))
+        return (
+            f"{self.needed.seeds} seeds of each would decide it, if the difference is what it is so far ({low} to "
+            f"{high}, as {len(self.seeds)} seeds hardly show the spread)."
+        )
 
     def _number(self, value: float) -> str:
         return f"{100 * value:+.2f}" if self.unit == "fraction" else f"{value:+.4g} {self.unit}"
@@ -94,12 +130,24 @@ class Finding(Strict):
     """None where it was not measured."""
     verdict: Verdict
     reason: str | None = None
-    """Why it was not measured."""
+    """Why it was not measured, or not all of it."""
     hardware: list[str]
     """Where its runs were measured."""
     outcomes: list[ComparisonResult]
+    """Of the comparisons that were measured."""
+    counts: dict[Verdict, int]
+    """How many of the claim's comparisons have which verdict."""
     provenance: Provenance
     """What checked it, and when."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, values: Any) -> Any:
+        """Files of before have no counts: what was measured is counted."""
+        if isinstance(values, dict) and "counts" not in values and isinstance(values.get("outcomes"), list):
+            verdicts = [one.get("verdict") for one in values["outcomes"] if isinstance(one, dict)]
+            return {**values, "counts": dict(Counter(verdicts))}
+        return values
 
 
 class ClaimsReport(Strict):

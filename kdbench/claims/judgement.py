@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from kdbench.claims.claim import Comparison, Measure, MethodConfig
-from kdbench.claims.findings import ComparisonResult, Side
+from kdbench.claims.findings import ComparisonResult, SeedsNeeded, Side
 from kdbench.errors import KdbenchError
 from kdbench.results.comparison import Sample, difference, estimate
 from kdbench.results.evidence import Evidence
+from kdbench.results.planning import least_difference, seeds_needed, spread
 from kdbench.results.record import Record, Score
 from kdbench.results.samples import per_example, sample
 
@@ -53,6 +55,7 @@ class Judged:
 def outcome(comparison: Comparison, first: Judged, second: Judged, unequal: Sequence[str] = ()) -> ComparisonResult:
     """Two sides against what the claim says of them; ``unequal`` is what differs beside the methods."""
     found = difference(first.sample, second.sample)
+    verdict = comparison.judge(found.ci_low, found.ci_high)
     return ComparisonResult(
         first=first.side,
         second=second.side,
@@ -70,7 +73,21 @@ def outcome(comparison: Comparison, first: Judged, second: Judged, unequal: Sequ
         basis=first.basis,
         paired=found.paired,
         unequal=list(unequal),
-        verdict=comparison.judge(found.ci_low, found.ci_high),
+        verdict=verdict,
+        needed=needed(comparison, found.value, first.sample, second.sample) if verdict == "not shown" else None,
+    )
+
+
+def needed(comparison: Comparison, gap: float, first: Sample, second: Sample) -> SeedsNeeded | None:
+    """How many seeds would decide a comparison whose difference is ``gap``, with seeds taken as independent, as its
+    interval takes them; None with one seed, which shows no spread."""
+    if min(len(first.values), len(second.values)) < 2:
+        return None
+    distance = min(abs(gap - end) for end in comparison.ends() if math.isfinite(end))
+    known = spread(first, second, by_seed=False)
+    counts = [seeds_needed(distance, one) for one in (known, *map(known.at, known.sd_interval))]
+    return SeedsNeeded(
+        distance=distance, seeds=counts[0], fewest=counts[1], most=counts[2], least=least_difference(known)
     )
 
 

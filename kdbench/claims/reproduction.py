@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 
-from kdbench.claims.claim import Claim, Measure, MethodConfig, Verdict, combined
+from kdbench.claims.claim import SEEDS, Claim, Comparison, Measure, MethodConfig, Verdict, combined
 from kdbench.claims.findings import ClaimsReport, ComparisonResult, Finding, read_report
 from kdbench.claims.judgement import Judged, outcome
 from kdbench.claims.terms import Terms, unequal
@@ -22,6 +23,8 @@ from kdbench.specs import Suite, TaskPlan
 from kdbench.suites import load_suite
 
 FILE = "claims.json"
+Measured = Sequence[tuple[MethodConfig, Sequence[Evidence]]]
+"""Methods with their runs, one per seed."""
 
 
 def suite_of(claim: Claim, name: str | None = None) -> Suite:
@@ -71,7 +74,7 @@ def reproduce(
     names: Sequence[str] = (),
     *,
     suite: str | None = None,
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] = SEEDS,
     options: RunOptions,
     on_finding: Callable[[Finding], None] = lambda finding: None,
 ) -> ClaimsReport:
@@ -102,7 +105,7 @@ def reproduce(
     findings: list[Finding] = []
     for claim in chosen:
         started, error = provenance.utc_now(), problems[claim.name]
-        found = _Checked(suite or claim.suite, reason=str(error)) if error else check(claim, runs, plugins, suite)
+        found = unmeasured(claim, str(error), suite) if error else check(claim, runs, plugins, suite)
         made = provenance.collect(plugins=plugins.loaded, device=options.device, started=started, seconds={})
         finding = Finding(claim=claim.name, paper=claim.paper, sentence=claim.sentence, provenance=made, **vars(found))
         findings.append(finding)
@@ -126,43 +129,64 @@ class _Checked:
     """Of a finding, what checking makes."""
 
     suite: str
-    suite_version: int | None = None
-    verdict: Verdict = "not measured"
-    reason: str | None = None
-    hardware: list[str] = dataclasses.field(default_factory=list)
-    outcomes: list[ComparisonResult] = dataclasses.field(default_factory=list)
+    suite_version: int | None
+    verdict: Verdict
+    reason: str | None
+    hardware: list[str]
+    outcomes: list[ComparisonResult]
+    counts: dict[Verdict, int]
+
+
+def unmeasured(claim: Claim, reason: str, suite: str | None = None) -> _Checked:
+    """Of a claim that cannot be measured."""
+    counts: dict[Verdict, int] = {"not measured": len(claim.comparisons)}
+    return _Checked(suite or claim.suite, None, "not measured", reason, [], [], counts)
 
 
 def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) -> _Checked:
-    """Run what a claim compares and judge it."""
+    """Run what a claim compares and judge it; a run that failed leaves its own comparisons unmeasured, and no other."""
     setting = suite_of(claim, suite)
     measured: list[tuple[MethodConfig, list[Evidence]]] = []
+    failures: list[str] = []
     for config in claim.configs():
         records = runs.of(claim, config, setting, plugins)
-        for record in records:
-            if record.status == "failed":
-                where = f"{config}, seed {record.spec.seed}, run {record.run_id}"
-                return _Checked(setting.name, reason=f"{where}: {record.error}")
-        measured.append((config, [Evidence.of(one, record_path(one, runs.options.out)) for one in records]))
+        failed = next((record for record in records if record.status == "failed"), None)
+        if failed is None:
+            measured.append((config, [Evidence.of(one, record_path(one, runs.options.out)) for one in records]))
+        else:
+            failures.append(f"{config}, seed {failed.spec.seed}, run {failed.run_id}: {failed.error}")
+    outcomes = [_compare(one, measured, plugins) for one in claim.comparisons if _has_both(one, measured)]
+    lacking = len(claim.comparisons) - len(outcomes)
+    missing: list[Verdict] = ["not measured"] * lacking
+    verdicts = [*(one.verdict for one in outcomes), *missing]
+    return _Checked(
+        setting.name,
+        setting.version if outcomes else None,
+        combined(verdicts),
+        "; ".join(failures) or None,
+        sorted({machine_of(one.record.provenance) for _, found in measured for one in found}),
+        outcomes,
+        dict(Counter(verdicts)),
+    )
 
-    def runs_of(config: MethodConfig) -> list[Evidence]:
+
+def _has_both(comparison: Comparison, measured: Measured) -> bool:
+    """Whether both of its methods were measured."""
+    return all(any(config == other for other, _ in measured) for config, _ in comparison.sides())
+
+
+def _compare(comparison: Comparison, measured: Measured, plugins: Plugins) -> ComparisonResult:
+    """Judge one comparison of methods that were measured."""
+
+    def runs_of(config: MethodConfig) -> Sequence[Evidence]:
         return next(found for other, found in measured if other == config)
 
     def terms(config: MethodConfig, measure: Measure) -> Terms:
         run = runs_of(config)[0].record  # those of other seeds have the same
         return Terms.of(str(config), run, measure.condition, plugins.methods.get(config.method))
 
-    outcomes = []
-    for comparison in claim.comparisons:
-        first, second = (Judged.make(config, measure, runs_of(config)) for config, measure in comparison.sides())
-        outcomes.append(outcome(comparison, first, second, unequal(*(terms(*side) for side in comparison.sides()))))
-    return _Checked(
-        setting.name,
-        setting.version,
-        verdict=combined([one.verdict for one in outcomes]),
-        hardware=sorted({machine_of(one.record.provenance) for _, found in measured for one in found}),
-        outcomes=outcomes,
-    )
+    first, second = (Judged.make(config, measure, runs_of(config)) for config, measure in comparison.sides())
+    return outcome(comparison, first, second, unequal(*(terms(*side) for side in comparison.sides())))
 
 
 def machine_of(made: Provenance) -> str:

@@ -51,7 +51,8 @@ def reproduce(
     list_: Annotated[bool, typer.Option("--list", help="Show the claims, and train nothing.")] = False,
     suite: Annotated[str | None, typer.Option(help="Suite to check claims on; default: each claim's own.")] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(metavar="N", min=0, help="Seed of claims; several make intervals cover them.")
+        list[int] | None,
+        typer.Option(metavar="N", min=0, help="Seed of claims, repeatable; default: 0, 1 and 2."),
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
@@ -63,7 +64,8 @@ def reproduce(
     """Measure a published table or figure again, or check what papers claim.
 
     ID: train what is missing, and write published and measured numbers with verdicts to TO/ID/SCALE. Claims: adds to
-    OUT/claims.json; a claim holds, fails (its opposite is significant), or is not shown (the interval leaves it open).
+    OUT/claims.json. Each comparison of a claim holds, fails (its opposite is significant), or is not shown (the
+    interval leaves it open; then the output says how many seeds would decide it); the claim is counted out so.
     """
     words = name or []
     of_items = {
@@ -116,6 +118,7 @@ def _claims(
     if list_:
         _list(names, suite, as_json)
         return
+    from kdbench.claims.claim import SEEDS
     from kdbench.claims.reproduction import FILE
     from kdbench.claims.reproduction import reproduce as check
     from kdbench.running.options import RunOptions
@@ -123,7 +126,7 @@ def _claims(
     report = check(
         names,
         suite=suite,
-        seeds=seeds or (0,),
+        seeds=seeds or SEEDS,
         options=RunOptions.make(**options, progress=not as_json),
         on_finding=(lambda finding: None) if as_json else _print_finding,
     )
@@ -139,12 +142,14 @@ def _list(wanted: list[str], suite: str | None, as_json: bool) -> None:
     for name in wanted or plugins.claims:
         claim = plugins.claims.get(name)
         error = problem(claim, plugins, suite)
-        rows.append((name, claim.sentence, claim.paper, suite or claim.suite, str(error) if error else "ready"))
+        state = str(error) if error else "ready"
+        rows.append((name, claim.sentence, len(claim.comparisons), claim.paper, suite or claim.suite, state))
     if as_json:
-        keys = ("name", "sentence", "paper", "suite", "state")
+        keys = ("name", "sentence", "comparisons", "paper", "suite", "state")
         print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
         return
-    print(listing(rows, ("claim", "what is claimed", "paper", "suite", "state")))
+    lines = [list(map(str, row)) for row in rows]
+    print(listing(lines, ("claim", "what is claimed", "comparisons", "paper", "suite", "state")))
 
 
 def _print_finding(finding: Finding) -> None:
@@ -152,11 +157,13 @@ def _print_finding(finding: Finding) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from kdbench.claims.claim import tally
     from kdbench.cli.tables import output
     from kdbench.results.wording import FLAG
 
     console = output()
-    console.print(f"{finding.claim}: {finding.verdict}", style="bold", markup=False, highlight=False)
+    title = f"{finding.claim}: {finding.verdict}; {tally(finding.counts)}"
+    console.print(title, style="bold", markup=False, highlight=False)
     console.print(f"{finding.sentence} ({finding.paper})", markup=False, highlight=False)
     if finding.reason:
         console.print(finding.reason, markup=False, highlight=False)
@@ -165,6 +172,9 @@ def _print_finding(finding: Finding) -> None:
         table.add_row(escape(one.text()), *map(escape, one.numbers()), str(one.n), str(len(one.seeds)), one.verdict)
     if finding.outcomes:
         console.print(table)
+    for one in finding.outcomes:
+        if one.outlook():
+            console.print(f"{one.text()}: not shown. {one.outlook()}", markup=False, highlight=False)
     for line in dict.fromkeys(line for one in finding.outcomes for line in one.unequal):
         console.print(line, markup=False, highlight=False)
     for doubt in dict.fromkeys(doubt for one in finding.outcomes for doubt in one.first.doubts + one.second.doubts):

@@ -10,13 +10,21 @@ from torch import Tensor
 
 import kdbench
 from kdbench_smoothing.adversary import EPS, STEP_SIZE, STEPS, adversarial
-from kdbench_smoothing.distilled import NEEDS, PAPER, TeacherDraws, Temperature, teacher_logits
+from kdbench_smoothing.smoothed_teacher import (
+    NEEDS,
+    PAPER,
+    Cached,
+    FromSmoothedTeacher,
+    TeacherDraws,
+    Temperature,
+    View,
+)
 
 CLEAN_WEIGHT, WEIGHTS = 0.5, (0.75, 0.25)
 """Of the teacher: in the run on clean images; in the adversarial run on clean and on adversarial images."""
 
 
-class KatzAsPublished(kdbench.Method):
+class KatzAsPublished(FromSmoothedTeacher):
     """For the record alone: the published distillation from a smoothed teacher, with the slips of its code.
 
     L = (1 - w) CE(z, y) + w T^2 H(p_T, softmax(p_t)), p_T = softmax(z / T) of the student and p_t = softmax(o / T) of
@@ -24,7 +32,8 @@ class KatzAsPublished(kdbench.Method):
     images (w = .5), or half on clean and half on adversarial ones (w = .75 and .25).
 
     Where that differs from the paper: (a) a batch's rows of the stored teacher outputs come in the order of their file,
-    not of the batch, so targets belong to other images; the file's order is drawn here once per run. (b) The
+    not of the batch, so targets belong to other images; the file's order is drawn here once per run. The file had M =
+    512 draws for each plain image: view=plain cached=true draws=512. (b) The
     arguments of the cross-entropy are exchanged, and its target goes through a second softmax. (c) The student is never
     put back into train mode: batch norm keeps its initial statistics in the adversarial run (its attack calls for eval
     mode in the first step) and those of the first epoch in the clean run. The published checkpoint is also the epoch
@@ -43,15 +52,17 @@ class KatzAsPublished(kdbench.Method):
             Literal["votes", "mean-logit"], Field(description="what of the teacher is stored: votes, or mean logits")
         ] = "votes",
         draws: TeacherDraws = 32,
+        view: View = "suite",
+        cached: Cached = False,
     ) -> None:
+        super().__init__(smoothing=smoothing, draws=draws, view=view, cached=cached)
         self.with_attack, self.temperature = run == "adversarial", temperature
-        self.smoothing: Literal["votes", "mean-logit"] = smoothing
-        self.draws = draws
 
     def setup(self, ctx: kdbench.Context) -> None:
         self.place_in_file = torch.randperm(ctx.train_size, generator=ctx.generator, device=ctx.device)
 
     def on_epoch_start(self, ctx: kdbench.Context) -> None:
+        super().on_epoch_start(ctx)
         if self.with_attack or ctx.epoch > 0:
             ctx.student.eval()
 
@@ -65,7 +76,7 @@ class KatzAsPublished(kdbench.Method):
 
     def _stored(self, ctx: kdbench.Context, batch: kdbench.Batch) -> Tensor:
         """Rows (B,C) of the teacher's file for the images of a batch, in the order of the file."""
-        logits = teacher_logits(ctx.teacher, batch.images, draws=self.draws, smoothing=self.smoothing)
+        logits = self.teacher_logits(batch, ctx)
         if self.smoothing == "votes":  # back to shares of votes, without the pseudo-count
             logits = (logits.exp() * (self.draws + 1) - 1 / ctx.num_classes) / self.draws
         return logits[self.place_in_file[batch.index].argsort()]

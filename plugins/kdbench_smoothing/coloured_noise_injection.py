@@ -28,7 +28,9 @@ class CNI(kdbench.Method):
     pixels: ``votes`` (prediction smoothing), ``soft`` (mean probability), ``mean-logit``, or ``none``, one draw. Soft
     smoothing averages probabilities in the paper's words and logits in its code. The paper's M is 512; an attack pays
     M passes for each gradient, so the default is small, and tasks that attack a random predictor average over draws of
-    their own besides. With ``input_sigma`` .25 it is what the paper's Table 3 calls Smoothed CNI.
+    their own besides. With ``input_sigma`` .25 it is what the paper's Table 3 calls Smoothed CNI. None of the three is
+    part of the training: one training serves all M, and ``kdbench evaluate CHECKPOINT --set draws=512`` measures a
+    finished one. Memory does not grow with M: beyond 8 draws a gradient makes them twice instead.
 
     As in the code of the teacher that the paper took, F has an L2 penalty beside the optimiser's weight decay; its name
     there suggests the default 1e-3, times |F|^2 in that code, without the 1/2. That code's SGD with 400 epochs, and the

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 import kdbench
 from kdbench_smoothing.noisy_network import check_batch
@@ -27,8 +28,15 @@ Draws = Annotated[
 ]
 
 
-def smooth(draw: Callable[[], Tensor], draws: int, aggregation: Aggregation) -> Tensor:
-    """Logits (B,C) whose softmax is the prediction smoothed over ``draws`` calls of ``draw``, logits (B,C) each.
+CHUNK = 8
+"""Draws whose autograd graphs are held at once: with more, these are forgotten and made again on the way back."""
+
+Draw = Callable[[Tensor], Tensor]
+Totals = tuple[Tensor, ...]
+
+
+def smooth(draw: Draw, pixels: Tensor, draws: int, aggregation: Aggregation) -> Tensor:
+    """Logits (B,C) whose softmax is the prediction smoothed over ``draws`` calls of ``draw``, pixels to logits (B,C).
 
     votes: p_c = (votes for c + 1/C) / (M + 1), as a class without votes would have the logit minus infinity; soft: the
     mean of softmax(logits); mean-logit: softmax of the mean logits. Katz & Reches 2022, prediction smoothing and soft
@@ -36,28 +44,54 @@ def smooth(draw: Callable[[], Tensor], draws: int, aggregation: Aggregation) -> 
 
     Votes have no gradient: theirs is the gradient of the soft logits, so that an attack has something to follow.
 
+    Memory does not grow with ``draws``: where a gradient is wanted, at most two chunks of ``CHUNK`` draws have a graph
+    at a time, and the draws after the first chunk are made twice, with the same random numbers of torch's global
+    generators. ``draw`` must take its random numbers from there.
+
     >>> torch.manual_seed(0) and None
     >>> one = torch.tensor([[2.0, 0.0, 1.0]])
-    >>> (4 * smooth(lambda: one, 3, "votes").softmax(1)).tolist()  # 3 votes and a third
+    >>> (4 * smooth(lambda _: one, one, 3, "votes").softmax(1)).tolist()  # 3 votes and a third
     [[3.3333332538604736, 0.3333333432674408, 0.3333333432674408]]
     """
-    logits = draw()
-    classes = logits.shape[1]
+    begin, add = (_first_logits, _add_logits) if aggregation == "mean-logit" else (_first_vote, _add_vote)
+
+    def some(count: int, pixels: Tensor, *totals: Tensor) -> Totals:
+        for _ in range(count):
+            totals = add(totals, draw(pixels))
+        return totals
+
+    totals = begin(draw(pixels))
+    totals = some(min(draws, CHUNK) - 1, pixels, *totals)
+    for done in range(CHUNK, draws, CHUNK):
+        count = min(CHUNK, draws - done)
+        if totals[0].requires_grad:
+            totals = checkpoint(some, count, pixels, *totals, use_reentrant=False)
+        else:
+            totals = some(count, pixels, *totals)
     if aggregation == "mean-logit":
-        for _ in range(draws - 1):
-            logits = logits + draw()
-        return logits / draws
-    ballots = _ballot(logits)
-    log_sum = F.log_softmax(logits, dim=1)
-    for _ in range(draws - 1):
-        logits = draw()
-        ballots = ballots + _ballot(logits)
-        log_sum = torch.logaddexp(log_sum, F.log_softmax(logits, dim=1))
-    soft = log_sum - math.log(draws)
+        return totals[0] / draws
+    soft, ballots = totals[0] - math.log(draws), totals[1]
     if aggregation == "soft":
         return soft
     # The difference is exactly 0: equal counts stay equal, and a tie goes to the lowest class.
-    return ((ballots + 1 / classes) / (draws + 1)).log() + (soft - soft.detach())
+    return ((ballots + 1 / ballots.shape[1]) / (draws + 1)).log() + (soft - soft.detach())
+
+
+def _first_logits(logits: Tensor) -> Totals:
+    return (logits,)
+
+
+def _add_logits(totals: Totals, logits: Tensor) -> Totals:
+    return (totals[0] + logits,)
+
+
+def _first_vote(logits: Tensor) -> Totals:
+    return F.log_softmax(logits, dim=1), _ballot(logits)
+
+
+def _add_vote(totals: Totals, logits: Tensor) -> Totals:
+    log_sum, ballots = totals
+    return torch.logaddexp(log_sum, F.log_softmax(logits, dim=1)), ballots + _ballot(logits)
 
 
 def _ballot(logits: Tensor) -> Tensor:
@@ -88,4 +122,4 @@ class Smoothed(nn.Module):
         check_batch(pixels)
         if self.smoothing == "none":
             return self.once(pixels)
-        return smooth(lambda: self.once(pixels), self.draws, self.smoothing)
+        return smooth(self.once, pixels, self.draws, self.smoothing)

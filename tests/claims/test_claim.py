@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 import kdbench
-from kdbench.claims.claim import combined
+from kdbench.claims.claim import combined, tally
 
 ONE, OTHER = kdbench.MethodConfig("one"), kdbench.MethodConfig("other", {"rate": 0.5})
 ACCURACY = kdbench.Measure("clean", "clean", "accuracy")
@@ -91,3 +92,15 @@ def test_a_comparison_says_what_it_compares() -> None:
     pgd = kdbench.Measure("clean", "pgd", "robust_accuracy", {"variant": "pgd-std", "steps": 20})
     text = str(kdbench.Comparison(ONE, OTHER, pgd, "equal", margin=0.02))
     assert text == "clean pgd/robust_accuracy pgd-std 20: one equal to other (rate 0.5) within 0.02"
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({"holds": 1}, "of 1 comparison 1 holds"),
+        ({"holds": 2, "not shown": 1}, "of 3 comparisons 2 hold, 1 open"),
+        ({"not measured": 1, "fails": 2, "holds": 1}, "of 4 comparisons 1 holds, 2 fail, 1 not measured"),
+    ],
+)
+def test_comparisons_are_counted_by_their_verdicts(counts: dict[Any, int], text: str) -> None:
+    assert tally(counts) == text

@@ -12,6 +12,7 @@ from scipy import stats
 
 import kdbench
 from kdbench.claims.judgement import Judged, one_score, outcome
+from kdbench.results import planning
 from kdbench.results.evidence import Evidence
 from tests.leaderboard.evidence import Made, N, make
 
@@ -52,6 +53,31 @@ def test_several_seeds_count_as_a_source_of_doubt() -> None:
     found = compared(side("better", 1.3), side("worse", 0.7), ACCURACY)
     assert (found.basis, found.seeds, found.paired) == ("seeds and examples", [0, 1, 2], True)
     assert len(found.first.runs) == len(set(found.first.runs)) == 3
+
+
+def test_an_open_comparison_says_how_many_seeds_would_decide_it() -> None:
+    first, second = (
+        judged([make(name, skill=skill, seed=seed) for seed in range(3)], ACCURACY)
+        for name, skill in (("better", 1.02), ("worse", 1.0))
+    )
+    found = compared(first, second, ACCURACY)
+    assert found.verdict == "not shown"
+    assert found.needed is not None
+    assert found.needed.distance == pytest.approx(abs(found.difference))
+    known = planning.spread(first.sample, second.sample, by_seed=False)
+    assert found.needed.seeds == planning.seeds_needed(found.needed.distance, known)
+    assert found.needed.fewest is None or found.needed.seeds is None or found.needed.fewest <= found.needed.seeds
+    within = kdbench.Comparison(ONE, OTHER, ACCURACY, "equal", margin=abs(found.difference) + 0.003)
+    assert outcome(within, first, second).needed.distance == pytest.approx(0.003)  # type: ignore[union-attr]
+    assert ("No number of seeds" in found.outlook()) == (found.needed.seeds is None)
+
+
+def test_a_decided_comparison_has_no_outlook_and_one_seed_shows_no_spread() -> None:
+    better, worse = make("better", skill=1.3), make("worse", skill=0.7)
+    assert compared(judged([better], ACCURACY), judged([worse], ACCURACY), ACCURACY).outlook() == ""
+    open_ = compared(judged([make("a")], ACCURACY), judged([make("b")], ACCURACY), ACCURACY)
+    assert (open_.verdict, open_.needed) == ("not shown", None)
+    assert "measure a second" in open_.outlook()
 
 
 def test_results_that_do_not_give_the_score_are_not_believed() -> None:

@@ -91,6 +91,8 @@ def test_made_up_methods_get_the_verdict_that_their_skill_deserves(
     assert finding.suite_version == load_suite(finding.suite).version
     assert finding.outcomes[0].paired
     assert finding.outcomes[0].seeds == [0, 1, 2]
+    assert finding.counts == {verdict: 1}
+    assert (finding.outcomes[0].needed is None) == (verdict != "not shown")
     assert finding.hardware == ["a processor, 2 threads"]
     assert read_report(tmp_path / FILE) == report
 
@@ -110,7 +112,7 @@ def test_sides_that_saw_different_views_are_named(state: Plugins, asked: list[di
 
 def test_nothing_is_run_but_what_the_claim_needs(state: Plugins, asked: list[dict[str, Any]], tmp_path: Path) -> None:
     reproduce(["noise"], options=RunOptions.make(out=tmp_path, device="cpu", download=False))
-    assert [(call["method"], call["seed"]) for call in asked] == [("kd", 0), ("ce", 0)]
+    assert [(call["method"], call["seed"]) for call in asked] == [(name, s) for name in ("kd", "ce") for s in range(3)]
     assert all(call["conditions"] == ["sym-40"] and call["tasks"] == ["noisy_label"] for call in asked)
     assert all(call["options"].place.download is False for call in asked)
     assert all(call["options"].device.type == "cpu" for call in asked)
@@ -143,6 +145,32 @@ def test_a_run_that_diverged_leaves_its_claim_unmeasured_and_the_others_checked(
     assert "gce, seed 9" in (report.findings[0].reason or "")
     assert "diverged" in (report.findings[0].reason or "")
     assert seen == report.findings
+
+
+def test_a_run_that_diverged_leaves_the_other_comparisons_of_its_claim_judged(
+    state: Plugins, asked: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    kd, ce, gce = (kdbench.MethodConfig(name) for name in ("kd", "ce", "gce"))
+    mixed = [kdbench.Comparison(*pair, ACCURACY, "higher") for pair in [(kd, ce), (ce, kd), (kd, gce)]]
+    state.claims.add("mixed", kdbench.Claim("mixed", "A paper", "So.", mixed, "digits"), "a plugin")
+    report = reproduce(["mixed"], seeds=(8, 9), options=RunOptions.make(out=tmp_path, device="cpu"))
+    [finding] = report.findings
+    assert [one.verdict for one in finding.outcomes] == ["holds", "fails"]
+    assert finding.counts == {"holds": 1, "fails": 1, "not measured": 1}
+    assert finding.verdict == "not measured"
+    assert "gce, seed 9" in (finding.reason or "")
+    assert read_report(tmp_path / FILE) == report
+
+
+def test_a_file_of_before_has_its_outcomes_counted(state: Plugins, asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    reproduce(["better"], options=RunOptions.make(out=tmp_path, device="cpu"))
+    old = json.loads((tmp_path / FILE).read_text())
+    for finding in old["findings"]:
+        del finding["counts"]
+        for one in finding["outcomes"]:
+            del one["needed"]
+    (tmp_path / FILE).write_text(json.dumps(old))
+    assert read_report(tmp_path / FILE).findings[0].counts == {"holds": 1}
 
 
 @pytest.mark.parametrize(
@@ -242,9 +270,10 @@ def test_the_command_line_checks_a_strangers_claim(tmp_path: Path, tiny_suite: P
 
     listed = {row["name"]: row for row in json.loads(kdbench("--claims", "--list", "--json").stdout)}
     assert listed["tiny-claim"]["state"] == "ready"
+    assert listed["tiny-claim"]["comparisons"] == 1
     assert "no method named 'nobody'" in listed["tiny-unknown"]["state"]
 
-    done = kdbench("--claims", "tiny-claim", "--json")
+    done = kdbench("--claims", "tiny-claim", "--seed", "0", "--json")
     assert done.returncode == 0, done.stderr
     [finding] = json.loads(done.stdout)["findings"]
     assert finding["verdict"] == "holds"
@@ -257,8 +286,8 @@ def test_the_command_line_checks_a_strangers_claim(tmp_path: Path, tiny_suite: P
     gap = first["value"] - second["value"]
     assert finding["outcomes"][0]["difference"] == pytest.approx(gap)
 
-    again = kdbench("--claims", "tiny-claim")
-    assert "tiny-claim: holds" in again.stdout
+    again = kdbench("--claims", "tiny-claim", "--seed", "0")
+    assert "tiny-claim: holds; of 1 comparison 1 holds" in again.stdout
     assert "[bold]It[/bold] is so." in again.stdout
     assert again.stdout.splitlines()[-1] == str(Path("runs") / FILE)
     [filed] = json.loads((tmp_path / "runs" / FILE).read_text())["findings"]

@@ -111,6 +111,31 @@ def test_both_networks_and_their_mean_come_from_one_checkpoint(tiny_suite: Path,
     assert "parameter 'epsilon' of method 'mkd' belongs to its training" in done.stderr
 
 
+def test_a_finished_random_network_is_measured_with_other_draws(tiny_suite: Path, tmp_path: Path) -> None:
+    """M, what becomes of the draws and the noise on the pixels are no part of a CNI network's training."""
+    options: dict[str, Any] = {"conditions": ["clean"], "tasks": ["clean"], "out": tmp_path / "runs"}
+    one, two = (
+        run(str(tiny_suite), "cni", params={"steps": 1, "draws": draws}, **options).hashes.students["clean"]
+        for draws in (1, 2)
+    )
+    assert (one.training, one.reused) == (two.training, False)
+    assert two.reused
+    (file,) = (tmp_path / "runs/tiny/trainings").glob("cni-*/checkpoint.safetensors")
+    many = kdbench.load_predictor(file, params={"draws": 12, "smoothing": "votes", "input_sigma": 0.1})
+    usual = kdbench.load_predictor(file)
+    for key, tensor in usual.state_dict().items():
+        assert torch.equal(many.state_dict()[key], tensor)
+    images = kdbench.data.digits.load(DataPlace.default()).test.images[:4]
+    with torch.no_grad():
+        votes = 13 * many(images.float() / 255).softmax(1) - 0.1  # each class has a tenth of a vote from the start
+    torch.testing.assert_close(votes, votes.round(), rtol=0, atol=1e-4)
+    examples = kdbench.attacks.pgd_best_iterate(many, images, torch.zeros(4).long(), steps=1)
+    assert not torch.equal(examples, images.float() / 255), "more draws than one chunk have a gradient"
+    for wrong, message in (({"steps": 3}, "belongs to its training"), ({"drawz": 3}, "did you mean 'draws'")):
+        with pytest.raises(kdbench.KdbenchError, match=message):
+            kdbench.load_predictor(file, params=wrong)
+
+
 def test_a_method_of_one_network_has_no_mean_of_two(tiny_suite: Path, tmp_path: Path) -> None:
     with pytest.raises(kdbench.KdbenchError, match="methods that train two networks, 'ce' does not"):
         run(str(tiny_suite), "ce", tasks=["peers"], out=tmp_path / "runs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from kdbench_smoothing.transfer_matrix import NETWORKS
 
 from kdbench.attacks.libraries import installation
 from kdbench.claims.reproduction import problem, suite_of
@@ -16,13 +17,21 @@ from kdbench.suites import load_suite
 
 PLUGINS = load_plugins()
 HEADLINES = {
+    "fickle-teacher",
     "soft-randomization",
+    "corrupted-teacher-keeps",
     "corrupted-teacher-pgd",
     "corrupted-teacher-autoattack",
     "kd-label-noise",
+    "nrd-at-20",
     "nrd-at-40",
+    "nrd-at-60",
     "nrd-at-80",
+    "nrd-calibration-at-50",
     "smkd-order",
+    "smkd-table-1",
+    "smoothed-teacher-clean",
+    "smoothed-teacher-robustness",
     "transfer-to-cni",
 }
 
@@ -79,7 +88,41 @@ def test_the_suite_of_the_claim_has_the_teacher_of_the_smoothed_students() -> No
     assert suite_of(PLUGINS.claims.get("transfer-to-cni")).network("teacher").method == "cni"
 
 
-def test_the_noisier_setting_differs_from_the_other_in_its_noise_alone() -> None:
+def test_the_noisier_settings_differ_from_the_others_in_their_noise_alone() -> None:
     suite = load_suite("cifar10-claims")
-    less, more = suite.condition("sym-40"), suite.condition("sym-80")
-    assert more.model_copy(update={"noise": less.noise}) == less
+    less = suite.condition("sym-40")
+    for name in suite.conditions:
+        condition = suite.condition(name)
+        assert condition.model_copy(update={"noise": less.noise}) == less
+        assert condition.noise is not None
+        assert name == f"sym-{round(100 * condition.noise.rate)}"
+
+
+@pytest.mark.parametrize("name", ["smoothed-teacher-clean", "smoothed-teacher-robustness"])
+def test_claims_about_a_teacher_and_its_student_compare_cells_that_there_are(name: str) -> None:
+    task = PLUGINS.tasks.get("transfer_matrix")
+    for comparison in PLUGINS.claims.get(name).comparisons:
+        for _, measure in comparison.sides():
+            assert measure.task == task.name
+            assert measure.metric in task.shares
+            assert {*measure.setting.values()} <= {"none", *NETWORKS}
+            assert measure.setting.keys() == {"source", "target"}
+
+
+def test_the_order_of_table_1_is_the_papers() -> None:
+    """SMKD, Table I: accuracy of Zero, All, SMKD-S and SMKD-P by self-correction."""
+    table = {
+        "ls": {"inf": 51.53, 1: 53.63, "smkd-s": 55.10, "smkd-p": 56.73},
+        "cp": {"inf": 51.09, 1: 53.18, "smkd-s": 53.86, "smkd-p": 56.47},
+        "proselflc": {"inf": 64.07, 1: 59.26, "smkd-s": 67.26, "smkd-p": 68.29},
+        "mylc": {"inf": 65.04, 1: 61.11, "smkd-s": 68.45, "smkd-p": 69.09},
+    }
+    comparisons = PLUGINS.claims.get("smkd-table-1").comparisons
+    for comparison in comparisons:
+        first, second = (
+            table[side.params["self_target"]][side.params.get("eta", side.method)]
+            for side in (comparison.first, comparison.second)
+        )
+        assert comparison.relation == "higher"
+        assert first > second, comparison
+    assert len(comparisons) == 12

@@ -63,6 +63,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("cni", {"draws": 3, "steps": 1, "smoothing": "votes", "input_sigma": 0.25}),
     ("cni", {"smoothing": "none", "adversarial_share": 0.0}),
     ("kd-smoothed", {"draws": 2}),
+    ("kd-smoothed", {"draws": 2, "view": "plain", "cached": True}),
     ("kd-smoothed-adversarial", {"draws": 2, "steps": 2, "smoothing": "votes"}),
     ("katz-as-published", {"draws": 2}),
     ("katz-as-published", {"draws": 2, "run": "clean", "smoothing": "mean-logit"}),

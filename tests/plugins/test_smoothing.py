@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kdbench_smoothing.distilled import smoothed_distillation, teacher_logits
+from kdbench_smoothing.distilled import smoothed_distillation
 from kdbench_smoothing.noisy_network import ColouredNoise, NoisyNetwork
 from kdbench_smoothing.smoothed import Smoothed, smooth
+from kdbench_smoothing.smoothed_teacher import smoothed_by
 from scipy import special
 from scipy.special import log_softmax
 from torch import Tensor, fx, nn
@@ -57,7 +58,7 @@ def test_smoothing_equals_numpy(draws: int, scale: float) -> None:
 def smoothed(logits: Tensor, aggregation: Any) -> Tensor:
     """``smooth`` over the first dimension."""
     draws = iter(logits)
-    return smooth(lambda: next(draws), len(logits), aggregation)
+    return smooth(lambda _: next(draws), logits, len(logits), aggregation)
 
 
 def test_reduction_13_one_draw_is_a_single_forward() -> None:
@@ -255,12 +256,12 @@ def test_gradients_of_the_methods_match_finite_differences(name: str, params: di
 
 def test_targets_are_m_single_draws_whatever_the_teacher_smooths_over_itself() -> None:
     images, reader = numbered(draw_pixels(0, 3, 4), [1, 2, 3]), Reader(4)
-    plain = teacher_logits(reader, images, draws=6, smoothing="soft")
+    plain = smoothed_by(reader, draws=6, smoothing="soft")(images)
     assert reader.calls == 6
     for own in ("votes", "none"):
         reader.calls = 0
         smoothing = Smoothed(reader, smoothing=own, draws=50)  # type: ignore[arg-type]  # a literal in a loop
-        assert torch.equal(teacher_logits(smoothing, images, draws=6, smoothing="soft"), plain)
+        assert torch.equal(smoothed_by(smoothing, draws=6, smoothing="soft")(images), plain)
         assert reader.calls == 6
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kdbench.claims.claim import tally
 from kdbench.claims.findings import read_report
 from kdbench.plugin.loader import load_plugins
 from kdbench.suites import load_suite
@@ -30,7 +31,9 @@ def test_a_claim_has_its_verdict_and_a_row_per_comparison() -> None:
     for finding in report.findings:
         text = claims_page.section(claims.get(finding.claim), finding)
         assert text.startswith(f"## {finding.claim}\n")
-        assert f"**{finding.verdict.capitalize()}.**" in text
+        assert f"**{finding.verdict.capitalize()}:** {tally(finding.counts)}." in text
+        assert sum(finding.counts.values()) == len(claims.get(finding.claim).comparisons)
+        assert text.count(": not shown. ") == finding.counts.get("not shown", 0)
         assert text.count("\n| ") == 2 + len(finding.outcomes)  # a heading and a rule above them
         for one in finding.outcomes:
             mean = f"{100 * one.first.value:.1f} ({100 * one.first.ci_low:.1f}-{100 * one.first.ci_high:.1f})"
@@ -59,3 +62,16 @@ def test_verdicts_are_counted() -> None:
     verdicts = [one.verdict for one in read_report(claims_page.FOUND).findings]
     for verdict in set(verdicts):
         assert f"{verdicts.count(verdict)} {verdict}" in page.partition("Of ")[2].partition("\n")[0]
+
+
+def test_the_page_counts_the_comparisons_of_every_claim() -> None:
+    page, claims = claims_page.claims_page(), load_plugins().claims
+    found = {finding.claim: finding for finding in read_report(claims_page.FOUND).findings}
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| [`")]
+    assert len(rows) == len(claims.names())
+    for row in rows:
+        name = row[0].partition("`")[2].partition("`")[0]
+        counts = [int(cell or 0) for cell in row[2:6]]
+        assert sum(counts) == len(claims.get(name).comparisons)
+        if name in found:
+            assert counts == [found[name].counts.get(verdict, 0) for verdict in claims_page.ORDER]
