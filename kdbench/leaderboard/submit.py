@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
+from kdbench.inside import inside, is_own_file
 from kdbench.leaderboard.validate import published, validate
 from kdbench.plugin.parameters import as_assignments
 from kdbench.results.evidence import beside
@@ -59,11 +61,13 @@ def submit(path: Path, folder: Path = DEFAULT) -> Submission:
             f"{len(errors)} errors, the first: {errors[0]}", f"`kdbench leaderboard validate {source}` lists them"
         )
     record = read_record(source)
-    target = folder / record.spec.suite.name / record.spec.method / f"{record.run_id}.json"
+    target = inside(folder, f"{record.spec.suite.name}/{record.spec.method}/{record.run_id}.json")
     # The record comes last: where it lies, its evidence lies.
     contents = {beside(target, name): read_bytes(beside(source, name), EVIDENCE_LIMIT) for name in published(record)}
     contents[target] = read_bytes(source, RECORD_LIMIT)
     for file, content in contents.items():
+        if os.path.lexists(file) and not is_own_file(file):
+            raise KdbenchError(f"{file} is a link or no file", "records are published as files: remove it")
         if file.exists() and read_bytes(file, EVIDENCE_LIMIT) != content:
             raise KdbenchError(
                 f"{file} is published with another content", "published records stay: a new run has a seed of its own"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
+from kdbench.errors import plain as plain  # most readers of foreign files show what they found
 
 Where = tuple[str | int, ...]
 """Names and positions that lead to a value of a JSON text."""
@@ -170,16 +171,6 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
             raise Unreadable(f"holds {plain(name)}, which is no array of numbers")
     return arrays
-
-
-def plain(text: object, limit: int = 200) -> str:
-    """Untrusted text for a terminal or a report: what is not printable is escaped, and it ends.
-
-    >>> plain("a\\x1b[2J\\u202eb")
-    'a\\\\x1b[2J\\\\u202eb'
-    """
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[: limit + 1])
-    return shown if len(shown) <= limit else f"{shown[: limit - 3]}..."
 
 
 def show_path(where: Where) -> str:
