@@ -87,9 +87,7 @@ def test_links_of_a_branch_lead_nowhere(site: Path, outside: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", [".git/HEAD", ".GIT/config", "../outside/thesis.tex", "/etc/hostname", "a\\..\\b", 7])
-def test_a_list_of_files_that_leads_elsewhere_is_refused(
-    site: Path, target: Path, outside: Path, name: object
-) -> None:
+def test_a_list_of_files_that_leads_elsewhere_is_refused(site: Path, target: Path, outside: Path, name: object) -> None:
     (target / ".git").mkdir()
     (target / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
     (target / MANIFEST).write_text(json.dumps({"files": [name]}))
@@ -99,7 +97,9 @@ def test_a_list_of_files_that_leads_elsewhere_is_refused(
     assert (target / ".git" / "HEAD").exists()
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "null", '{"files": {"a": 1}}', '{"files": 3}', "\x00", '{"files'])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "[]", "null", '{"files": {"a": 1}}', '{"files": 3}', "\x00", '{"files']
+)
 def test_a_list_of_files_that_is_none_is_one_line(site: Path, target: Path, text: str) -> None:
     (target / MANIFEST).write_text(text)
     with pytest.raises(KdbenchError, match="is damaged"):
