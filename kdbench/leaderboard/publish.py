@@ -39,8 +39,9 @@ def publish(site: Path, to: str, *, message: str = "Leaderboard") -> Publication
     """Publish a built site to a folder, or to ``git:REMOTE#BRANCH``.
 
     Only files that an earlier publication put there are removed. A folder or branch that holds other files and was
-    never published to is refused, and so is one where a link leads elsewhere, or whose list of files does. A branch is changed in a clone of its own: the user's checkout is not touched, and
-    nothing is ever forced. When another publication pushes meanwhile, it is fetched and tried again.
+    never published to is refused, and so is one where a link leads elsewhere, or whose list of files does. A branch is
+    changed in a clone of its own: the user's checkout is not touched, and nothing is ever forced. When another
+    publication pushes meanwhile, it is fetched and tried again.
 
     Raises:
         KdbenchError: no site, a target that is refused, or what git says, in one line.

@@ -19,7 +19,15 @@ from kdbench.results.record import Score
 from kdbench.results.wording import radius
 from kdbench.specs import Suite, TaskPlan
 from kdbench.tasks import base
-from kdbench.tasks._reliability import check_ball, check_gradients, check_large_eps, check_tier, draws, spread
+from kdbench.tasks._reliability import (
+    audit_checks,
+    check_ball,
+    check_gradients,
+    check_large_eps,
+    check_tier,
+    draws,
+    spread,
+)
 from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.pgd import PGD
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional, expected_checks, not_above_unattacked
@@ -124,8 +132,12 @@ class Attack(Task):
     def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('attack')}/correct" if score.metric == "robust_accuracy" else None
 
+    def derives(self, score: Score) -> bool:
+        return score.metric == "conditional_accuracy"
+
     def audit(self, card: Scorecard) -> Iterator[Objection]:
         yield from expected_checks(card, {"random_model": 1})
+        yield from audit_checks(card)
         for score in card.scores:
             if score.setting.get("attack") not in card.settings.attacks:
                 attacks = ", ".join(card.settings.attacks)

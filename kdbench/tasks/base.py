@@ -285,6 +285,11 @@ class Task:
         """
         return None
 
+    def derives(self, score: Score) -> bool:
+        """Whether ``audit`` recomputes one of its scores, from per-example results or from other scores; what it only
+        holds against bounds is no such score."""
+        return False
+
     def headline(self, settings: Any) -> Headline | None:
         """The score that is a leaderboard's column; None: the first that the task returned."""
         return None

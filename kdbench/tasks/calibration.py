@@ -66,12 +66,15 @@ class Calibration(Task):
     def results_key(self, score: Score) -> str | None:
         return "confidence"
 
+    def derives(self, score: Score) -> bool:
+        return score.metric == "ece"
+
     def audit(self, card: Scorecard) -> Iterator[Objection]:
         wanted = list(dict.fromkeys(card.settings.bins))
         found = [score for score in card.select("ece") if score.setting.get("bins") in wanted]
         if {score.setting["bins"] for score in found} != set(wanted) or len(found) != len(card.select("ece")):
-            bins = [plain(score.setting.get("bins"), 20) for score in card.select("ece")]
-            yield Objection(None, "scores", f"task '{card.task}' found ECE in {bins[:10]} bins, expected {wanted}")
+            given = [plain(score.setting.get("bins"), 20) for score in card.select("ece")]
+            yield Objection(None, "scores", f"task '{card.task}' found ECE in {given[:10]} bins, expected {wanted}")
         confidence, correct = card.array("confidence"), card.unattacked()
         if confidence is None or correct is None or confidence.shape != correct.shape:
             return
@@ -82,8 +85,8 @@ class Calibration(Task):
                 # Confidences are kept in float32, and one of them may lie on an edge.
                 value = expected_calibration_error(probabilities, labels, bins=bins)
                 low, high = bootstrap_ece_interval(probabilities, labels, bins=bins)
-                here, given = (value, low, high), (score.value, score.ci_low, score.ci_high)
-                for field, ours, theirs in zip(("value", "ci_low", "ci_high"), here, given, strict=True):
+                here, stated = (value, low, high), (score.value, score.ci_low, score.ci_high)
+                for field, ours, theirs in zip(("value", "ci_low", "ci_high"), here, stated, strict=True):
                     if field != "value" and "draws" in score.setting:
                         continue  # wider, by draws of which one is kept
                     if abs(ours - theirs) > 2 / len(labels) + 1e-6:

@@ -119,6 +119,9 @@ class OutOfDistributionDetection(Task):
         which = {"dataset": first, "score": "max_softmax"}
         return Headline("OOD AUROC", "auroc", which, listed=frozenset({"dataset", "score"}))
 
+    def derives(self, score: Score) -> bool:
+        return score.metric in METRICS
+
     def audit(self, card: Scorecard) -> Iterator[Objection]:
         sets = tuple(self.outside(card.settings))
         for metric, (value, interval, _) in METRICS.items():

@@ -17,7 +17,7 @@ from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.results.wording import radius
 from kdbench.tasks import base
-from kdbench.tasks._reliability import check_gradients, check_large_eps, check_steps, draws, spread
+from kdbench.tasks._reliability import audit_checks, check_gradients, check_large_eps, check_steps, draws, spread
 from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import (
     Objection,
@@ -137,6 +137,9 @@ class PGD(Task):
         worst = score.metric == "robust_accuracy" and score.setting.get("rule") == "worst"
         return f"{score.setting.get('variant')}-{score.setting.get('steps')}/correct" if worst else None
 
+    def derives(self, score: Score) -> bool:
+        return score.metric == "conditional_accuracy" and score.setting.get("rule") == "worst"
+
     def audit(self, card: Scorecard) -> Iterator[Objection]:
         variants, counts = sorted(card.settings.step_sizes), card.settings.steps
         for score in card.scores:
@@ -144,7 +147,9 @@ class PGD(Task):
                 yield Objection(score, "setting", f"no variant of the settings, which are {', '.join(variants)}")
         each = {"zero_gradients": len(variants), "more_steps": len(variants) * (min(counts) < max(counts))}
         yield from expected_checks(card, {"random_model": 1, "large_eps": 1, **each})
+        yield from audit_checks(card)
         for variant in variants:
+            yield from _gradients(card, variant)
             for k in counts:
                 yield from _impossible(card, variant, k)
             for metric in ("robust_accuracy", "conditional_accuracy", "accuracy_at_step"):
@@ -156,6 +161,15 @@ class PGD(Task):
             for check in card.checks:
                 if check.name == "more_steps" and check.setting.get("variant") == variant:
                     yield from same_check(check, *excess(many, few))
+
+
+def _gradients(card: Scorecard, variant: str) -> Iterator[Objection]:
+    """The check of vanished gradients is the largest of the shares that are scores."""
+    shares = [score.value for score in card.select("zero_gradient_share", variant=variant)]
+    for check in card.checks:
+        of_variant = check.name == "zero_gradients" and check.setting.get("variant") == variant
+        if of_variant and shares and abs(check.value - max(shares)) > 1e-6:
+            yield Objection(check, "value", f"{check.value:.6g}, but the largest share of a step is {max(shares):.6g}")
 
 
 def _impossible(card: Scorecard, variant: str, k: int) -> Iterator[Objection]:

@@ -14,7 +14,7 @@ from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.results.wording import radius
 from kdbench.tasks import base
-from kdbench.tasks._reliability import check_transfer, draws
+from kdbench.tasks._reliability import audit_checks, check_transfer, draws
 from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import (
     Objection,
@@ -98,9 +98,13 @@ class Transfer(Task):
     def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('source')}/correct" if score.metric == "accuracy" else None
 
+    def derives(self, score: Score) -> bool:
+        return score.metric == "conditional_accuracy"
+
     def audit(self, card: Scorecard) -> Iterator[Objection]:
         sources = card.settings.sources
         yield from expected_checks(card, {"random_model": 1, "transfer": len(sources)})
+        yield from audit_checks(card)
         for score in card.scores:
             if score.setting.get("source") not in (*sources, "self"):
                 yield Objection(score, "setting", f"no source of the settings, which are {', '.join(sources)}")
