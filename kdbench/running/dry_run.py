@@ -11,6 +11,7 @@ from kdbench.running.evaluation import check_model
 from kdbench.running.graph import RunGraph
 from kdbench.running.lineage import in_message
 from kdbench.running.loading import build_network, make_method, network_builder
+from kdbench.shared_state import left_alone
 from kdbench.specs import Training
 from kdbench.training.loop import TrainingRun
 
@@ -26,10 +27,11 @@ def dry_run(graph: RunGraph, spec: Training, condition: str) -> None:
     train, _ = graph.train_set(condition)
 
     def untrained(training: Training, networks: Mapping[str, nn.Module]) -> nn.Module:
-        method = make_method(graph.plugins, training)
-        student = build_network(graph.plugins, training, train.num_classes)
-        build = network_builder(graph.plugins, training, train.num_classes)
-        return TrainingRun(training, method, student, train, networks, torch.device("cpu"), build).predictor()
+        with left_alone(f"method '{training.method}'"):
+            method = make_method(graph.plugins, training)
+            student = build_network(graph.plugins, training, train.num_classes)
+            build = network_builder(graph.plugins, training, train.num_classes)
+            return TrainingRun(training, method, student, train, networks, torch.device("cpu"), build).predictor()
 
     with torch.random.fork_rng(devices=[]), in_message(condition):
         predictor = untrained(spec, graph.lineage(spec).networks(untrained))

@@ -36,6 +36,7 @@ from kdbench.running.options import RunOptions
 from kdbench.running.plausibility import examine, preprocessing
 from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import Part, SuiteData, load_suite_data, needed_data
+from kdbench.shared_state import left_alone
 from kdbench.specs import RunSpec, Suite, first_problem
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, Task, TestData
@@ -72,7 +73,8 @@ def run_task(
     started = time.perf_counter()
     # A predictor may be random; its draws depend on the task alone, not on what was measured before.
     drawing = own_random_numbers(derive_seed(0, task.name, ctx.condition), ctx.device)
-    with drawing, frozen(predictor), noted_cuts() as cuts:
+    watched = left_alone(f"task '{task.name}', or the network that it measured,")
+    with drawing, watched, frozen(predictor), noted_cuts() as cuts:
         try:
             scores = task.evaluate(predictor, data, ctx)
         except ValidationError as error:
@@ -222,7 +224,8 @@ def evaluate(
     original = next((parameter.device for parameter in network.parameters()), options.device)
     try:
         network.to(options.device)
-        measuring.measure(check_model(network, suite_data.dataset, options.device))
+        with left_alone("the network that is measured"):
+            measuring.measure(check_model(network, suite_data.dataset, options.device))
     finally:
         network.to(original)
     return measuring.evaluation(origin, suite_data, examples, started)

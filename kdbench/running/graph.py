@@ -29,6 +29,7 @@ from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar, say
 from kdbench.running.train_set import check_condition, train_images, train_set
+from kdbench.shared_state import left_alone
 from kdbench.specs import Suite, Training
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.compiling import compiler_for
@@ -169,7 +170,7 @@ class RunGraph:
         """The training set of a condition, and what the noise did to its labels."""
         setting, noises = self.suite.condition(condition), self.plugins.label_noises
         check_condition(condition, setting, noises, self.dataset.facts)
-        return train_set(self.dataset, setting, noises, self.folder)
+        return train_set(self.dataset, setting, noises, self.folder, self.options.place)
 
     def path(self, spec: Training) -> Path:
         """Where a training is kept."""
@@ -219,7 +220,8 @@ class RunGraph:
             role: self.load(self.ensure(needed.training, condition, role)) for role, needed in lineage.needs.items()
         }
         train, _ = self.train_set(condition)
-        with bar(f"train {label} ({condition})", shown=self.options.progress) as update:
+        progress = bar(f"train {label} ({condition})", shown=self.options.progress)
+        with progress as update, left_alone(f"method '{spec.method}'"):
 
             def report(entry: Mapping[str, Any]) -> None:
                 note = f"loss {entry['loss']:.3f} test {entry['test_accuracy']:.3f}"

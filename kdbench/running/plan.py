@@ -14,6 +14,7 @@ from kdbench.running.graph import RunGraph
 from kdbench.running.needs import Needs
 from kdbench.running.suite_data import SuiteData
 from kdbench.running.train_set import check_condition
+from kdbench.shared_state import SharedStateError, left_alone
 from kdbench.specs import RunSpec, Suite
 from kdbench.tasks import Attack, Task
 from kdbench.tasks.attack import with_attacks
@@ -45,6 +46,23 @@ class Plan:
         attacks: Iterable[str] | None = None,
     ) -> Plan:
         """Check what was asked for; ``attacks`` adds the task of these attacks to the suite."""
+        try:
+            with left_alone(f"method '{method}', or one that it needs,"):
+                return cls._make(suite, plugins, method, params_passed, conditions, tasks, attacks)
+        except SharedStateError as error:
+            raise KdbenchError(str(error), "leave it out until it is mended") from None
+
+    @classmethod
+    def _make(
+        cls,
+        suite: Suite,
+        plugins: Plugins,
+        method: str,
+        params_passed: dict[str, Any],
+        conditions: Iterable[str] | None,
+        tasks: Iterable[str] | None,
+        attacks: Iterable[str] | None,
+    ) -> Plan:
         asked = tasks is not None
         suite, wanted = with_attacks(suite, tasks, attacks)
         spec = plugins.methods.get(method)

@@ -23,6 +23,7 @@ from kdbench.inference.pixels import lay_out
 from kdbench.inference.prediction import NotFiniteError, frozen, predict
 from kdbench.methods.context import Batch, TrainSet
 from kdbench.methods.method import Method
+from kdbench.shared_state import left_alone
 from kdbench.specs import Training
 from kdbench.torch_state import exclusive
 from kdbench.training.checkpoint import load_resume, save_checkpoint, save_resume
@@ -73,12 +74,13 @@ def fit(
     that the checkpoint alone is enough to load. With a ``compiler`` the networks of a long training run compiled: the
     same values up to rounding, so that weights are those of another training with the same seed. Returns the log: one
     entry an epoch. Raises ``TrainingDivergedError`` when the loss is not finite, ``KdbenchError`` when a network has
-    another number of classes.
+    another number of classes, ``SharedStateError`` when the method changes what all code of the process shares.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(forked_random_numbers(device))
         for network in networks.values():
             stack.enter_context(frozen(network))
+        unchanged = stack.enter_context(left_alone(f"method '{spec.method}'"))
         run = TrainingRun(spec, method, student, train, networks, device, build)
         history = run.resume(folder)
         if compiler is not None and (spec.recipe.epochs - len(history)) * run.per_epoch >= compiler.pays_from:
@@ -90,6 +92,7 @@ def fit(
             if monitor is not None:
                 entry |= run.watch(monitor)
             history.append(entry)
+            unchanged()  # what was trained otherwise is not kept
             run.save(folder, history)
             on_epoch(entry)
         if monitor is not None:

@@ -148,6 +148,18 @@ def test_the_evidence_of_another_training_is_refused(made: Made, tmp_path: Path,
     assert f"that of another training of run {made.record.run_id} (ce, seed 0)" in problem.message
 
 
+@pytest.mark.parametrize("changed", [
+    {"conditions.sym-40.noise.path": "{secret}"}, {"conditions.sym-40.noise": {"kind": "file", "path": "{secret}"}},
+    {"conditions.sym-40": {"noise": {"path": "{secret}"}}},
+])  # fmt: skip
+def test_a_record_does_not_make_a_file_here_be_read(made: Made, tmp_path: Path, changed: Values) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("label\n1\n")
+    values = json.loads(json.dumps(changed).replace("{secret}", str(secret)))
+    path = forged(made, tmp_path, lambda r: r["spec"]["suite"].update(changed=values))
+    assert found(path)["spec.suite.changed"] == "names a file of whoever made the record, expected its hash"
+
+
 def test_one_seeds_evidence_under_ten_seeds_is_not_ranked(made: Made, tmp_path: Path) -> None:
     made.publish(tmp_path)
     make("kd", skill=1.2).publish(tmp_path)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from kdbench.errors import KdbenchError
 from kdbench.plugin import builtin, hookspecs
@@ -58,9 +59,14 @@ def test_a_strangers_plugin_is_found_and_attributed(install: Install) -> None:
             "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_tasks():\n    return None",
             "kdbench_register_tasks returned NoneType",
         ),
+        (
+            "import torch\ntorch.set_num_threads(torch.get_num_threads() + 1)\ntorch.relu = None",
+            r"SharedStateError: it changed what .* torch's threads: .* before, .* now; torch\.relu was replaced",
+        ),
     ],
 )
 def test_a_broken_plugin_is_left_out_and_takes_nobody_down(install: Install, source: str, error: str) -> None:
+    relu, threads = torch.relu, torch.get_num_threads()
     install("broken", source)
     install("stranger", METHOD.format(name="mine"))
     plugins = load_plugins()
@@ -68,12 +74,51 @@ def test_a_broken_plugin_is_left_out_and_takes_nobody_down(install: Install, sou
     assert pytest.importorskip("re").search(error, plugins.failures[0].error)
     assert plugins.methods.get("mine").name == "mine"
     assert plugins.methods.get("ce").name == "ce"
+    assert torch.relu is relu
+    assert torch.get_num_threads() == threads
 
 
 def test_a_broken_plugin_is_named_when_what_was_asked_for_is_missing(install: Install) -> None:
     install("broken", "raise RuntimeError('no luck')")
     with pytest.raises(KdbenchError, match="no method named 'theirs'.*broken 1.0: RuntimeError: no luck"):
         load_plugins().methods.get("theirs")
+
+
+def test_a_module_with_a_dash_is_named(install: Install, tmp_path: Path) -> None:
+    install("dashed", METHOD.format(name="mine"))
+    (tmp_path / "dashed-1.0.dist-info/entry_points.txt").write_text("[kdbench]\ndashed = my-plugin\n")
+    load_plugins.cache_clear()
+    [failure] = load_plugins().failures
+    assert failure.error == (
+        "its entry point names 'my-plugin', which is no Python module (a dash is written '_' there)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "methods"),
+    [("none", set()), ("one", {"first"}), (" two-dist , ", {"second"}), ("", {"first", "second"})],
+)
+def test_plugins_of_others_can_be_chosen(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, methods: set[str]
+) -> None:
+    install("one", METHOD.format(name="first"))
+    install("two-dist", METHOD.format(name="second"))
+    (tmp_path / "two-dist-1.0.dist-info/entry_points.txt").write_text("[kdbench]\ntwo = two_module\n")
+    (tmp_path / "two_module.py").write_text(METHOD.format(name="second"))
+    monkeypatch.setenv("KDBENCH_PLUGINS", chosen)
+    load_plugins.cache_clear()
+    found = load_plugins()
+    assert not found.failures
+    assert {"first", "second"} & set(found.methods) == methods
+    assert "ce" in found.methods
+
+
+def test_a_chosen_plugin_that_is_not_there_is_a_mistake(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("mine", METHOD.format(name="first"))
+    monkeypatch.setenv("KDBENCH_PLUGINS", "mein")
+    load_plugins.cache_clear()
+    with pytest.raises(KdbenchError, match="no plugin .of KDBENCH_PLUGINS. named 'mein' .did you mean 'mine'"):
+        load_plugins()
 
 
 def test_two_plugins_with_one_name_are_both_named(install: Install) -> None:
