@@ -18,13 +18,14 @@ from pydantic import (
     model_validator,
 )
 
-from kdbench.errors import unknown_name
+from kdbench.bounds import LONGEST_NAME, LONGEST_TEXT, MOST_PARTS, Number, Values, Whole
+from kdbench.errors import plain, unknown_name
 
 TRAINING_VERSION = 2
 """Raised when the training loop changes what it computes; part of every training's hash."""
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)]
 """A name that is also a folder's."""
 
 
@@ -36,7 +37,12 @@ class Spec(BaseModel):
     """A frozen value; unknown fields are refused. Field docstrings document the keys of suite files."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        str_max_length=LONGEST_TEXT,
     )
 
     def canonical_json(self) -> str:
@@ -74,7 +80,7 @@ class LabelNoise(GrowingSpec):
     rate: Annotated[float, Field(ge=0, le=1)] | None = None
     """Nominal rate, in the sense of its kind; the record has the share of labels that are wrong. Kinds that are drawn
     need it, those whose labels exist already have none: methods are told the share that is counted."""
-    seed: int = 0
+    seed: Whole = 0
     """Of the draw, the same for all methods and seeds of a run."""
     path: str | None = None
     """Of the kind ``file``: the file of labels, from the folder of the suite's file. It is no part of a run's identity;
@@ -94,7 +100,7 @@ class Recipe(GrowingSpec):
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     """Passes over the training images."""
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Number
     """Images per step of the optimiser."""
     lr: Annotated[float, Field(gt=0)]
     """Learning rate, the highest of the schedule."""
@@ -107,7 +113,7 @@ class Recipe(GrowingSpec):
     schedule: Literal["steps", "exponential", "cosine", "one-cycle"] = "steps"
     """``steps``: lr x gamma at each milestone epoch; ``exponential``: lr x gamma after each epoch; ``cosine``: to 0;
     ``one-cycle``: linear up for the first ``warmup`` share of training, linear down to 0."""
-    milestones: tuple[int, ...] = ()
+    milestones: Annotated[tuple[int, ...], Field(max_length=MOST_PARTS)] = ()
     """Epochs of the schedule ``steps`` at which the learning rate falls, inside the training."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor of the schedules ``steps`` and ``exponential``."""
@@ -169,9 +175,9 @@ class Condition(GrowingSpec):
     noise_unknown: bool = False
     """Whether the labels are wrong as they come, nobody knows how often: a method that needs the rate must be given
     one."""
-    train_size: Annotated[int, Field(ge=1)] | None = None
+    train_size: Number | None = None
     """Training images, a stratified part; without it all."""
-    subset_seed: int = 0
+    subset_seed: Whole = 0
     """Of the draw of that part."""
     recipe: Recipe
     """What differs from the suite's ``[recipe]``: a table of its own."""
@@ -188,18 +194,18 @@ class NetworkSpec(Spec):
     """Registered name: ``kdbench list models``."""
     method: str
     """What trains it: ``kdbench list methods``."""
-    seed: int
+    seed: Whole
     """Of its training, whatever the seed of a run."""
-    params: dict[str, Any] = {}
+    params: Values = {}
     """Parameters of the method: ``kdbench describe method NAME``."""
 
 
 class TaskPlan(Spec):
     """Where and how the suite runs one task."""
 
-    conditions: tuple[str, ...] | None = None
+    conditions: Annotated[tuple[str, ...], Field(max_length=MOST_PARTS)] | None = None
     """Names of the conditions whose students it measures; without it all that it applies to."""
-    settings: dict[str, Any] = {}
+    settings: Values = {}
     """What differs from the task's defaults: ``kdbench describe task NAME``."""
 
 
@@ -234,7 +240,7 @@ class Suite(GrowingSpec):
     family: Name = ""
     """What tuned values of methods go by, beside data set, noise and network. A copy of the suite keeps it; without one
     it is the suite's own name."""
-    version: int
+    version: Whole
     """Raised with every change of the setting: results of two versions are never compared."""
     title: str
     """What it is, in a line."""
@@ -242,7 +248,7 @@ class Suite(GrowingSpec):
     """Why it is as it is: prose, no part of a run's identity."""
     dataset: str
     """Registered name of what is trained and measured on: ``kdbench list datasets``."""
-    ood: tuple[str, ...] = ()
+    ood: Annotated[tuple[str, ...], Field(max_length=MOST_PARTS)] = ()
     """Out-of-distribution sets in order of preference; the first that is available is used and named in the record."""
     student: str
     """Model of the students: ``kdbench list models``."""
@@ -261,13 +267,15 @@ class Suite(GrowingSpec):
     view: Literal["suite", "strong"] | None = None
     """Value of the parameter ``view`` of all methods that have one, their networks and the suite's among them; without
     it each method's own choice."""
-    networks: dict[str, NetworkSpec] = {}
+    networks: Annotated[dict[str, NetworkSpec], Field(max_length=MOST_PARTS)] = {}
     """Networks that are trained for others, a table for each role: ``teacher``, ``reference``, ..."""
-    conditions: dict[Name, Condition]
+    conditions: Annotated[dict[Name, Condition], Field(max_length=MOST_PARTS)]
     """Training sets, each of which gives a student: a table for each name, at least one."""
-    tasks: dict[str, TaskPlan]
+    tasks: Annotated[dict[str, TaskPlan], Field(max_length=MOST_PARTS)]
     """What is measured, a table for each task, which may be empty: ``kdbench list tasks``."""
-    changed: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$")], Any] = {}
+    changed: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$")], Any], Field(max_length=MOST_PARTS)
+    ] = {}
     """What was set by hand for a run, ``kdbench.suites.changes``: dotted key to value. Such a suite is another setting
     than the one that has its name."""
 
@@ -350,8 +358,8 @@ class Training(GrowingSpec):
     suite: str
     dataset: str
     dataset_sha256: str
-    train_size: int | None
-    subset_seed: int
+    train_size: Number | None
+    subset_seed: Whole
     noise: LabelNoise | None
     labels_sha256: str
     """Of the observed labels."""
@@ -370,13 +378,13 @@ class Training(GrowingSpec):
     recipe: Recipe
     method: str
     method_source: str
-    params: dict[str, Any]
+    params: Values
     """Of the method, resolved, without those that only matter when the network is measured."""
-    measured: dict[str, Any] = {}
+    measured: Values = {}
     """The latter, where they are not at their defaults. They are no part of the digest: one training serves all."""
     watch: Watch | None = None
     """What attacked it after each epoch: nothing that decides weights, but its log has more."""
-    seed: int
+    seed: Whole
     device: str
     needs: dict[str, str]
     """Role to ``predictor_digest`` of the training that fills it."""
@@ -409,18 +417,18 @@ class RunSpec(GrowingSpec):
     suite: Suite
     method: str
     method_source: str
-    params: dict[str, dict[str, Any]]
+    params: Annotated[dict[str, Values], Field(max_length=MOST_PARTS)]
     """Resolved parameters of the method for each condition."""
-    recipes: dict[str, Recipe]
+    recipes: Annotated[dict[str, Recipe], Field(max_length=MOST_PARTS)]
     """How the student of each condition is trained: the suite's recipe with what the method tunes of it."""
-    trainings: dict[str, str]
+    trainings: Annotated[dict[str, str], Field(max_length=MOST_PARTS**2)]
     """``<condition>/student``, ``<condition>/<role>`` of the suite's networks and ``<condition>/student/<role>`` of
     those that the method had trained for itself, each to the digest of that training, which covers data, labels,
     device and the source of method and network."""
-    seed: int
-    tasks: dict[str, int]
+    seed: Whole
+    tasks: Annotated[dict[str, int], Field(max_length=MOST_PARTS)]
     """Task to the version of its definition."""
-    datasets: dict[str, str]
+    datasets: Annotated[dict[str, str], Field(max_length=MOST_PARTS)]
     """Data set to the SHA-256 of its images and labels."""
     corruption_images: Annotated[str, Field(pattern="^(published|generated|published but for .+)$")]
     """Which corrupted images there were for tasks that use corruptions."""
@@ -447,7 +455,7 @@ class RunSpec(GrowingSpec):
 def first_problem(error: ValidationError) -> str:
     """The first finding of a validation error in one line: field, what is wrong, what was found."""
     problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "value"
-    message = problem["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(problem.get("input"), dict) else f", found {problem.get('input')!r}"
+    where = plain(".".join(str(part) for part in problem["loc"]) or "value")
+    message = plain(problem["msg"].removeprefix("Value error, "), 400)
+    found = "" if isinstance(problem.get("input"), dict) else f", found {plain(repr(problem.get('input')), 120)}"
     return f"{where}: {message[0].lower()}{message[1:]}{found}"

@@ -19,6 +19,11 @@ from kdbench.errors import KdbenchError, unknown_name
 DEPTH = 4
 """How deep weights are looked for: ``{"checkpoint": {"model": {"state_dict": ...}}}`` is the deepest seen."""
 
+MOST_PLACES = 1_000_000
+"""Values in nested dicts and lists; of lists that hold each other again and again there is no end."""
+MOST_NETWORKS = 200
+"""Networks of one file."""
+
 BESIDE = {
     *("optimizer", "optimizers", "optim", "opt", "scheduler", "schedulers", "lr_scheduler", "lr_schedulers", "scaler"),
     *("amp", "amp_scaler", "grad_scaler", "criterion", "loss", "loss_fn", "callbacks", "loops", "metrics", "history"),
@@ -51,7 +56,11 @@ def choose(content: Any, key: str | None, path: Path) -> Candidate:
     Raises:
         KdbenchError: it holds no network, several and no ``key`` is given, or none of that ``key``.
     """
+    if _has_no_end(content):
+        raise KdbenchError(f"checkpoint {path} holds more than {MOST_PLACES:,} values", "save model.state_dict() alone")
     found = [part for whole in _states(content, (), DEPTH) for part in _split(whole)]
+    if len(found) > MOST_NETWORKS:
+        raise KdbenchError(f"checkpoint {path} holds more than {MOST_NETWORKS} networks", "save one of them alone")
     if not found:
         raise _none(content, path)
     if key is not None:
@@ -68,6 +77,18 @@ def choose(content: Any, key: str | None, path: Path) -> Candidate:
         choice = " or ".join(f"--weights {one.name}" for one in found if one.keys)
         raise KdbenchError(f"checkpoint {path} holds {len(found)} networks: {sets}", f"choose with {choice}")
     return replace(found[0], left_out=(*found[0].left_out, *_nameless(content)))
+
+
+def _has_no_end(content: Any) -> bool:
+    """Whether there is more in nested dicts and lists than any training script saves."""
+    level, seen = [content], 0
+    for _ in range(DEPTH + 1):
+        within = [one for one in level if isinstance(one, Mapping | list | tuple)]
+        seen += sum(len(one) for one in within)
+        if seen > MOST_PLACES:
+            return True
+        level = [value for one in within for value in (one.values() if isinstance(one, Mapping) else one)]
+    return False
 
 
 def _states(content: Any, keys: tuple[str, ...], depth: int) -> Iterator[Candidate]:

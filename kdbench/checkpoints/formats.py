@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, named, plain
 
 Kind = Literal["safetensors", "zip", "legacy"]
 
@@ -30,6 +30,9 @@ _BEGINNINGS = (
 
 _LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """Torch's number, pickled, at the beginning of a file that it wrote before version 1.6."""
+
+INDEX = 64 * 2**20
+"""Bytes of an index of a checkpoint in pieces."""
 
 _CHECKPOINTS = {".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar", ".pt2"}
 
@@ -59,7 +62,8 @@ def kind_of(path: Path) -> Kind:
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         _refuse(path, "a web page, not the file itself", "download it again in a browser and look at what comes")
     if start[:1] in (b"{", b"["):
-        shards = b'"weight_map"' in path.read_bytes()
+        with path.open("rb") as file:
+            shards = b'"weight_map"' in file.read(INDEX)
         _refuse(path, "an index of a checkpoint in pieces" if shards else "JSON text", "give a file of tensors")
     if path.suffix == ".onnx" or (head[:1] == b"\x08" and head[2:3] == b"\x12" and b"pytorch" in head):
         _refuse(path, "an ONNX model, which can't be differentiated", f"where it was exported from, {_SAVE}")
@@ -95,15 +99,14 @@ def _last_byte(path: Path) -> bytes:
 
 def damaged(path: Path, error: Exception) -> KdbenchError:
     """The error for a file that isn't whole."""
-    reason = f"{type(error).__name__} {error}".splitlines()[0]
-    return KdbenchError(f"checkpoint {path} is damaged: {reason}", "copy it again, or train it again")
+    return KdbenchError(f"checkpoint {path} is damaged: {plain(named(error))}", "copy it again, or train it again")
 
 
 def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # whatever a damaged directory makes the reader stumble over
         raise damaged(path, error) from None
     inside = {name.partition("/")[2] for name in names}
     if "archive_format" in inside or "serialized_exported_program.json" in {*names, *inside}:
@@ -119,7 +122,11 @@ def _check_zip(path: Path) -> None:
         return
     if names and all(name.endswith(".npy") for name in names):
         _refuse(path, "an archive of NumPy arrays", f"copy them to torch and {_SAVE}")
-    _refuse(path, f"a zip archive of {len(names)} files, such as {names[0]}" if names else "an empty archive", _UNPACK)
+    _refuse(
+        path,
+        f"a zip archive of {len(names)} files, such as {plain(names[0], 80)}" if names else "an empty archive",
+        _UNPACK,
+    )
 
 
 def _refuse(path: Path, what: str, advice: str) -> NoReturn:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from kdbench.checkpoints.choosing import choose
 from kdbench.checkpoints.formats import damaged, kind_of
 from kdbench.checkpoints.pickles import load_pickled
 from kdbench.checkpoints.weights import Weights
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, plain
 from kdbench.files import file_sha256
 
 
@@ -53,7 +52,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118  # not a dict
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # SafetensorError, and whatever else a forged header makes the reader stumble over
         raise damaged(path, error) from None
 
 
@@ -64,11 +65,13 @@ def _check(state: Mapping[str, Tensor], path: Path) -> None:
             kind = (
                 "quantised" if tensor.is_quantized else str(tensor.layout) if not tensor.is_meta else "without values"
             )
-            raise KdbenchError(f"checkpoint {path}: {name} is {kind}", "save the weights as dense float32 tensors")
+            raise KdbenchError(
+                f"checkpoint {path}: {plain(name)} is {kind}", "save the weights as dense float32 tensors"
+            )
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             count = int((~tensor.isfinite()).sum())
             raise KdbenchError(
-                f"checkpoint {path}: {count} of {tensor.numel()} numbers of {name} aren't finite",
+                f"checkpoint {path}: {count} of {tensor.numel()} numbers of {plain(name)} aren't finite",
                 "the training diverged; take an earlier checkpoint",
             )
 
@@ -76,7 +79,8 @@ def _check(state: Mapping[str, Tensor], path: Path) -> None:
 def _left_out(names: Sequence[str], others: list[str]) -> list[str]:
     notes = []
     if names:
-        notes.append(f"left out: {', '.join(names[:6])}{f' and {len(names) - 6} more' if len(names) > 6 else ''}")
+        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        notes.append(f"left out: {', '.join(plain(name, 80) for name in names[:6])}{more}")
     own = [name for name in others if not name.startswith(("torch.", "numpy.", "builtins.", "collections."))]
     if own:
         notes.append(f"not read: objects of {', '.join(own[:4])}{', ...' if len(own) > 4 else ''}")

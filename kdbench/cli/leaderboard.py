@@ -75,20 +75,31 @@ def validate(
 ) -> None:
     """Check that records can be what they say.
 
-    Every problem with its field and line. Exit status 1 for an error.
+    Every problem with its field and line, and what the scores rest on: checked ones are the mean of their per-example
+    results, derived ones were recomputed from others, unchecked ones only measuring again can tell. Exit status 1 for
+    an error.
     """
-    from kdbench.leaderboard.validate import record_files
-    from kdbench.leaderboard.validate import validate as problems_of
+    from kdbench.errors import plain
+    from kdbench.leaderboard.accounting import BASES
+    from kdbench.leaderboard.validate import copied, examine, record_files
 
     paths = record_files(files)
-    problems = [problem for path in paths for problem in problems_of(path)]
+    found = [examine(path) for path in paths]
+    problems = [*(problem for one in found for problem in one.problems), *copied(paths)]
+    scores = [(basis, score) for one in found for basis, those in one.scores.items() for score in those]
+    bases = {basis: sum(found == basis for found, _ in scores) for basis in BASES}
+    unchecked = sorted({f"{score.task}/{score.metric}" for basis, score in scores if basis == "unchecked"})
     errors = sum(problem.severity == "error" for problem in problems)
     if as_json:
-        print(json.dumps({"records": len(paths), "errors": errors, "problems": [p.to_dict() for p in problems]}))
+        listed = {"problems": [p.to_dict() for p in problems], "scores": bases, "unchecked": unchecked}
+        print(json.dumps({"records": len(paths), "errors": errors, **listed}))
     else:
         for problem in problems:
             _say(problem)
         kinds = f"{errors} error{'s' * (errors != 1)}, {len(problems) - errors} warnings"
+        shown = f", such as {', '.join(map(plain, unchecked[:4]))}" if unchecked else ""
+        if scores:
+            _say(f"scores: {', '.join(f'{number} {basis}' for basis, number in bases.items())}{shown}")
         _say(f"{len(paths)} record{'s' * (len(paths) != 1)}: {kinds}")
     raise typer.Exit(int(errors > 0))
 
@@ -102,6 +113,9 @@ def verify(
     examples: Annotated[int | None, typer.Option(min=1, help="Sample of so many test images; default: all.")] = None,
     sample_seed: Annotated[int | None, typer.Option(min=0, help="Draws the sample; default: one never used.")] = None,
     train: Annotated[bool, typer.Option("--train", help="Train networks of the suite that a task attacks by.")] = False,
+    partly: Annotated[
+        bool, typer.Option("--partly", help="Do not fail for tasks that cannot be measured here.")
+    ] = False,
     data_dir: DataDir = None,
     device: Device = "auto",
     out: Out = Path("runs"),
@@ -110,7 +124,9 @@ def verify(
 ) -> None:
     """Measure a record's checkpoint again, and compare each score.
 
-    It is the same, within its interval, or not. Exit status 1 for a "not".
+    It is the same, within its interval, not, not reproduced, or unchecked where it was not measured. On the machine of
+    the record, with its threads and versions, it must be the same. Exit status 1 for a score that is not reproduced, a
+    check or a label that is another one, and a task that cannot be measured here.
     """
     from kdbench.leaderboard.verify import verify as measure
     from kdbench.running.options import RunOptions
@@ -126,18 +142,18 @@ def verify(
         from kdbench.results.wording import name
 
         rows = [
-            (a.verdict, name(a.score), f"{a.recorded:.4f}", f"{a.measured:.4f}", str(a.n), a.basis)
+            (a.verdict, name(a.score), f"{a.recorded:.4f}", f"{a.measured:.4f}" if a.n else "-", str(a.n), a.basis)
             for a in found.agreements
+            if a.verdict != "unchecked"
         ]
         print(listing(rows, ("verdict", "score", "recorded", "measured", "n", "why")))
         for task, reason in found.skipped.items():
-            _say(f"skipped {task}: {reason}")
-        counts = [f"{sum(a.verdict == verdict for a in found.agreements)} {verdict}" for verdict in _VERDICTS]
+            _say(f"not measured: {task}: {reason}")
+        for finding in found.findings:
+            _say(f"other than recorded: {finding}")
+        counts = [f"{number} {verdict}" for verdict, number in found.counts.items()]
         _say(f"{found.run_id} {found.condition} on {found.device}, {found.sample}: {', '.join(counts)}")
-    raise typer.Exit(int(bool(found.refuted)))
-
-
-_VERDICTS = ("same", "within interval", "not")
+    raise typer.Exit(int(not found.holds(partly=partly)))
 
 
 @leaderboard_app.command("diff", cls=OnceCommand)

@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100, from the official Python archives or from class folders of the same images.
 
-Source: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html. The MD5 sums are those that torchvision pins.
+Source: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html. The MD5 sums of the files are those
+that torchvision pins, the SHA-256 sums of the archives those of Keras.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from kdbench.data import download
 from kdbench.data.base import DataPlace, Dataset, DatasetSpec, ImageSet, below, make_image_set, missing_data_error
 from kdbench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES
 from kdbench.data.folders import count_class_folders, from_class_folders, has_splits
+from kdbench.data.regular import link_hint, read_regular
 from kdbench.data.unpickle import restricted_loads
 from kdbench.errors import KdbenchError
 
@@ -44,7 +46,7 @@ class CifarArchive:
     """MD5 of each file in ``folder``; a file that differs is refused before it is unpickled."""
     urls: tuple[str, ...]
     checksum: str
-    """Of the archive as downloaded, "md5:..."."""
+    """Of the archive as downloaded, "sha256:..."."""
     sha256: str | None = None
     """``Dataset.sha256`` of the complete set."""
 
@@ -71,7 +73,7 @@ CIFAR10 = CifarArchive(
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
     ),
-    checksum="md5:c58f30108f718f92721af3b95e74349a",
+    checksum="sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     sha256="10a2c48dd4dacd84a43bb1e2e9288e98c18c1fb768cedf131fbbf2fa7dfaec4e",
 )
 
@@ -93,7 +95,7 @@ CIFAR100 = CifarArchive(
         "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         "https://dataset.bj.bcebos.com/cifar/cifar-100-python.tar.gz",
     ),
-    checksum="md5:eb9058c3a382ffc7106e4002c42a8d85",
+    checksum="sha256:85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
     sha256="808e83fd72aafeb7c869e51c91c487ab53d31851c00d0a6669fe6537abd5a833",
 )
 
@@ -218,9 +220,9 @@ def _is_batch(data: Any, targets: Any) -> bool:
 def _read(folder: Path, file: str, archive: CifarArchive) -> dict[str, Any]:
     path = folder / file
     try:
-        blob = path.read_bytes()
+        blob = read_regular(path)
     except OSError as error:
-        raise KdbenchError(f"can't read '{path}': {error.strerror}", _again(archive)) from error
+        raise KdbenchError(f"can't read '{path}': {error.strerror}", link_hint(path, _again(archive))) from error
     md5 = hashlib.md5(blob, usedforsecurity=False).hexdigest()
     if md5 != archive.md5[file]:
         raise KdbenchError(

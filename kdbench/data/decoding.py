@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import struct
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,12 +21,23 @@ from rich.progress import track
 from kdbench.errors import KdbenchError
 
 EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+UNREADABLE = (
+    *(UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError),
+    *(struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
 """What Pillow raises for a file that is no image, or not a whole one."""
+MOST_PIXELS = 64_000_000
+"""Of a photograph, and of what it is resized to: a file of some kilobytes may say that it has thousands of millions."""
 CHUNK = 250
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Raise ``ValueError`` for an image that is too large to be decoded; it comes before a pixel is."""
+    if not 0 < width * height <= MOST_PIXELS:
+        raise ValueError(f"it has {width}x{height} pixels, expected 1 to {MOST_PIXELS:,}")
 
 
 class DepthError(ValueError):

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import re
 import shutil
 import tarfile
 import tempfile
@@ -23,6 +24,8 @@ from kdbench.errors import KdbenchError
 TIMEOUT_S = 30.0
 """For connecting, and for each read."""
 BLOCK = 1 << 20
+LARGEST = 200 * 2**30
+"""Bytes of a download; ImageNet's training images have 138 GiB. A server that never ends would fill the disk."""
 USER_AGENT = "kdbench"
 
 
@@ -30,7 +33,7 @@ class _ChecksumMismatch(Exception):
     pass
 
 
-def fetch(urls: Sequence[str], target: Path, *, checksum: str, progress: bool = False) -> Path:
+def fetch(urls: Sequence[str], target: Path, *, checksum: str, progress: bool = False, largest: int = LARGEST) -> Path:
     """Download a file from the first URL that gives the right one.
 
     A broken download stays beside the target as ``<name>.part`` and is resumed (HTTP Range); a file that is whole but
@@ -40,6 +43,7 @@ def fetch(urls: Sequence[str], target: Path, *, checksum: str, progress: bool = 
         urls: the same file at several places, tried in order.
         target: where the file goes; one that is there already with the right checksum is kept.
         checksum: "md5:<hex>" or "sha256:<hex>".
+        largest: bytes beyond which a download is broken off.
 
     Returns:
         ``target``.
@@ -58,7 +62,7 @@ def fetch(urls: Sequence[str], target: Path, *, checksum: str, progress: bool = 
     failures = []
     for url in urls:
         try:
-            _download_verified(url, part, algorithm, expected, progress)
+            _download_verified(url, part, algorithm, expected, progress, largest)
         except _ChecksumMismatch as mismatch:
             part.unlink(missing_ok=True)
             failures.append(f"{url}: {mismatch}")
@@ -82,7 +86,7 @@ def fetch_unchecked(url: str, target: Path, *, progress: bool = False) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)  # without a checksum nobody knows that it is a piece of this file
-        _download(url, part, progress)
+        _download(url, part, progress, LARGEST)
         os.replace(part, target)
     except (OSError, http.client.HTTPException) as error:
         raise KdbenchError(
@@ -124,9 +128,9 @@ def check(path: Path, checksum: str) -> None:
         raise KdbenchError(f"'{path}' is damaged or not whole: {mismatch}", "delete it and fetch it again") from None
 
 
-def _download_verified(url: str, part: Path, algorithm: str, expected: str, progress: bool) -> None:
+def _download_verified(url: str, part: Path, algorithm: str, expected: str, progress: bool, largest: int) -> None:
     resumed = part.is_file()
-    _download(url, part, progress)
+    _download(url, part, progress, largest)
     try:
         _verify(part, algorithm, expected)
     except _ChecksumMismatch:
@@ -134,7 +138,7 @@ def _download_verified(url: str, part: Path, algorithm: str, expected: str, prog
             raise
         # The piece that was here may have been of another file; that is not the server's fault.
         part.unlink()
-        _download(url, part, progress)
+        _download(url, part, progress, largest)
         _verify(part, algorithm, expected)
 
 
@@ -152,7 +156,7 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _download(url: str, part: Path, progress: bool) -> None:
+def _download(url: str, part: Path, progress: bool, largest: int) -> None:
     """Append to ``part`` what is still missing of ``url``; OSError when the connection fails or breaks off."""
     have = part.stat().st_size if part.is_file() else 0
     try:
@@ -169,23 +173,39 @@ def _download(url: str, part: Path, progress: bool) -> None:
     with response:
         if have and not _continues(response, have):
             have = 0  # a server without Range sends everything again
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
+        length = str(response.headers.get("Content-Length") or "")
+        total = have + int(length) if re.fullmatch("[0-9]{1,18}", length) else None
+        _check_size(total or 0, largest)
         with part.open("ab" if have else "wb") as file, _bar(part.stem, have, total, progress) as advance:
             while block := response.read(BLOCK):
                 file.write(block)
                 have += len(block)
                 advance(len(block))
+                _check_size(have, largest)
     # read() with a size returns what came when the connection breaks, without complaint.
     if total is not None and have < total:
         raise ConnectionError(f"the connection broke off at {have} of {total} bytes; what came is kept")
+
+
+def _check_size(size: int, largest: int) -> None:
+    if size > largest:
+        raise OSError(f"it has {size:,} bytes or more, expected {largest:,} at most")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """A secure address leads to secure ones alone."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if req.full_url.startswith("https://") and not newurl.startswith("https://"):
+            raise urllib.error.URLError(f"it leads on to {newurl[:200]}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _open(url: str, offset: int) -> Any:
     headers = {"User-Agent": USER_AGENT}
     if offset:
         headers["Range"] = f"bytes={offset}-"
-    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
+    return urllib.request.build_opener(_Redirects).open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
 
 
 def _continues(response: Any, offset: int) -> bool:

@@ -16,6 +16,7 @@ from PIL import Image
 from kdbench.data.base import FOLDERS, DataPlace, Dataset, ImageSet, make_image_set, missing_data_error
 from kdbench.data.cache import FileStat, ImageCache, KdbenchWarning, content_key, stat_key
 from kdbench.data.decoding import decode, in_threads
+from kdbench.data.regular import link_hint, read_regular
 from kdbench.errors import KdbenchError, unknown_name
 
 CLUTTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"}
@@ -99,7 +100,7 @@ def list_class_folders(
         raise KdbenchError(
             f"'{folder}' holds links to nothing ({len(dangling)} in all), the first is '{folder / dangling[0]}' to "
             f"'{os.readlink(folder / dangling[0])}'",
-            "restore what they point to, or delete them",
+            link_hint(folder / dangling[0], "delete them"),
         )
     if others:
         warnings.warn(
@@ -186,7 +187,7 @@ def load_files(
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise KdbenchError(f"can't read '{path}': {error.strerror}") from error
 

@@ -1,7 +1,7 @@
 """Food-101: 101 dishes, whose training images were not cleaned and have some wrong labels; the test images were.
 
-Source: Bossard et al. 2014, "Food-101 - Mining Discriminative Components with Random Forests". The MD5 sum is the one
-that torchvision pins.
+Source: Bossard et al. 2014, "Food-101 - Mining Discriminative Components with Random Forests". The SHA-256 is the one
+that TensorFlow Datasets and torchvision's own prototype of its data sets pin for the file of that MD5.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from kdbench.data.photographs import Cut, Photograph, count_photographs, first_d
 from kdbench.errors import KdbenchError
 
 NAME, FOLDER, ARCHIVE = "food101", "food-101", "food-101.tar.gz"
-URLS = ("http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",)
-CHECKSUM = "md5:85eeb15f3717b99a5da872d97d918f87"
+URLS = ("https://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",)
+CHECKSUM = "sha256:d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4"
 SIZE = 224
 TRAIN, TEST = Cut(SIZE, SIZE), Cut(256, SIZE)
 

@@ -26,10 +26,11 @@ from PIL import Image, UnidentifiedImageError
 
 from kdbench.data.base import DataPlace, ImageSet, content_hash
 from kdbench.data.cache import FileStat, ImageCache, content_key, stat_key
-from kdbench.data.decoding import UNREADABLE, in_threads, to_rgb
+from kdbench.data.decoding import UNREADABLE, check_pixels, in_threads, to_rgb
 from kdbench.data.folders import count_whole
 from kdbench.data.mapped import PIXELS, check_room, load_mapped, map_images, no_room_error, save_facts
-from kdbench.errors import KdbenchError
+from kdbench.data.regular import check_regular, link_hint, read_regular
+from kdbench.errors import KdbenchError, first_line
 
 SOURCE = "official archive"
 
@@ -56,8 +57,10 @@ class Cut:
         [[[7, 7], [7, 7]], [[7, 7], [7, 7]], [[7, 7], [7, 7]]]
         """
         width, height = image.size
+        check_pixels(width, height)
         least = min(width, height)
         resized = (self.shorter * width // least, self.shorter * height // least)
+        check_pixels(*resized)
         colours = to_rgb(image).resize(resized, Image.Resampling.BILINEAR)
         left, top = (round((side - self.size) / 2) for side in resized)
         middle = np.asarray(colours)[top : top + self.size, left : left + self.size]
@@ -104,14 +107,17 @@ def _stats(name: str, root: Path, photographs: Sequence[Photograph]) -> list[Fil
     for photograph in photographs:
         try:
             stat = (root / photograph.path).stat()
-        except OSError:
-            missing.append(photograph.path)
+            check_regular(stat)
+        except OSError as error:
+            missing.append((photograph.path, error))
         else:
             found.append((photograph.path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
     if missing:
+        path, problem = root / missing[0][0], missing[0][1]
+        reason = "" if isinstance(problem, FileNotFoundError) else f", which {problem.strerror}"
         raise KdbenchError(
-            f"{len(missing)} of {len(photographs)} images of '{name}' are missing, the first is '{root / missing[0]}'",
-            "copy or unpack the images again",
+            f"{len(missing)} of {len(photographs)} images of '{name}' are missing, the first is '{path}'{reason}",
+            link_hint(path, "copy or unpack the images again"),
         )
     return found
 
@@ -136,10 +142,10 @@ def _decode(
 
     def one(place: int) -> tuple[str, bytes, str | None]:
         try:
-            blob = (root / photographs[place].path).read_bytes()
+            blob = read_regular(root / photographs[place].path)
             pixels = _pixels(blob, cut)
         except UNREADABLE as error:
-            return "", b"", "no image" if isinstance(error, UnidentifiedImageError) else str(error).splitlines()[0]
+            return "", b"", "no image" if isinstance(error, UnidentifiedImageError) else first_line(error)
         # Not through a mapping, where a disk that is full would end the process without a word.
         os.pwrite(unordered.fileno(), pixels.data, place * each)
         return hashlib.sha256(blob).hexdigest(), hashlib.sha256(pixels.data).digest(), None
@@ -177,10 +183,12 @@ def read_lines(path: Path) -> list[str]:
         KdbenchError: it can't be read.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        text = read_regular(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise KdbenchError(f"can't read '{path}': {reason}", "it comes with the data set: unpack it again") from error
+        hint = link_hint(path, "it comes with the data set: unpack it again")
+        raise KdbenchError(f"can't read '{path}': {reason}", hint) from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def first_difference(found: Sequence[str], expected: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from kdbench.data.folders import image_suffixes, is_clutter
+from kdbench.data.regular import read_regular
 from kdbench.errors import KdbenchError
 
 ARCHIVE = "tiny-imagenet-200.zip"
@@ -64,7 +65,7 @@ class Unpacked:
 
     def read(self, name: str) -> bytes:
         try:
-            return (self.root / name).read_bytes()
+            return read_regular(self.root / name)
         except OSError as error:
             raise unreadable(name, self.root, error) from error
 

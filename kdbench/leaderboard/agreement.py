@@ -14,7 +14,8 @@ from scipy import stats
 from kdbench.results.comparison import sign_test
 from kdbench.results.record import Score
 
-AgreementVerdict = Literal["same", "within interval", "not"]
+AgreementVerdict = Literal["same", "within interval", "not", "not reproduced", "unchecked"]
+"""``not reproduced``: the task was measured again and gave no such score; ``unchecked``: it was not measured again."""
 
 LEVEL: Final = 0.05
 """Chance that any score of an honest record is called "not", over all that are compared."""
@@ -33,6 +34,7 @@ class Agreement:
     recorded: float
     """Its value on the examples that are compared."""
     measured: float
+    """NaN where it was not measured again."""
     n: int
     """Examples that are compared."""
     verdict: AgreementVerdict
@@ -42,7 +44,8 @@ class Agreement:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         values = dataclasses.asdict(self)
-        return {**values, "score": self.score.model_dump(mode="json")}
+        measured = None if math.isnan(self.measured) else self.measured
+        return {**values, "measured": measured, "score": self.score.model_dump(mode="json")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +62,12 @@ def compare(
     examples: Callable[[Score], Examples | None],
     *,
     whole: bool,
+    exact: bool = False,
 ) -> list[Agreement]:
-    """Every recorded score against the one that was measured again; one that was not is left out.
+    """Every recorded score against the one that was measured again.
+
+    One that the measurement did not give is "not reproduced", of a sample "unchecked": a few images may have none to
+    count.
 
     Where per-example results are kept, they decide: the number of examples that changed for the better against those
     that changed for the worse, by the exact sign test, at a level that holds over all scores (Bonferroni). Otherwise a
@@ -72,29 +79,56 @@ def compare(
         measured: the same.
         examples: gives the per-example results behind a score, or None.
         whole: whether all examples were measured, not a sample.
+        exact: whether this is the machine, with the threads and versions, that measured the record: then what is not
+            the same is not within its interval either.
     """
     pairs = list(_pairs(recorded, measured))
+    level = LEVEL / max(1, sum(new is not None for _, new in pairs))
     results = []
     for old, new in pairs:
+        if new is None:
+            results.append(_lacking(old, whole=whole))
+            continue
         both = examples(old)
         if both is not None:
-            results.append(_by_example(old, new, both, whole=whole, level=LEVEL / len(pairs)))
+            found = _by_example(old, new, both, whole=whole, level=level)
         elif whole:
-            results.append(_by_interval(old, new))
+            found = _by_interval(old, new)
         else:
-            results.append(_by_both_intervals(old, new, level=LEVEL / len(pairs)))
+            found = _by_both_intervals(old, new, level=level)
+        results.append(_exactly(found) if exact else found)
     return results
 
 
-def _pairs(recorded: Sequence[Score], measured: Sequence[Score]) -> Iterator[tuple[Score, Score]]:
-    """Scores of the same: of the same setting, else, as earlier records say less of theirs, of one that agrees."""
+def unchecked(score: Score, why: str) -> Agreement:
+    """A recorded score that was not measured again."""
+    return Agreement(score, score.value, math.nan, 0, "unchecked", why)
+
+
+def _lacking(score: Score, *, whole: bool) -> Agreement:
+    if whole:
+        return Agreement(score, score.value, math.nan, 0, "not reproduced", "the task gives no such score")
+    return unchecked(score, "the sample gives no such score")
+
+
+def _exactly(found: Agreement) -> Agreement:
+    """On the machine of the record, where the same bits come out."""
+    if found.verdict != "within interval":
+        return found
+    return dataclasses.replace(
+        found, verdict="not", basis=f"the machine of the record gives the same bits; {found.basis}"
+    )
+
+
+def _pairs(recorded: Sequence[Score], measured: Sequence[Score]) -> Iterator[tuple[Score, Score | None]]:
+    """Scores of the same: of the same setting, else, as earlier records say less of theirs, of one that agrees; None
+    where there is none, or more than one."""
     exact = {_key(score): score for score in measured}
     known = {_key(score) for score in recorded}
     others = [score for score in measured if _key(score) not in known]
     for old in recorded:
         alike = [exact[_key(old)]] if _key(old) in exact else [new for new in others if _alike(old, new)]
-        if len(alike) == 1:
-            yield old, alike[0]
+        yield old, alike[0] if len(alike) == 1 else None
 
 
 def _key(score: Score) -> tuple[Any, ...]:
@@ -114,6 +148,9 @@ def _by_example(old: Score, new: Score, both: Examples, *, whole: bool, level: f
         verdict: AgreementVerdict = "same" if same else "within interval" if near else "not"
         basis = f"per-example values move by {float(moved.mean()):.2g} in the mean"
         if whole:
+            # Equal confidences do not make equal scores: they say nothing of what is right.
+            if verdict != "not" and abs(old.value - new.value) > ROUNDING:
+                verdict = "within interval" if old.ci_low <= new.value <= old.ci_high else "not"
             return Agreement(old, old.value, new.value, n, verdict, basis)
         # A score that is no mean over examples, such as ECE, is another number on a sample: means are reported instead.
         means = (float(both.recorded.mean()), float(both.measured.mean()))

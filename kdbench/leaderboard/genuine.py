@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kdbench.leaderboard.copies import copies
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.evidence import Evidence, Excluded, exclude
 from kdbench.results.record import Record
@@ -12,10 +13,15 @@ from kdbench.results.untrusted import plain
 
 
 def split_genuine(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Excluded]]:
-    """The runs on all of the very images that installed data sets of these names stand for; and the others."""
+    """The runs on all of the very images that installed data sets of these names stand for; and the others, with those
+    that have a network or an answer of another training: nobody knows which of the two is right."""
     kept: list[Evidence] = []
     excluded: list[Excluded] = []
+    copied = {id(copy.run): str(copy) for copy in copies(runs, of_methods=False)}
     for run in runs:
+        if id(run) in copied:
+            excluded.append(exclude(run, copied[id(run)]))
+            continue
         other = foreign_data(run.record)
         if other:
             text = f"incomplete or other images of data set {plain(next(iter(other)))}: not those that have this name"

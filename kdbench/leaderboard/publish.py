@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -14,9 +13,13 @@ from typing import Final
 
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
+from kdbench.inside import inside, is_own_file, is_plain_name
 
 MANIFEST: Final = ".kdbench-site.json"
 """Lists the files of a published site, so that the next publication removes its own old files and no others."""
+LARGEST_MANIFEST: Final = 16 * 2**20
+"""Bytes; a site of ten thousand methods has less than one million."""
+NO_JEKYLL: Final = ".nojekyll"
 ATTEMPTS: Final = 3
 """Pushes before giving up, when another publication pushes meanwhile."""
 TIMEOUT_S: Final = 300
@@ -36,8 +39,9 @@ def publish(site: Path, to: str, *, message: str = "Leaderboard") -> Publication
     """Publish a built site to a folder, or to ``git:REMOTE#BRANCH``.
 
     Only files that an earlier publication put there are removed. A folder or branch that holds other files and was
-    never published to is refused. A branch is changed in a clone of its own: the user's checkout is not touched, and
-    nothing is ever forced. When another publication pushes meanwhile, it is fetched and tried again.
+    never published to is refused, and so is one where a link leads elsewhere, or whose list of files does. A branch is
+    changed in a clone of its own: the user's checkout is not touched, and nothing is ever forced. When another
+    publication pushes meanwhile, it is fetched and tried again.
 
     Raises:
         KdbenchError: no site, a target that is refused, or what git says, in one line.
@@ -52,53 +56,57 @@ def publish(site: Path, to: str, *, message: str = "Leaderboard") -> Publication
     target = Path(to)
     if target.resolve() == site.resolve() or site.resolve() in target.resolve().parents:
         raise KdbenchError(f"'{to}' lies in the site itself", "name another folder")
-    changed = _replace(site, target)
+    changed = _replace(site, target, target.name)
     return Publication(to, len(_files(site)), changed)
 
 
 def _files(site: Path) -> list[str]:
-    """The site's files, relative, with ``/``; links are no files of a site."""
-    return sorted(
-        path.relative_to(site).as_posix()
-        for path in site.rglob("*")
-        if path.is_file() and not path.is_symlink() and path.name != MANIFEST
-    )
+    """The site's files, relative, with ``/``; links and what lies behind them are no files of a site."""
+    found = []
+    for root, folders, names in os.walk(site):
+        folders[:] = [name for name in folders if not (Path(root) / name).is_symlink()]
+        found += [Path(root, name).relative_to(site).as_posix() for name in names if is_own_file(Path(root, name))]
+    return sorted(name for name in found if name != MANIFEST and is_plain_name(name))
 
 
-def _published(target: Path) -> list[str]:
+def _published(target: Path, what: str) -> list[str]:
     """The files of the last publication; an error where the folder holds something else."""
     manifest = target / MANIFEST
     if not target.exists() or not any(path.name != ".git" for path in target.iterdir()):
         return []
+    if not os.path.lexists(manifest):
+        raise KdbenchError(f"{what} holds files that are no published site", "name an empty one, or clear it first")
+    damaged = KdbenchError(f"{what}: {MANIFEST} is damaged", "clear it and publish again")
+    if not is_own_file(manifest) or manifest.stat().st_size > LARGEST_MANIFEST:
+        raise damaged
     try:
         files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-        inside = [name for name in files if (target / name).resolve().is_relative_to(target.resolve())]
-    except FileNotFoundError:
-        raise KdbenchError(
-            f"{target.name} holds files that are no published site", "name an empty one, or clear it first"
-        ) from None
-    except (ValueError, KeyError, TypeError):
-        raise KdbenchError(f"{target.name}/{MANIFEST} is damaged", "clear it and publish again") from None
-    return inside
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise damaged from None
+    if not isinstance(files, list) or not all(is_plain_name(name) for name in files):
+        raise damaged
+    return files
 
 
-def _replace(site: Path, target: Path) -> bool:
-    """Make the folder hold the site in place of the last one; whether anything changed."""
+def _replace(site: Path, target: Path, what: str) -> bool:
+    """Make the folder hold the site in place of the last one; whether anything changed. Errors call it ``what``."""
     if target.exists() and not target.is_dir():
         raise KdbenchError(f"{target} is a file", "name a folder")
-    old, new = _published(target), _files(site)
+    old, new = _published(target, what), _files(site)
+    outdated = [inside(target, name) for name in sorted(set(old) - set(new))]
+    goals = {name: inside(target, name) for name in new}  # all of them, before the first is touched
     changed = False
-    for name in set(old) - set(new):
-        (target / name).unlink(missing_ok=True)
-        changed = True
-    for name in new:
-        source, goal = site / name, target / name
-        if not goal.is_file() or goal.read_bytes() != source.read_bytes():
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, goal)
+    for path in outdated:
+        changed |= os.path.lexists(path)
+        path.unlink(missing_ok=True)
+    for name, goal in goals.items():
+        content = (site / name).read_bytes()
+        if not is_own_file(goal) or goal.read_bytes() != content:
+            write_atomically(goal, content)
             changed = True
     # Servers of pages must take every file as it is, also one whose name begins with an underscore.
-    (target / ".nojekyll").touch()
+    if not is_own_file(target / NO_JEKYLL):
+        write_atomically(target / NO_JEKYLL, b"")
     write_atomically(target / MANIFEST, (json.dumps({"files": new}, indent=1) + "\n").encode())
     return changed
 
@@ -109,9 +117,9 @@ def _publish_to_branch(site: Path, to: str, remote: str, branch: str, message: s
         raise KdbenchError(f"'{branch}' is no name of a branch", "write it as git:REMOTE#BRANCH")
     for _ in range(ATTEMPTS):
         with tempfile.TemporaryDirectory() as folder:
-            clone = Path(folder) / f"branch '{branch}'"
+            clone = Path(folder) / "clone"
             _start(clone, address, branch)
-            _replace(site, clone)
+            _replace(site, clone, f"branch '{branch}'")
             _git(clone, "add", "--all", "--force", ".")
             if not _git(clone, "status", "--porcelain"):
                 return Publication(to, len(_files(site)), False, _git(clone, "rev-parse", "HEAD"))

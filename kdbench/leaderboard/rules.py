@@ -2,58 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, TypeVar
-
-from numpy.typing import NDArray
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from kdbench.errors import KdbenchError
 from kdbench.hashes import integers_sha256
+from kdbench.leaderboard.case import Case, Finding
+from kdbench.leaderboard.forgeries import fingerprint, noise_did_something, recipes
 from kdbench.leaderboard.genuine import foreign_data
 from kdbench.leaderboard.staleness import computation
 from kdbench.metrics import wilson_interval
 from kdbench.noise.observed import SHARE_TOLERANCE
-from kdbench.plugin.loader import Plugins
-from kdbench.results.headline import headline_of, unattacked_keys
-from kdbench.results.record import Check, NoiseFacts, Record, Score
-from kdbench.results.untrusted import Where
+from kdbench.results.headline import Headline, headline_of, unattacked_keys
+from kdbench.results.record import Check, NoiseFacts, Score
+from kdbench.results.untrusted import Where, plain
 from kdbench.specs import Suite
 from kdbench.suites.changes import with_changes
 from kdbench.suites.reading import read_suite
-from kdbench.tasks import Task
 from kdbench.tasks.scorecard import Scorecard
-
-Finding = tuple[Where, str, Literal["error", "warning"]]
 
 SAME = 1e-9
 """Room for the rounding of a mean."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A record with its evidence."""
-
-    record: Record
-    plugins: Plugins
-    predictions: Mapping[str, NDArray[Any]] | None
-    log: list[dict[str, Any]] | None
-
-    def task(self, name: str) -> tuple[Task, Any] | None:
-        """A task and its settings, where it is installed in the version that the record has."""
-        spec = self.record.spec
-        if name not in self.plugins.tasks or name not in spec.tasks:
-            return None
-        task = self.plugins.tasks.get(name)
-        if task.version != spec.tasks[name]:
-            return None
-        return task, task.settings_in(spec.suite)
-
-    def results(self, condition: str) -> dict[str, NDArray[Any]]:
-        """Per-example results of one student, ``<task>/<name>`` to an array."""
-        prefix, arrays = f"{condition}/", self.predictions or {}
-        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def names_and_versions(case: Case) -> Iterator[Finding]:
@@ -80,12 +51,18 @@ def names_and_versions(case: Case) -> Iterator[Finding]:
         yield ("provenance", "kdbench_dirty"), "measured with changes that no commit has", "warning"
 
 
+_NAMES_A_FILE = re.compile(r'[".]path"\s*:')
+
+
 def _same_suite(found: Suite, ours: Suite) -> Iterator[Finding]:
     """A suite of that name and version is the one that is installed, but for what it says was changed by hand; more
     tasks may be added."""
     if found.version != ours.version:
         text = f"version {found.version} of suite '{ours.name}', here is {ours.version}"
         yield ("spec", "suite", "version"), text, "warning"
+        return
+    if _NAMES_A_FILE.search(json.dumps(found.changed)):  # it would be read here, and its hash be told
+        yield ("spec", "suite", "changed"), "names a file of whoever made the record, expected its hash", "error"
         return
     try:
         ours = with_changes(ours, found.changed).without_paths()
@@ -129,6 +106,17 @@ def specification(case: Case) -> Iterator[Finding]:
 
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+FEWEST_DIGITS = 8
+"""Of sixteen that a hash has: in one of 10^17 there are fewer, in one that somebody filled in there may be one."""
+
+
+def is_sha256(text: str) -> bool:
+    """Whether a text can be a SHA-256.
+
+    >>> [is_sha256(text) for text in (64 * "0", 64 * "g", 4 * "0123456789abcdef")]
+    [False, False, True]
+    """
+    return bool(_SHA256.fullmatch(text)) and len(set(text)) >= FEWEST_DIGITS
 
 
 def hashes(case: Case) -> Iterator[Finding]:
@@ -137,7 +125,7 @@ def hashes(case: Case) -> Iterator[Finding]:
     spec, found = record.spec, record.hashes
     for field in ("datasets", "subsets", "evidence"):
         for name, digest in getattr(found, field).items():
-            if not _SHA256.fullmatch(digest):
+            if not is_sha256(digest):
                 yield ("hashes", field, name), f"{digest!r} is no SHA-256", "error"
     for name, genuine in foreign_data(record).items():
         text = f"incomplete or other images and labels: found {spec.datasets[name]}, '{name}' has {genuine}"
@@ -146,12 +134,12 @@ def hashes(case: Case) -> Iterator[Finding]:
         yield ("hashes", "datasets"), "differs from spec.datasets", "error"
     if spec.suite.dataset not in found.datasets:
         yield ("hashes", "datasets"), f"'{spec.suite.dataset}' is missing", "error"
-    if record.evaluated is not None and not _SHA256.fullmatch(record.evaluated.sha256):
+    if record.evaluated is not None and not is_sha256(record.evaluated.sha256):
         yield ("evaluated", "sha256"), f"{record.evaluated.sha256!r} is no SHA-256", "error"
     students = {f"{name}/student": network for name, network in found.students.items()}
     for name, network in {**students, **found.networks}.items():
         place: Where = ("students", name.removesuffix("/student")) if name in students else ("networks", name)
-        if not _SHA256.fullmatch(network.sha256):
+        if not is_sha256(network.sha256):
             yield ("hashes", *place, "sha256"), f"{network.sha256!r} is no SHA-256", "error"
         if network.training != spec.trainings.get(name):
             yield ("hashes", *place, "training"), f"spec.trainings has {spec.trainings.get(name)} for {name}", "error"
@@ -182,7 +170,7 @@ def _noise_facts(case: Case, condition: str, facts: NoiseFacts) -> Iterator[tupl
     """What can't be true of a training set's labels: the field and why."""
     for field in ("sha256", "file_sha256"):
         digest = getattr(facts, field)
-        if digest is not None and not _SHA256.fullmatch(digest):
+        if digest is not None and not is_sha256(digest):
             yield field, f"{digest!r} is no SHA-256"
     if not 0 <= facts.realised <= 1:
         yield "realised", f"{facts.realised:.6g} is no share"
@@ -209,6 +197,7 @@ def scores(case: Case) -> Iterator[Finding]:
     """Each score is of a task and condition of the run, once, within its interval, and as its examples say."""
     record = case.record
     seen: set[tuple[Any, ...]] = set()
+    headlines = {name: headline_of(record.spec.suite, name) for name in record.spec.tasks}
     for number, score in enumerate(record.scores):
         where: Where = ("scores", number)
         if score.task not in record.spec.tasks:
@@ -219,7 +208,7 @@ def scores(case: Case) -> Iterator[Finding]:
         if key in seen:
             yield where, "the same score is there twice", "error"
         seen.add(key)
-        yield from ((where + at, text, level) for at, text, level in _score(case, score))
+        yield from ((where + at, text, level) for at, text, level in _score(case, score, headlines.get(score.task)))
     if record.status == "finished":
         measured = {score.task for score in record.scores}
         for name in record.spec.tasks.keys() - measured:
@@ -227,7 +216,7 @@ def scores(case: Case) -> Iterator[Finding]:
                 yield ("scores",), f"task '{name}' has no score", "warning"
 
 
-def _score(case: Case, score: Score) -> Iterator[Finding]:
+def _score(case: Case, score: Score, headline: Headline | None) -> Iterator[Finding]:
     """One score by itself."""
     if not score.ci_low - SAME <= score.value <= score.ci_high + SAME:
         interval = f"{score.ci_low:.6g} to {score.ci_high:.6g}"
@@ -236,11 +225,12 @@ def _score(case: Case, score: Score) -> Iterator[Finding]:
     if known is None:
         return
     task, _ = known
-    headline = headline_of(case.record.spec.suite, task.name)
     if headline is not None and headline.means(score) and not headline.agrees(score):
         found = f"{score.unit}, {_direction(score.higher_is_better)}"
         said = f"{headline.unit}, {_direction(headline.higher_is_better)}"
         yield ("higher_is_better",), f"{found} is better, but task '{task.name}' says {said} is better", "error"
+    if score.metric in task.shares and score.unit != "fraction":
+        yield ("unit",), f"{plain(score.unit)!r}, but '{score.metric}' of task '{task.name}' is a fraction", "error"
     if score.metric in task.shares and score.unit == "fraction":
         low, high = wilson_interval(min(max(score.value, 0.0), 1.0) * score.n, score.n)
         for field, ours, theirs in (("ci_low", low, score.ci_low), ("ci_high", high, score.ci_high)):
@@ -279,15 +269,16 @@ def tasks(case: Case) -> Iterator[Finding]:
     record = case.record
     places = {id(item): ("scores", number) for number, item in enumerate(record.scores)}
     places |= {id(item): ("checks", number) for number, item in enumerate(record.checks)}
+    all_scores, all_checks = _by_place(record.scores), _by_place(record.checks)
     for name in record.spec.tasks:
         for condition in record.spec.params:
-            measured = _of(record.scores, name, condition)
+            measured = all_scores.get((name, condition), ())
             known = case.task(name)
             if known is None or not measured:
                 continue
             task, settings = known
             results = case.results(condition)
-            checked = _of(record.checks, name, condition)
+            checked = all_checks.get((name, condition), ())
             for objection in task.audit(Scorecard(name, settings, measured, checked, results, unattacked_keys())):
                 if objection.subject is None:
                     yield (objection.field,), f"{condition}: {objection.message}", "error"
@@ -302,8 +293,12 @@ def tasks(case: Case) -> Iterator[Finding]:
 Item = TypeVar("Item", Score, Check)
 
 
-def _of(items: list[Item], task: str, condition: str) -> tuple[Item, ...]:
-    return tuple(item for item in items if (item.task, item.condition) == (task, condition))
+def _by_place(items: Iterable[Item]) -> dict[tuple[str, str], tuple[Item, ...]]:
+    """Task and condition to what is of both."""
+    found: dict[tuple[str, str], list[Item]] = {}
+    for item in items:
+        found.setdefault((item.task, item.condition), []).append(item)
+    return {place: tuple(those) for place, those in found.items()}
 
 
 def log(case: Case) -> Iterator[Finding]:
@@ -328,7 +323,8 @@ def log(case: Case) -> Iterator[Finding]:
 
 
 RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
-    names_and_versions, specification, hashes, label_noise, scores, checks, tasks, log,
+    names_and_versions, specification, recipes, fingerprint, hashes, label_noise, noise_did_something, scores, checks,
+    tasks, log,
 )  # fmt: skip
 
 

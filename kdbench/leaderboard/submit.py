@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
+from kdbench.inside import inside, is_own_file
+from kdbench.leaderboard.copies import copies
 from kdbench.leaderboard.validate import published, validate
 from kdbench.plugin.parameters import as_assignments
-from kdbench.results.evidence import beside
+from kdbench.results.evidence import Evidence, beside
 from kdbench.results.headline import installed_task, shown
 from kdbench.results.record import EvaluatedModel, Record, read_record
+from kdbench.results.store import read_records
 from kdbench.results.untrusted import EVIDENCE_LIMIT, RECORD_LIMIT, plain, read_bytes
 from kdbench.results.wording import FLAG, describe_setting, failed_checks, percent
 from kdbench.specs import Suite
@@ -59,11 +63,20 @@ def submit(path: Path, folder: Path = DEFAULT) -> Submission:
             f"{len(errors)} errors, the first: {errors[0]}", f"`kdbench leaderboard validate {source}` lists them"
         )
     record = read_record(source)
-    target = folder / record.spec.suite.name / record.spec.method / f"{record.run_id}.json"
+    beside_it = folder / record.spec.suite.name
+    published_there = read_records(beside_it)[0] if beside_it.is_dir() else ()
+    run = Evidence.of(record, source)
+    others = [one for one in published_there if one.record.run_id != record.run_id]
+    for copy in copies([*others, run], of_methods=True):
+        if copy.run is run:
+            raise KdbenchError(f"{source}: {copy}", "publish the record that was trained, and no copy of it")
+    target = inside(folder, f"{record.spec.suite.name}/{record.spec.method}/{record.run_id}.json")
     # The record comes last: where it lies, its evidence lies.
     contents = {beside(target, name): read_bytes(beside(source, name), EVIDENCE_LIMIT) for name in published(record)}
     contents[target] = read_bytes(source, RECORD_LIMIT)
     for file, content in contents.items():
+        if os.path.lexists(file) and not is_own_file(file):
+            raise KdbenchError(f"{file} is a link or no file", "records are published as files: remove it")
         if file.exists() and read_bytes(file, EVIDENCE_LIMIT) != content:
             raise KdbenchError(
                 f"{file} is published with another content", "published records stay: a new run has a seed of its own"

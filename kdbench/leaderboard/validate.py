@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
-from kdbench.leaderboard.rules import Case, Finding, judge
+from kdbench.leaderboard.accounting import BASES, Basis, by_basis
+from kdbench.leaderboard.case import Case, Finding
+from kdbench.leaderboard.copies import copies
+from kdbench.leaderboard.rules import judge
 from kdbench.plugin.loader import load_plugins
 from kdbench.results import untrusted
-from kdbench.results.evidence import PREDICTIONS, Predictions, beside, hashed_file, read_training_log
-from kdbench.results.record import SCHEMA_VERSION, Record
+from kdbench.results.evidence import PREDICTIONS, Evidence, Predictions, beside, hashed_file, read_training_log
+from kdbench.results.record import SCHEMA_VERSION, Record, Score
+from kdbench.results.store import read_evidence, read_records
 from kdbench.results.untrusted import Unreadable, Where
 from kdbench.training.log import LOG
 
@@ -47,6 +51,16 @@ class Problem:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {**dataclasses.asdict(self), "path": str(self.path)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Examination:
+    """What was found of one record."""
+
+    path: Path
+    problems: list[Problem]
+    scores: Mapping[Basis, list[Score]] = dataclasses.field(default_factory=lambda: {basis: [] for basis in BASES})
+    """Its scores by what they rest on; [] each where it can't be read."""
 
 
 def record_files(paths: Iterable[Path]) -> list[Path]:
@@ -80,23 +94,49 @@ def validate(path: Path) -> list[Problem]:
     Its JSON and its schema; that its specification gives its run id; its place in the folder; hashes and the files they
     are of; intervals that agree with n; scores that agree with the per-example results and with each other.
     """
+    return examine(path).problems
+
+
+def examine(path: Path) -> Examination:
+    """All problems of one record, as ``validate``, and what each of its scores rests on."""
     try:
         value, text = untrusted.read_json(path)
         record = Record.model_validate_json(text)
     except Unreadable as error:
-        return [Problem(path, error.line, "", error.message)]
+        return Examination(path, [Problem(path, error.line, "", error.message)])
     except ValidationError as error:
-        return _schema_problems(path, value, text, error)
-    positions = untrusted.lines(text)
+        return Examination(path, _schema_problems(path, value, text, error))
     evidence = _Evidence.read(path, record)
     findings: list[Finding] = [*_place(path, record), *evidence.findings]
     case = Case(record, load_plugins(), evidence.predictions, evidence.log)
     findings += judge(case)
+    positions = untrusted.lines(text) if findings else {}
     problems = [
         Problem(path, untrusted.line_of(positions, where), untrusted.show_path(where), message, severity)
         for where, message, severity in findings
     ]
-    return sorted(problems, key=lambda problem: problem.line or 0)
+    return Examination(path, sorted(problems, key=lambda problem: problem.line or 0), by_basis(case))
+
+
+def copied(paths: Sequence[Path]) -> list[Problem]:
+    """A problem for each of these records that is a copy of another training's, among them or published beside them.
+
+    Equal losses or answers of two methods are only a warning for runs that are not published: they may be wanted.
+    """
+    wanted = {path.resolve(): path for path in paths}
+    suites = {path.resolve().parent.parent for path in paths if path.name != "record.json"}
+    around = [one for folder in sorted(suites) for one in read_records(folder)[0]]
+    known = {one.path.resolve() for one in around}
+    alone = [read_evidence(path) for place, path in wanted.items() if place not in known]
+    runs = [*around, *(one for one in alone if isinstance(one, Evidence))]
+    certain = {id(copy.run) for copy in copies(runs, of_methods=False)}
+    found = []
+    for copy in copies(runs, of_methods=True):
+        path = wanted.get(copy.run.path.resolve())
+        if path is not None:
+            sure = id(copy.run) in certain or path.name != "record.json"
+            found.append(Problem(path, None, "hashes", str(copy), "error" if sure else "warning"))
+    return found
 
 
 def _schema_problems(path: Path, value: Any, text: str, error: ValidationError) -> list[Problem]:

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from kdbench.data import ImageSet
 from kdbench.data.download import fetch
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.files import file_sha256
 from kdbench.inference.prediction import folded_copy
-from kdbench.leaderboard.agreement import Agreement, Examples, compare
-from kdbench.leaderboard.rules import Case
+from kdbench.leaderboard.agreement import Agreement, AgreementVerdict, unchecked
+from kdbench.leaderboard.case import Case
+from kdbench.leaderboard.measuring import Job
 from kdbench.leaderboard.validate import validate
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.evidence import Predictions
-from kdbench.results.record import Record, Score, read_record
-from kdbench.running.evaluation import check_model, run_task
+from kdbench.results.record import Record, read_record
+from kdbench.running.evaluation import check_model
 from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor
 from kdbench.running.options import RunOptions
-from kdbench.running.progress import bar
-from kdbench.running.suite_data import Part, SuiteData, image_part, load_suite_data, needed_data
+from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.sources import open_model
-from kdbench.tasks import EvaluationContext, Task, TestData
+from kdbench.tasks import Task
+
+LARGEST: Final = 4 * 2**30
+"""Bytes of a checkpoint that somebody's address is asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +47,11 @@ class Verification:
     """Size of the sample of test images; None: all."""
     sample_seed: int
     agreements: list[Agreement]
+    """Every score of the record under the condition, in its order."""
     skipped: dict[str, str]
-    """Tasks of the record that were not measured, and why."""
+    """Tasks of the record that could not be measured, and why; those that were not asked for are not among them."""
+    findings: tuple[str, ...] = ()
+    """What else is not as it is recorded: checks, label noise, scores that the record lacks."""
 
     @property
     def sample(self) -> str:
@@ -61,12 +63,23 @@ class Verification:
     @property
     def refuted(self) -> list[Agreement]:
         """The scores that the checkpoint does not have."""
-        return [agreement for agreement in self.agreements if agreement.verdict == "not"]
+        return [agreement for agreement in self.agreements if agreement.verdict in ("not", "not reproduced")]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Verdict to the number of scores, of all verdicts that there are."""
+        return {
+            verdict: sum(one.verdict == verdict for one in self.agreements) for verdict in get_args(AgreementVerdict)
+        }
+
+    def holds(self, *, partly: bool = False) -> bool:
+        """Whether the record was reproduced: all of it that was asked for, or ``partly`` what can be measured here."""
+        return not self.refuted and not self.findings and (partly or not self.skipped)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         values = {**vars(self), "agreements": [agreement.to_dict() for agreement in self.agreements]}
-        return {**values, "refuted": len(self.refuted)}
+        return {**values, "refuted": len(self.refuted), "counts": self.counts}
 
 
 def verify(
@@ -108,16 +121,31 @@ def verify(
         graph = RunGraph(record.spec.suite, suite_data.dataset, case.plugins, options)
         network = _network(record, file, suite_data, where, case.plugins)
         student = folded_copy(network, suite_data.test.test.images, where)
-        job = _Job(case, condition, suite_data, part, graph, student, examples, seed, train)
-        agreements = []
+        job = Job(case, condition, suite_data, part, graph, student, examples, seed, train)
+        measured: list[Agreement] = []
+        findings = job.label_noise()
         for name, (task, settings) in chosen.items():
             networks, reason = job.sources(task, settings)
             if reason:
                 skipped[name] = reason
             else:
                 networks |= _predictors(task, record, file, suite_data, where, case.plugins)
-                agreements += job.measure(task, settings, networks)
-    return Verification(record.run_id, condition, where.type, examples, seed, agreements, skipped)
+                compared, more = job.measure(task, settings, networks)
+                measured, findings = measured + compared, findings + more
+    agreements = _all_scores(record, condition, measured, skipped)
+    return Verification(record.run_id, condition, where.type, examples, seed, agreements, skipped, tuple(findings))
+
+
+def _all_scores(
+    record: Record, condition: str, measured: Sequence[Agreement], skipped: Mapping[str, str]
+) -> list[Agreement]:
+    """Every score of the record under the condition: what was found of it, or that it was not looked at."""
+    found = {id(one.score): one for one in measured}
+    return [
+        found.get(id(score)) or unchecked(score, skipped.get(score.task, "not asked for"))
+        for score in record.scores
+        if score.condition == condition
+    ]
 
 
 def _network(record: Record, file: Path, data: SuiteData, device: torch.device, plugins: Plugins) -> nn.Module:
@@ -168,7 +196,8 @@ def _file(checkpoint: str | Path, record: Record, condition: str | None, options
     expected = hashes[condition or next(iter(hashes))]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "checkpoint.safetensors"
-        yield fetch([address], target, checksum=f"sha256:{expected}", progress=options.progress)
+        checksum = f"sha256:{expected}"
+        yield fetch([address], target, checksum=checksum, progress=options.progress, largest=LARGEST)
 
 
 def _same_checkpoint(record: Record, file: Path, condition: str | None) -> str:
@@ -235,84 +264,3 @@ def _same_data(record: Record, suite_data: SuiteData, chosen: Mapping[str, tuple
             f"corrupted images here are {origin}, the record's are {record.spec.corruption_images}",
             "leave out that task, or give the same data",
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """One checkpoint on its way to a verdict."""
-
-    case: Case
-    condition: str
-    suite_data: SuiteData
-    part: Part
-    """What the record measured of it."""
-    graph: RunGraph
-    student: nn.Module
-    examples: int | None
-    seed: int
-    train: bool
-
-    def sources(self, task: Task, settings: Any) -> tuple[dict[str, nn.Module], str]:
-        """The suite's networks that a task needs, as the record has them; or why they are lacking."""
-        networks = {}
-        for role in task.sources(settings):
-            recorded = self.case.record.hashes.networks.get(f"{self.condition}/{role}")
-            if recorded is None:
-                return {}, f"the record names no network '{role}'"
-            training = self.graph.network(self.condition, role)
-            folders = sorted(self.graph.folder.glob(f"*-{recorded.training}"))
-            file = folders[0] / "checkpoint.safetensors" if folders else None
-            if (file is None or not file.is_file()) and self.train:
-                file = self.graph.ensure(training, self.condition, role).checkpoint
-            if file is None or not file.is_file():
-                return {}, f"'{role}' is not under {self.graph.folder}: --train trains it, --out says where it is"
-            if file_sha256(file) != recorded.sha256:
-                return {}, f"'{role}' in {file.parent} is another network than the record's"
-            network = load_predictor(
-                file, params=training.measured, device=self.graph.device, plugins=self.graph.plugins
-            )
-            networks[role] = folded_copy(network, self.suite_data.test.test.images, self.graph.device)
-        return networks, ""
-
-    def measure(self, task: Task, settings: Any, networks: Mapping[str, nn.Module]) -> list[Agreement]:
-        """One task on the same examples as the record's, or on a sample of them."""
-        results = self.case.results(self.condition)
-        index, data, rows = results.get(f"{task.name}/index"), self.part.data, self.part.rows
-        if rows is None:
-            universe = np.arange(len(data.test)) if index is None else index
-        else:  # tasks draw their subsets from the part as they did
-            universe = np.arange(len(data.test))
-            if index is not None and not task.needs_ood:
-                universe = np.flatnonzero(np.isin(rows.numpy(), index))
-        sampled = self.examples is not None and self.examples < len(universe)
-        if sampled:
-            data = TestData(
-                image_part(data.test, torch.from_numpy(universe[self._positions(len(universe))])),
-                None if data.ood is None else self._sample(data.ood),
-                data.published_corruptions,
-                {name: self._sample(images) for name, images in data.outside.items()},
-            )
-        ctx = EvaluationContext(self.condition, self.graph.device, None, networks=networks)
-        with bar(f"measure {task.name} ({self.condition})", shown=self.graph.options.progress) as update:
-            outcome = run_task(
-                task, settings, self.student, data, dataclasses.replace(ctx, advance=functools.partial(update, note=""))
-            )
-
-        def examples(score: Score) -> Examples | None:
-            name = task.results_key(score)
-            old, new = results.get(f"{task.name}/{name}"), outcome.correct.get(str(name))
-            if old is None or new is None:
-                return None
-            old = old[self._positions(len(old))] if sampled else old
-            return Examples(old, new.cpu().numpy()) if old.shape == tuple(new.shape) else None
-
-        recorded = [s for s in self.case.record.scores if (s.task, s.condition) == (task.name, self.condition)]
-        return compare(recorded, outcome.scores, examples, whole=not sampled)
-
-    def _sample(self, images: ImageSet) -> ImageSet:
-        return image_part(images, torch.from_numpy(self._positions(len(images))))
-
-    def _positions(self, size: int) -> NDArray[np.int64]:
-        """The sample's positions, ascending, among so many examples."""
-        number = size if self.examples is None else min(self.examples, size)
-        return np.sort(np.random.default_rng([self.seed, size]).choice(size, number, replace=False))

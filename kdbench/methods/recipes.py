@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError
 from kdbench.specs import Condition
+from kdbench.toml_files import read_toml
 
 TUNABLE = ("lr", "weight_decay", "momentum", "nesterov", "schedule", "gamma")
 """What a method may tune of a suite's recipe: how fast it learns, and how that falls. Epochs, batch size, data and
@@ -43,10 +43,9 @@ def read_recipes(name: str, path: Path | None) -> tuple[Mapping[str, Any], ...]:
     """Read the recipes of method ``name``, refusing what a method may not decide."""
     if path is None:
         return ()
-    try:
-        recipes = tomllib.loads(path.read_text(encoding="utf-8")).get(name, [])
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise KdbenchError(f"method '{name}': recipes file {path}: {error}", "fix it or leave it out") from None
+    recipes = read_toml(path, f"method '{name}': recipes file {path}", hint="fix it or leave it out").get(name, [])
+    if not isinstance(recipes, list) or not all(isinstance(recipe, dict) for recipe in recipes):
+        raise KdbenchError(f"method '{name}': recipes file {path}: {name} is no list of tables", f"write [[{name}]]")
     for recipe in recipes:
         _check(name, recipe)
     return tuple(recipes)

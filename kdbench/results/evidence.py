@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
 from kdbench.results.record import Record
+from kdbench.results.signatures import signatures
 from kdbench.results.untrusted import EVIDENCE_LIMIT, LOG_LIMIT, Unreadable, read_arrays, read_bytes
 from kdbench.training.log import LOG, LogError, parse_log
 
@@ -35,6 +36,8 @@ class Evidence:
     """What is wrong with the files: "predictions.npz is not the file that the record hashed"."""
     remarks: tuple[str, ...] = ()
     """What a reader of its scores must know: of how many records they are, that other machines got others."""
+    signatures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Condition to what no other network's per-example results have (``kdbench.results.signatures``)."""
     parts: tuple[Evidence, ...] = ()
     """The records of separate jobs that it is put together from; () for one that is as it was read."""
     repeats: tuple[Evidence, ...] = ()
@@ -58,7 +61,7 @@ class Evidence:
             predictions = Predictions.of(path, record)
         except Unreadable as error:
             notes.append(f"{PREDICTIONS} {error.message}")
-        return cls(record, path, log, predictions, tuple(notes))
+        return cls(record, path, log, predictions, tuple(notes), signatures=signatures(predictions or {}))
 
 
 @dataclasses.dataclass(frozen=True)

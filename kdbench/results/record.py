@@ -12,14 +12,18 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kdbench.bounds import LONGEST_TEXT, MOST_PARTS, Values
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
+from kdbench.results.untrusted import Unreadable, read_json
 from kdbench.specs import RunSpec, first_problem
 
 SCHEMA_VERSION: Final = 2
 """Of a record. 1 had neither hashes of the evidence nor processor time."""
 
 
+MOST_SCORES: Final = 20_000
+"""Scores of a record, and its checks: a record of ours has some hundred."""
 LABEL_LENGTH: Final = 40
 """Longest readable part of an evaluated model's label."""
 
@@ -28,8 +32,16 @@ class Strict(BaseModel):
     """No unknown fields, no conversions, no NaN."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        str_max_length=LONGEST_TEXT,
     )
+
+
+Setting = Annotated[dict[str, str | int | float | bool], Field(max_length=MOST_PARTS)]
 
 
 class Score(Strict):
@@ -41,7 +53,7 @@ class Score(Strict):
     """What was measured, in the field's term: ``accuracy``, ``robust_accuracy``, ``ece``, ..."""
     condition: str
     """The suite's training condition whose student was measured."""
-    setting: dict[str, str | int | float | bool] = {}
+    setting: Setting = {}
     """What distinguishes this score from others of the same metric: corruption and severity, variant and steps, ...;
     and what else it takes to measure it again: radius, step size, restarts and start of an attack, subset, seed, ..."""
     value: float
@@ -76,7 +88,7 @@ class Check(Strict):
     """The task that checked it."""
     condition: str
     """The suite's training condition whose student was checked."""
-    setting: dict[str, str | int | float | bool] = {}
+    setting: Setting = {}
     """What was tried; a failed check flags the scores whose setting has the same value wherever it has the same key."""
     passed: bool
     value: float
@@ -85,7 +97,7 @@ class Check(Strict):
     """The largest value that passes."""
     n: Annotated[int, Field(ge=1)]
     """Number of examples."""
-    flags: list[str]
+    flags: Annotated[list[str], Field(max_length=MOST_PARTS)]
     """Tasks whose scores are flagged when it fails."""
     meaning: str
     """In words, what it means when it fails."""
@@ -148,7 +160,7 @@ class Fingerprint(Strict):
     """Of the short training; fingerprints of two versions cannot be compared."""
     control: list[float]
     """Mean training loss of each epoch with plain cross-entropy: where it differs, torch or kdbench do."""
-    losses: dict[str, list[float]]
+    losses: Annotated[dict[str, list[float]], Field(max_length=MOST_PARTS)]
     """Condition to the mean training loss of each epoch with the method's parameters there; six significant digits."""
 
 
@@ -224,7 +236,7 @@ class Hashes(Strict):
     a network that the method had trained for itself."""
     subsets: dict[str, str]
     """``<task>`` to the SHA-256 of the test indices that a costly task was measured on."""
-    evidence: dict[str, str]
+    evidence: Annotated[dict[str, str], Field(max_length=2 * MOST_PARTS)]
     """Files beside the record to their SHA-256: ``log.jsonl``, one line an epoch; ``predictions.npz``, per-example
     results, for paired tests; ``softmax-<condition>.npz``, softmax vectors of some test images epoch by epoch."""
 
@@ -243,9 +255,9 @@ class EvaluatedModel(Strict):
     """Prefixes that were taken off the names of its tensors."""
     architecture: str | None = None
     """Registered name of the network that a plain state dict was loaded into."""
-    params: dict[str, Any] = {}
+    params: Values = {}
     """Parameters that only matter when it is measured, as they were given."""
-    preprocessing: dict[str, Any] = {}
+    preprocessing: Values = {}
     """What the images were when the model got them: ``pixels``, ``size``, ``normalisation`` of its own first layer, and
     what was asked for beside these."""
 
@@ -291,7 +303,7 @@ class Record(Strict):
     test images are flagged."""
     spec: RunSpec
     """Everything that was asked for, complete: its digest is the run id."""
-    params_passed: dict[str, Any]
+    params_passed: Values
     """Parameters as the user gave them; ``spec.params`` has the resolved ones."""
     views: dict[str, str] = {}
     """Condition to the view of the training images that its student saw: the name of the suite's augmentation, or what
@@ -301,8 +313,8 @@ class Record(Strict):
     evaluated: EvaluatedModel | None = None
     """The model, where it was not trained here: then ``spec`` has its label for a method and its digest for a source,
     one condition (what the scores are filed under) and no recipes; None for a run."""
-    scores: list[Score]
-    checks: list[Check]
+    scores: Annotated[list[Score], Field(max_length=MOST_SCORES)]
+    checks: Annotated[list[Check], Field(max_length=MOST_SCORES)]
     """Reliability of the scores; those that failed flag scores."""
     provenance: Provenance
     hashes: Hashes
@@ -375,8 +387,8 @@ def read_record(path: Path) -> Record:
 def read_strict(model: type[M], path: Path, what: str, *, hint: str, name: str) -> M:
     """Read and validate a JSON file of ours; errors call it ``what`` and ``name`` and end with ``hint``."""
     try:
-        return model.model_validate_json(path.read_text(encoding="utf-8"))
+        return model.model_validate_json(read_json(path)[1])
     except ValidationError as error:
         raise KdbenchError(f"{what} {path}: {first_problem(error)}", hint) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise KdbenchError(f"cannot read {what} {path}: {error}", f"give the path of {name}") from None
+    except Unreadable as error:
+        raise KdbenchError(f"{what} {path} {error.message}", f"give the path of {name}") from None

@@ -14,7 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.errors import KdbenchError
+from kdbench.bounds import WHOLE, check_values
+from kdbench.errors import KdbenchError, named
+from kdbench.errors import plain as plain  # most readers of foreign files show what they found
 
 Where = tuple[str | int, ...]
 """Names and positions that lead to a value of a JSON text."""
@@ -26,6 +28,8 @@ EVIDENCE_LIMIT: Final = 256 * 2**20
 
 LOG_LIMIT: Final = 16 * 2**20
 """Bytes of a training log."""
+MOST_ARRAYS: Final = 20_000
+"""Arrays of a file; those of a student are some hundred and fifty."""
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
@@ -39,12 +43,14 @@ class Unreadable(KdbenchError):
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """A whole file that is no larger than ``limit``."""
+    """A whole file that is no larger than ``limit``; a pipe or a device, which may never end, is none."""
     try:
+        if path.exists() and not path.is_file():
+            raise Unreadable("is no file")
         with path.open("rb") as file:
             content = file.read(limit + 1)
-    except OSError as error:
-        raise Unreadable(f"cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise Unreadable(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > limit:
         raise Unreadable(f"is larger than {limit // 2**20} MiB")
     return content
@@ -63,15 +69,19 @@ def read_json(path: Path, limit: int = RECORD_LIMIT) -> tuple[Any, str]:
 def parse(text: str) -> Any:
     """The value of a JSON text, as ``read_json``."""
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
+        hooks: dict[str, Any] = {"parse_constant": _no_constant, "parse_float": _finite, "parse_int": _whole}
+        value = json.loads(text, object_pairs_hook=_once, **hooks)
+        check_values(value, most=len(text))
+        return value
     except json.JSONDecodeError as error:
         raise Unreadable(f"is not JSON: {error.msg}", error.lineno) from None
     except RecursionError:
         raise Unreadable("is nested too deeply") from None
     except _Twice as error:
-        raise Unreadable(f"has the name {error.name!r} twice in one object", second_line(text)) from None
-    except ValueError as error:  # a number of thousands of digits, NaN
-        raise Unreadable(f"is not strict JSON: {error}") from None
+        line = second_line(text)
+        raise Unreadable(f"has the name {plain(repr(error.name), 80)} twice in one object", line) from None
+    except ValueError as error:  # a number of thousands of digits, NaN, deep nesting
+        raise Unreadable(f"is not strict JSON: {plain(error)}") from None
 
 
 class _Twice(ValueError):
@@ -91,6 +101,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number")
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if abs(value) > WHOLE:
+        raise ValueError(f"a whole number is beyond 2^64: {plain(text, 40)}")
+    return value
 
 
 def _finite(text: str) -> float:
@@ -129,7 +146,7 @@ def _scan(text: str) -> tuple[dict[Where, int], int | None]:
         elif token != ":":
             is_name = bool(stack) and stack[-1] == (True, None)
             if is_name:
-                stack[-1] = (True, json.loads(token))
+                stack[-1] = (True, json.loads(token) if "\\" in token else token[1:-1])
             where = tuple(key for _, key in stack if key is not None)
             if is_name and where in found and twice is None:
                 twice = line
@@ -157,29 +174,33 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise Unreadable(f"is larger than {EVIDENCE_LIMIT // 2**20} MiB")
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > EVIDENCE_LIMIT:
+            members = archive.infolist()
+            if len(members) > MOST_ARRAYS or len({member.filename for member in members}) != len(members):
+                raise Unreadable(f"holds more than {MOST_ARRAYS:,} arrays, or two of one name")
+            if sum(member.file_size for member in members) > EVIDENCE_LIMIT:
                 raise Unreadable(f"unpacks to more than {EVIDENCE_LIMIT // 2**20} MiB")
+            for member in members:
+                _check_header(archive, member)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Unreadable:
         raise
     except Exception as error:  # whatever a damaged archive makes the reader stumble over
-        reason = f"{type(error).__name__} {error}".splitlines()[0]
-        raise Unreadable(f"holds no arrays: {reason}") from None
+        raise Unreadable(f"holds no arrays: {plain(named(error))}") from None
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
             raise Unreadable(f"holds {plain(name)}, which is no array of numbers")
     return arrays
 
 
-def plain(text: object, limit: int = 200) -> str:
-    """Untrusted text for a terminal or a report: what is not printable is escaped, and it ends.
-
-    >>> plain("a\\x1b[2J\\u202eb")
-    'a\\\\x1b[2J\\\\u202eb'
-    """
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[: limit + 1])
-    return shown if len(shown) <= limit else f"{shown[: limit - 3]}..."
+def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """The array that a member says it is must be the bytes that it has: NumPy makes room for it before it looks."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if math.prod(shape) * dtype.itemsize > member.file_size:
+        raise Unreadable(f"holds no arrays: {plain(member.filename)} has fewer bytes than its shape {shape} needs")
 
 
 def show_path(where: Where) -> str:

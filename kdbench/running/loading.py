@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from kdbench import models
+from kdbench.bounds import LONGEST_NAME, MOST_CLASSES, MOST_PARTS, Number
 from kdbench.errors import KdbenchError
 from kdbench.inference.prediction import freeze
 from kdbench.methods.context import Context
@@ -127,21 +128,38 @@ def _part(tensors: Mapping[str, torch.Tensor], owner: str) -> dict[str, torch.Te
     return {key.removeprefix(f"{owner}."): tensor for key, tensor in tensors.items() if key.startswith(f"{owner}.")}
 
 
+class _Needs(BaseModel):
+    """A network that a training needed, in turn with its own needs."""
+
+    training: dict[str, Any]
+    needs: dict[str, _Needs]
+
+
+class _Facts(BaseModel):
+    """What the metadata of a checkpoint of ours must say, and how large that may be; they may say more."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    version: Annotated[int, Field(ge=1, le=CHECKPOINT_VERSION)] = 1
+    predictor: Annotated[str, Field(max_length=LONGEST_NAME)]
+    num_classes: Annotated[int, Field(ge=1, le=MOST_CLASSES)]
+    train_size: Number
+    mean: Annotated[list[float], Field(max_length=MOST_PARTS)]
+    noise_realised: Annotated[float, Field(ge=0, le=1)] = 0.0
+    training: dict[str, Any]
+    needs: dict[str, _Needs] = {}
+
+
 def lineage_of(path: Path, metadata: Mapping[str, Any]) -> Lineage:
     """What a checkpoint of ours says of its training, and of those it needed."""
     if not metadata:
         raise KdbenchError(f"checkpoint {path} is a plain state dict", "name its architecture with --model")
     try:
-        if metadata.get("version", 1) > CHECKPOINT_VERSION:
-            raise KeyError(f"version up to {CHECKPOINT_VERSION} but {metadata['version']}")
-        missing = {"predictor", "num_classes", "train_size", "mean"} - metadata.keys()
-        if missing:
-            raise KeyError(*sorted(missing)[:1])
-        return Lineage.read(metadata["training"], metadata.get("needs", {}))
-    except (ValidationError, KeyError) as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else f"no {error}"
+        facts = _Facts.model_validate(metadata)
+        return Lineage.read(facts.training, metadata.get("needs", {}))
+    except ValidationError as error:
         raise KdbenchError(
-            f"checkpoint {path} was made by another version of kdbench ({problem})", "train it again"
+            f"checkpoint {path} was made by another version of kdbench ({first_problem(error)})", "train it again"
         ) from None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -14,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.specs import Name, Spec, first_problem
 from kdbench.suites.changes import is_of_suite
+from kdbench.toml_files import read_toml
 
 MOST_RUNS = 100_000
 """Runs of one study: more is a mistake in it."""
@@ -213,13 +213,7 @@ def read_study(path: Path, **more: Any) -> Study:
 
     A suite's file is found beside the study's. Raises ``KdbenchError`` for every mistake in the file, in one line.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise KdbenchError(f"cannot read study {path}: {error.strerror}", "name a .toml file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KdbenchError(f"study {path} is not TOML: {error}", "fix the line it names") from None
-    values = {"name": path.stem, **values, **more}
+    values = {"name": path.stem, **read_toml(path, f"study {path}"), **more}
     suite = values.get("suite")
     if isinstance(suite, str) and suite.endswith(".toml") and "suite" not in more:
         values["suite"] = str(path.parent / suite)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, plain
 from kdbench.specs import (
     AttackBudget,
     Condition,
@@ -25,6 +25,7 @@ from kdbench.specs import (
     first_problem,
 )
 from kdbench.suites.label_files import with_hashes
+from kdbench.toml_files import read_toml
 
 TABLES: Final[Mapping[str, type[Spec]]] = {
     "": Suite,
@@ -38,6 +39,8 @@ TABLES: Final[Mapping[str, type[Spec]]] = {
     "tasks.*": TaskPlan,
 }
 """The tables of a suite file, ``*`` for names that are free, and whose fields their keys are."""
+SHOWN: Final = 10
+"""Wrong keys that are named at once."""
 START: Final = "`kdbench describe suite digits --toml` prints one to start from"
 
 
@@ -49,12 +52,9 @@ def keys(table: str) -> list[str]:
 
 def read_suite(path: Path) -> Suite:
     """Read and check one suite file; a mistake in it is one line that names file and key."""
-    try:
-        return suite_of(tomllib.loads(path.read_text(encoding="utf-8")), f"suite file {path}", folder=path.parent)
-    except OSError as error:
-        raise KdbenchError(f"cannot read suite file {path}: {error.strerror}", "name a suite or a .toml file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KdbenchError(f"suite file {path} is not TOML: {error}", "fix the line it names") from None
+    what = f"suite file {path}"
+    values = read_toml(path, what, hint="name a suite or a .toml file")
+    return suite_of(values, what, folder=path.parent)
 
 
 def suite_of(
@@ -72,9 +72,10 @@ def suite_of(
 
 
 def check_keys(raw: Mapping[str, Any], what: str, hint: str) -> None:
-    """Raise ``KdbenchError`` with all keys that no table has."""
-    if problems := list(unknown_keys(raw)):
-        raise KdbenchError(f"{what}: {'; '.join(problems)}", hint)
+    """Raise ``KdbenchError`` with the first keys that no table has."""
+    if problems := list(itertools.islice(unknown_keys(raw), SHOWN + 1)):
+        more = "; and more" if len(problems) > SHOWN else ""
+        raise KdbenchError(f"{what}: {'; '.join(problems[:SHOWN])}{more}", hint)
 
 
 def unknown_keys(raw: Mapping[str, Any]) -> Iterator[str]:
@@ -82,11 +83,11 @@ def unknown_keys(raw: Mapping[str, Any]) -> Iterator[str]:
     for table in TABLES:
         for place, values in _tables(raw, table.split(".") if table else []):
             if not isinstance(values, Mapping):
-                yield f"{'.'.join(place)}: expected a table, found {values!r}"
+                yield f"{plain('.'.join(place))}: expected a table, found {plain(repr(values), 80)}"
                 continue
             for key in values:
                 if key not in keys(table):
-                    yield f"{'.'.join([*place, key])}: {_meant(key, table)}"
+                    yield f"{plain('.'.join([*place, key]))}: {_meant(plain(key), table)}"
 
 
 def _tables(raw: Any, parts: list[str], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -118,11 +119,14 @@ def _merged_recipes(raw: Mapping[str, Any]) -> dict[str, Any]:
     values, conditions = dict(raw), raw.get("conditions")
     base = values.pop("recipe", {})
     if isinstance(conditions, Mapping):
-        values["conditions"] = {
-            name: {**condition, "recipe": {**base, **condition.get("recipe", {})}}
-            for name, condition in conditions.items()
-        }
+        values["conditions"] = {name: _with_recipe(condition, base) for name, condition in conditions.items()}
     return values
+
+
+def _with_recipe(condition: Any, base: Mapping[str, Any]) -> Any:
+    """A condition with what the suite's recipe adds to its own; what is no table is left for the schema to refuse."""
+    own = condition.get("recipe", {}) if isinstance(condition, Mapping) else None
+    return {**condition, "recipe": {**base, **own}} if isinstance(own, Mapping) else condition
 
 
 def _as_written(problem: str, raw: Mapping[str, Any]) -> str:
@@ -131,6 +135,7 @@ def _as_written(problem: str, raw: Mapping[str, Any]) -> str:
     for name, condition in conditions.items() if isinstance(conditions, Mapping) else ():
         inherited = f"conditions.{name}.recipe."
         key = re.split(r"[.:]", problem.removeprefix(inherited))[0]
-        if problem.startswith(inherited) and key not in condition.get("recipe", {}):
+        own = condition.get("recipe", {}) if isinstance(condition, Mapping) else None
+        if problem.startswith(inherited) and isinstance(own, Mapping) and key not in own:
             return problem.removeprefix(f"conditions.{name}.")
     return problem

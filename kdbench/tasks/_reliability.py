@@ -6,7 +6,7 @@ Gradients Give a False Sense of Security".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from kdbench.attacks import AttackResult, PGDResult, is_random, pgd
 from kdbench.data import stratified_subset
 from kdbench.inference.randomness import SAMPLE
 from kdbench.tasks.base import SUBSET_SEED, EvaluationContext
-from kdbench.tasks.scorecard import excess
+from kdbench.tasks.scorecard import Objection, Scorecard, excess
 
 LARGE_EPS = 0.5
 """Half of the pixel range: every image can become plain grey."""
@@ -25,6 +25,26 @@ ZERO_GRADIENTS = 0.01
 
 OUTSIDE_BALL = 0.1
 """Share of candidates far outside the ball from which an attack's result means little."""
+
+LIMITS = {
+    "random_model": 1.0,
+    "large_eps": 0.0,
+    "zero_gradients": ZERO_GRADIENTS,
+    "outside_ball": OUTSIDE_BALL,
+    "tier": 0.0,
+}
+"""Check to the largest value that passes, whatever a record says; those of other checks depend on the examples."""
+
+
+def audit_checks(card: Scorecard) -> Iterator[Objection]:
+    """Checks of a record have the limits that they are made with, and say what the scores beside them say."""
+    voted = any("votes" in score.setting for score in card.scores)
+    for check in card.checks:
+        limit = LIMITS.get(check.name, check.limit)
+        if check.limit != limit:
+            yield Objection(check, "limit", f"{check.limit:.6g}, but '{check.name}' passes up to {limit:.6g}")
+        if check.name == "random_model" and voted and not check.value:
+            yield Objection(check, "value", "0, but the scores are votes: of a model that is random")
 
 
 def draws(

@@ -19,7 +19,15 @@ from kdbench.results.record import Score
 from kdbench.results.wording import radius
 from kdbench.specs import Suite, TaskPlan
 from kdbench.tasks import base
-from kdbench.tasks._reliability import check_ball, check_gradients, check_large_eps, check_tier, draws, spread
+from kdbench.tasks._reliability import (
+    audit_checks,
+    check_ball,
+    check_gradients,
+    check_large_eps,
+    check_tier,
+    draws,
+    spread,
+)
 from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.pgd import PGD
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional, expected_checks, not_above_unattacked
@@ -43,7 +51,7 @@ class Attack(Task):
     class Settings(base.Settings):
         """Which attacks, their budget and the images they are run on."""
 
-        attacks: Annotated[tuple[str, ...], Field(min_length=1, description="names")] = ("apgd",)
+        attacks: Annotated[tuple[str, ...], Field(min_length=1, max_length=100, description="names")] = ("apgd",)
         options: dict[str, dict[str, Any]] = Field(default={}, description="options, by the attack's name")
         eps: Annotated[float, Field(ge=0, le=1)] = 0.031
         """Radius of the L-infinity ball."""
@@ -53,9 +61,9 @@ class Attack(Task):
         """Images that the check with a very large eps is made on."""
         tier_subset: Annotated[int, Field(ge=1)] = 10
         """Images that a fast tier left standing and the whole attack is run on, for a check."""
-        gradient_draws: Annotated[int, Field(ge=8)] = 20
+        gradient_draws: Annotated[int, Field(ge=8, le=base.MOST)] = 20
         """Forward passes that a gradient is averaged over, for a predictor that is random at test time."""
-        votes: Annotated[int, Field(ge=1)] = 32
+        votes: Annotated[int, Field(ge=1, le=base.MOST)] = 32
         """Fresh forward passes that such a predictor is judged by."""
         seed: Annotated[int, Field(ge=0)] = 0
         """Of all that attacks draw."""
@@ -124,9 +132,16 @@ class Attack(Task):
     def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('attack')}/correct" if score.metric == "robust_accuracy" else None
 
+    def derives(self, score: Score) -> bool:
+        return score.metric == "conditional_accuracy"
+
     def audit(self, card: Scorecard) -> Iterator[Objection]:
         yield from expected_checks(card, {"random_model": 1})
+        yield from audit_checks(card)
         for score in card.scores:
+            if score.setting.get("attack") not in card.settings.attacks:
+                attacks = ", ".join(card.settings.attacks)
+                yield Objection(score, "setting", f"no attack of the settings, which are {attacks}")
             robust = card.array(f"{score.setting.get('attack')}/correct")
             if score.metric == "robust_accuracy":
                 yield from not_above_unattacked(card, score, robust)

@@ -32,6 +32,8 @@ DRAWS = 5
 """Passes over the images by a predictor that is random at test time, whose spread its intervals include."""
 SUBSET_SEED = 0
 """Seed of the stratified test subset that costly tasks share, the same for every method."""
+MOST = 10_000
+"""Steps, restarts, draws or votes of an attack: what a record asks for is measured again, and has to end."""
 TOP = 5
 """Classes that ``top5_accuracy`` looks at."""
 
@@ -39,7 +41,9 @@ TOP = 5
 class Settings(BaseModel):
     """Base of a task's settings: frozen, unknown ones refused. Field docstrings say what they mean."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, str_max_length=1000
+    )
 
 
 class CorrectSettings(Settings):
@@ -298,6 +302,11 @@ class Task:
         A score is the mean of bool results.
         """
         return None
+
+    def derives(self, score: Score) -> bool:
+        """Whether ``audit`` recomputes one of its scores, from per-example results or from other scores; what it only
+        holds against bounds is no such score."""
+        return False
 
     def headline(self, settings: Any) -> Headline | None:
         """The score that is a leaderboard's column; None: the first that the task returned."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, plain
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
@@ -20,8 +20,16 @@ from kdbench.tasks import base
 from kdbench.tasks.base import EvaluationContext, Task, TestData
 from kdbench.tasks.scorecard import Objection, Scorecard
 
+MOST_BINS = 1000
+"""A bin of more is narrower than the steps that confidences of a test set come in."""
 MOST_CLASSES = 1000
 """A largest probability is at least one over the number of classes."""
+
+
+MOST_CELLS = 10**8
+"""Examples times classes that an audit makes room for, 800 MB: twice those of ImageNet's validation set."""
+
+Bins = Annotated[int, Field(ge=1, le=MOST_BINS)]
 
 
 class Calibration(Task):
@@ -32,7 +40,7 @@ class Calibration(Task):
     class Settings(base.Settings):
         """How confidence is binned."""
 
-        bins: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (15,)
+        bins: Annotated[tuple[Bins, ...], Field(min_length=1, max_length=20)] = (15,)
         """Numbers of bins of equal width, a score each; the first is ranked."""
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
@@ -58,19 +66,27 @@ class Calibration(Task):
     def results_key(self, score: Score) -> str | None:
         return "confidence"
 
+    def derives(self, score: Score) -> bool:
+        return score.metric == "ece"
+
     def audit(self, card: Scorecard) -> Iterator[Objection]:
+        wanted = list(dict.fromkeys(card.settings.bins))
+        found = [score for score in card.select("ece") if score.setting.get("bins") in wanted]
+        if {score.setting["bins"] for score in found} != set(wanted) or len(found) != len(card.select("ece")):
+            given = [plain(score.setting.get("bins"), 20) for score in card.select("ece")]
+            yield Objection(None, "scores", f"task '{card.task}' found ECE in {given[:10]} bins, expected {wanted}")
         confidence, correct = card.array("confidence"), card.unattacked()
         if confidence is None or correct is None or confidence.shape != correct.shape:
             return
         try:
             probabilities, labels = _two_sided(confidence, correct)
-            for score in card.select("ece"):
-                bins = int(score.setting.get("bins", 0))
+            for score in found:
+                bins = int(score.setting["bins"])
                 # Confidences are kept in float32, and one of them may lie on an edge.
                 value = expected_calibration_error(probabilities, labels, bins=bins)
                 low, high = bootstrap_ece_interval(probabilities, labels, bins=bins)
-                found, given = (value, low, high), (score.value, score.ci_low, score.ci_high)
-                for field, ours, theirs in zip(("value", "ci_low", "ci_high"), found, given, strict=True):
+                here, stated = (value, low, high), (score.value, score.ci_low, score.ci_high)
+                for field, ours, theirs in zip(("value", "ci_low", "ci_high"), here, stated, strict=True):
                     if field != "value" and "draws" in score.setting:
                         continue  # wider, by draws of which one is kept
                     if abs(ours - theirs) > 2 / len(labels) + 1e-6:
@@ -90,5 +106,7 @@ def _two_sided(confidence: NDArray[Any], correct: NDArray[np.bool_]) -> tuple[Te
     others = max(1, math.ceil(1 / float(peaks.min())))
     if others > MOST_CLASSES:
         raise KdbenchError(f"a confidence of {float(peaks.min()):.3g} is below one of {MOST_CLASSES} classes")
+    if len(peaks) * others > MOST_CELLS:
+        raise KdbenchError(f"{len(peaks):,} examples of {others:,} classes are too many to be recomputed")
     rest = ((1 - peaks) / others)[:, None].expand(-1, others)
     return torch.cat([peaks[:, None], rest], dim=1), torch.from_numpy(~correct).long()

@@ -120,6 +120,9 @@ class Corruption(Task):
         cell = f"{score.setting.get('corruption')}-{score.setting.get('severity')}"
         return f"{cell}/correct" if score.metric == "accuracy" else None
 
+    def derives(self, score: Score) -> bool:
+        return score.metric in ("mca", "conditional_mca")
+
     def audit(self, card: Scorecard) -> Iterator[Objection]:
         cells = card.select("accuracy")
         found = {(score.setting.get("corruption"), score.setting.get("severity")) for score in cells}

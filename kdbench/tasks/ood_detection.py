@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from kdbench.data import DataFacts
@@ -54,9 +55,9 @@ class OutOfDistributionDetection(Task):
     class Settings(base.Settings):
         """Data sets whose test images are to be told from the suite's."""
 
-        near: tuple[str, ...] = ()
+        near: Annotated[tuple[str, ...], Field(max_length=100)] = ()
         """Sets of images like the suite's; with ``far`` empty as well, the standard ones of its data set."""
-        far: tuple[str, ...] = ()
+        far: Annotated[tuple[str, ...], Field(max_length=100)] = ()
         """Sets of other images."""
 
     def settings_in(self, suite: Suite) -> Any:
@@ -118,9 +119,15 @@ class OutOfDistributionDetection(Task):
         which = {"dataset": first, "score": "max_softmax"}
         return Headline("OOD AUROC", "auroc", which, listed=frozenset({"dataset", "score"}))
 
+    def derives(self, score: Score) -> bool:
+        return score.metric in METRICS
+
     def audit(self, card: Scorecard) -> Iterator[Objection]:
+        sets = tuple(self.outside(card.settings))
         for metric, (value, interval, _) in METRICS.items():
             for score in card.select(metric):
+                if score.setting.get("dataset") not in sets:
+                    yield Objection(score, "setting", f"no data set of the settings, which are {', '.join(sets)}")
                 inside = card.array(f"{INSIDE}/{score.setting.get('score')}")
                 outside = card.array(f"{score.setting.get('dataset')}/{score.setting.get('score')}")
                 if inside is None or outside is None:

@@ -65,6 +65,9 @@ class Peers(Task):
     def results_key(self, score: Score) -> str | None:
         return str(score.setting["network"]) if score.metric == "accuracy" else None
 
+    def derives(self, score: Score) -> bool:
+        return score.metric == "mean_accuracy"
+
     def audit(self, card: Scorecard) -> Iterable[Objection]:
         each = {score.setting.get("network"): score.value for score in card.select("accuracy")}
         for score in card.select("mean_accuracy"):

@@ -17,7 +17,7 @@ from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.results.wording import radius
 from kdbench.tasks import base
-from kdbench.tasks._reliability import check_gradients, check_large_eps, check_steps, draws, spread
+from kdbench.tasks._reliability import audit_checks, check_gradients, check_large_eps, check_steps, draws, spread
 from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import (
     Objection,
@@ -34,6 +34,9 @@ from kdbench.training.seeds import derive_seed
 
 RANKED = "pgd-std"
 """The variant whose accuracy under the most steps is the headline."""
+MOST_COUNTS, MOST_VARIANTS = 100, 20
+"""Numbers of steps that are scored, and variants: a record's audit looks at each pair."""
+Steps = Annotated[int, Field(ge=1, le=base.MOST)]
 START = "uniform"
 """Each restart begins at a random point of the ball."""
 
@@ -61,13 +64,13 @@ class PGD(Task):
         eps: Annotated[float, Field(ge=0, le=1)] = 0.031
         """Radius of the L-infinity ball."""
         step_sizes: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
-            default_factory=lambda: {RANKED: 2 / 255, "pgd-arani": 0.03}
+            default_factory=lambda: {RANKED: 2 / 255, "pgd-arani": 0.03}, max_length=MOST_VARIANTS
         )
         """Step size of each variant. Arani et al. 2021 print .03, almost the whole budget; 2/255 is the usual choice
         and the one that is ranked."""
-        steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (10, 15, 20)
+        steps: Annotated[tuple[Steps, ...], Field(min_length=1, max_length=MOST_COUNTS)] = (10, 15, 20)
         """Numbers of steps after which accuracies are scored."""
-        restarts: Annotated[int, Field(ge=1)] = 5
+        restarts: Annotated[int, Field(ge=1, le=base.MOST)] = 5
         """Random starts."""
         subset: Annotated[int, Field(ge=1)] | None = None
         """Test images, stratified; none: all."""
@@ -75,9 +78,9 @@ class PGD(Task):
         """Images that go through every restart, which ``min-run`` and ``mean`` need; none: all."""
         large_eps_subset: Annotated[int, Field(ge=1)] = 100
         """Images that the check with a very large eps is made on."""
-        gradient_draws: Annotated[int, Field(ge=8)] = 8
+        gradient_draws: Annotated[int, Field(ge=8, le=base.MOST)] = 8
         """Forward passes that a gradient is averaged over, for a predictor that is random at test time."""
-        votes: Annotated[int, Field(ge=1)] = 32
+        votes: Annotated[int, Field(ge=1, le=base.MOST)] = 32
         """Fresh forward passes that such a predictor is judged by."""
         seed: int = 0
         """Of the starts."""
@@ -134,11 +137,19 @@ class PGD(Task):
         worst = score.metric == "robust_accuracy" and score.setting.get("rule") == "worst"
         return f"{score.setting.get('variant')}-{score.setting.get('steps')}/correct" if worst else None
 
+    def derives(self, score: Score) -> bool:
+        return score.metric == "conditional_accuracy" and score.setting.get("rule") == "worst"
+
     def audit(self, card: Scorecard) -> Iterator[Objection]:
-        variants, counts = sorted({str(score.setting.get("variant")) for score in card.scores}), card.settings.steps
+        variants, counts = sorted(card.settings.step_sizes), card.settings.steps
+        for score in card.scores:
+            if score.setting.get("variant") not in variants:
+                yield Objection(score, "setting", f"no variant of the settings, which are {', '.join(variants)}")
         each = {"zero_gradients": len(variants), "more_steps": len(variants) * (min(counts) < max(counts))}
         yield from expected_checks(card, {"random_model": 1, "large_eps": 1, **each})
+        yield from audit_checks(card)
         for variant in variants:
+            yield from _gradients(card, variant)
             for k in counts:
                 yield from _impossible(card, variant, k)
             for metric in ("robust_accuracy", "conditional_accuracy", "accuracy_at_step"):
@@ -150,6 +161,15 @@ class PGD(Task):
             for check in card.checks:
                 if check.name == "more_steps" and check.setting.get("variant") == variant:
                     yield from same_check(check, *excess(many, few))
+
+
+def _gradients(card: Scorecard, variant: str) -> Iterator[Objection]:
+    """The check of vanished gradients is the largest of the shares that are scores."""
+    shares = [score.value for score in card.select("zero_gradient_share", variant=variant)]
+    for check in card.checks:
+        of_variant = check.name == "zero_gradients" and check.setting.get("variant") == variant
+        if of_variant and shares and abs(check.value - max(shares)) > 1e-6:
+            yield Objection(check, "value", f"{check.value:.6g}, but the largest share of a step is {max(shares):.6g}")
 
 
 def _impossible(card: Scorecard, variant: str, k: int) -> Iterator[Objection]:

@@ -6,6 +6,7 @@ Records are untrusted. Whoever wrote a task knows best what its scores can and c
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -54,9 +55,16 @@ class Scorecard:
         """Scores of a metric whose setting has all of the given values."""
         return [
             score
-            for score in self.scores
-            if score.metric == metric and all(score.setting.get(key) == value for key, value in setting.items())
+            for score in self._by_metric.get(metric, ())
+            if all(score.setting.get(key) == value for key, value in setting.items())
         ]
+
+    @functools.cached_property
+    def _by_metric(self) -> Mapping[str, list[Score]]:
+        found: dict[str, list[Score]] = {}
+        for score in self.scores:
+            found.setdefault(score.metric, []).append(score)
+        return found
 
     def array(self, name: str) -> NDArray[Any] | None:
         """Per-example results of this task, or None."""

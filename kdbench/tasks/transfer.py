@@ -14,7 +14,7 @@ from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.results.wording import radius
 from kdbench.tasks import base
-from kdbench.tasks._reliability import check_transfer, draws
+from kdbench.tasks._reliability import audit_checks, check_transfer, draws
 from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import (
     Objection,
@@ -45,19 +45,19 @@ class Transfer(Task):
     class Settings(base.Settings):
         """Sources and budget of the attack."""
 
-        sources: tuple[str, ...] = ("teacher", "reference")
+        sources: Annotated[tuple[str, ...], Field(max_length=100)] = ("teacher", "reference")
         """Roles of the suite's networks that examples are made on, beside the student itself."""
         eps: Annotated[float, Field(ge=0, le=1)] = 8 / 255
         """Radius of the L-infinity ball."""
         step_size: Annotated[float, Field(gt=0, le=1)] = 0.006
         """Of one step of the attack."""
-        steps: Annotated[int, Field(ge=1)] = 10
+        steps: Annotated[int, Field(ge=1, le=base.MOST)] = 10
         """Steps of the attack."""
         subset: Annotated[int, Field(ge=1)] | None = None
         """Test images, stratified; none: all."""
-        gradient_draws: Annotated[int, Field(ge=8)] = 8
+        gradient_draws: Annotated[int, Field(ge=8, le=base.MOST)] = 8
         """Forward passes that a gradient is averaged over, on a source that is random at test time."""
-        votes: Annotated[int, Field(ge=1)] = 32
+        votes: Annotated[int, Field(ge=1, le=base.MOST)] = 32
         """Fresh forward passes that a student is judged by that is."""
 
     def sources(self, settings: Any) -> Iterable[str]:
@@ -98,10 +98,16 @@ class Transfer(Task):
     def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('source')}/correct" if score.metric == "accuracy" else None
 
+    def derives(self, score: Score) -> bool:
+        return score.metric == "conditional_accuracy"
+
     def audit(self, card: Scorecard) -> Iterator[Objection]:
         sources = card.settings.sources
         yield from expected_checks(card, {"random_model": 1, "transfer": len(sources)})
+        yield from audit_checks(card)
         for score in card.scores:
+            if score.setting.get("source") not in (*sources, "self"):
+                yield Objection(score, "setting", f"no source of the settings, which are {', '.join(sources)}")
             adversarial = card.array(f"{score.setting.get('source')}/correct")
             if score.metric == "accuracy":
                 yield from not_above_unattacked(card, score, adversarial)

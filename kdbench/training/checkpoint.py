@@ -16,6 +16,7 @@ from kdbench.checkpoints.formats import damaged, kind_of
 from kdbench.checkpoints.reading import read_safetensors
 from kdbench.errors import KdbenchError
 from kdbench.files import replacing, write_atomically
+from kdbench.results.untrusted import parse
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -35,8 +36,11 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise KdbenchError(f"checkpoint {path} is not one of kdbench's", "name its architecture with --model")
     tensors, metadata = read_safetensors(path)
     try:
-        return tensors, json.loads(metadata.get("kdbench", "{}"))
-    except json.JSONDecodeError as error:
+        facts = parse(metadata.get("kdbench", "{}"))
+        if not isinstance(facts, dict):
+            raise TypeError("its metadata are no table")
+        return tensors, facts
+    except (KdbenchError, TypeError) as error:
         raise damaged(path, error) from None
 
 

@@ -222,8 +222,9 @@ def test_food101_as_a_folder_and_as_the_archive(place: DataPlace) -> None:
     assert unpacked.sha256 == found.sha256 and folder.is_dir()
 
 
-def test_food101s_classes_and_checksum_are_torchvisions(place: DataPlace) -> None:
-    assert f"md5:{Food101._MD5}" == food101.CHECKSUM
+def test_food101s_classes_and_address_are_torchvisions(place: DataPlace) -> None:
+    assert food101.CHECKSUM.startswith("sha256:")
+    assert (Food101._URL.replace("http://", "https://"),) == food101.URLS
     root = place.data_dir
     assert root is not None
     folder = write_food101(root)
@@ -255,7 +256,9 @@ def test_a_packed_archive_counts_when_its_checksum_is_right(place: DataPlace) ->
     root = place.data_dir
     assert root is not None
     (root / "food-101.tar.gz").write_bytes(b"half of it")
-    with pytest.raises(KdbenchError, match=r"food-101\.tar\.gz' is damaged or not whole: md5 is .*, expected 85eeb15f"):
+    with pytest.raises(
+        KdbenchError, match=r"food-101\.tar\.gz' is damaged or not whole: sha256 is .*, expected d97d15e4"
+    ):
         food101.count(place)
     md5 = food101.download.file_digest(root / "food-101.tar.gz", "md5")
     assert food101.count(place, checksum=f"md5:{md5}") == (75_750, 25_250)

@@ -91,9 +91,11 @@ class Student:
         confidence = np.clip(0.55 + 0.2 * self.margin, 0.12, 0.9999).astype(np.float32)
         self.keep(task, "confidence", confidence)
         probabilities, labels = _two_sided(confidence, self.margin > 0)
-        ece = metrics.expected_calibration_error(probabilities, labels)
-        interval = metrics.bootstrap_ece_interval(probabilities, labels, resamples=1000)
-        self.score(task, "ece", ece, N, interval=interval, setting={"bins": 15}, higher_is_better=False)
+        plan = self.suite.tasks.get(task)
+        for bins in plan.settings.get("bins", [15]) if plan else [15]:
+            ece = metrics.expected_calibration_error(probabilities, labels, bins=bins)
+            interval = metrics.bootstrap_ece_interval(probabilities, labels, bins=bins)
+            self.score(task, "ece", ece, N, interval=interval, setting={"bins": bins}, higher_is_better=False)
 
     def _pgd(self, task: str) -> None:
         margin = self.margin[self.index]

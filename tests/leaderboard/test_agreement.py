@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -66,10 +67,30 @@ def test_confidences_may_drift_a_little_in_the_mean() -> None:
         assert agreement.verdict == verdict
 
 
-def test_only_scores_that_were_measured_again_are_compared() -> None:
+def test_every_recorded_score_has_a_verdict() -> None:
     first, second = share(0.5, 100), share(0.5, 100).model_copy(update={"setting": {"steps": 20}})
-    assert [a.score for a in compare([first, second], [second], lambda score: None, whole=True)] == [second]
-    assert compare([first], [], lambda score: None, whole=True) == []
+    found = compare([first, second], [second], lambda score: None, whole=True)
+    assert [(one.score, one.verdict) for one in found] == [(first, "not reproduced"), (second, "same")]
+    assert [one.verdict for one in compare([first], [], lambda score: None, whole=False)] == ["unchecked"]
+    assert json.dumps([one.to_dict() for one in found], allow_nan=False)
+
+
+def test_on_the_machine_of_the_record_within_the_interval_is_not_the_same() -> None:
+    old, new = share(1.0, 1000), share(0.99, 1000).model_copy(update={"ci_low": 0.9})
+    old = old.model_copy(update={"ci_low": 0.98})
+    [elsewhere] = compare([old], [new], lambda score: None, whole=True)
+    [here] = compare([old], [new], lambda score: None, whole=True, exact=True)
+    assert (elsewhere.verdict, here.verdict) == ("within interval", "not")
+    assert here.basis.startswith("the machine of the record gives the same bits")
+    [same] = compare([old], [old], lambda score: None, whole=True, exact=True)
+    assert same.verdict == "same"
+
+
+def test_equal_confidences_do_not_excuse_another_score() -> None:
+    confidence = Examples(np.full(100, 0.5, np.float32), np.full(100, 0.5, np.float32))
+    old, new = share(0.5, 100), share(0.9, 100)
+    [found] = compare([old], [new], lambda score: confidence, whole=True)
+    assert found.verdict == "not"
 
 
 def test_a_record_that_says_less_of_its_settings_is_compared_all_the_same() -> None:
@@ -82,11 +103,9 @@ def test_a_record_that_says_less_of_its_settings_is_compared_all_the_same() -> N
     new = [score(0.5, steps=k, rule=rule, eps=0.031) for k in (10, 20) for rule in ("worst", "any")]
     found = compare(old, new, lambda score: None, whole=True)
     assert [(one.score.setting["steps"], one.verdict) for one in found] == [(10, "same"), (20, "not")]
-    assert compare([score(0.5, rule="worst")], new, lambda score: None, whole=True) == [], (
-        "which of the two is not known"
-    )
-    other = [score(0.5, steps=10, rule="worst", eps=0.01)]
-    assert compare(other, new, lambda score: None, whole=True) == []
+    for unknown in (score(0.5, rule="worst"), score(0.5, steps=10, rule="worst", eps=0.01)):
+        [one] = compare([unknown], new, lambda score: None, whole=True)
+        assert one.verdict == "not reproduced", "which of the two it is, or that it is any, is not known"
 
 
 def test_of_many_scores_of_an_honest_record_hardly_one_is_called_not() -> None:

@@ -78,6 +78,11 @@ def test_an_update_replaces_what_was_published_and_nothing_else(site: Path, remo
     assert git(remote, "rev-list", "--count", "pages") == "3"
 
 
+def test_a_branch_may_have_a_slash_in_its_name(site: Path, remote: Path) -> None:
+    assert publish(site, f"git:{remote}#site/of/today").changed
+    assert set(files(remote, "site/of/today")) == {"index.html", "methods/_ce.html", ".nojekyll", MANIFEST}
+
+
 def test_nothing_to_do_makes_no_commit(site: Path, remote: Path) -> None:
     first = publish(site, f"git:{remote}#pages")
     again = publish(site, f"git:{remote}#pages")
@@ -90,8 +95,8 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], None]) -> li
     calls: list[int] = []
     real = module._replace
 
-    def replace(source: Path, target: Path) -> bool:
-        changed = real(source, target)
+    def replace(source: Path, target: Path, what: str) -> bool:
+        changed = real(source, target, what)
         calls.append(len(calls))
         act(calls[-1])
         return changed
@@ -205,7 +210,8 @@ def test_a_folder_of_other_things_is_refused(site: Path, tmp_path: Path) -> None
         publish(site, str(home))
     (home / MANIFEST).write_text('{"files": ["../outside.txt"]}')
     (tmp_path / "outside.txt").write_text("stays")
-    publish(site, str(home))
+    with pytest.raises(KdbenchError, match="is damaged"):
+        publish(site, str(home))
     assert (tmp_path / "outside.txt").exists()
     with pytest.raises(KdbenchError, match="is a file"):
         publish(site, str(home / "thesis.tex"))

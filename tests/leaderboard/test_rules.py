@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from kdbench.leaderboard import rules
-from kdbench.leaderboard.rules import RULES, Case, Finding, judge
+from kdbench.leaderboard.case import Case, Finding
+from kdbench.leaderboard.rules import RULES, judge
+from kdbench.methods.recipes import Setting
 from kdbench.metrics import wilson_interval
 from kdbench.noise.human import CIFAR10N
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import NoiseFacts, Score
+from kdbench.running.needs import tuned_recipe
 from kdbench.specs import LabelNoise, TaskPlan
 from kdbench.suites.changes import with_changes
 from tests.leaderboard.evidence import HASH, Made, digits, make
@@ -26,8 +29,15 @@ def case(made: Made) -> Case:
 
 
 def installed(**options: object) -> Made:
-    """A record of ce as it is installed here."""
-    return make(source=load_plugins().methods.get("ce").source, **options)  # type: ignore[arg-type]  # passed on
+    """A record of ce as it is installed here, with the parameters and recipes that it has there."""
+    method = load_plugins().methods.get("ce")
+    made = make(source=method.source, **options)  # type: ignore[arg-type]  # passed on
+    spec, params, recipes = made.record.spec, {}, {}
+    for name in spec.params:
+        condition = spec.suite.condition(name)
+        found = method.resolve({}, Setting(spec.suite.family, spec.suite.dataset, spec.suite.student, condition))
+        params[name], recipes[name] = found.params, tuned_recipe("ce", condition.recipe, found.tuned)
+    return made.changed(spec=spec.model_copy(update={"params": params, "recipes": recipes}))
 
 
 def found(rule: Rule, made: Made) -> list[tuple[str, str, str]]:

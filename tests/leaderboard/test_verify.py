@@ -69,6 +69,7 @@ def test_the_same_machine_measures_the_same(ran: Ran) -> None:
 def test_a_sample_is_measured_on_the_same_examples(ran: Ran) -> None:
     found = ran.verify(examples=6, sample_seed=1)
     assert found.refuted == []
+    assert found.counts["same"] + found.counts["within interval"] + found.counts["unchecked"] == len(found.agreements)
     by_task = {(a.score.task, a.score.metric): a for a in found.agreements}
     assert by_task["clean", "accuracy"].verdict == "same"
     assert by_task["clean", "accuracy"].n == 6
@@ -106,19 +107,56 @@ def test_a_lie_inside_the_interval_is_found_example_by_example(ran: Ran, tmp_pat
     """Ten of 500 images more are well inside the interval; the same checkpoint cannot lose ten and win none."""
     liar = ran.copy(tmp_path)
     tell_a_lie(liar, "clean/clean/correct", "clean", "accuracy", 10)
-    [agreement] = liar.verify(tasks=["clean"]).agreements
+    found = liar.verify(tasks=["clean"])
+    [agreement] = [one for one in found.agreements if one.verdict != "unchecked"]
+    assert not found.holds(partly=True)
+    assert {one.basis for one in found.agreements if one is not agreement} == {"not asked for"}
     assert agreement.score.ci_low < agreement.measured < agreement.score.value
     assert agreement.verdict == "not"
     assert agreement.basis.startswith("0 examples gained and 10 lost")
 
 
+def test_another_check_or_other_labels_are_found(ran: Ran, tmp_path: Path) -> None:
+    liar = ran.copy(tmp_path)
+    values = json.loads(liar.path.read_text())
+    for check in values["checks"]:
+        if (check["name"], check["condition"]) == ("large_eps", "clean"):
+            check["value"], check["passed"] = (1.0, False) if check["passed"] else (0.0, True)
+    values["hashes"]["label_noise"]["sym-40"]["sha256"] = hashlib.sha256(b"other labels").hexdigest()
+    liar.path.write_text(json.dumps(values, indent=1))
+    for condition, task, finding in (
+        ("clean", "pgd", "check large_eps of pgd"),
+        ("sym-40", "noisy_label", "label noise"),
+    ):
+        found = liar.verify(condition, tasks=[task])
+        assert found.refuted == []
+        assert [one.startswith(finding) for one in found.findings] == [True]
+        assert not found.holds(partly=True)
+
+
+def test_a_task_of_another_version_is_not_reproduced(ran: Ran, tmp_path: Path) -> None:
+    later = ran.copy(tmp_path)
+    values = json.loads(later.path.read_text())
+    values["spec"]["tasks"]["clean"] = 7
+    values["run_id"] = Record.model_validate_json(ran.path.read_text()).spec.model_copy(
+        update={"tasks": values["spec"]["tasks"]}
+    ).run_id  # fmt: skip
+    later.path.write_text(json.dumps(values, indent=1))
+    found = later.verify(tasks=["clean"])
+    assert found.skipped == {"clean": "task 'clean' is not installed here in version 7"}
+    assert found.counts["unchecked"] == len(found.agreements)
+    assert (found.holds(), found.holds(partly=True)) == (False, True)
+
+
 def test_tasks_that_need_other_networks_find_train_or_skip_them(ran: Ran, tmp_path: Path) -> None:
     elsewhere = RunOptions.make(out=tmp_path / "elsewhere", device="cpu")
     found = ran.verify(tasks=["transfer", "clean"], options=elsewhere)
-    assert {agreement.score.task for agreement in found.agreements} == {"clean"}
+    assert {one.score.task for one in found.agreements if one.verdict == "same"} == {"clean"}
     assert "--train trains it" in found.skipped["transfer"]
+    assert (found.holds(), found.holds(partly=True)) == (False, True)
     trained = ran.verify(tasks=["transfer"], options=elsewhere, train=True)
-    assert {agreement.verdict for agreement in trained.agreements} == {"same"}
+    assert {one.verdict for one in trained.agreements if one.score.task == "transfer"} == {"same"}
+    assert trained.holds()
     for file in (tmp_path / "elsewhere").rglob("checkpoint.safetensors"):
         shutil.copy(ran.checkpoint("clean"), file)
     found = ran.verify(tasks=["transfer"], options=elsewhere)
@@ -147,7 +185,7 @@ def test_another_checkpoint_is_refused(ran: Ran, tmp_path: Path) -> None:
 def test_an_address_is_fetched_and_held_against_the_hash(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def fetch(urls: Any, target: Path, *, checksum: str, progress: bool) -> Path:
+    def fetch(urls: Any, target: Path, *, checksum: str, progress: bool, largest: int) -> Path:
         asked.append((list(urls), checksum))
         shutil.copy(ran.checkpoint("clean"), target)
         return target
@@ -156,7 +194,7 @@ def test_an_address_is_fetched_and_held_against_the_hash(ran: Ran, monkeypatch: 
     address = "https://example.org/releases/download/x/checkpoint.safetensors"
     options = RunOptions.make(device="cpu", out=ran.out)
     found = verify(ran.path, address, condition="clean", tasks=["clean"], options=options)
-    assert {agreement.verdict for agreement in found.agreements} == {"same"}
+    assert {one.verdict for one in found.agreements if one.score.task == "clean"} == {"same"}
     assert asked == [([address], f"sha256:{file_sha256(ran.checkpoint('clean'))}")]
 
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
+from kdbench.inside import inside, is_own_file
 from kdbench.leaderboard.board import Board, Boards
 from kdbench.leaderboard.site import text
 from kdbench.leaderboard.site.comparing import comparison_data
@@ -46,10 +47,9 @@ def build(boards: Boards, out: Path) -> list[Path]:
         earlier = _earlier(out)
         for name, content in pages(boards):
             names.append(name)
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(out / name, content.encode())
+            write_atomically(inside(out, name), content.encode())
         for name in sorted(earlier - set(names)):
-            (out / name).unlink(missing_ok=True)
+            inside(out, name).unlink(missing_ok=True)
         names.append(MANIFEST)
         write_atomically(out / MANIFEST, (json.dumps(sorted(names), indent=1) + "\n").encode())
     except OSError as error:
@@ -82,8 +82,10 @@ def pages(boards: Boards) -> Iterator[tuple[str, str]]:
 def _earlier(out: Path) -> set[str]:
     """Pages of an earlier build; only names that a build can have written, whatever the manifest says."""
     try:
-        listed = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        listed = json.loads((out / MANIFEST).read_text(encoding="utf-8")) if is_own_file(out / MANIFEST) else []
+    except (OSError, ValueError, RecursionError):
+        return set()
+    if not isinstance(listed, list):
         return set()
     ours = re.compile(rf"index\.html|{KEY}/(index|compare|method/{KEY})\.html")
     return {name for name in listed if isinstance(name, str) and ours.fullmatch(name)}

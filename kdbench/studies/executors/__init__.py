@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
@@ -87,13 +86,12 @@ def config_file(env: Mapping[str, str] = os.environ) -> Path:
 
 def _configured() -> dict[str, dict[str, Any]]:
     """Its ``[engine.<name>]`` tables, none where there is no such file."""
+    from kdbench.toml_files import read_toml  # pydantic, which the command line's options go without
+
     path = config_file()
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise KdbenchError(f"cannot read {path}: {error}", "fix it, or remove it") from None
+    values = read_toml(path, str(path), hint="fix it, or remove it")
     for key in values:
         if key != "engine":
             raise unknown_name(f"table of {path}", key, ["engine"])

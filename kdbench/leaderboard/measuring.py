@@ -1,0 +1,170 @@
+"""One checkpoint on its way to a verdict: its tasks measured again, on the images of its record."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from kdbench.data import ImageSet
+from kdbench.errors import plain
+from kdbench.files import file_sha256
+from kdbench.inference.prediction import folded_copy
+from kdbench.leaderboard.agreement import ROUNDING, Agreement, Examples, compare
+from kdbench.leaderboard.case import Case
+from kdbench.results.machine import differences, machine
+from kdbench.results.record import Check, Score
+from kdbench.running.evaluation import TaskResult, run_task
+from kdbench.running.graph import RunGraph
+from kdbench.running.loading import load_predictor
+from kdbench.running.progress import bar
+from kdbench.running.provenance import collect, utc_now
+from kdbench.running.suite_data import Part, SuiteData, image_part
+from kdbench.tasks import EvaluationContext, Task, TestData
+
+SHOWN: Final = 5
+"""Scores that a record lacks and that are named."""
+CHECK_DRIFT: Final = 0.02
+"""What a check may find otherwise on another machine, where it passes on one and not on the other."""
+
+
+def lacking_scores(task: str, recorded: Sequence[Score], outcome: TaskResult) -> list[str]:
+    """Scores that a task gives and a record lacks; [] for a record that says less of its settings, as early ones do."""
+    if not recorded or not {key for score in outcome.scores for key in score.setting} <= {
+        key for score in recorded for key in score.setting
+    }:
+        return []
+    known = {(score.metric, *sorted(score.setting.items())) for score in recorded}
+    lacking = [score for score in outcome.scores if (score.metric, *sorted(score.setting.items())) not in known]
+    return [f"the record lacks {task}/{score.metric} {plain(score.setting)}" for score in lacking[:SHOWN]]
+
+
+def checks_again(recorded: Sequence[Check], outcome: TaskResult, exact: bool) -> list[str]:
+    """Checks of a task that a record lacks, or that say there what they do not say here."""
+    found, left = [], list(recorded)
+    for here in outcome.checks:
+        same = next((check for check in left if (check.name, check.setting) == (here.name, here.setting)), None)
+        if same is None:
+            found.append(f"the record lacks check {here.name} of {here.task} {plain(here.setting)}")
+            continue
+        left.remove(same)
+        moved = abs(same.value - here.value)
+        if moved > ROUNDING if exact else same.passed != here.passed and moved > CHECK_DRIFT:
+            found.append(f"check {here.name} of {here.task} finds {here.value:.4g}, the record has {same.value:.4g}")
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A student, what its record measured of it, and how much of that is to be measured."""
+
+    case: Case
+    condition: str
+    suite_data: SuiteData
+    part: Part
+    """What the record measured of it."""
+    graph: RunGraph
+    student: nn.Module
+    examples: int | None
+    seed: int
+    train: bool
+
+    def sources(self, task: Task, settings: Any) -> tuple[dict[str, nn.Module], str]:
+        """The suite's networks that a task needs, as the record has them; or why they are lacking."""
+        networks = {}
+        for role in task.sources(settings):
+            recorded = self.case.record.hashes.networks.get(f"{self.condition}/{role}")
+            if recorded is None:
+                return {}, f"the record names no network '{role}'"
+            training = self.graph.network(self.condition, role)
+            folders = sorted(self.graph.folder.glob(f"*-{recorded.training}"))
+            file = folders[0] / "checkpoint.safetensors" if folders else None
+            if (file is None or not file.is_file()) and self.train:
+                file = self.graph.ensure(training, self.condition, role).checkpoint
+            if file is None or not file.is_file():
+                return {}, f"'{role}' is not under {self.graph.folder}: --train trains it, --out says where it is"
+            if file_sha256(file) != recorded.sha256:
+                return {}, f"'{role}' in {file.parent} is another network than the record's"
+            network = load_predictor(
+                file, params=training.measured, device=self.graph.device, plugins=self.graph.plugins
+            )
+            networks[role] = folded_copy(network, self.suite_data.test.test.images, self.graph.device)
+        return networks, ""
+
+    def label_noise(self) -> list[str]:
+        """Whether the labels of the training here are those that the record hashed, where they are drawn."""
+        recorded = self.case.record.hashes.label_noise.get(self.condition)
+        if recorded is None or self.suite_data.dataset.train is None:
+            return []
+        found = self.graph.train_set(self.condition)[1]
+        if found is not None and (found.sha256, found.realised) == (recorded.sha256, recorded.realised):
+            return []
+        here = "none" if found is None else f"{found.realised:.6g} wrong, SHA-256 {found.sha256}"
+        return [f"label noise here is {here}; the record has {recorded.realised:.6g} wrong, SHA-256 {recorded.sha256}"]
+
+    @functools.cached_property
+    def exact(self) -> bool:
+        """Whether all that is known to decide the bits of a measurement is as it was for the record."""
+        made = self.case.record.provenance
+        here = collect(plugins=self.case.plugins.loaded, device=self.graph.device, started=utc_now(), seconds={})
+        return not differences(machine(here), machine(made)) and not made.smaller_batches
+
+    def measure(
+        self, task: Task, settings: Any, networks: Mapping[str, nn.Module]
+    ) -> tuple[list[Agreement], list[str]]:
+        """One task on the same examples as the record's, or on a sample of them; and what else is not as recorded."""
+        results = self.case.results(self.condition)
+        index, data, rows = results.get(f"{task.name}/index"), self.part.data, self.part.rows
+        if rows is None:
+            universe = np.arange(len(data.test)) if index is None else index
+        else:  # tasks draw their subsets from the part as they did
+            universe = np.arange(len(data.test))
+            if index is not None and not task.needs_ood:
+                universe = np.flatnonzero(np.isin(rows.numpy(), index))
+        sampled = self.examples is not None and self.examples < len(universe)
+        if sampled:
+            data = TestData(
+                image_part(data.test, torch.from_numpy(universe[self._positions(len(universe))])),
+                None if data.ood is None else self._sample(data.ood),
+                data.published_corruptions,
+                {name: self._sample(images) for name, images in data.outside.items()},
+            )
+        ctx = EvaluationContext(self.condition, self.graph.device, None, networks=networks)
+        with bar(f"measure {task.name} ({self.condition})", shown=self.graph.options.progress) as update:
+            outcome = run_task(
+                task, settings, self.student, data, dataclasses.replace(ctx, advance=functools.partial(update, note=""))
+            )
+
+        def examples(score: Score) -> Examples | None:
+            name = task.results_key(score)
+            old, new = results.get(f"{task.name}/{name}"), outcome.correct.get(str(name))
+            if old is None or new is None:
+                return None
+            old = old[self._positions(len(old))] if sampled else old
+            return Examples(old, new.cpu().numpy()) if old.shape == tuple(new.shape) else None
+
+        recorded = [s for s in self.case.record.scores if (s.task, s.condition) == (task.name, self.condition)]
+        compared = compare(recorded, outcome.scores, examples, whole=not sampled, exact=self.exact and not sampled)
+        checks = [
+            check for check in self.case.record.checks if (check.task, check.condition) == (task.name, self.condition)
+        ]
+        besides = (
+            []
+            if sampled
+            else [*lacking_scores(task.name, recorded, outcome), *checks_again(checks, outcome, self.exact)]
+        )
+        return compared, besides
+
+    def _sample(self, images: ImageSet) -> ImageSet:
+        return image_part(images, torch.from_numpy(self._positions(len(images))))
+
+    def _positions(self, size: int) -> NDArray[np.int64]:
+        """The sample's positions, ascending, among so many examples."""
+        number = size if self.examples is None else min(self.examples, size)
+        return np.sort(np.random.default_rng([self.seed, size]).choice(size, number, replace=False))
