@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
+from kdbench.sealed import check
 from kdbench.specs import RunSpec, first_problem
 
 SCHEMA_VERSION: Final = 2
@@ -374,6 +375,7 @@ def read_record(path: Path) -> Record:
 
 def read_strict(model: type[M], path: Path, what: str, *, hint: str, name: str) -> M:
     """Read and validate a JSON file of ours; errors call it ``what`` and ``name`` and end with ``hint``."""
+    check(path)
     try:
         return model.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
