@@ -8,6 +8,7 @@
 | docs/methods.md | the installed methods, tools/data/methods.json |
 | docs/suites.md | the fields of suites, the installed tasks |
 | docs/claims.md | the installed claims, tools/data/claims.json |
+| docs/reliability.md | tools/data/faults.json |
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tools.benchmarks_page import benchmarks_page
 from tools.claims_page import claims_page
 from tools.methods_page import methods_page
 from tools.readme import RECORDS, ROOT, readme
+from tools.reliability_page import reliability_page
 from tools.suites_page import suites_page
 
 TEXTS = {
@@ -27,6 +29,7 @@ TEXTS = {
     "docs/methods.md": methods_page,
     "docs/suites.md": suites_page,
     "docs/claims.md": claims_page,
+    "docs/reliability.md": reliability_page,
 }
 
 
