@@ -3,50 +3,119 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import os
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Final
 
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+TEMPORARY: Final = ".tmp"
+"""End of the name of a file that is being written; it begins with a dot. A killed process leaves it behind."""
+FULL: Final = "what is there stays: free some space, and the same command goes on; or name another folder with --out"
+HINTS: Final = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: "`ulimit -f` and the file system say how large a file may be; what is there stays",
+    errno.EROFS: "what is there stays: name another folder with --out",
+}
+OTHERWISE: Final = "name another folder with --out, or ask for the right to write there"
+
+
+class WriteError(KdbenchError):
+    """A file that can't be written: a full disk, a used up quota, no right, a limit on the size of files."""
+
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a whole file or nothing: a temporary file in the same folder, flushed, then renamed into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def writing(path: Path) -> Iterator[None]:
+    """Raise ``WriteError`` for what the system refuses while ``path`` is written in the block."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(f"cannot write {path}: {reason}", HINTS.get(error.errno or 0, OTHERWISE)) from None
+
+
+def sync(handle: int) -> None:
+    """What was written to an open file, or renamed in an open folder, outlives a power failure."""
+    os.fsync(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """New names in a folder outlive a power failure, where the file system can say so."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            sync(handle)
+        finally:
+            os.close(handle)
+
+
+def discard(path: Path) -> None:
+    """Delete a file that nobody needs, where the system lets it be deleted."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def staged(path: Path, content: bytes) -> Path:
+    """A whole file beside ``path``, flushed to the disk, for ``path`` to be replaced by. The user's umask applies.
+
+    Raises:
+        WriteError: the system refuses it. Nothing is left then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}{TEMPORARY}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                sync(file.fileno())
+        except BaseException:
+            discard(temporary)
+            raise
+    return temporary
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write bytes as a whole file, or nothing."""
-    with replacing(path) as file:
-        file.write(content)
+    """Write bytes as a whole file, or nothing.
+
+    Raises:
+        WriteError: the system refuses it.
+    """
+    temporary = staged(path, content)
+    try:
+        with writing(path):
+            os.replace(temporary, path)
+    except BaseException:
+        discard(temporary)
+        raise
+    sync_folder(path.parent)
 
 
-def save_arrays(path: Path, values: Mapping[str, Tensor]) -> None:
-    """Write tensors as one compressed .npz file."""
+def arrays_bytes(values: Mapping[str, Tensor]) -> bytes:
+    """Tensors as one compressed .npz file."""
     import numpy as np
 
-    arrays = {name: tensor.numpy() for name, tensor in values.items()}
-    with replacing(path) as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its options
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: tensor.numpy() for name, tensor in values.items()})  # type: ignore[arg-type]  # numpy types the keywords as its options
+    return buffer.getvalue()
+
+
+def new_folder(parent: Path, prefix: str) -> Path:
+    """An empty folder under a name that nobody has. The user's umask applies."""
+    folder = parent / f"{prefix}{os.urandom(6).hex()}"
+    folder.mkdir(parents=True)
+    return folder
 
 
 def check_writable(*folders: Path) -> None:
@@ -59,6 +128,14 @@ def check_writable(*folders: Path) -> None:
             raise KdbenchError(
                 f"cannot write to {folder}: {error.strerror}", "name another folder with --out"
             ) from None
+
+
+def check_archive(path: Path) -> None:
+    """Raise ``zipfile.BadZipFile`` where a zip file, such as .npz, does not hold what its own checksums say."""
+    with zipfile.ZipFile(path) as file:
+        damaged = file.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} has another checksum")
 
 
 def file_sha256(path: Path) -> str:

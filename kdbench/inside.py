@@ -23,7 +23,7 @@ def is_plain_name(name: object) -> bool:
 def inside(folder: Path, name: str) -> Path:
     """``folder / name`` to be written or removed: no folder on the way to it is a link, nor is it one to a folder.
 
-    A link in the place of the file itself is no way out: ``kdbench.files.replacing`` puts a file in its place.
+    A link in the place of the file itself is no way out: ``kdbench.files.staged`` puts a file in its place.
 
     Raises:
         KdbenchError: the name leads elsewhere, or a link does.

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kdbench.files import cache_folder, write_atomically
+from kdbench.files import WriteError, cache_folder, write_atomically
 
 FORMAT = 1
 """Of the files; another one is not read."""
@@ -208,7 +208,7 @@ def keep(kind: str, key: Any, value: Any, most: int) -> None:
         write_atomically(file, json.dumps({"format": FORMAT, "key": key, "value": value}).encode())
         for old in sorted(file.parent.glob("*.json"), key=os.path.getmtime)[:-most]:
             old.unlink(missing_ok=True)
-    except OSError:
+    except (OSError, WriteError):
         return
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,14 @@ def _one_thread_and_a_private_cache(tmp_path_factory: pytest.TempPathFactory) ->
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
     os.environ["KDBENCH_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """No test pulls the plug, and a disk that says when it has written takes its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kdbench.files.sync", lambda handle: None)
+        yield
 
 
 SLOW = "KDBENCH_SLOW"

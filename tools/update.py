@@ -9,6 +9,7 @@
 | docs/suites.md | the fields of suites, the installed tasks |
 | docs/claims.md | the installed claims, tools/data/claims.json |
 | docs/results.md | the installed reproductions, leaderboards/reproductions, tools/data/reasons.toml |
+| docs/reliability.md | tools/data/faults.json |
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tools.benchmarks_page import benchmarks_page
 from tools.claims_page import claims_page
 from tools.methods_page import methods_page
 from tools.readme import RECORDS, ROOT, readme
+from tools.reliability_page import reliability_page
 from tools.results_page import results_page
 from tools.suites_page import suites_page
 
@@ -30,6 +32,7 @@ TEXTS = {
     "docs/suites.md": suites_page,
     "docs/claims.md": claims_page,
     "docs/results.md": results_page,
+    "docs/reliability.md": reliability_page,
 }
 
 

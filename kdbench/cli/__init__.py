@@ -56,7 +56,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that is a file, a missing right: not ours to fix
-        complain(f"error: {error.strerror}: {error.filename}")
+        complain(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         sys.exit(2)
     except Exception as error:
         # Usage errors of the parser, which typer ships under a private name.

@@ -7,7 +7,8 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -23,17 +24,50 @@ if TYPE_CHECKING:
     from kdbench.data import DataPlace
 
 
+EXPECTED: Final = "the file that was written"
+MAKE_AGAIN: Final = "run the command that made it again, which makes it again; or restore it from a copy"
+
+
 @app.command("doctor", cls=OnceCommand)
-def command(data_dir: DataDir = None, as_json: Json = False) -> None:
+def command(
+    runs: Annotated[Path | None, typer.Argument(help="Folder of runs, with --verify; default: runs.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Say instead which files of a folder of runs are not as they were written.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
     """Say what is installed, what is broken and how to fix it. Exit status 1 when something is broken."""
-    found = examine(data_dir)
+    if runs is not None and not verify:
+        raise KdbenchError(f"doctor got the folder {runs}", "say --verify to look at the files of a folder of runs")
+    found, said = verified(runs or Path("runs")) if verify else (examine(data_dir), "")
     if as_json:
         print(json.dumps([dataclasses.asdict(one) for one in found]))
     else:
         rows = [(one.status, one.name, one.found, one.fix) for one in found]
-        print(listing(rows, ("state", "what", "found", "how to fix it")))
-        print(summary(found))
+        if rows:
+            print(listing(rows, ("state", "what", "found", "how to fix it")))
+        print(said or summary(found))
     raise typer.Exit(exit_status(found))
+
+
+def verified(runs: Path) -> tuple[list[Diagnosis], str]:
+    """What is not as it was written in a folder of runs, and a summary."""
+    from kdbench.results.integrity import Count, verify
+
+    count = Count()
+    found = [
+        Diagnosis(str(one.path), "broken", one.what, EXPECTED, MAKE_AGAIN)
+        if one.state == "damaged"
+        else Diagnosis(str(one.path), "warn", one.what, EXPECTED, "")
+        for one in verify(runs, count)
+    ]
+    damaged = sum(one.status == "broken" for one in found)
+    notes = len(found) - damaged
+    return found, (
+        f"{runs}: {count.folders} folders, {count.files} files with a hash, {damaged or 'none'} damaged, "
+        f"{notes or 'no'} note{'s' * (notes != 1)}"
+    )
 
 
 def examine(data_place: DataPlace | str | os.PathLike[str] | None = None) -> list[Diagnosis]:

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from kdbench.errors import KdbenchError
+from kdbench.files import new_folder
 
 TIMEOUT_S = 30.0
 """For connecting, and for each read."""
@@ -244,7 +244,7 @@ def extract(archive: Path, target: Path) -> Path:
         raise KdbenchError(f"'{target}' exists already", "move it away to unpack again")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temp = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        temp = new_folder(target.parent, f".{target.name}-")
     except OSError as error:
         raise KdbenchError(f"can't unpack into '{target.parent}': {error.strerror}") from error
     try:
@@ -252,7 +252,6 @@ def extract(archive: Path, target: Path) -> Path:
             tar.extractall(temp, filter="data")
         entries = list(temp.iterdir())
         content = entries[0] if len(entries) == 1 and entries[0].is_dir() else temp
-        content.chmod(0o755)  # a temporary folder is readable by its owner alone
         os.replace(content, target)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise KdbenchError(f"'{archive}' can't be unpacked: {error}", "delete it and fetch it again") from error

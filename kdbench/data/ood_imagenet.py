@@ -10,7 +10,6 @@ import hashlib
 import io
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from kdbench.data.decoding import UNREADABLE, in_threads, to_rgb
 from kdbench.data.folders import count_class_folders, find_folder, from_class_folders
 from kdbench.data.tiny_imagenet import ARCHIVE, MD5, SIDE, URL, Files, images_of, opened, unreadable
 from kdbench.errors import KdbenchError
+from kdbench.files import new_folder
 
 NAME = "ood-imagenet"
 FOLDER = "ood_imagenet"
@@ -170,7 +170,7 @@ def _write(target: Path, images: list[tuple[str, str, Pixels]]) -> None:
     """The class folders with their images, all of them or nothing."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temp = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=target.parent))
+        temp = new_folder(target.parent, f".{FOLDER}-")
     except OSError as error:
         raise KdbenchError(f"can't write into '{target.parent}': {error.strerror}") from error
     try:
@@ -178,7 +178,6 @@ def _write(target: Path, images: list[tuple[str, str, Pixels]]) -> None:
             folder = temp / "test" / class_name
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(folder / f"{number:05d}-{Path(path).stem}.png")
-        temp.chmod(0o755)  # a temporary folder is readable by its owner alone
         os.replace(temp, target)
     except OSError as error:
         raise KdbenchError(f"can't write into '{target.parent}': {error.strerror}") from error

@@ -16,6 +16,7 @@ from kdbench.bounds import LONGEST_TEXT, MOST_PARTS, Values
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
 from kdbench.results.untrusted import Unreadable, read_json
+from kdbench.sealed import check
 from kdbench.specs import RunSpec, first_problem
 
 SCHEMA_VERSION: Final = 2
@@ -386,6 +387,7 @@ def read_record(path: Path) -> Record:
 
 def read_strict(model: type[M], path: Path, what: str, *, hint: str, name: str) -> M:
     """Read and validate a JSON file of ours; errors call it ``what`` and ``name`` and end with ``hint``."""
+    check(path)
     try:
         return model.model_validate_json(read_json(path)[1])
     except ValidationError as error:

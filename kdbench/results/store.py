@@ -16,9 +16,10 @@ from kdbench.results.evidence import Evidence, Excluded, exclude
 from kdbench.results.machine import differences, machine
 from kdbench.results.record import SCHEMA_VERSION, Record, Score
 from kdbench.results.untrusted import Unreadable, plain, read_json
+from kdbench.sealed import FRESH, PARTS, SWAP, DamagedError, check
 from kdbench.specs import first_problem
 
-SKIPPED: Final = ("partial", "trainings", "examples", "studies")
+SKIPPED: Final = (PARTS, FRESH, SWAP, "trainings", "examples", "studies")
 """Folders of ``kdbench run`` that hold no records."""
 LARGEST: Final = 2**53
 """Numbers of examples beyond it are not exact in a float."""
@@ -61,7 +62,10 @@ def read_evidence(path: Path | str) -> Evidence | Excluded:
     """One record file and what lies beside it, or why it is not read. Never raises for what is in the file."""
     path = require_path("read_evidence", path)
     try:
+        check(path)
         value, text = read_json(path)
+    except DamagedError as error:
+        return Excluded(path, error.message.removeprefix(f"{path} "))
     except Unreadable as error:
         return Excluded(path, f"{error.message}{f' (line {error.line})' if error.line else ''}")
     named = _named(value)

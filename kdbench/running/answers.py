@@ -19,6 +19,7 @@ from kdbench import memo
 from kdbench.results.headline import Headline
 from kdbench.results.machine import hardware
 from kdbench.results.record import Record, read_record
+from kdbench.sealed import DamagedError
 
 if TYPE_CHECKING:
     from kdbench.data import DataPlace
@@ -103,7 +104,10 @@ def find(asked: Asked, installed: Catalogue) -> Answer | str:
     except OSError:
         return "its record is not where it was"
     headlines = {task: None if one is None else _headline(one) for task, one in kept["headlines"].items()}
-    return Answer(read_record(file), kept["notes"], headlines)
+    try:
+        return Answer(read_record(file), kept["notes"], headlines)
+    except DamagedError:
+        return "its folder is damaged"
 
 
 def data_files(plan: Plan, place: DataPlace) -> DataFiles | None:

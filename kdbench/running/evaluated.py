@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError
-from kdbench.files import check_writable, file_sha256, save_arrays
+from kdbench.files import arrays_bytes, check_writable
 from kdbench.hashes import tensor_bytes
+from kdbench.locks import locked
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.comparison import difference
 from kdbench.results.evidence import PREDICTIONS, Evidence
@@ -24,6 +25,7 @@ from kdbench.results.record import Check, EvaluatedModel, Record, Score
 from kdbench.results.samples import per_example, sample
 from kdbench.results.store import read_evidence
 from kdbench.running.options import run_folder
+from kdbench.sealed import Sealed, mend
 
 if TYPE_CHECKING:
     import pandas
@@ -116,10 +118,14 @@ class Evaluation:
         folder = run_folder(self.record.spec, Path(out))
         check_writable(folder)
         path = folder / "record.json"
-        save_arrays(folder / PREDICTIONS, {f"{self.condition}/{name}": one for name, one in self.correct.items()})
-        hashes = self.record.hashes.model_copy(update={"evidence": {PREDICTIONS: file_sha256(folder / PREDICTIONS)}})
-        kept = self.record.model_copy(update={"hashes": hashes})
-        kept.write(path)
+        predictions = arrays_bytes({f"{self.condition}/{name}": one for name, one in self.correct.items()})
+        evidence = {PREDICTIONS: hashlib.sha256(predictions).hexdigest()}
+        kept = self.record.model_copy(update={"hashes": self.record.hashes.model_copy(update={"evidence": evidence})})
+        with locked(folder.parent / f"{folder.name}.lease"):
+            mend(folder)
+            files = Sealed(folder)
+            files.write({PREDICTIONS: predictions, path.name: kept.to_json().encode()})
+            files.settle()
         for failure in load_plugins().record_written(kept, path):
             warnings.warn(f"observer {failure.plugin} of {failure.origin} failed: {failure.error}", stacklevel=2)
         return path

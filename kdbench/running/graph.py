@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from torch import nn
@@ -16,8 +16,9 @@ from torch import nn
 from kdbench.data import Dataset, stratified_subset
 from kdbench.devices import resolve_precision
 from kdbench.errors import KdbenchError
-from kdbench.files import file_sha256
+from kdbench.files import check_archive, file_sha256
 from kdbench.hashes import integers_sha256
+from kdbench.inference.prediction import NotFiniteError
 from kdbench.locks import locked
 from kdbench.methods.context import TrainSet
 from kdbench.methods.source import source_hash
@@ -29,14 +30,15 @@ from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.options import RunOptions
 from kdbench.running.progress import bar, say
 from kdbench.running.train_set import check_condition, train_images, train_set, training_labels
+from kdbench.sealed import FRESH, Sealed, mend
 from kdbench.shared_state import left_alone
 from kdbench.specs import Suite, Training, Watch
 from kdbench.tasks.base import TrainingLabels
-from kdbench.training.checkpoint import load_checkpoint
+from kdbench.training.checkpoint import CHECKPOINT, RESUME, load_checkpoint
 from kdbench.training.compiling import compiler_for
-from kdbench.training.log import read_log
+from kdbench.training.log import LOG, LogError, read_log
 from kdbench.training.loop import fit
-from kdbench.training.monitor import Monitor
+from kdbench.training.monitor import SOFTMAX, Monitor
 
 MONITOR_SIZE = 2000
 """Test images whose accuracy is logged after each epoch."""
@@ -52,7 +54,7 @@ class Trained:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.safetensors"
+        return self.folder / CHECKPOINT
 
     def describe(self) -> TrainedNetwork:
         """What the record says of this network."""
@@ -191,6 +193,10 @@ class RunGraph:
         """Whether a training has left its checkpoint."""
         return self.checkpoint(spec).exists()
 
+    def working(self, spec: Training, *, fresh: bool) -> Path:
+        """Where a training that goes on lies: ``fresh`` beside the finished one."""
+        return self.path(spec) / FRESH if fresh else self.path(spec)
+
     def ensure(
         self,
         spec: Training,
@@ -199,11 +205,13 @@ class RunGraph:
         *,
         fresh: bool = False,
         on_epoch: Callable[[], None] = lambda: None,
+        use: Callable[[Trained], None] = lambda trained: None,
     ) -> Trained:
-        """Train what is not trained yet, needs first; ``fresh`` trains this one again.
+        """Train what is not trained yet, needs first; ``fresh`` trains this one again, and only then drops the old one.
 
         One process at a time trains a network, whichever machine it is on; another that needs it says that it
-        waits. ``on_epoch`` is called when the log of this one on disk has another epoch.
+        waits. ``on_epoch`` is called when the log of this one on disk has another epoch, ``use`` with the finished
+        training, before another process can train it again.
         """
         folder = self.path(spec)
 
@@ -211,16 +219,36 @@ class RunGraph:
             say([f"{label} ({condition}) is being trained by {holder}: waiting for it"])
 
         with locked(folder.parent / f"{folder.name}.lease", waiting):
-            if fresh and folder.exists():
-                shutil.rmtree(folder)
-            trained = Trained(spec, folder, reused=True)
-            if self.is_finished(spec) and self._intact(trained):
-                (folder / "resume.pt").unlink(missing_ok=True)  # left where it was interrupted after its checkpoint
-                return trained
-            self._train(spec, condition, label, on_epoch)
-        return Trained(spec, folder, reused=False)
+            trained = Trained(spec, folder, reused=self._usable(spec) and not fresh)
+            if not trained.reused:
+                work = self.working(spec, fresh=fresh)
+                mend(work)
+                try:
+                    self._train(spec, condition, label, work, on_epoch)
+                except (Exception, SystemExit) as error:
+                    if fresh and not is_mistake(error):  # the next attempt goes on from there
+                        Sealed(folder).take(work)
+                    raise
+                if fresh:
+                    Sealed(folder).take(work)
+            use(trained)
+        return trained
 
-    def _train(self, spec: Training, condition: str, label: str, on_epoch: Callable[[], None]) -> None:
+    def _usable(self, spec: Training) -> bool:
+        """Whether a training is finished, with all its files as they were written. One that has a damaged file is
+        made ready to be trained again."""
+        folder = self.path(spec)
+        damaged = {*mend(folder)} - {RESUME}
+        if not self.is_finished(spec):
+            return False
+        if not damaged and _readable(spec, folder):
+            if (folder / RESUME).exists():  # left where it was interrupted after its checkpoint
+                Sealed(folder).drop([RESUME])
+            return True
+        Sealed(folder).drop([CHECKPOINT, SOFTMAX, LOG, RESUME])
+        return False
+
+    def _train(self, spec: Training, condition: str, label: str, folder: Path, on_epoch: Callable[[], None]) -> None:
         lineage = self.lineage(spec)
         spec = spec.model_copy(update={"measured": {}})  # whoever asks for it first, it is the same training
         networks = {
@@ -241,7 +269,7 @@ class RunGraph:
                 build_network(self.plugins, spec, train.num_classes, pretrained=spec.pretrained),
                 train,
                 networks,
-                folder=self.path(spec),
+                folder=folder,
                 device=self.device,
                 build=network_builder(self.plugins, spec, train.num_classes, pretrained=spec.pretrained),
                 lineage=lineage.describe_needs(),
@@ -249,15 +277,6 @@ class RunGraph:
                 on_epoch=report,
                 compiler=compiler_for(self.device, asked=self.options.compile),
             )
-
-    def _intact(self, trained: Trained) -> bool:
-        try:
-            load_checkpoint(trained.checkpoint)
-        except KdbenchError as error:
-            warnings.warn(f"{error.message}: it is trained again", stacklevel=2)
-            trained.checkpoint.unlink()
-            return False
-        return True
 
     def _monitor(self, attack: Watch | None) -> Monitor:
         test = self.dataset.test
@@ -273,3 +292,24 @@ class RunGraph:
     def shared(self, condition: str, roles: Iterable[str]) -> dict[str, Trained]:
         """The suite's networks of these roles under a condition, trained."""
         return {role: self.ensure(self.network(condition, role), condition, role) for role in sorted(set(roles))}
+
+
+def is_mistake(error: BaseException) -> bool:
+    """Whether a training ended by what a user can fix, and no record is to say so."""
+    return isinstance(error, KdbenchError) and not isinstance(error, NotFiniteError)
+
+
+def _readable(spec: Training, folder: Path) -> bool:
+    """Whether a finished training can be read; that is all that can be checked of one that an earlier version left."""
+    try:
+        load_checkpoint(folder / CHECKPOINT)
+        epochs = len(read_log(folder))
+        if epochs != spec.recipe.epochs:
+            raise KdbenchError(f"{folder / LOG} has {epochs} epochs, the recipe has {spec.recipe.epochs}")
+        if (folder / SOFTMAX).exists():
+            check_archive(folder / SOFTMAX)
+    except (KdbenchError, LogError, BadZipFile) as error:
+        message = error.message if isinstance(error, KdbenchError) else f"a file in {folder} is damaged: {error}"
+        warnings.warn(f"{message}: it is trained again", stacklevel=4)
+        return False
+    return True

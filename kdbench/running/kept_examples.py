@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import KdbenchError
+from kdbench.files import WriteError
 from kdbench.hashes import state_sha256
 from kdbench.locks import locked
 from kdbench.results.machine import machine
 from kdbench.running import provenance
 from kdbench.running.graph import RunGraph, Trained
+from kdbench.running.progress import say
 from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
 
 FORMAT: Final = 1
@@ -57,12 +59,16 @@ class KeptExamples:
         identity = json.dumps({"format": FORMAT, **self.facts, **decisive}, sort_keys=True)
         path = self.folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.safetensors"
         try:
-            with locked(path.with_suffix(".lease")):
+            with locked(path.with_suffix(".lease"), _waiting):
                 found = _read(path, identity)
                 return _write(path, identity, make()) if found is None else found
-        except OSError as error:
-            warnings.warn(f"can't keep adversarial examples in {self.folder} ({error.strerror})", stacklevel=2)
+        except WriteError as error:
+            warnings.warn(f"can't keep adversarial examples: {error.message}", stacklevel=2)
             return make()
+
+
+def _waiting(holder: str) -> None:
+    say([f"adversarial examples are being made by {holder}: waiting for them"])
 
 
 def deciding(graph: RunGraph) -> dict[str, str]:
@@ -91,6 +97,15 @@ def _read(path: Path, identity: str) -> Tensor | None:
         problem = error.message
     warnings.warn(f"adversarial examples in {path} are made again: {problem}", stacklevel=4)
     return None
+
+
+def damage(path: Path) -> str:
+    """What is wrong with a file of examples, in words; "" where nothing is."""
+    try:
+        tensors, metadata = load_checkpoint(path)
+    except KdbenchError as error:
+        return f"is damaged ({error.message})"
+    return "" if metadata.get("sha256") == state_sha256(tensors) else "is damaged: it has another hash than it states"
 
 
 def _write(path: Path, identity: str, examples: Tensor) -> Tensor:

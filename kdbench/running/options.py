@@ -6,12 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kdbench.sealed import MISSING, SWAP, Sealed, faults, mend
+
 if TYPE_CHECKING:
     import torch
 
     from kdbench.data import DataPlace
     from kdbench.specs import RunSpec, Suite
 
+RECORD: Final = "record.json"
+PREVIOUS: Final = "record.previous.json"
+"""A run's record before it was run afresh or mended."""
 CRASH: Final = "traceback.txt"
 """Beside a failed record: where the method, or a task, raised what it did not expect."""
 
@@ -76,3 +81,26 @@ def broke_off(folder: Path) -> bool:
     A training that diverges would diverge again; a method's exception or a full memory may be mended.
     """
     return (folder / CRASH).exists()
+
+
+def checkpoint_name(condition: str) -> str:
+    """A run's own copy of its student."""
+    return f"checkpoint-{condition}.safetensors"
+
+
+def softmax_name(condition: str) -> str:
+    """A run's own copy of the student's softmax vectors over the epochs."""
+    return f"softmax-{condition}.npz"
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run is done and its files are as they were written, those that nobody has deleted since."""
+    there = (folder / RECORD).exists() and not broke_off(folder)
+    return there and not (folder / SWAP).exists() and {*faults(folder).values()} <= {MISSING}
+
+
+def mend_run(folder: Path) -> None:
+    """Make a run ready to go on. Where one of its files is damaged, it isn't finished, and its record is an old one."""
+    record = folder / RECORD
+    if not {*mend(folder).values()} <= {MISSING} and record.exists():
+        Sealed(folder).write({PREVIOUS: record.read_bytes()}, [RECORD])

@@ -3,53 +3,67 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import warnings
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from kdbench.files import save_arrays, write_atomically
+from kdbench.errors import first_line
+from kdbench.files import arrays_bytes
 from kdbench.results.record import Check, Score
 from kdbench.running.evaluation import TaskResult
+from kdbench.sealed import PARTS, Sealed, check
 
 
 @dataclasses.dataclass(frozen=True)
 class Partial:
     """A finished measurement of an unfinished run, kept so that an interruption costs one task at most."""
 
-    folder: Path
+    files: Sealed
+    """Of the run."""
     condition: str
     task: str
     inputs: Mapping[str, str]
 
     def load(self) -> TaskResult | None:
-        text, arrays = self._paths()
-        if not text.exists() or not arrays.exists():
+        """The measurement; None where there is none of these inputs or, with a warning, where it is damaged."""
+        paths = [self.files.folder / name for name in self._names()]
+        if not all(path.exists() for path in paths):
             return None
-        stored = json.loads(text.read_text())
+        try:
+            for path, name in zip(paths, self._names(), strict=True):
+                check(path, name)
+            return self._parse(*(path.read_bytes() for path in paths))
+        except Exception as error:  # whatever a damaged file makes the reader stumble over
+            warnings.warn(f"{paths[0]} is damaged ({first_line(error)}): it is measured again", stacklevel=2)
+            return None
+
+    def _parse(self, text: bytes, arrays: bytes) -> TaskResult | None:
+        stored = json.loads(text)
         if stored["inputs"] != dict(self.inputs):
             return None
         scores = [Score.model_validate_json(json.dumps(score)) for score in stored["scores"]]
-        checks = [Check.model_validate_json(json.dumps(check)) for check in stored["checks"]]
-        with np.load(arrays) as file:
+        checks = [Check.model_validate_json(json.dumps(one)) for one in stored["checks"]]
+        with np.load(io.BytesIO(arrays)) as file:
             correct = {name: torch.from_numpy(file[name]) for name in file.files}
         return TaskResult(scores, checks, correct, stored["subsets"], stored["seconds"], stored.get("smaller_batch"))
 
     def save(self, outcome: TaskResult) -> None:
-        text, arrays = self._paths()
-        save_arrays(arrays, outcome.correct)
+        """Keep a measurement."""
+        text, arrays = self._names()
         stored = {
             "inputs": dict(self.inputs),
             "scores": [score.model_dump(mode="json") for score in outcome.scores],
-            "checks": [check.model_dump(mode="json") for check in outcome.checks],
+            "checks": [one.model_dump(mode="json") for one in outcome.checks],
             "subsets": outcome.subsets,
             "seconds": outcome.seconds,
             "smaller_batch": outcome.smaller_batch,
         }
-        write_atomically(text, json.dumps(stored).encode())
+        self.files.write({arrays: arrays_bytes(outcome.correct), text: json.dumps(stored).encode()})
 
-    def _paths(self) -> tuple[Path, Path]:
-        stem = f"{self.condition}-{self.task}"
-        return self.folder / f"{stem}.json", self.folder / f"{stem}.npz"
+    def _names(self) -> tuple[str, str]:
+        stem = f"{PARTS}/{self.condition}-{self.task}"
+        return f"{stem}.json", f"{stem}.npz"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
+import hashlib
 import shutil
 import time
 import traceback
@@ -18,32 +18,45 @@ import torch
 
 from kdbench.devices import reset_peak_memory
 from kdbench.errors import KdbenchError, named
-from kdbench.files import check_writable, file_sha256, save_arrays, write_atomically
+from kdbench.files import arrays_bytes, check_writable
 from kdbench.inference.prediction import NotFiniteError, folded_copy
+from kdbench.locks import locked
 from kdbench.plugin.loader import load_plugins
+from kdbench.results.evidence import PREDICTIONS
 from kdbench.results.machine import differences, machine
 from kdbench.results.record import Check, Fingerprint, Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.running import provenance
 from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
 from kdbench.running.fingerprint import fingerprint
-from kdbench.running.graph import RunGraph, Trained
+from kdbench.running.graph import RunGraph, Trained, is_mistake
 from kdbench.running.kept_examples import KeptExamples
-from kdbench.running.options import CRASH, RunOptions, broke_off, run_folder
+from kdbench.running.options import (
+    CRASH,
+    PREVIOUS,
+    RECORD,
+    RunOptions,
+    checkpoint_name,
+    is_finished,
+    mend_run,
+    run_folder,
+    softmax_name,
+)
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
 from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.running.time_limit import TookTooLongError, time_limit
 from kdbench.running.tracking import Tracking, check_trackers
+from kdbench.sealed import FRESH, PARTS, Sealed, mend
 from kdbench.shared_state import left_alone
 from kdbench.specs import RunSpec, Suite, Training
 from kdbench.suites import load_suite
 from kdbench.suites.changes import with_changes
 from kdbench.tasks import EvaluationContext
 from kdbench.torch_state import exclusive
-from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
-from kdbench.training.log import LOG, read_log, write_log
+from kdbench.training.checkpoint import checkpoint_bytes, load_checkpoint
+from kdbench.training.log import LOG, log_bytes, read_log
 from kdbench.training.loop import TrainingDivergedError
 from kdbench.training.monitor import SOFTMAX
 
@@ -105,23 +118,30 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     graph = RunGraph(suite, suite_data.dataset, plugins, options)
     spec = plan.spec(suite_data, graph, seed)
     folder = run_folder(spec, options.out)
-    finished = folder / "record.json"
-    if finished.exists() and not fresh and not broke_off(folder):
-        record = read_record(finished)
-        say(finished_notes(plan, record, options))
-        with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
-            tracking.run(record, finished)
-        return record
-    check_writable(folder, graph.folder)
-    reset_peak_memory(options.device)
-    with contextlib.closing(Tracking(trackers, spec, folder)) as tracking:
-        job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
-        job.seconds["data"] = time.perf_counter() - clock
-        record = job.work()
-        tracking.run(record, finished)
-    for failure in plugins.record_written(record, finished):
+    with contextlib.ExitStack() as stack:
+        whole = not fresh and is_finished(folder)
+        if not whole:
+            check_writable(folder, graph.folder)
+            stack.enter_context(locked(folder.parent / f"{folder.name}.lease", _waiting(spec)))
+            mend_run(folder)
+            whole = not fresh and is_finished(folder)  # by the process that this one has waited for
+        tracking = stack.enter_context(contextlib.closing(Tracking(trackers, spec, folder)))
+        if whole:
+            record = read_record(folder / RECORD)
+            say(finished_notes(plan, record, options))
+        else:
+            reset_peak_memory(options.device)
+            job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
+            job.seconds["data"] = time.perf_counter() - clock
+            record = job.work()
+        tracking.run(record, folder / RECORD)
+    for failure in () if whole else plugins.record_written(record, folder / RECORD):
         warnings.warn(f"observer {failure.plugin} of {failure.origin} failed: {failure.error}", stacklevel=2)
     return record
+
+
+def _waiting(spec: RunSpec) -> Callable[[str], None]:
+    return lambda holder: say([f"run {spec.run_id} of '{spec.method}' is being done by {holder}: waiting for it"])
 
 
 def finished_notes(plan: Plan, record: Record, options: RunOptions) -> list[str]:
@@ -155,7 +175,7 @@ def _fingerprint(plan: Plan) -> Fingerprint | None:
 
 def record_path(record: Record, out: str | Path = "runs") -> Path:
     """Where ``run`` keeps a record."""
-    return run_folder(record.spec, Path(out)) / "record.json"
+    return run_folder(record.spec, Path(out)) / RECORD
 
 
 @dataclasses.dataclass
@@ -171,6 +191,8 @@ class _Job:
     started: str
     tracking: Tracking
     fingerprint: Fingerprint | None = None
+    files: Sealed = dataclasses.field(init=False)
+    """Where it works: a fresh run beside the finished one, whose place it takes in the end."""
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     students: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
     networks: dict[str, TrainedNetwork] = dataclasses.field(default_factory=dict)
@@ -180,6 +202,12 @@ class _Job:
     log: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     extended: bool = False
     """Whether a student, or a network trained for it, got a longer schedule than the suite grants."""
+
+    def __post_init__(self) -> None:
+        work = self.folder / FRESH if self.fresh else self.folder
+        if self.fresh:
+            mend(work)
+        self.files = Sealed(work)
 
     def work(self) -> Record:
         """Try each condition with untrained networks, train and measure each, then write everything."""
@@ -195,7 +223,6 @@ class _Job:
         if failure is None:
             say(self.plan.notes())
             self.fingerprint = _fingerprint(self.plan)
-            self._start_again()
             failure = self._through(self._condition)
         return failure
 
@@ -221,17 +248,6 @@ class _Job:
             condition,
         )
 
-    def _start_again(self) -> None:
-        """What ``fresh`` drops. A marker says that it is dropped already, so that an interrupted run goes on."""
-        marker = self.folder / "fresh"
-        if self.fresh and not marker.exists():
-            if (self.folder / "record.json").exists():
-                os.replace(self.folder / "record.json", self.folder / "record.previous.json")
-            shutil.rmtree(self.folder / "partial", ignore_errors=True)
-            write_atomically(marker, b"")
-        else:
-            self.fresh = False
-
     def _condition(self, condition: str) -> None:
         """Train and measure one student."""
         spec = self.graph.student(condition, self.spec.method, self.plan.params_passed, self.spec.seed)
@@ -243,41 +259,46 @@ class _Job:
             own = self._ensure(needed, condition, f"student/{path}")
             self.networks[f"{condition}/student/{path}"] = own.describe()
         self.extended |= self.graph.extended(spec, condition)
-        student = self._ensure(spec, condition, "student")
-        self._keep_checkpoint(student, condition)
-        self._measure(condition, student, shared)
+        self._measure(condition, self._ensure(spec, condition, "student"), shared)
 
     def _ensure(self, spec: Training, condition: str, network: str) -> Trained:
-        """Train a network, or find it; its log becomes part of the run's, also when it diverges."""
+        """Train a network, or find it; a student's log becomes part of the run's, also when it diverges."""
         clock = time.perf_counter()
-        own = network == "student"
-        try:
-            if not own:
+        if network != "student":
+            try:
                 return self.graph.ensure(spec, condition, network)
-            folder = self.graph.path(spec)
+            except TrainingDivergedError as error:
+                raise TrainingDivergedError(error.epoch, f"{network}: {error.what}") from None
+            finally:
+                self.seconds[f"train/{condition}/{network}"] = time.perf_counter() - clock
+        fresh = self.fresh and not (self.files.folder / checkpoint_name(condition)).exists()
+        folder = self.graph.working(spec, fresh=fresh)
+        try:
             return self.graph.ensure(
-                spec, condition, self.spec.method, fresh=self.fresh,
+                spec, condition, self.spec.method, fresh=fresh,
                 on_epoch=lambda: self.tracking.follow(condition, functools.partial(read_log, folder)),
+                use=lambda trained: self._keep(trained, condition),
             )  # fmt: skip
-        except TrainingDivergedError as error:
-            raise error if own else TrainingDivergedError(error.epoch, f"{network}: {error.what}") from None
+        except (Exception, SystemExit) as error:
+            if not is_mistake(error):
+                self._keep_log(spec, condition)
+            raise
         finally:
             self.seconds[f"train/{condition}/{network}"] = time.perf_counter() - clock
-            if own:
-                entries = read_log(self.graph.path(spec))
-                self.log += [{"condition": condition, **entry} for entry in entries]
 
-    def _keep_checkpoint(self, student: Trained, condition: str) -> None:
-        """The run folder holds its own copy, so that it can be moved and published whole."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        target = self.folder / f"checkpoint-{condition}.safetensors"
+    def _keep_log(self, spec: Training, condition: str) -> None:
+        self.log += [{"condition": condition, **entry} for entry in read_log(self.graph.path(spec))]
+
+    def _keep(self, student: Trained, condition: str) -> None:
+        """The run folder holds its own copies, so that it can be moved and published whole."""
+        content = student.checkpoint.read_bytes()
         if student.spec.measured:  # the copy says how the run measured it
             tensors, metadata = load_checkpoint(student.checkpoint)
-            save_checkpoint(target, tensors, {**metadata, "training": student.spec.model_dump(mode="json")})
-        else:
-            write_atomically(target, student.checkpoint.read_bytes())
-        self.students[condition] = student.describe().model_copy(update={"sha256": file_sha256(target)})
-        write_atomically(self.folder / f"softmax-{condition}.npz", (student.folder / SOFTMAX).read_bytes())
+            content = checkpoint_bytes(tensors, {**metadata, "training": student.spec.model_dump(mode="json")})
+        target = checkpoint_name(condition)
+        self.files.write({softmax_name(condition): (student.folder / SOFTMAX).read_bytes(), target: content})
+        self.students[condition] = student.describe().model_copy(update={"sha256": self.files.sha256(target)})
+        self._keep_log(student.spec, condition)
 
     def _measure(self, condition: str, student: Trained, shared: Mapping[str, Trained]) -> None:
         images, device = self.suite_data.test.test.images, self.graph.device
@@ -289,7 +310,7 @@ class _Job:
         tasks = self.plan.tasks_of(condition)
         self.checks += check_batches(predictor, images, condition, device, tasks)
         for name, (task, settings) in tasks.items():
-            store = Partial(self.folder / "partial", condition, name, self._inputs(condition, shared))
+            store = Partial(self.files, condition, name, self._inputs(condition, shared))
             outcome = store.load()
             if outcome is None:
                 others = {
@@ -317,9 +338,9 @@ class _Job:
             for (condition, task), outcome in self.outcomes.items()
             for name, values in outcome.correct.items()
         }
-        write_log(self.folder, self.log)
-        save_arrays(self.folder / "predictions.npz", correct)
-        evidence = (LOG, "predictions.npz", *(f"softmax-{condition}.npz" for condition in self.students))
+        contents = {LOG: log_bytes(self.log), PREDICTIONS: arrays_bytes(correct)}
+        evidence = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        evidence |= {softmax_name(condition): self.files.sha256(softmax_name(condition)) for condition in self.students}
         scores: list[Score] = [score for outcome in self.outcomes.values() for score in outcome.scores]
         noises = {name: self.graph.train_set(name)[1] for name in self.spec.params}
         plugins = self.plan.plugins
@@ -348,14 +369,23 @@ class _Job:
                 students=self.students,
                 networks=self.networks,
                 subsets={task: value for outcome in self.outcomes.values() for task, value in outcome.subsets.items()},
-                evidence={name: file_sha256(self.folder / name) for name in evidence},
+                evidence=evidence,
             ),
         )
-        if crash:
-            write_atomically(self.folder / CRASH, crash.encode())
-        record.write(self.folder / "record.json")
-        if not crash:
-            shutil.rmtree(self.folder / "partial", ignore_errors=True)
-            (self.folder / CRASH).unlink(missing_ok=True)
-        (self.folder / "fresh").unlink(missing_ok=True)
+        self._finish(record, contents, crash)
         return record
+
+    def _finish(self, record: Record, contents: dict[str, bytes], crash: str | None) -> None:
+        """Write the record and what lies beside it; a fresh run takes the place of the finished one."""
+        old = self.folder / RECORD
+        if self.fresh and old.exists():
+            contents[PREVIOUS] = old.read_bytes()
+        if crash:
+            contents[CRASH] = crash.encode()
+        gone = [] if crash else [*self.files.listed(f"{PARTS}/"), CRASH]
+        self.files.write({**contents, RECORD: record.to_json().encode()}, gone)
+        self.files.settle()
+        if not crash:
+            shutil.rmtree(self.files.folder / PARTS, ignore_errors=True)
+        if self.fresh:
+            Sealed(self.folder).take(self.files.folder)

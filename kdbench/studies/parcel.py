@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from kdbench.files import write_atomically
+from kdbench.sealed import LAST, SUMS, Sealed, mend, parse_sums
 
 Files = dict[str, bytes]
 """Path in the folder of runs to content."""
 
-LAST = ("checkpoint.safetensors", "record.json")
-"""That these are there says that a training or a run is finished: they come after all others, in this order."""
+TRIES: Final = 5
+"""To read files of one moment, while another process replaces them."""
 
 
 def read(root: Path, folders: Iterable[str]) -> Files:
@@ -20,8 +23,17 @@ def read(root: Path, folders: Iterable[str]) -> Files:
 
 
 def lay(root: Path, files: Mapping[str, bytes]) -> None:
-    """Write files, each whole or not at all, and in an order in which nothing looks finished before it is."""
-    for name in sorted(files, key=lambda name: LAST.index(_base(name)) if _base(name) in LAST else -1):
+    """Write files, each whole or not at all, and in an order in which nothing looks finished before it is.
+
+    ``SHA256SUMS`` of a folder admits what is here and what comes before any file of it changes, and in the end is as it
+    came.
+    """
+    for name in (name for name in files if _base(name) == SUMS):
+        folder = (root / name).parent
+        mend(folder)
+        Sealed(folder).admit(parse_sums(files[name], folder / SUMS))
+    order = (*LAST, SUMS)
+    for name in sorted(files, key=lambda name: order.index(_base(name)) if _base(name) in order else -1):
         write_atomically(root / name, files[name])
 
 
@@ -33,15 +45,16 @@ class Changes:
         self._known = dict(self._stamps()) if since_now else {}
 
     def take(self) -> Files:
-        """The files that are new or were replaced."""
-        found, stamps = {}, dict(self._stamps())
-        for name, stamp in stamps.items():
-            if self._known.get(name) != stamp:
-                try:
-                    found[name] = (self._root / name).read_bytes()
-                except FileNotFoundError:  # its worker has just deleted it
-                    continue
-                self._known[name] = stamp
+        """The files that are new or were replaced, all of one moment: a folder's list fits its files."""
+        for _ in range(TRIES):
+            found, stamps = dict[str, bytes](), dict(self._stamps())
+            for name, stamp in stamps.items():
+                if self._known.get(name) != stamp:
+                    with contextlib.suppress(FileNotFoundError):  # its worker has just deleted it
+                        found[name] = (self._root / name).read_bytes()
+            if dict(self._stamps()) == stamps:
+                break
+        self._known |= {name: stamps[name] for name in found}
         return found
 
     def gone(self) -> tuple[str, ...]:

@@ -112,6 +112,8 @@ def main(arguments: list[str]) -> int:
     except UnreadyError as unready:
         print(f"nothing done: {unready}", file=sys.stderr)
         return UNREADY
+    except KdbenchError as mistake:  # a disk that does not even take why the node failed
+        error = str(mistake)
     except KeyboardInterrupt:
         print("interrupted: it goes on from the last epoch", file=sys.stderr)
         return INTERRUPTED

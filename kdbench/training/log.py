@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kdbench.files import write_atomically
+from kdbench.sealed import check
 
 LOG = "log.jsonl"
 
@@ -20,14 +20,20 @@ class LogError(ValueError):
         self.message, self.line = message, line
 
 
-def write_log(folder: Path, entries: Iterable[Mapping[str, Any]]) -> None:
-    """Write ``log.jsonl`` in one piece. A loss that is not finite is NaN or Infinity, which strict JSON has not."""
-    write_atomically(folder / LOG, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
+def log_bytes(entries: Iterable[Mapping[str, Any]]) -> bytes:
+    """Entries as ``log.jsonl``. A loss that is not finite is NaN or Infinity, which strict JSON has not."""
+    return "".join(json.dumps(entry) + "\n" for entry in entries).encode()
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The entries of a folder's log, [] for a training that has not begun. Raises ``LogError``."""
+    """The entries of a folder's log, [] for a training that has not begun.
+
+    Raises:
+        LogError: it is no log.
+        DamagedError: it is not the one that was written.
+    """
     path = folder / LOG
+    check(path)
     return parse_log(path.read_text(encoding="utf-8")) if path.exists() else []
 
 

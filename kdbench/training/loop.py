@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kdbench.devices import forked_random_numbers
 from kdbench.errors import KdbenchError
-from kdbench.files import save_arrays
+from kdbench.files import arrays_bytes
 from kdbench.inference.batching import check_statistics, forward_batch, held, is_out_of_memory, rows
 from kdbench.inference.model import as_float
 from kdbench.inference.order import over_all
@@ -23,13 +23,14 @@ from kdbench.inference.pixels import lay_out
 from kdbench.inference.prediction import NotFiniteError, frozen, predict
 from kdbench.methods.context import Batch, TrainSet
 from kdbench.methods.method import Method
+from kdbench.sealed import Sealed
 from kdbench.shared_state import left_alone
 from kdbench.specs import Training
 from kdbench.torch_state import exclusive
-from kdbench.training.checkpoint import load_resume, save_checkpoint, save_resume
+from kdbench.training.checkpoint import CHECKPOINT, RESUME, checkpoint_bytes, load_resume, resume_bytes
 from kdbench.training.compiling import Compiler, begin_step, compiled
 from kdbench.training.context_factory import Build, make_context
-from kdbench.training.log import write_log
+from kdbench.training.log import LOG, log_bytes
 from kdbench.training.monitor import SOFTMAX, Monitor
 from kdbench.training.optimisers import learning_rate, make_optimizer
 from kdbench.training.ownership import check_owned, check_predictor, is_trained
@@ -82,7 +83,10 @@ def fit(
             stack.enter_context(frozen(network))
         unchanged = stack.enter_context(left_alone(f"method '{spec.method}'"))
         run = TrainingRun(spec, method, student, train, networks, device, build)
+        files = Sealed(folder)
         history = run.resume(folder)
+        if history:  # it was interrupted, perhaps before its log had the last epoch
+            files.write({LOG: log_bytes(history)})
         if compiler is not None and (spec.recipe.epochs - len(history)) * run.per_epoch >= compiler.pays_from:
             run.compiled = stack.enter_context(run.compiling(compiler, networks))
         while len(history) < spec.recipe.epochs:
@@ -93,11 +97,9 @@ def fit(
                 entry |= run.watch(monitor)
             history.append(entry)
             unchanged()  # what was trained otherwise is not kept
-            run.save(folder, history)
+            run.save(files, history)
             on_epoch(entry)
-        if monitor is not None:
-            save_arrays(folder / SOFTMAX, run.trajectory(monitor))
-        run.finish(folder, lineage or {})
+        run.finish(files, lineage or {}, monitor)
     return history
 
 
@@ -292,7 +294,7 @@ class TrainingRun:
 
     def resume(self, folder: Path) -> list[dict[str, Any]]:
         """Take up an interrupted training; returns the log so far, [] for a new one."""
-        state = load_resume(folder / "resume.pt")
+        state = load_resume(folder / RESUME)
         if state is None or state["training"] != self.spec.digest():
             return []
         self.student.load_state_dict(state["student"])
@@ -305,23 +307,20 @@ class TrainingRun:
         self.ctx.epoch, self.ctx.step = len(history) - 1, len(history) * self.per_epoch - 1
         return history
 
-    def save(self, folder: Path, history: list[dict[str, Any]]) -> None:
+    def save(self, files: Sealed, history: list[dict[str, Any]]) -> None:
         """Write log and resume state after an epoch."""
-        save_resume(
-            folder / "resume.pt",
-            {
-                "training": self.spec.digest(),
-                "student": self.student.state_dict(),
-                "owned": {name: network.state_dict() for name, network in self.owned.items()},
-                "state": dict(self.method.state()),
-                "optimizer": self.optimizer.state_dict(),
-                "history": history,
-                "softmax": self.softmax,
-            },
-        )
-        write_log(folder, history)
+        state = {
+            "training": self.spec.digest(),
+            "student": self.student.state_dict(),
+            "owned": {name: network.state_dict() for name, network in self.owned.items()},
+            "state": dict(self.method.state()),
+            "optimizer": self.optimizer.state_dict(),
+            "history": history,
+            "softmax": self.softmax,
+        }
+        files.write({RESUME: resume_bytes(state), LOG: log_bytes(history)})
 
-    def finish(self, folder: Path, lineage: Mapping[str, Any]) -> None:
+    def finish(self, files: Sealed, lineage: Mapping[str, Any], monitor: Monitor | None) -> None:
         """Write the checkpoint; only then is the resume state dropped."""
         networks = {"student": self.student, **self.owned}
         predictor = self.predictor()
@@ -340,8 +339,9 @@ class TrainingRun:
             "noise_realised": self.ctx.noise_realised,
             "needs": dict(lineage),
         }
-        save_checkpoint(folder / "checkpoint.safetensors", tensors, metadata)
-        (folder / "resume.pt").unlink(missing_ok=True)
+        watched = {} if monitor is None else {SOFTMAX: arrays_bytes(self.trajectory(monitor))}
+        files.write({**watched, CHECKPOINT: checkpoint_bytes(tensors, metadata)}, [RESUME])
+        files.settle()
 
 
 def _check_scalar(loss: object) -> None:

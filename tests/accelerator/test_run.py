@@ -11,10 +11,11 @@ import torch
 
 import kdbench
 from kdbench.devices import CPU
+from kdbench.files import write_atomically
 from kdbench.inference.prediction import predict
 from kdbench.running.loading import load_predictor
 from kdbench.running.runner import record_path
-from kdbench.training.checkpoint import load_checkpoint, load_resume, save_checkpoint, save_resume
+from kdbench.training.checkpoint import load_checkpoint, load_resume, resume_bytes, save_checkpoint
 from tests.accelerator.share import share
 from tests.conftest import SMALL_SUITE
 
@@ -63,7 +64,7 @@ def test_a_checkpoint_and_a_resume_state_of_a_device_are_read_on_the_cpu(
     loaded, _ = load_checkpoint(tmp_path / "one.safetensors")
     assert loaded["a"].device == CPU
     assert torch.equal(loaded["a"], tensor)
-    save_resume(tmp_path / "resume.pt", {"a": tensor.to(accelerator), "n": 3})
+    write_atomically(tmp_path / "resume.pt", resume_bytes({"a": tensor.to(accelerator), "n": 3}))
     state = load_resume(tmp_path / "resume.pt")
     assert state is not None and state["n"] == 3
     assert state["a"].device == CPU

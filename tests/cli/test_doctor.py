@@ -16,6 +16,7 @@ from kdbench.cli.doctor import examine, exit_status, isolated
 from kdbench.cli.examinations import Diagnosis
 from kdbench.data import DataPlace
 from kdbench.errors import KdbenchError
+from kdbench.sealed import Sealed
 
 
 def test_an_examination_that_raises_is_a_finding() -> None:
@@ -89,3 +90,31 @@ def test_the_command_shows_each_finding_and_sets_its_exit_status(
     assert json.loads(as_json.stdout)[1] == {
         "name": "two", "status": status, "found": "0.5", "expected": ">=1", "fix": "`pip install two`",
     }  # fmt: skip
+
+
+def test_the_files_of_a_folder_of_runs_are_verified(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    files = Sealed(runs / "s/trainings/t")
+    files.write({"log.jsonl": b"{}", "checkpoint.safetensors": b"weights"})
+    earlier = runs / "s/trainings/earlier"
+    earlier.mkdir()
+    (earlier / "resume.pt").write_bytes(b"no archive")
+    (runs / "s/trainings/t/checkpoint.safetensors").write_bytes(b"Weights")
+    (runs / "s/trainings/t/log.jsonl").unlink()
+    result = CliRunner().invoke(app, ["doctor", "--verify", str(runs), "--json"])
+    found = {(Path(one["name"]).name, one["status"]): one["found"] for one in json.loads(result.stdout)}
+    assert found == {
+        ("earlier", "warn"): "has no SHA256SUMS: an earlier version made it, and not all of it can be checked",
+        ("resume.pt", "broken"): "is damaged (File is not a zip file)",
+        ("checkpoint.safetensors", "broken"): "is damaged: it is not the file that SHA256SUMS lists",
+    }
+    assert result.exit_code == 1
+    shown = CliRunner().invoke(app, ["doctor", "--verify", str(runs)]).stdout
+    assert "2 folders, 2 files with a hash, 2 damaged, 1 note" in shown
+
+
+def test_a_folder_of_runs_is_asked_for_with_verify(tmp_path: Path) -> None:
+    with pytest.raises(KdbenchError, match="doctor got the folder"):
+        CliRunner().invoke(app, ["doctor", str(tmp_path)], catch_exceptions=False)
+    with pytest.raises(KdbenchError, match="no folder .*nowhere"):
+        CliRunner().invoke(app, ["doctor", "--verify", str(tmp_path / "nowhere")], catch_exceptions=False)

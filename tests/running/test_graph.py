@@ -17,6 +17,7 @@ from kdbench.methods.source import source_hash
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.running import graph as module
 from kdbench.running.graph import RunGraph
+from kdbench.sealed import SUMS
 from kdbench.specs import Training
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.log import read_log
@@ -168,10 +169,24 @@ def test_a_damaged_checkpoint_is_trained_again_with_a_warning(make_graph: MakeGr
     first = graph.ensure(ce(graph), "clean", "ce")
     whole = first.checkpoint.read_bytes()
     first.checkpoint.write_bytes(whole[:1000])
-    with pytest.warns(UserWarning, match=r"checkpoint\.safetensors is damaged.*: it is trained again"):
+    with pytest.warns(UserWarning, match=r"checkpoint\.safetensors is damaged.*made again"):
         second = graph.ensure(ce(graph), "clean", "ce")
     assert not second.reused
     assert second.checkpoint.read_bytes() == whole
+
+
+def test_of_an_earlier_version_what_can_be_checked_is_checked(make_graph: MakeGraph) -> None:
+    graph = make_graph()
+    first = graph.ensure(ce(graph), "clean", "ce")
+    (first.folder / SUMS).unlink()
+    assert graph.ensure(ce(graph), "clean", "ce").reused
+    for name, said in (("checkpoint.safetensors", "is damaged"), ("log.jsonl", "has 0 epochs, the recipe has 1"),
+                       ("softmax.npz", "a file in .* is damaged")):  # fmt: skip
+        (first.folder / SUMS).unlink(missing_ok=True)
+        file = first.folder / name
+        file.write_bytes(b"" if name == "log.jsonl" else file.read_bytes()[:-200])
+        with pytest.warns(UserWarning, match=f"{said}.*: it is trained again"):
+            assert not graph.ensure(ce(graph), "clean", "ce").reused
 
 
 def test_fresh_trains_one_network_again_and_none_that_it_needs(make_graph: MakeGraph) -> None:

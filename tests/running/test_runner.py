@@ -44,8 +44,8 @@ def test_run_folder_holds_what_it_promises(finished: tuple[Path, Record, Path]) 
     path = record_path(record, out)
     assert path == out / "tiny" / "kd" / record.run_id / "record.json"
     assert sorted(child.name for child in path.parent.iterdir()) == [
-        "checkpoint-clean.safetensors", "checkpoint-sym-40.safetensors", "log.jsonl", "predictions.npz", "record.json",
-        "softmax-clean.npz", "softmax-sym-40.npz",
+        "SHA256SUMS", "checkpoint-clean.safetensors", "checkpoint-sym-40.safetensors", "log.jsonl", "predictions.npz",
+        "record.json", "softmax-clean.npz", "softmax-sym-40.npz",
     ]  # fmt: skip
     evidence = ("log.jsonl", "predictions.npz", "softmax-clean.npz", "softmax-sym-40.npz")
     assert record.hashes.evidence == {
@@ -307,7 +307,7 @@ def test_an_interrupted_fresh_run_goes_on(tiny_suite: Path, tmp_path: Path, monk
         patch.setattr("kdbench.running.runner.run_task", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(str(tiny_suite), "ce", fresh=True, **options)  # type: ignore[arg-type]  # mixed options
-    assert not record_path(record, tmp_path).exists()
+    assert read_record(record_path(record, tmp_path)) == record, "what is finished stays until the new one is"
     again = run(str(tiny_suite), "ce", fresh=True, **options)  # type: ignore[arg-type]  # mixed options
     assert again.hashes.students["clean"].reused, "the interrupted fresh run had trained it already"
     assert again.scores == record.scores

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kdbench.files import write_atomically
+from kdbench.sealed import Sealed, faults
 from kdbench.studies import parcel
 from kdbench.studies.parcel import Changes, lay, read
 
@@ -39,3 +42,45 @@ def test_nothing_looks_finished_before_it_is(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(parcel, "write_atomically", lambda path, content: written.append(path.name))
     lay(tmp_path, dict.fromkeys(("r/record.json", "t/checkpoint.safetensors", "r/a", "t/softmax.npz"), b""))
     assert written == ["a", "softmax.npz", "checkpoint.safetensors", "record.json"]
+
+
+def test_a_copy_admits_what_was_there_until_all_of_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is killed while it takes up files of another finds none of them damaged."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    files = Sealed(here / "t")
+    files.write({"resume.pt": b"1", "log.jsonl": b"1"})
+    changes = Changes(here, ["t"], since_now=False)
+    lay(there, changes.take())
+    for number in (b"2", b"3"):
+        files.write({"resume.pt": number, "log.jsonl": number})
+    write = write_atomically
+
+    def checked(path: Path, content: bytes) -> None:
+        assert faults(there / "t") == {}
+        write(path, content)
+        assert faults(there / "t") == {}
+
+    monkeypatch.setattr(parcel, "write_atomically", checked)
+    lay(there, changes.take())
+    assert read(there, ["t"]) == read(here, ["t"])
+    (there / "t/resume.pt").write_bytes(b"2")
+    assert list(faults(there / "t")) == []  # the last but one, which a change that is not settled admits
+    (there / "t/resume.pt").write_bytes(b"1")
+    assert list(faults(there / "t")) == ["resume.pt"]
+
+
+def test_what_is_taken_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = Sealed(tmp_path / "here/t")
+    files.write({"resume.pt": b"1"})
+    again, stamps = [2], Changes._stamps
+
+    def meanwhile(self: Changes) -> Iterator[tuple[str, tuple[int, int]]]:
+        found = list(stamps(self))
+        if again[0]:
+            again[0] -= 1
+            files.write({"resume.pt": b"2", "log.jsonl": b"%d" % again[0]})
+        yield from found
+
+    monkeypatch.setattr(Changes, "_stamps", meanwhile)
+    lay(tmp_path / "there", read(tmp_path / "here", ["t"]))
+    assert faults(tmp_path / "there/t") == {}

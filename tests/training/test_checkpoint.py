@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -11,9 +12,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from kdbench import files
 from kdbench.errors import KdbenchError
-from kdbench.files import file_sha256, write_atomically
-from kdbench.training.checkpoint import load_checkpoint, load_resume, save_checkpoint, save_resume
+from kdbench.files import WriteError, file_sha256, write_atomically
+from kdbench.training.checkpoint import load_checkpoint, load_resume, resume_bytes, save_checkpoint
 
 TENSORS = {
     "weight": torch.arange(24.0).view(2, 3, 4),
@@ -110,14 +112,23 @@ def test_a_file_is_written_whole_with_its_folders_and_readable_by_others(tmp_pat
         write_atomically(path, content)
         assert path.read_bytes() == content
     assert names(path.parent) == ["a.txt"]
-    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_a_file_has_the_rights_that_the_umask_leaves(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "a.txt", b"content")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def fail(*arguments: Any, **options: Any) -> None:
-    raise OSError("no space left on device")
+    raise OSError(errno.ENOSPC, "no space left on device")
 
 
-@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -125,7 +136,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     save_checkpoint(path, {"w": torch.ones(2)}, {"version": 1})
     before = path.read_bytes()
     monkeypatch.setattr(os, step, fail)
-    with pytest.raises(OSError, match="no space left"):
+    monkeypatch.setattr(files, "sync", os.fsync)
+    with pytest.raises(WriteError, match=r"cannot write .*a\.safetensors: no space left on device .*free some space"):
         save_checkpoint(path, {"w": torch.zeros(2)}, {"version": 2})
     monkeypatch.undo()
     assert path.read_bytes() == before
@@ -136,7 +148,7 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, monkeypatch:
     def interrupt(handle: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "fsync", interrupt)
+    monkeypatch.setattr(files, "sync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "a.txt", b"content")
     assert names(tmp_path) == []
@@ -148,6 +160,10 @@ STATE: dict[str, Any] = {
 }  # fmt: skip
 
 
+def save_resume(path: Path, state: dict[str, Any]) -> None:
+    write_atomically(path, resume_bytes(state))
+
+
 def test_resume_state_comes_back_as_it_went(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "resume.pt"
     save_resume(path, STATE)
@@ -157,21 +173,6 @@ def test_resume_state_comes_back_as_it_went(tmp_path: Path) -> None:
     assert torch.equal(found["optimizer"]["state"][0]["momentum"], torch.ones(2))
     assert (found["training"], found["history"]) == (STATE["training"], STATE["history"])
     assert names(path.parent) == ["resume.pt"]
-
-
-def test_a_failed_save_leaves_the_old_resume_state_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "resume.pt"
-    save_resume(path, STATE)
-    before = path.read_bytes()
-    with pytest.raises(Exception, match="pickle|local object"):
-        save_resume(path, {**STATE, "function": lambda: None})
-    assert (path.read_bytes(), names(tmp_path)) == (before, ["resume.pt"])
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="no space left"):
-        save_resume(path, {})
-    assert (path.read_bytes(), names(tmp_path)) == (before, ["resume.pt"])
 
 
 def test_no_resume_state_is_none_without_a_word(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kdbench.errors import KdbenchError
-from kdbench.files import write_atomically
+from kdbench.files import WriteError, write_atomically
 from kdbench.inside import inside, is_own_file
 from kdbench.leaderboard.board import Board, Boards
 from kdbench.leaderboard.site import text
@@ -52,8 +52,9 @@ def build(boards: Boards, out: Path) -> list[Path]:
             inside(out, name).unlink(missing_ok=True)
         names.append(MANIFEST)
         write_atomically(out / MANIFEST, (json.dumps(sorted(names), indent=1) + "\n").encode())
-    except OSError as error:
-        raise KdbenchError(f"cannot write the site to {out}: {error}", "give a folder that can be written") from None
+    except (OSError, WriteError) as error:
+        said = error.message if isinstance(error, WriteError) else error
+        raise KdbenchError(f"cannot write the site to {out}: {said}", "give a folder that can be written") from None
     return [out / name for name in names]
 
 

@@ -1,0 +1,61 @@
+"""docs/reliability.md: what was done to kdbench's runs, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tools.markdown import cell, prose, table
+
+RESULTS = Path(__file__).parent / "data/faults.json"
+
+HEAD = """# Reliability
+
+A result counts for nothing if it may have been read from a damaged file. These are the promises, and what was tried to
+break them.
+"""
+
+PROMISES = """
+- **Each folder knows its files.** `SHA256SUMS` in the folder of a training and of a run says what each file must
+  hold. It is written with them, before they appear, and checked when they are read. `kdbench doctor --verify runs`
+  checks all of them; `sha256sum -c SHA256SUMS` does in one folder. What is damaged is named and set aside as
+  `<name>.damaged`, and the command that made it makes it again; readers refuse it.
+- **A kill at any instant loses an epoch or a task at most.** Files appear whole. Between any two writes each file is
+  the old one or the new one, and both are admitted, so that an interruption is never taken for damage, nor damage for
+  an interruption. Folders are flushed after renames.
+- **`--fresh` drops nothing before the new run is whole.** It works in `again/` within the folder; the finished run
+  stays readable, and is kept as `record.previous.json`. Interrupted, the same command goes on.
+- **One process at a time works in a folder.** Another that wants the same run says whom it waits for, for a day at
+  most (`KDBENCH_WAIT_HOURS`), and takes the result. A dead holder is seen, on this machine at once. No lock follows a
+  link, and another user of a shared folder waits like anybody else. Files take the user's umask.
+- **What the system refuses is one line**: no space, a used up quota, a folder that is read-only, a file that is too
+  large.
+- **Folders of earlier versions** have no `SHA256SUMS`. They are read, and checked as far as they go: form, epochs,
+  the checksums of archives, the hashes in records.
+
+Not defended: a disk that returns other bytes than it stored to whoever reads a file after its check, and a person who
+changes a file and its line in `SHA256SUMS`. Records that are published have hashes of their evidence (`kdbench
+leaderboard verify`).
+"""
+
+TABLE = """
+## What was tried
+
+Each try is a whole run of a small suite, or its continuation, compared bit for bit with one that nothing happened to.
+A loss is a finished file that is gone, a run that does not end, or an interruption that is called damage; a changed
+bit is another score or another weight. `tox -e faults` does it all and writes this table; the tests of every change
+try a share that is drawn anew.
+"""
+
+
+def reliability_page() -> str:
+    """The page's text."""
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))
+    lines = [
+        (cell(fault), cell(str(row["expected"])), str(row["tries"]), str(row["losses"]), str(row["changed"]))
+        for fault, row in sorted(rows.items())
+    ]
+    headings = ("what happens", "what is to come of it", "tries", "losses", "changed bits")
+    total = {name: sum(int(row[name]) for row in rows.values()) for name in ("tries", "losses", "changed")}
+    said = prose(f"{total['tries']} tries, {total['losses']} losses, {total['changed']} with a changed bit.")
+    return f"{HEAD}{PROMISES}{TABLE}\n{table(headings, lines)}\n\n{said}\n"
