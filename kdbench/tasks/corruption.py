@@ -125,7 +125,7 @@ class Corruption(Task):
                 yield Objection(
                     score, "value", f"{score.value:.6g}, but the mean of its {len(cells)} cells is {mean:.6g}"
                 )
-        arrays = [card.array(str(self.results_key(score))) for score in cells]
+        arrays = [card.answers(str(self.results_key(score))) for score in cells]
         same = [array for array in arrays if array is not None and array.shape == (cells[0].n,)]
         if len(same) == len(arrays):
             for score in card.select("conditional_mca"):

@@ -155,7 +155,7 @@ class PGD(Task):
             for metric in ("robust_accuracy", "conditional_accuracy", "accuracy_at_step"):
                 lasting = card.select(metric, variant=variant, rule="any")
                 yield from falls_with(lasting, "steps", "an image that was broken stays broken")
-            few, many = (card.array(f"{variant}-{k}/correct") for k in (min(counts), max(counts)))
+            few, many = (card.answers(f"{variant}-{k}/correct") for k in (min(counts), max(counts)))
             if few is None or many is None or few.shape != many.shape:
                 continue
             for check in card.checks:
@@ -174,7 +174,7 @@ def _gradients(card: Scorecard, variant: str) -> Iterator[Objection]:
 
 def _impossible(card: Scorecard, variant: str, k: int) -> Iterator[Objection]:
     """What cannot be at one number of steps."""
-    robust = card.array(f"{variant}-{k}/correct")
+    robust = card.answers(f"{variant}-{k}/correct")
     for metric in ("robust_accuracy", "conditional_accuracy"):
         rules = {score.setting.get("rule"): score for score in card.select(metric, variant=variant, steps=k)}
         if not {"worst", "any", "min-run", "mean"} <= rules.keys():
