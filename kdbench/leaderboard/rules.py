@@ -246,6 +246,8 @@ def _score(case: Case, score: Score, headline: Headline | None) -> Iterator[Find
         yield ("value",), f"predictions.npz has no '{score.condition}/{score.task}/{name}'", "error"
     elif array.shape != (score.n,):
         yield ("n",), f"{score.n}, but there are per-example results of shape {array.shape}", "error"
+    elif score.metric in task.shares and array.dtype != bool:
+        yield ("value",), f"the per-example results are {array.dtype}, expected truth values", "error"
     elif array.dtype == bool and abs(float(array.mean()) - score.value) > SAME:
         yield ("value",), f"{score.value:.6g}, but the per-example results give {float(array.mean()):.6g}", "error"
 

@@ -142,7 +142,7 @@ class Attack(Task):
             if score.setting.get("attack") not in card.settings.attacks:
                 attacks = ", ".join(card.settings.attacks)
                 yield Objection(score, "setting", f"no attack of the settings, which are {attacks}")
-            robust = card.array(f"{score.setting.get('attack')}/correct")
+            robust = card.answers(f"{score.setting.get('attack')}/correct")
             if score.metric == "robust_accuracy":
                 yield from not_above_unattacked(card, score, robust)
             elif score.metric == "conditional_accuracy":

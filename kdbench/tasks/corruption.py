@@ -140,7 +140,7 @@ class Corruption(Task):
             groups.append((means, conditionals, own))
         for means, conditionals, own in groups:
             yield from _not_their_mean(means, own)
-            arrays = [card.array(str(self.results_key(score))) for score in own]
+            arrays = [card.answers(str(self.results_key(score))) for score in own]
             same = [array for array in arrays if array is not None and array.shape == (own[0].n,)]
             if len(same) == len(arrays):
                 for score in conditionals:

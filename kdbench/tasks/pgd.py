@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kdbench.attacks import PGDResult, pgd
 from kdbench.data import DataFacts
 from kdbench.devices import float64
+from kdbench.errors import plain
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
@@ -145,6 +146,10 @@ class PGD(Task):
         for score in card.scores:
             if score.setting.get("variant") not in variants:
                 yield Objection(score, "setting", f"no variant of the settings, which are {', '.join(variants)}")
+            steps, scored = score.setting.get("steps"), score.metric in ("robust_accuracy", "conditional_accuracy")
+            if steps not in (counts if scored else range(max(counts) + 1)):
+                found = plain(steps, 20)
+                yield Objection(score, "setting", f"{found} steps, which the settings do not score: {list(counts)}")
         each = {"zero_gradients": len(variants), "more_steps": len(variants) * (min(counts) < max(counts))}
         yield from expected_checks(card, {"random_model": 1, "large_eps": 1, **each})
         yield from audit_checks(card)
@@ -155,7 +160,7 @@ class PGD(Task):
             for metric in ("robust_accuracy", "conditional_accuracy", "accuracy_at_step"):
                 lasting = card.select(metric, variant=variant, rule="any")
                 yield from falls_with(lasting, "steps", "an image that was broken stays broken")
-            few, many = (card.array(f"{variant}-{k}/correct") for k in (min(counts), max(counts)))
+            few, many = (card.answers(f"{variant}-{k}/correct") for k in (min(counts), max(counts)))
             if few is None or many is None or few.shape != many.shape:
                 continue
             for check in card.checks:
@@ -174,11 +179,11 @@ def _gradients(card: Scorecard, variant: str) -> Iterator[Objection]:
 
 def _impossible(card: Scorecard, variant: str, k: int) -> Iterator[Objection]:
     """What cannot be at one number of steps."""
-    robust = card.array(f"{variant}-{k}/correct")
+    robust = card.answers(f"{variant}-{k}/correct")
     for metric in ("robust_accuracy", "conditional_accuracy"):
         rules = {score.setting.get("rule"): score for score in card.select(metric, variant=variant, steps=k)}
         if not {"worst", "any", "min-run", "mean"} <= rules.keys():
-            if metric == "robust_accuracy":
+            if metric == "robust_accuracy" or rules:
                 yield Objection(
                     None, "scores", f"{variant} with {k} steps lacks a rule: found {sorted(map(str, rules))}"
                 )

@@ -70,6 +70,11 @@ class Scorecard:
         """Per-example results of this task, or None."""
         return self.results.get(f"{self.task}/{name}")
 
+    def answers(self, name: str) -> NDArray[np.bool_] | None:
+        """The same, where they are truth values (n,); None for what a forger put in their place."""
+        found = self.array(name)
+        return found if found is not None and found.dtype == np.bool_ and found.ndim == 1 else None
+
     def unattacked(self) -> NDArray[np.bool_] | None:
         """Bool (n,): which of the images that the task measured are classified correctly as they are; or None."""
         key = next((name for name in self.unattacked_keys if name in self.results), None)

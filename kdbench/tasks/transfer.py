@@ -108,13 +108,13 @@ class Transfer(Task):
         for score in card.scores:
             if score.setting.get("source") not in (*sources, "self"):
                 yield Objection(score, "setting", f"no source of the settings, which are {', '.join(sources)}")
-            adversarial = card.array(f"{score.setting.get('source')}/correct")
+            adversarial = card.answers(f"{score.setting.get('source')}/correct")
             if score.metric == "accuracy":
                 yield from not_above_unattacked(card, score, adversarial)
             elif score.metric == "conditional_accuracy":
                 yield from conditional(card, score, adversarial)
-        white_box = card.array("self/correct")
+        white_box = card.answers("self/correct")
         for role, check in zip(sources, [check for check in card.checks if check.name == "transfer"], strict=False):
-            transferred = card.array(f"{role}/correct")
+            transferred = card.answers(f"{role}/correct")
             if white_box is not None and transferred is not None and white_box.shape == transferred.shape:
                 yield from same_check(check, *excess(white_box, transferred))

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.results.record import Record
+from kdbench.results.record import Record, Score
 from kdbench.specs import RunSpec
+from kdbench.tasks.scorecard import slack
 from tests.leaderboard.evidence import Made, npz
 
 Place = tuple[str | int, ...]
@@ -159,11 +160,23 @@ def forged_predictions(made: Made, seed: int) -> tuple[bytes, str, bool]:
     return content, json.dumps(values, indent=1), turned
 
 
-def numbers(record: Record) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+Key = tuple[Any, ...]
+
+
+def key_of(score: Score) -> Key:
+    return score.condition, score.task, score.metric, *sorted(score.setting.items())
+
+
+def by_key(record: Record) -> dict[Key, Score]:
     """A record's scores by what they are of."""
-    return {
-        (score.condition, score.task, score.metric, *sorted(score.setting.items())): (
-            *(score.value, score.ci_low, score.ci_high, score.n, score.unit, score.higher_is_better),
-        )
-        for score in record.scores
-    }
+    return {key_of(score): score for score in record.scores}
+
+
+def is_moved(old: Score | None, new: Score, basis: str) -> bool:
+    """Whether a score is another number than it was, by more than validation has to allow: the rounding of a mean, and
+    of what is derived the few images whose class hangs on the last bit of a network."""
+    if old is None or (old.unit, old.n) != (new.unit, new.n):
+        return True
+    room = 1e-6 if basis == "checked" else 2 * slack(old.n) / old.n + 1e-6
+    pairs = ((old.value, new.value), (old.ci_low, new.ci_low), (old.ci_high, new.ci_high))
+    return any(abs(before - after) > room for before, after in pairs)

@@ -170,7 +170,7 @@ def of_people(noise: LabelNoise, facts: dict[str, object], **condition: object) 
     ("facts", "where", "message"),
     [
         ({}, "", ""),
-        ({"file_sha256": "f" * 64}, ".file_sha256", f"labels of the file {'f' * 64}, the condition names {HASH}"),
+        ({"file_sha256": HASH[::-1]}, ".file_sha256", f"labels of the file {HASH[::-1]}, the condition names {HASH}"),
         ({"count": 11}, ".confusion", "10 examples in all, there are 11 labels"),
         ({"realised": 0.3}, ".realised", "0.3, but the confusions give 0.4"),
         (
