@@ -158,7 +158,7 @@ def test_without_wrong_labels_there_is_nothing_to_correct() -> None:
     training = forty()
     clean = TrainingLabels(training.images, training.true, training.true)
     outcome = measured(clean, Remembers(training.true), views=[1], images=4)
-    assert {score.setting.get("images") for score in outcome.scores} == {None, "clean-labelled", "all"}
+    assert {score.setting.get("images") for score in outcome.scores} == {"clean-labelled", "all"}
     assert not select(outcome, "auroc")
 
 
@@ -182,12 +182,10 @@ def test_it_is_for_noisy_labels_and_students_that_were_trained_here() -> None:
 
 
 def test_training_labels_are_those_of_the_training_and_the_true_ones(tmp_path: Path) -> None:
-    digits, noises = (
-        load_dataset(load_plugins().datasets.get("digits"), DataPlace(None, tmp_path)),
-        load_plugins().label_noises,
-    )
-    found = training_labels(digits, NOISY, noises, tmp_path)
-    train, facts = train_set(digits, NOISY, noises, tmp_path)
+    plugins, place = load_plugins(), DataPlace(None, tmp_path)
+    digits, noises = load_dataset(plugins.datasets.get("digits"), place), plugins.label_noises
+    found = training_labels(digits, NOISY, noises, tmp_path, place)
+    train, facts = train_set(digits, NOISY, noises, tmp_path, place)
     assert facts is not None
     assert found.images.equal(train.images)
     assert found.observed.equal(train.labels)
