@@ -63,15 +63,28 @@ class GrowingSpec(Spec):
         return bool(getattr(self, name) == type(self).model_fields[name].default)
 
 
-class LabelNoise(Spec):
-    """Label noise of a training set: which, how much, and from which seed, whatever the seed of the training."""
+class LabelNoise(GrowingSpec):
+    """Label noise of a training set: which, how much, and from which seed, whatever the seed of the training; or, of a
+    kind whose labels exist already, where these are."""
+
+    later = ("path", "sha256")
 
     kind: str
     """Registered name: ``kdbench list label-noises``."""
-    rate: Annotated[float, Field(ge=0, le=1)]
-    """Nominal rate, in the sense of its kind; the record has the share of labels that are wrong."""
+    rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Nominal rate, in the sense of its kind; the record has the share of labels that are wrong. Kinds that are drawn
+    need it, those whose labels exist already have none: methods are told the share that is counted."""
     seed: int = 0
     """Of the draw, the same for all methods and seeds of a run."""
+    path: str | None = None
+    """Of the kind ``file``: the file of labels, from the folder of the suite's file. It is no part of a run's identity;
+    without it the file is looked for in the folder ``labels`` of the data folder, by its hash."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """Of that file; without it that of the file at ``path`` as it is when the suite is read."""
+
+    def without_path(self) -> LabelNoise:
+        """What identifies it: wherever the same file lies, it gives the same labels."""
+        return self.model_copy(update={"path": None})
 
 
 class Recipe(GrowingSpec):
@@ -162,6 +175,10 @@ class Condition(GrowingSpec):
     """Of the draw of that part."""
     recipe: Recipe
     """What differs from the suite's ``[recipe]``: a table of its own."""
+
+    def without_path(self) -> Condition:
+        """What identifies it: wherever its labels lie."""
+        return self if self.noise is None else self.model_copy(update={"noise": self.noise.without_path()})
 
 
 class NetworkSpec(Spec):
@@ -265,6 +282,12 @@ class Suite(GrowingSpec):
                 raise ValueError(f"task {name} names conditions the suite has not: {sorted(unknown)}")
         return self
 
+    def without_paths(self) -> Suite:
+        """What identifies it: without the places of its files on this machine."""
+        return self.model_copy(
+            update={"conditions": {name: one.without_path() for name, one in self.conditions.items()}}
+        )
+
     @property
     def label(self) -> str:
         """The name that no other setting has: with what was changed by hand.
@@ -341,6 +364,11 @@ class Training(GrowingSpec):
     """Role to ``predictor_digest`` of the training that fills it."""
     training_version: int = TRAINING_VERSION
 
+    @field_validator("noise")
+    @classmethod
+    def _wherever_its_labels_lie(cls, noise: LabelNoise | None) -> LabelNoise | None:
+        return None if noise is None else noise.without_path()
+
     def canonical_json(self) -> str:
         """As for every specification, without what only matters when the network is measured."""
         values = self.model_dump(mode="json")
@@ -380,6 +408,11 @@ class RunSpec(GrowingSpec):
     """Which corrupted images there were for tasks that use corruptions."""
     examples: Annotated[int, Field(ge=1)] | None = None
     """Size of the fixed stratified part of the test images that was measured; None: all."""
+
+    @field_validator("suite")
+    @classmethod
+    def _wherever_its_files_lie(cls, suite: Suite) -> Suite:
+        return suite.without_paths()
 
     def canonical_json(self) -> str:
         """As for every specification, without the suite's prose: a better sentence is no other run."""

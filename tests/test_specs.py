@@ -29,6 +29,14 @@ def test_builtin_suites_are_valid_and_named_like_their_files(path: Path) -> None
     assert any(condition.noise is None for condition in suite.conditions.values())
 
 
+def test_drawn_noise_is_written_as_before_there_were_files_of_labels() -> None:
+    drawn = LabelNoise(kind="symmetric", rate=0.4)
+    assert drawn.canonical_json() == '{"kind":"symmetric","rate":0.4,"seed":0}'
+    file = LabelNoise(kind="file", path="/home/me/a.npy", sha256="ab" * 32)
+    assert LabelNoise.model_validate_json(file.canonical_json()) == file
+    assert file.without_path() == LabelNoise(kind="file", sha256="ab" * 32)
+
+
 def test_conditions_inherit_the_suite_recipe_and_override_it(tiny_suite: Path) -> None:
     text = tiny_suite.read_text().replace("[conditions.sym-40]", "[conditions.sym-40]\nrecipe = { epochs = 7 }")
     tiny_suite.write_text(text)

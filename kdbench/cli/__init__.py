@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from kdbench.cli.app import app
 from kdbench.cli.said import complain, show_warning
 from kdbench.errors import KdbenchError
+from kdbench.search_path import without_working_directory
 from kdbench.threads import wait_asleep
 
 COMMANDS = {
@@ -38,6 +39,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Entry point: a user's mistake is one line and exit status 2, an interruption is a line and 130."""
     warnings.showwarning = show_warning
+    without_working_directory()
     wait_asleep()
     load_commands(sys.argv[1:])
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -25,10 +26,24 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _no_plugins(asked: bool) -> None:
+    if asked:
+        os.environ["KDBENCH_PLUGINS"] = "none"  # workers inherit it
+
+
 @app.callback()
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    no_plugins: Annotated[
+        bool,
+        typer.Option(
+            "--no-plugins",
+            callback=_no_plugins,
+            is_eager=True,
+            help="Load no plugin but kdbench's own; KDBENCH_PLUGINS=NAME,... loads some.",
+        ),
     ] = False,
 ) -> None:
     """How good is a training method, on every axis at once? `kdbench run --method nrd` trains it and measures it."""

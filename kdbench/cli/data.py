@@ -26,7 +26,8 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
     from kdbench.plugin.loader import load_plugins
 
     place = DataPlace.default(data_dir)
-    registry = load_plugins().datasets
+    plugins = load_plugins()
+    registry = plugins.datasets
     rows = []
     for name in registry:
         spec = registry.get(name)
@@ -34,6 +35,11 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
         way = "can be fetched" if spec.fetch else "can be built" if spec.build else "missing"
         state = way if status.state == "missing" else status.state
         rows.append((name, state, status.found, spec.description))
+    for name, noise in ((name, plugins.label_noises.get(name)) for name in plugins.label_noises):
+        if noise.fetch is not None and noise.files is not None:
+            there = [path for path in noise.files(place) if path.is_file()]
+            found = str(there[0]) if there else "no such file"
+            rows.append((name, "available" if there else "can be fetched", found, noise.description))
     for name, status in published_status(place.data_dir).items():
         rows.append((name, status.state, status.found, "published corruptions of its test images"))
     if as_json:
@@ -70,22 +76,35 @@ def data_build(
 
 
 @data_app.command("fetch", cls=OnceCommand)
-def data_fetch(name: Annotated[str, typer.Argument(help="Dataset to download.")], data_dir: DataDir = None) -> None:
-    """Download an image set, checked against its pinned checksum.
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="Dataset to download, or label noise whose labels exist already.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Download an image set, or labels, checked against a pinned checksum.
 
     From its official place, or a mirror.
     """
     from kdbench.plugin.catalogue import catalogue
 
-    catalogue().require("dataset", [name])
+    found = catalogue()
+    if name not in found.registries["label noise"]:
+        found.require("dataset", [name])
     from kdbench.data import DataPlace, data_status
     from kdbench.plugin.loader import load_plugins
 
-    spec = load_plugins().datasets.get(name)
+    place = DataPlace.default(data_dir, download=True, progress=True)
+    plugins = load_plugins()
+    if name in plugins.label_noises and name not in plugins.datasets:
+        noise = plugins.label_noises.get(name)
+        if noise.fetch is None:
+            drawn = "it is drawn" if noise.read is None else "its files are your own"
+            raise KdbenchError(f"label noise '{name}' is not for download", drawn)
+        print(noise.fetch(place))
+        return
+    spec = plugins.datasets.get(name)
     if spec.fetch is None:
         ways = " or ".join(spec.ways)
         raise KdbenchError(f"dataset '{name}' is not for download", ways or "it comes with its package")
-    place = DataPlace.default(data_dir, download=True, progress=True)
     folder = spec.fetch(place)
     status = data_status(spec, place)
     if status.state != "available":  # what was there already stays as it is, whole or not

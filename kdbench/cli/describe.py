@@ -222,6 +222,8 @@ def _noise(condition: Mapping[str, Any]) -> str:
     noise = condition["noise"]
     if noise is None:
         return "as the labels come" if condition.get("noise_unknown") else "none"
+    if noise["rate"] is None:
+        return ", ".join([noise["kind"], *([noise["path"]] if noise.get("path") else [])])
     return f"{noise['kind']}, rate {words(noise['rate'])}, seed {noise['seed']}"
 
 

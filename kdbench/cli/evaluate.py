@@ -11,6 +11,7 @@ import typer
 from kdbench.cli.app import app
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import Attacks, DataDir, Device, Download, Json, Out, Tasks, names, parse_params
+from kdbench.cli.said import others_on_stderr
 
 if TYPE_CHECKING:
     from kdbench.running.evaluated import Evaluation
@@ -70,36 +71,37 @@ def evaluate(
     from kdbench.sources import open_model
 
     check_writable(out)
-    opened = open_model(
-        source,
-        suite=suite,
-        model=model,
-        weights=weights,
-        params=parse_params(assignments or []),
-        mean=mean,
-        std=std,
-        resize=resize,
-        classes=classes,
-        data_dir=data_dir,
-        download=download,
-        progress=not as_json,
-    )
-    say([f"{opened.source}: {note}" for note in opened.notes])
-    assert opened.suite is not None
-    result = measure(
-        opened.network,
-        opened.suite,
-        tasks=names(tasks),
-        attacks=attack,
-        data_dir=data_dir,
-        device=device,
-        out=out,
-        download=download,
-        condition=condition or opened.condition,
-        examples=examples,
-        progress=not as_json,
-        origin=opened.evaluated(),
-    )
+    with others_on_stderr():
+        opened = open_model(
+            source,
+            suite=suite,
+            model=model,
+            weights=weights,
+            params=parse_params(assignments or []),
+            mean=mean,
+            std=std,
+            resize=resize,
+            classes=classes,
+            data_dir=data_dir,
+            download=download,
+            progress=not as_json,
+        )
+        say([f"{opened.source}: {note}" for note in opened.notes])
+        assert opened.suite is not None
+        result = measure(
+            opened.network,
+            opened.suite,
+            tasks=names(tasks),
+            attacks=attack,
+            data_dir=data_dir,
+            device=device,
+            out=out,
+            download=download,
+            condition=condition or opened.condition,
+            examples=examples,
+            progress=not as_json,
+            origin=opened.evaluated(),
+        )
     written = result.save(out)
     if as_json:
         print(json.dumps({**result.to_dict(), "record": str(written)}))

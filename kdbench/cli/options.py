@@ -27,6 +27,10 @@ Attacks = Annotated[
         "attacks` shows them.",
     ),
 ]
+Timeout = Annotated[
+    float | None,
+    typer.Option(metavar="MINUTES", min=0, help="End a run that takes longer, as a failed one; default: no limit."),
+]
 Tasks = Annotated[str | None, typer.Option(help="Comma-separated tasks; default: all of the suite's.")]
 
 

@@ -11,8 +11,20 @@ import typer
 
 from kdbench.cli.app import app
 from kdbench.cli.once import OnceCommand
-from kdbench.cli.options import Attacks, Compile, DataDir, Device, Download, Json, Out, Tasks, names, parse_params
-from kdbench.cli.said import WARNED
+from kdbench.cli.options import (
+    Attacks,
+    Compile,
+    DataDir,
+    Device,
+    Download,
+    Json,
+    Out,
+    Tasks,
+    Timeout,
+    names,
+    parse_params,
+)
+from kdbench.cli.said import WARNED, others_on_stderr
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
@@ -51,6 +63,7 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and measure again what is finished already.")] = False,
     download: Download = True,
     compile: Compile = True,
+    timeout: Timeout = None,
     track: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Send log and scores to tensorboard or mlflow as well; repeatable."),
@@ -84,11 +97,13 @@ def run(
             out=out,
             download=download,
             compile=compile,
+            timeout=timeout,
         )
         for name in dict.fromkeys(method)
         for one in dict.fromkeys(seed or [0])
     ]
-    records, headlines = _answered(asked, installed, fresh=fresh, track=track or [], progress=not as_json)
+    with others_on_stderr():
+        records, headlines = _answered(asked, installed, fresh=fresh, track=track or [], progress=not as_json)
     _print(records, headlines, out, as_json)
 
 
@@ -140,7 +155,7 @@ def _run(
     }
     options = RunOptions.make(
         data_dir=first.data_dir, device=first.device, out=first.out, download=first.download, progress=progress,
-        compile=first.compile,
+        compile=first.compile, timeout=first.timeout,
     )  # fmt: skip
     for one, reason in zip(asked, why, strict=True):
         plan, started = plans[one.method], time.time_ns()

@@ -17,7 +17,8 @@ from torch import Tensor
 from kdbench.errors import KdbenchError
 from kdbench.files import cache_folder
 
-SOURCES = ("official archive", "class folders", "embedded", "generated")
+FOLDERS = "class folders"
+SOURCES = ("official archive", FOLDERS, "embedded", "generated")
 OWN_NAME = "restore its files; images of your own need a data set of another name, and a suite that names it"
 """What to do about data that are not those of their name."""
 
@@ -53,6 +54,23 @@ class ImageSet:
     def class_counts(self) -> tuple[int, ...]:
         """Images of each class, in the order of ``class_names``."""
         return tuple(torch.bincount(self.labels, minlength=len(self.class_names)).tolist())
+
+
+def official_places(images: ImageSet) -> Tensor:
+    """int64 (N,): the place of each image among all of the set in the order of its source, from 0.
+
+    Of CIFAR's training images that is the row in the official archive, to which labels of others are keyed.
+
+    Raises:
+        KdbenchError: the images are from class folders, whose order is that of file names.
+    """
+    if images.source == FOLDERS:
+        raise KdbenchError(
+            f"the images of '{images.name}' come from class folders, whose order is that of file names: which of them "
+            "an entry of the official order means is not known",
+            f"use the official files of '{images.name.partition('/')[0]}'",
+        )
+    return images.source_index.argsort().argsort()
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from kdbench.data.base import DataPlace, Dataset, ImageSet, make_image_set, missing_data_error
+from kdbench.data.base import FOLDERS, DataPlace, Dataset, ImageSet, make_image_set, missing_data_error
 from kdbench.data.cache import FileStat, ImageCache, KdbenchWarning, content_key, stat_key
 from kdbench.data.decoding import decode, in_threads
 from kdbench.errors import KdbenchError, unknown_name
@@ -178,7 +178,7 @@ def load_files(
         pixels = decode(paths, blobs, image_size, name=name, progress=place.progress)
         position = {class_name: index for index, class_name in enumerate(class_names)}
         labels = torch.tensor([position[file.class_name] for file in files], dtype=torch.int64)
-        images = make_image_set(name, pixels, labels, class_names, "class folders")
+        images = make_image_set(name, pixels, labels, class_names, FOLDERS)
         cache.store(fresh_key, images)
     cache.remember(listing, fresh_key)
     return images

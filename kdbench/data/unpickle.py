@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,11 +22,15 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_ADMITTED: dict[tuple[str, str], Any] = {
+NUMPY_NAMES: Final[Mapping[tuple[str, str], Any]] = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
+}
+"""Module and name of all that a pickled array asks for, to what it is."""
+_ADMITTED: dict[tuple[str, str], Any] = {
+    **NUMPY_NAMES,
     # How Python 3 writes bytes in the protocol of the official files.
     ("_codecs", "encode"): _encode_latin1,
 }

@@ -14,9 +14,10 @@ from kdbench.hashes import integers_sha256
 from kdbench.leaderboard.genuine import foreign_data
 from kdbench.leaderboard.staleness import computation
 from kdbench.metrics import wilson_interval
+from kdbench.noise.observed import SHARE_TOLERANCE
 from kdbench.plugin.loader import Plugins
 from kdbench.results.headline import headline_of, unattacked_keys
-from kdbench.results.record import Check, Record, Score
+from kdbench.results.record import Check, NoiseFacts, Record, Score
 from kdbench.results.untrusted import Where
 from kdbench.specs import Suite
 from kdbench.suites.changes import with_changes
@@ -87,7 +88,7 @@ def _same_suite(found: Suite, ours: Suite) -> Iterator[Finding]:
         yield ("spec", "suite", "version"), text, "warning"
         return
     try:
-        ours = with_changes(ours, found.changed)
+        ours = with_changes(ours, found.changed).without_paths()
     except KdbenchError as error:
         yield ("spec", "suite", "changed"), f"no change that suite '{ours.name}' allows: {error.message}", "error"
         return
@@ -157,14 +158,51 @@ def hashes(case: Case) -> Iterator[Finding]:
     if record.status == "finished":
         for name in spec.trainings.keys() - students.keys() - found.networks.keys():
             yield ("hashes",), f"the checkpoint of {name} is missing", "error"
-    for name, facts in found.label_noise.items():
-        noise = spec.suite.conditions[name].noise if name in spec.suite.conditions else None
+
+
+def label_noise(case: Case) -> Iterator[Finding]:
+    """What noise did to labels is what the conditions ask for, fits itself, and is of the labels that its kind has."""
+    record = case.record
+    conditions, found = record.spec.suite.conditions, record.hashes.label_noise
+    for name, facts in found.items():
+        noise = conditions[name].noise if name in conditions else None
         if noise is None or (noise.kind, noise.rate, noise.seed) != (facts.kind, facts.rate, facts.seed):
             yield ("hashes", "label_noise", name), "is not the label noise of that condition", "error"
-    for name in spec.params if record.evaluated is None else ():
-        condition = spec.suite.conditions.get(name)
-        if condition is not None and condition.noise is not None and name not in found.label_noise:
+        elif noise.sha256 is not None and noise.sha256 != facts.file_sha256:
+            text = f"labels of the file {facts.file_sha256}, the condition names {noise.sha256}"
+            yield ("hashes", "label_noise", name, "file_sha256"), text, "error"
+        for field, text in _noise_facts(case, name, facts):
+            yield ("hashes", "label_noise", name, field), text, "error"
+    for name in record.spec.params if record.evaluated is None else ():
+        if name in conditions and conditions[name].noise is not None and name not in found:
             yield ("hashes", "label_noise"), f"the label noise of condition '{name}' is missing", "error"
+
+
+def _noise_facts(case: Case, condition: str, facts: NoiseFacts) -> Iterator[tuple[str, str]]:
+    """What can't be true of a training set's labels: the field and why."""
+    for field in ("sha256", "file_sha256"):
+        digest = getattr(facts, field)
+        if digest is not None and not _SHA256.fullmatch(digest):
+            yield field, f"{digest!r} is no SHA-256"
+    if not 0 <= facts.realised <= 1:
+        yield "realised", f"{facts.realised:.6g} is no share"
+    if facts.confusion is not None:
+        counts = [(true, seen, n) for true, row in facts.confusion.items() for seen, n in row.items()]
+        total, wrong = sum(n for *_, n in counts), sum(n for true, seen, n in counts if true != seen)
+        if min((n for *_, n in counts), default=0) < 0 or total != facts.count:
+            yield "confusion", f"{total:,} examples in all, there are {facts.count} labels"
+        elif total and abs(wrong / total - facts.realised) > SAME:
+            yield "realised", f"{facts.realised:.6g}, but the confusions give {wrong / total:.6g}"
+    kind, setting = case.plugins.label_noises.find(facts.kind), case.record.spec.suite.conditions.get(condition)
+    if kind is None or kind.read is None:
+        return
+    if facts.confusion is None:
+        yield "confusion", f"is missing: labels of '{facts.kind}' exist already, and their confusions are counted"
+    if kind.sha256 not in (None, facts.file_sha256):
+        yield "file_sha256", f"{facts.file_sha256}, the file of '{facts.kind}' has {kind.sha256}"
+    whole = setting is not None and setting.train_size is None
+    if kind.share is not None and whole and abs(facts.realised - kind.share) > SHARE_TOLERANCE:
+        yield "realised", f"{facts.realised:.4%} of the labels are wrong, those of '{facts.kind}' are {kind.share:.2%}"
 
 
 def scores(case: Case) -> Iterator[Finding]:
@@ -290,7 +328,7 @@ def log(case: Case) -> Iterator[Finding]:
 
 
 RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
-    names_and_versions, specification, hashes, scores, checks, tasks, log,
+    names_and_versions, specification, hashes, label_noise, scores, checks, tasks, log,
 )  # fmt: skip
 
 

@@ -116,8 +116,9 @@ class Context:
     """Whether mirroring keeps an image's class (no for digits)."""
     noise_kind: str | None
     noise_rate: float
-    """Nominal rate of the condition's label noise; 0 for clean labels, and where the data have noise of their own at a
-    rate that nobody knows. A parameter ``noise_rate`` that is None is then refused when the run is planned."""
+    """Nominal rate of the condition's label noise, for labels that exist already the share that is wrong; 0 for clean
+    labels, and where the data have noise of their own at a rate that nobody knows. A parameter ``noise_rate`` that is
+    None is then refused when the run is planned."""
     noise_realised: float
     """Share of the training labels that are wrong; 0 for clean labels. Differs from the nominal rate where a corrupted
     label may be the right one by chance, or only some classes are corrupted."""

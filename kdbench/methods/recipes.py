@@ -31,8 +31,9 @@ class Setting:
     condition: Condition
 
     @property
-    def noise(self) -> tuple[str, float]:
-        """Kind and rate: without label noise "none", with labels that are wrong as they come "unknown"."""
+    def noise(self) -> tuple[str, float | None]:
+        """Kind, and rate where it has one: without label noise "none", with labels that are wrong as they come
+        "unknown"."""
         if self.condition.noise:
             return self.condition.noise.kind, self.condition.noise.rate
         return "unknown" if self.condition.noise_unknown else "none", 0.0
@@ -73,8 +74,9 @@ def matching_recipes(
     """The recipes whose lists of ``family``, ``dataset``, ``model`` and ``noise`` admit a setting.
 
     A condition without label noise has noise "none", one whose labels are wrong as they come "unknown"; "any" is each
-    but "none". Among those that also state a noise ``rate`` only the nearest rate counts. Recipes with ``when``, which
-    lists values of parameters or their range, match only where ``params``, the resolved ones, are given and agree.
+    but "none". Among those that also state a noise ``rate`` only the nearest rate counts, and none where the noise has
+    no rate. Recipes with ``when``, which lists values of parameters or their range, match only where ``params``, the
+    resolved ones, are given and agree.
     """
     kind, rate = setting.noise
     facts = {
@@ -88,7 +90,7 @@ def matching_recipes(
         and ("when" not in recipe or (params is not None and _agrees(recipe["when"], params)))
     ]
     rates = [recipe["rate"] for recipe in admitted if "rate" in recipe]
-    nearest = min(rates, key=lambda stated: abs(stated - rate), default=None)
+    nearest = None if rate is None else min(rates, key=lambda stated: abs(stated - rate), default=None)
     return [recipe for recipe in admitted if recipe.get("rate", nearest) == nearest]
 
 

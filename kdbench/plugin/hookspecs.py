@@ -50,7 +50,7 @@ def kdbench_register_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body
 
 @hookspec
 def kdbench_register_label_noises() -> Iterable[LabelNoiseSpec]:  # type: ignore[empty-body]  # as above
-    """Label noises: pure functions of labels, a rate and a generator."""
+    """Label noises: pure functions of labels, a rate and a generator, or labels that exist already."""
 
 
 @hookspec

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, unknown_name
 from kdbench.plugin import hookspecs
 from kdbench.plugin.registry import Registry
 
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from kdbench.tasks import Task
 
 GROUP = "kdbench"
+CHOSEN = "KDBENCH_PLUGINS"
+"""Environment variable with the plugins of others that are loaded, by their names or their distributions' and with
+commas between them; empty: all."""
+NONE = "none"
+"""Its value for none."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Names become folders."""
 REPRODUCTIONS = "kdbench_register_reproductions"
@@ -108,10 +114,42 @@ def _contracts() -> dict[str, tuple[str, type]]:
 
 
 def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
+    """Those of kdbench itself, and of others what ``CHOSEN`` leaves, in a fixed order.
+
+    Raises:
+        KdbenchError: it names a plugin that is not installed.
+    """
     found = importlib.metadata.entry_points(group=GROUP)
     # A distribution seen twice on sys.path (an editable install next to a wheel) is still one plugin.
     unique = {(point.name, point.value, _origin(point)): point for point in found}
-    return sorted(unique.values(), key=lambda point: (_origin(point), point.name))
+    every = sorted(unique.values(), key=lambda point: (_origin(point), point.name))
+    text = os.environ.get(CHOSEN, "").strip()
+    if not text:
+        return every
+    names = {name.strip() for name in text.split(",") if name.strip() and text != NONE}
+    others = [point for point in every if not _is_ours(point)]
+    known = {name for point in others for name in (point.name, _distribution(point))}
+    for name in sorted(names - known):
+        raise unknown_name(f"plugin (of {CHOSEN})", name, known, f"write {NONE} for none of them")
+    return [one for one in every if _is_ours(one) or names & {one.name, _distribution(one)}]
+
+
+def _is_ours(point: importlib.metadata.EntryPoint) -> bool:
+    return _distribution(point) == GROUP
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else ""
+
+
+def _load(point: importlib.metadata.EntryPoint) -> Any:
+    """The module that an entry point names."""
+    module = re.split(r"[:\[]", point.value)[0].strip()
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise KdbenchError(
+            f"its entry point names '{point.value}', which is no Python module", "a dash is written '_' there"
+        )
+    return point.load()
 
 
 def _origin(point: importlib.metadata.EntryPoint) -> str:
@@ -136,7 +174,7 @@ def load_plugins() -> Plugins:
         origin = _origin(point)
         name = f"{origin.partition(' ')[0]}:{point.name}"
         try:
-            module = point.load()
+            module = _load(point)
             manager.register(module, name=name)
             manager.check_pending()
             brought = _collect(manager, name, contracts)

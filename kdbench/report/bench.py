@@ -90,8 +90,8 @@ class Bench:
         if setting.noise is None or facts is None:
             raise KdbenchError(f"{condition} of {run.label} has no label noise")
         noises, clean = load_plugins().label_noises, setting.model_copy(update={"noise": None})
-        noisy, _ = train_set(self.dataset, setting, noises, Path())
-        true, _ = train_set(self.dataset, clean, noises, Path())
+        noisy, _ = train_set(self.dataset, setting, noises, Path(), self.place)
+        true, _ = train_set(self.dataset, clean, noises, Path(), self.place)
         if integers_sha256(noisy.labels) != facts.sha256:
             raise KdbenchError(f"the noisy labels of {condition} are not those that {run.label} was trained on")
         return TrainingLabels(noisy.images, noisy.labels, true.labels)

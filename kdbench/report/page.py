@@ -100,7 +100,8 @@ def _facts(run: Run) -> dict[str, object]:
     for condition, values in record.spec.params.items() if record.evaluated is None else ():
         params.setdefault(json.dumps(values, ensure_ascii=False), []).append(condition)
     noise = {
-        condition: f"{facts.kind} {facts.rate:g}, {100 * facts.realised:.2f} % of the labels wrong"
+        condition: f"{facts.kind}{'' if facts.rate is None else f' {facts.rate:g}'}, "
+        f"{100 * facts.realised:.2f} % of the labels wrong"
         for condition, facts in record.hashes.label_noise.items()
     }
     minutes = sum(seconds for name, seconds in made.seconds.items()) / 60

@@ -101,14 +101,20 @@ class NoiseFacts(Strict):
 
     kind: str
     """Registered name of the label noise."""
-    rate: float
-    """Nominal rate."""
+    rate: float | None
+    """Nominal rate; None for labels that exist already."""
     seed: int
     """Seed of the draw, independent of the training seed."""
     realised: float
     """Share of labels that are wrong."""
     sha256: str
     """SHA-256 of the observed label vector (int64, little endian), in the training set's order."""
+    count: int | None = None
+    """Number of labels, of a kind whose labels exist already; None for drawn noise, as for the next two."""
+    file_sha256: str | None = None
+    """SHA-256 of the file that they were read from."""
+    confusion: dict[str, dict[str, int]] | None = None
+    """True class to observed class to the number of training images; what is 0 is left out."""
 
 
 class TrainedNetwork(Strict):

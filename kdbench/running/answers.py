@@ -49,11 +49,13 @@ class Asked:
     out: Path
     download: bool
     compile: bool
+    timeout: float | None = None
 
     def key(self, situation: str) -> dict[str, Any] | None:
         """The same as JSON values, with the hash of a suite file and where it is asked; None where there is no file."""
         values = dataclasses.asdict(self) | {"out": _absolute(self.out), "data_dir": _absolute(self.data_dir)}
         values["situation"] = situation
+        del values["timeout"]  # no part of the answer
         if self.suite.endswith(".toml"):
             try:
                 values["suite"] = ["file", hashlib.sha256(Path(self.suite).read_bytes()).hexdigest()]
@@ -107,18 +109,25 @@ def find(asked: Asked, installed: Catalogue) -> Answer | str:
 def data_files(plan: Plan, place: DataPlace) -> DataFiles | None:
     """The files that a run reads its data from, as they are now: to be asked before they are read.
 
-    None where a data set does not say (``DatasetSpec.files``), or where a file is too young to be known again.
+    None where a data set or a label noise does not say (``files`` of its specification), where a suite names a file of
+    labels by a path, which may start in the folder of the suite's file, or where a file is too young to be known again.
     """
     outside = [name for task, settings in plan.tasks.values() for name in task.outside(settings)]
+    specs: list[Any] = list(map(plan.plugins.datasets.find, [plan.suite.dataset, *plan.suite.ood, *outside]))
+    for noise in (plan.suite.condition(name).noise for name in plan.params):
+        kind = None if noise is None else plan.plugins.label_noises.get(noise.kind)
+        if noise is not None and noise.path is not None:
+            return None
+        specs += [kind] if kind is not None and kind.read is not None else []
     paths = _published(plan.suite, place)
-    for name in dict.fromkeys([plan.suite.dataset, *plan.suite.ood, *outside]):
-        spec = plan.plugins.datasets.find(name)
+    for spec in specs:
         if spec is None or spec.files is None:
             return None
         try:
             paths += [os.path.abspath(path.expanduser()) for path in spec.files(place)]
         except Exception:  # a third party's, and nobody's run must fail for it
             return None
+    paths = list(dict.fromkeys(paths))
     mark = _mark(paths)
     return None if mark is None else DataFiles(paths, mark)
 

@@ -170,7 +170,7 @@ class RunGraph:
         """The training set of a condition, and what the noise did to its labels."""
         setting, noises = self.suite.condition(condition), self.plugins.label_noises
         check_condition(condition, setting, noises, self.dataset.facts)
-        return train_set(self.dataset, setting, noises, self.folder)
+        return train_set(self.dataset, setting, noises, self.folder, self.options.place)
 
     def path(self, spec: Training) -> Path:
         """Where a training is kept."""

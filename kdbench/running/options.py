@@ -26,6 +26,8 @@ class RunOptions:
     """Folder of runs and of trained networks."""
     compile: bool = True
     """Whether networks of long trainings are compiled where that pays, on a GPU."""
+    timeout: float | None = None
+    """Minutes after which a run ends as a failed one; None: no limit."""
 
     @classmethod
     def make(
@@ -37,13 +39,17 @@ class RunOptions:
         download: bool = True,
         progress: bool = False,
         compile: bool = True,
+        timeout: float | None = None,
     ) -> RunOptions:
-        """From the arguments of ``kdbench.run``. Raises ``KdbenchError`` for a device that is not there."""
+        """From the arguments of ``kdbench.run``. Raises ``KdbenchError`` for a device that is not there, and a limit
+        that can't be kept."""
         from kdbench.data import DataPlace
         from kdbench.devices import resolve_device
+        from kdbench.running.time_limit import check_limit
 
+        check_limit(timeout)
         place = DataPlace.default(data_dir, download=download, progress=progress)
-        return cls(place, resolve_device(device), Path(out), compile)
+        return cls(place, resolve_device(device), Path(out), compile, timeout)
 
     @property
     def progress(self) -> bool:

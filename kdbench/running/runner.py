@@ -34,6 +34,7 @@ from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
 from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
+from kdbench.running.time_limit import TookTooLongError, time_limit
 from kdbench.running.tracking import Tracking, check_trackers
 from kdbench.shared_state import left_alone
 from kdbench.specs import RunSpec, Suite, Training
@@ -66,6 +67,7 @@ def run(
     track: Iterable[str] = (),
     progress: bool = False,
     compile: bool = True,
+    timeout: float | None = None,
 ) -> Record:
     """Train ``method`` under a suite's conditions, measure it on the suite's tasks, and write the record.
 
@@ -76,7 +78,8 @@ def run(
     ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``.
     Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
     ``tensorboard`` or ``mlflow``, which get the student's log epoch by epoch and the scores; also of a finished run.
-    Networks of long trainings on a GPU are compiled, unless ``compile`` is false.
+    Networks of long trainings on a GPU are compiled, unless ``compile`` is false. ``timeout``: minutes after which the
+    run ends as a failed one.
     In threads one run goes on at a time, and others wait. Raises ``KdbenchError`` for every mistake in what was asked,
     before anything is trained. A training that diverges, and a method or task that raises, leave a failed record with
     the error; the second is tried again by the next call, and goes on from the last epoch.
@@ -84,8 +87,9 @@ def run(
     setting = with_changes(load_suite(suite), changes or {})
     plan = Plan.make(setting, load_plugins(), method, dict(params or {}), conditions, tasks, attacks)
     options = RunOptions.make(
-        data_dir=data_dir, device=device, out=out, download=download, progress=progress, compile=compile
-    )
+        data_dir=data_dir, device=device, out=out, download=download, progress=progress, compile=compile,
+        timeout=timeout,
+    )  # fmt: skip
     return run_plan(plan, seed, options, fresh=fresh, track=track)
 
 
@@ -179,13 +183,21 @@ class _Job:
 
     def work(self) -> Record:
         """Try each condition with untrained networks, train and measure each, then write everything."""
+        try:
+            with time_limit(self.graph.options.timeout):
+                failure = self._work()
+        except TookTooLongError as late:
+            failure = str(late), traceback.format_exc()
+        return self._write(*failure or (None, None))
+
+    def _work(self) -> tuple[str, str | None] | None:
         failure = self._through(self._try)
         if failure is None:
             say(self.plan.notes())
             self.fingerprint = _fingerprint(self.plan)
             self._start_again()
             failure = self._through(self._condition)
-        return self._write(*failure or (None, None))
+        return failure
 
     def _through(self, step: Callable[[str], None]) -> tuple[str, str | None] | None:
         """Take a step for each condition. What ends it: the error, and the traceback of what none expected."""
@@ -198,8 +210,7 @@ class _Job:
             except KdbenchError:
                 raise
             except (Exception, SystemExit) as failure:  # a method or a task may be anybody's
-                error = f"condition {condition}: {named(failure)}"
-                return error, traceback.format_exc()
+                return f"condition {condition}: {named(failure)}", traceback.format_exc()
         return None
 
     def _try(self, condition: str) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from kdbench.data import DataFacts, Dataset, ImageSet, stratified_subset, take
+from kdbench.data import DataFacts, DataPlace, Dataset, ImageSet, stratified_subset, take
 from kdbench.errors import KdbenchError
 from kdbench.methods.context import TrainSet
-from kdbench.noise import LabelNoiseSpec, apply
+from kdbench.noise import LabelNoiseSpec, NoisyLabels, observe
 from kdbench.plugin.registry import Registry
 from kdbench.results.record import NoiseFacts
-from kdbench.specs import Condition
+from kdbench.specs import Condition, LabelNoise
 from kdbench.training.seeds import derive_seed
 
 
@@ -26,7 +27,7 @@ def train_images(dataset: Dataset) -> ImageSet:
 def check_condition(name: str, condition: Condition, noises: Registry[LabelNoiseSpec], data: DataFacts) -> None:
     """Raise ``KdbenchError`` for what a condition asks and a data set cannot give, as far as its facts are known."""
     if condition.noise is not None:
-        noises.get(condition.noise.kind).check_classes(data.class_names)
+        noises.get(condition.noise.kind).check(condition.noise, data)
     found, wanted = data.train, condition.train_size
     if found is None:
         return
@@ -44,12 +45,13 @@ def check_condition(name: str, condition: Condition, noises: Registry[LabelNoise
 
 
 def train_set(
-    dataset: Dataset, condition: Condition, noises: Registry[LabelNoiseSpec], folder: Path
+    dataset: Dataset, condition: Condition, noises: Registry[LabelNoiseSpec], folder: Path, place: DataPlace
 ) -> tuple[TrainSet, NoiseFacts | None]:
     """Training images with labels as observed under a condition, and what the noise did to them, None without noise.
 
     Image sets are sorted by class, so they are shuffled here, always in the same way: an example's index says nothing
-    of its clean label. Images too large for memory are mapped from a file in ``folder``.
+    of its clean label. Images too large for memory are mapped from a file in ``folder``. Labels that exist already are
+    looked for in ``place``.
     """
     source = train_images(dataset)
     index = torch.arange(len(source))
@@ -62,6 +64,18 @@ def train_set(
     noise = condition.noise
     if noise is None:
         return TrainSet(images, labels, classes), None
-    noisy = apply(noises.get(noise.kind), labels, noise.rate, classes, noise.seed)
+    noisy = observe(noises.get(noise.kind), noise, source, index, dataset.facts, place)
+    return TrainSet(images, noisy.labels, classes, noisy.realised), _facts(noise, noisy, dataset.class_names)
+
+
+def _facts(noise: LabelNoise, noisy: NoisyLabels, class_names: Sequence[str]) -> NoiseFacts:
+    """What the record says of a training set's labels; the confusions of those that were read, zeros left out."""
     facts = NoiseFacts(kind=noise.kind, rate=noise.rate, seed=noise.seed, realised=noisy.realised, sha256=noisy.sha256)
-    return TrainSet(images, noisy.labels, classes, noisy.realised), facts
+    if noisy.confusion is None:
+        return facts
+    table = {
+        true: {name: count for name, count in zip(class_names, row, strict=True) if count}
+        for true, row in zip(class_names, noisy.confusion.tolist(), strict=True)
+    }
+    read = {"count": len(noisy.labels), "file_sha256": noisy.file_sha256 or None, "confusion": table}
+    return facts.model_copy(update=read)

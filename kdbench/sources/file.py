@@ -98,6 +98,7 @@ def _which(weights: Weights, architectures: Registry[models.ModelSpec]) -> str:
 
 def _condition_of(spec: Training, suite: Suite) -> str | None:
     for name, condition in suite.conditions.items():
-        if (condition.noise, condition.train_size) == (spec.noise, spec.train_size):
+        known = condition.without_path()  # as in the checkpoint
+        if (known.noise, known.train_size) == (spec.noise, spec.train_size):
             return name
     return None

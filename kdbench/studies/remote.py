@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from kdbench.running.package import package_sha256
+from kdbench.search_path import without_working_directory
 from kdbench.studies.parcel import Changes, Files, lay
 from kdbench.studies.process import worker_command, worker_environment
 
@@ -150,6 +151,7 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    without_working_directory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from kdbench.studies.worker import main
 

@@ -77,6 +77,8 @@ class Study(Spec):
     """Threads that torch computes with in each worker: part of what decides the bits, so the same on every engine."""
     compile: bool = True
     """Whether networks of long trainings are compiled where that pays, on a GPU."""
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    """Minutes after which a training or a run ends as a failed one; none: no limit."""
     engine: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Executor to its own settings, as ``[engine.local]``."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError
+from kdbench.search_path import without_working_directory
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.process import INTERRUPTED, UNREADY
 
@@ -26,6 +27,7 @@ def work(folder: StudyFolder, key: str, **options: Any) -> str:
         UnreadyError: what it needs isn't done. This and an interruption leave the node open.
     """
     from kdbench.running.provenance import utc_now
+    from kdbench.running.time_limit import TookTooLongError
 
     folder.forget_failure(key)
     try:
@@ -34,7 +36,7 @@ def work(folder: StudyFolder, key: str, **options: Any) -> str:
         raise
     except KdbenchError as mistake:
         error = str(mistake)
-    except (Exception, SystemExit) as failure:  # a method may be anybody's: its fault ends its node alone
+    except (Exception, SystemExit, TookTooLongError) as failure:  # a method may be anybody's: it ends its node alone
         traceback.print_exc()
         error = f"{type(failure).__name__}: {failure}"
     if error:
@@ -56,7 +58,7 @@ def _node(folder: StudyFolder, key: str, options: dict[str, Any]) -> str:
         if (state := folder.state(need)) != "done":
             raise UnreadyError(f"{node.title} needs {need.title}, which is {state}")
     plan = make_plan(study, whole.suite, load_plugins(), node)
-    place = RunOptions.make(out=folder.out, compile=study.compile, **options)
+    place = RunOptions.make(out=folder.out, compile=study.compile, timeout=study.timeout, **options)
     if node.kind == "run":
         result = folder.out / node.path
         again = result.exists() and not broke_off(result.parent)  # a failed one: finished ones are never started
@@ -69,6 +71,7 @@ def _node(folder: StudyFolder, key: str, options: dict[str, Any]) -> str:
 def _train(plan: Any, node: Any, place: Any) -> str:
     from kdbench.running.graph import RunGraph
     from kdbench.running.suite_data import load_suite_data, needed_data
+    from kdbench.running.time_limit import time_limit
     from kdbench.training.loop import TrainingDivergedError
 
     data = load_suite_data(plan.suite, plan.plugins, place.place, **needed_data(plan.tasks.values()))
@@ -80,7 +83,8 @@ def _train(plan: Any, node: Any, place: Any) -> str:
     except KeyError:
         return _same(node.key, "none")
     try:
-        graph.ensure(spec, node.condition, node.role)
+        with time_limit(place.timeout):
+            graph.ensure(spec, node.condition, node.role)
     except TrainingDivergedError as failure:
         return str(failure)
     return ""
@@ -117,5 +121,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    without_working_directory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it holds is let go: another goes on at once
     sys.exit(main(sys.argv[1:]))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kdbench.plugin.loader import load_plugins
 from kdbench.specs import Suite
+from kdbench.suites.label_files import with_hashes
 from kdbench.suites.reading import read_suite
 
 FOLDER = Path(__file__).parent
@@ -23,4 +24,4 @@ def suite_file(name: str) -> Path:
 
 def load_suite(name: str | Suite) -> Suite:
     """A suite by its registered name, by the path of a TOML file of one's own, or as it is."""
-    return name if isinstance(name, Suite) else read_suite(suite_file(name))
+    return with_hashes(name, f"suite '{name.name}'") if isinstance(name, Suite) else read_suite(suite_file(name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from kdbench.errors import KdbenchError, unknown_name
@@ -52,6 +52,10 @@ def with_changes(suite: Suite, changes: Mapping[str, Any]) -> Suite:
     _merge(values, {"conditions": {name: {"recipe": recipe} for name in suite.conditions}})
     _merge(values, raw)
     own = raw.get("conditions", {})
+    noises = {name: one["noise"] for name, one in own.items() if one.get("noise")}
+    for name, noise in noises.items():  # of another file the old one's place or hash says nothing
+        if {"path", "sha256"} & noise.keys():
+            values["conditions"][name]["noise"] |= {key: noise.get(key) for key in ("path", "sha256")}
     given = {name: {**recipe, **own.get(name, {}).get("recipe", {})} for name in suite.conditions}
     moving = [name for name, keys in given.items() if "epochs" in keys and "milestones" not in keys]
     for name in moving:
@@ -59,7 +63,17 @@ def with_changes(suite: Suite, changes: Mapping[str, Any]) -> Suite:
     changed = {**_flat({"recipe": recipe}), **_flat(raw)}
     found = suite_of(values, what, HINT, dict(sorted(changed.items())))
     moved = {name: _moved(suite.conditions[name], found.conditions[name]) for name in moving}
-    return found.model_copy(update={"conditions": {**found.conditions, **moved}})
+    return found.model_copy(update={"conditions": {**found.conditions, **moved}, "changed": _by_hash(found, noises)})
+
+
+def _by_hash(suite: Suite, conditions: Iterable[str]) -> dict[str, Any]:
+    """What was changed, with hashes of files of labels in place of their paths: wherever they lie, it is the same."""
+    changed = dict(suite.changed)
+    for name in conditions:
+        noise = suite.conditions[name].noise
+        if changed.pop(f"conditions.{name}.noise.path", None) is not None and noise is not None:
+            changed[f"conditions.{name}.noise.sha256"] = noise.sha256
+    return dict(sorted(changed.items()))
 
 
 def is_of_suite(name: str) -> bool:

@@ -27,6 +27,6 @@ def copy_text(path: Path) -> str:
         rf"^name\s*=\s*(['\"]){re.escape(suite.name)}\1", f'name = "my-{suite.name}"{family}', text, count=1, flags=re.M
     )
     expected = suite.model_copy(update={"name": f"my-{suite.name}"})
-    if not found or suite_of(tomllib.loads(named), f"the copy of {path}") != expected:
+    if not found or suite_of(tomllib.loads(named), f"the copy of {path}", folder=path.parent) != expected:
         raise KdbenchError(f"suite file {path} has no line name = ...", "copy it by hand")
     return f"{ABOUT.format(name=suite.name, version=suite.version)}{named}"

@@ -23,6 +23,7 @@ from kdbench.specs import (
     TaskPlan,
     first_problem,
 )
+from kdbench.suites.label_files import with_hashes
 
 TABLES: Final[Mapping[str, type[Spec]]] = {
     "": Suite,
@@ -47,20 +48,25 @@ def keys(table: str) -> list[str]:
 def read_suite(path: Path) -> Suite:
     """Read and check one suite file; a mistake in it is one line that names file and key."""
     try:
-        return suite_of(tomllib.loads(path.read_text(encoding="utf-8")), f"suite file {path}")
+        return suite_of(tomllib.loads(path.read_text(encoding="utf-8")), f"suite file {path}", folder=path.parent)
     except OSError as error:
         raise KdbenchError(f"cannot read suite file {path}: {error.strerror}", "name a suite or a .toml file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise KdbenchError(f"suite file {path} is not TOML: {error}", "fix the line it names") from None
 
 
-def suite_of(raw: Mapping[str, Any], what: str, hint: str = START, changed: Mapping[str, Any] | None = None) -> Suite:
-    """The suite that the values of a file describe; errors call it ``what`` and end with ``hint``."""
+def suite_of(
+    raw: Mapping[str, Any], what: str, hint: str = START, changed: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+) -> Suite:  # fmt: skip
+    """The suite that the values of a file describe; errors call it ``what`` and end with ``hint``. Paths in it start in
+    ``folder``, None: the working folder."""
     check_keys(raw, what, hint)
     try:
-        return Suite.model_validate({**_merged_recipes(raw), **({"changed": changed} if changed else {})})
+        suite = Suite.model_validate({**_merged_recipes(raw), **({"changed": changed} if changed else {})})
     except ValidationError as error:
         raise KdbenchError(f"{what}: {_as_written(first_problem(error), raw)}", hint) from None
+    return with_hashes(suite, what, folder)
 
 
 def check_keys(raw: Mapping[str, Any], what: str, hint: str) -> None:

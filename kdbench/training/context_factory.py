@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kdbench import augment
 from kdbench.errors import KdbenchError
 from kdbench.methods.context import Context, NetworkMaker
-from kdbench.specs import Recipe, Training
+from kdbench.specs import LabelNoise, Recipe, Training
 from kdbench.training.seeds import derive_seed
 
 Build = Callable[[str | None, float, int], nn.Module]
@@ -58,12 +58,19 @@ def make_context(
         mean=mean,
         flip=spec.flip,
         noise_kind=spec.noise.kind if spec.noise else None,
-        noise_rate=spec.noise.rate if spec.noise else 0.0,
+        noise_rate=_nominal(spec.noise, noise_realised),
         noise_realised=noise_realised,
         epochs=recipe.epochs,
         steps=recipe.steps_per_epoch(train_size) * recipe.epochs,
         _make=_maker(spec, device, build, check),
     )
+
+
+def _nominal(noise: LabelNoise | None, realised: float) -> float:
+    """What a method is told of the rate: the nominal one, or of labels that exist already the share that is wrong."""
+    if noise is None:
+        return 0.0
+    return realised if noise.rate is None else noise.rate
 
 
 def _maker(spec: Training, device: torch.device, build: Build | None, check: NetworkCheck) -> NetworkMaker:

@@ -16,11 +16,13 @@ from kdbench.plugin.loader import load_plugins
 
 def test_status_of_every_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDBENCH_CACHE_DIR", str(tmp_path))
-    datasets = load_plugins().datasets
+    datasets, noises = load_plugins().datasets, load_plugins().label_noises
+    labels = [name for name in noises if noises.get(name).fetch is not None]
     arguments = ["data", "status", "--data-dir", str(tmp_path)]
     rows = json.loads(CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout)
-    assert [row["name"] for row in rows] == [*datasets, "CIFAR-10-C", "CIFAR-100-C"]
-    states = {row["name"]: row["state"] for row in rows[:-2]}
+    assert [row["name"] for row in rows] == [*datasets, *labels, "CIFAR-10-C", "CIFAR-100-C"]
+    assert {row["state"] for row in rows if row["name"] in labels} == {"can be fetched"}
+    states = {row["name"]: row["state"] for row in rows if row["name"] in datasets}
     assert [row["state"] for row in rows[-2:]] == ["missing", "missing"]
     assert rows[list(datasets).index("digits")]["found"] == "1,297 training, 500 test images"
     assert states["digits"] == "available"  # it is embedded
@@ -30,6 +32,31 @@ def test_status_of_every_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert state == ("can be fetched" if spec.fetch else "can be built" if spec.build else "missing")
     shown = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
     assert f"looked in {tmp_path}; cache and downloads in {tmp_path}" in " ".join(shown.split())
+
+
+def test_labels_of_people_are_fetched_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(urls: object, target: Path, **options: object) -> Path:
+        target.parent.mkdir(parents=True)
+        target.write_bytes(b"labels")
+        return target
+
+    monkeypatch.setattr("kdbench.data.download.fetch", download)
+    arguments = ["--data-dir", str(tmp_path)]
+    shown = CliRunner().invoke(app, ["data", "fetch", "cifar10n-worse", *arguments], catch_exceptions=False).stdout
+    file = tmp_path / "cifar-n" / "CIFAR-10_human.pt"
+    assert shown.split() == [str(file)]
+    listed = CliRunner().invoke(app, ["data", "status", "--json", *arguments], catch_exceptions=False).stdout
+    rows = {row["name"]: row for row in json.loads(listed)}
+    for name in ("aggre", "random1", "random2", "random3", "worse"):
+        assert (rows[f"cifar10n-{name}"]["state"], rows[f"cifar10n-{name}"]["found"]) == ("available", str(file))
+    assert rows["cifar100n-fine"]["state"] == "can be fetched"
+
+
+@pytest.mark.parametrize(("name", "reason"), [("symmetric", "it is drawn"), ("file", "its files are your own")])
+def test_what_is_drawn_is_not_fetched(name: str, reason: str) -> None:
+    error = CliRunner().invoke(app, ["data", "fetch", name]).exception
+    assert isinstance(error, KdbenchError)
+    assert (error.message, error.hint) == (f"label noise '{name}' is not for download", reason)
 
 
 def test_what_is_embedded_is_not_fetched() -> None:

@@ -197,7 +197,7 @@ def hashes(
         datasets=spec.datasets,
         sources=dict.fromkeys(spec.datasets, "embedded"),
         label_noise={
-            name: NoiseFacts(kind=noise.kind, rate=noise.rate, seed=noise.seed, realised=noise.rate, sha256=HASH)
+            name: NoiseFacts(kind=noise.kind, rate=noise.rate, seed=noise.seed, realised=noise.rate or 0.0, sha256=HASH)
             for name, noise in noises.items()
             if noise
         },

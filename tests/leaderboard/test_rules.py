@@ -11,9 +11,10 @@ import pytest
 from kdbench.leaderboard import rules
 from kdbench.leaderboard.rules import RULES, Case, Finding, judge
 from kdbench.metrics import wilson_interval
+from kdbench.noise.human import CIFAR10N
 from kdbench.plugin.loader import load_plugins
-from kdbench.results.record import Score
-from kdbench.specs import TaskPlan
+from kdbench.results.record import NoiseFacts, Score
+from kdbench.specs import LabelNoise, TaskPlan
 from kdbench.suites.changes import with_changes
 from tests.leaderboard.evidence import HASH, Made, digits, make
 
@@ -122,7 +123,6 @@ def test_hashes_are_those_of_what_the_specification_names() -> None:
         ("hashes.datasets", "'digits' is missing", "error"),
         ("hashes.datasets", "differs from spec.datasets", "error"),
         ("hashes.datasets.digits-fonts", "'x' is no SHA-256", "error"),
-        ("hashes.label_noise", "the label noise of condition 'sym-40' is missing", "error"),
         ("hashes.students.clean.sha256", "'x' is no SHA-256", "error"),
         ("hashes.students.clean.training", f"spec.trainings has {trained} for clean/student", "error"),
     ]
@@ -133,9 +133,63 @@ def test_label_noise_is_that_of_its_condition() -> None:
     facts = made.record.hashes.label_noise["sym-40"]
     for name, noise in (("sym-40", facts.model_copy(update={"rate": 0.2})), ("clean", facts)):
         noises = {**made.record.hashes.label_noise, name: noise}
-        assert found(rules.hashes, with_hashes(made, label_noise=noises)) == [
+        assert found(rules.label_noise, with_hashes(made, label_noise=noises)) == [
             (f"hashes.label_noise.{name}", "is not the label noise of that condition", "error")
         ]
+    assert found(rules.label_noise, with_hashes(made, label_noise={})) == [
+        ("hashes.label_noise", "the label noise of condition 'sym-40' is missing", "error")
+    ]
+    odd = facts.model_copy(update={"sha256": "x", "realised": 1.5})
+    assert found(rules.label_noise, with_hashes(made, label_noise={"sym-40": odd})) == [
+        ("hashes.label_noise.sym-40.sha256", "'x' is no SHA-256", "error"),
+        ("hashes.label_noise.sym-40.realised", "1.5 is no share", "error"),
+    ]
+
+
+def of_people(noise: LabelNoise, facts: dict[str, object], **condition: object) -> list[tuple[str, str, str]]:
+    """What is found where a condition has this noise, and the record says this of it beside the rest."""
+    changed = digits().conditions["sym-40"].model_copy(update={"noise": noise, **condition})
+    suite = digits().model_copy(update={"conditions": {**digits().conditions, "sym-40": changed}})
+    said = {"kind": noise.kind, "rate": noise.rate, "seed": 0, "realised": 0.4, "sha256": HASH, "count": 10}
+    table = {"cat": {"cat": 6, "dog": 4}}
+    values = NoiseFacts.model_validate({**said, "confusion": table, "file_sha256": HASH, **facts})
+    return found(rules.label_noise, with_hashes(make(suite=suite), label_noise={"sym-40": values}))
+
+
+@pytest.mark.parametrize(
+    ("facts", "where", "message"),
+    [
+        ({}, "", ""),
+        ({"file_sha256": "f" * 64}, ".file_sha256", f"labels of the file {'f' * 64}, the condition names {HASH}"),
+        ({"count": 11}, ".confusion", "10 examples in all, there are 11 labels"),
+        ({"realised": 0.3}, ".realised", "0.3, but the confusions give 0.4"),
+        (
+            {"confusion": None},
+            ".confusion",
+            "is missing: labels of 'file' exist already, and their confusions are counted",
+        ),
+    ],
+)
+def test_labels_that_exist_already_are_counted_and_their_file_is_named(
+    facts: dict[str, object], where: str, message: str
+) -> None:
+    expected = [(f"hashes.label_noise.sym-40{where}", message, "error")] if message else []
+    assert of_people(LabelNoise(kind="file", sha256=HASH), facts) == expected
+
+
+def test_published_labels_have_their_published_share() -> None:
+    noise = LabelNoise(kind="cifar10n-worse")
+    file = {"file_sha256": CIFAR10N.sha256}
+    right = {"realised": 0.4021, "count": 10_000, "confusion": {"cat": {"cat": 5979, "dog": 4021}}, **file}
+    assert of_people(noise, right) == []
+    [(where, message, _)] = of_people(noise, {**right, "file_sha256": HASH})
+    assert (where, message) == (
+        "hashes.label_noise.sym-40.file_sha256", f"{HASH}, the file of 'cifar10n-worse' has {CIFAR10N.sha256}"
+    )  # fmt: skip
+    [(where, message, _)] = of_people(noise, file)
+    assert where == "hashes.label_noise.sym-40.realised"
+    assert message == "40.0000% of the labels are wrong, those of 'cifar10n-worse' are 40.21%"
+    assert of_people(noise, file, train_size=10) == [], "a part may have another share"
 
 
 def test_a_failed_run_may_lack_checkpoints() -> None:

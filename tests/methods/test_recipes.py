@@ -21,7 +21,7 @@ RECIPE = Recipe(epochs=1, batch_size=1, lr=0.1)
 CLEAN = Condition(recipe=RECIPE)
 
 
-def noisy(kind: str, rate: float) -> Condition:
+def noisy(kind: str, rate: float | None) -> Condition:
     return Condition(recipe=RECIPE, noise=LabelNoise(kind=kind, rate=rate))
 
 
@@ -49,6 +49,8 @@ RECIPES: list[dict[str, Any]] = [
         ("s", "heat", noisy("heat", 0.2), {"pi2": 0.9}, {}),
         ("s", "heat", Condition(recipe=RECIPE, noise_unknown=True), {"pi2": 0.9}, {}),
         ("s", "heat", CLEAN, {}, {}),
+        ("s", "heat", noisy("cifar10n-worse", None), {"pi2": 0.9}, {}),
+        ("s", "cifar10", noisy("symmetric", None), {"pi2": 0.1}, {}),
         ("special", "digits", CLEAN, {}, {"lr": 3.0}),
     ],
 )

@@ -84,6 +84,43 @@ def test_a_broken_plugin_is_named_when_what_was_asked_for_is_missing(install: In
         load_plugins().methods.get("theirs")
 
 
+def test_a_module_with_a_dash_is_named(install: Install, tmp_path: Path) -> None:
+    install("dashed", METHOD.format(name="mine"))
+    (tmp_path / "dashed-1.0.dist-info/entry_points.txt").write_text("[kdbench]\ndashed = my-plugin\n")
+    load_plugins.cache_clear()
+    [failure] = load_plugins().failures
+    assert failure.error == (
+        "its entry point names 'my-plugin', which is no Python module (a dash is written '_' there)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "methods"),
+    [("none", set()), ("one", {"first"}), (" two-dist , ", {"second"}), ("", {"first", "second"})],
+)
+def test_plugins_of_others_can_be_chosen(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, methods: set[str]
+) -> None:
+    install("one", METHOD.format(name="first"))
+    install("two-dist", METHOD.format(name="second"))
+    (tmp_path / "two-dist-1.0.dist-info/entry_points.txt").write_text("[kdbench]\ntwo = two_module\n")
+    (tmp_path / "two_module.py").write_text(METHOD.format(name="second"))
+    monkeypatch.setenv("KDBENCH_PLUGINS", chosen)
+    load_plugins.cache_clear()
+    found = load_plugins()
+    assert not found.failures
+    assert {"first", "second"} & set(found.methods) == methods
+    assert "ce" in found.methods
+
+
+def test_a_chosen_plugin_that_is_not_there_is_a_mistake(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("mine", METHOD.format(name="first"))
+    monkeypatch.setenv("KDBENCH_PLUGINS", "mein")
+    load_plugins.cache_clear()
+    with pytest.raises(KdbenchError, match="no plugin .of KDBENCH_PLUGINS. named 'mein' .did you mean 'mine'"):
+        load_plugins()
+
+
 def test_two_plugins_with_one_name_are_both_named(install: Install) -> None:
     install("first", METHOD.format(name="twin"))
     install("second", METHOD.format(name="twin"))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,3 +85,31 @@ def test_a_mistake_of_the_user_and_an_interruption_leave_no_record(
         with pytest.raises(type(failure)):
             attempt(tiny_suite, tmp_path)
     assert not list(tmp_path.rglob("record.json"))
+
+
+def test_a_method_that_hangs_is_ended_and_its_record_says_so(
+    tiny_suite: Path, tmp_path: Path, fragile: type[Fragile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(self: Fragile, ctx: kdbench.Context) -> None:
+        while ctx.epoch == 1:
+            with contextlib.suppress(Exception):  # it would hide any of these
+                time.sleep(0.01)
+
+    monkeypatch.setattr(fragile, "on_epoch_start", hang)
+    record = run(str(tiny_suite), "fragile", tasks=["clean"], conditions=["clean"], out=tmp_path, timeout=0.05)
+    assert record.status == "failed"
+    assert record.error == "it took longer than the 0.05 minutes that --timeout allows"
+    assert broke_off(record_path(record, tmp_path).parent)
+    monkeypatch.undo()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+def test_a_limit_that_is_none_is_a_mistake(tiny_suite: Path, tmp_path: Path, timeout: float) -> None:
+    with pytest.raises(KdbenchError, match=f"timeout is {timeout} .give minutes above 0"):
+        run(str(tiny_suite), "ce", tasks=["clean"], out=tmp_path, timeout=timeout)
+
+
+def test_no_limit_outside_the_main_thread(tiny_suite: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(KdbenchError, match="needs a POSIX system and .* main thread"):
+        pool.submit(run, str(tiny_suite), "ce", tasks=["clean"], out=tmp_path, timeout=1).result()

@@ -21,6 +21,16 @@ def found(method: MethodSpec, **params: object) -> list[float]:
     return losses(method, params, NOISE)
 
 
+def test_noise_without_a_rate_has_a_share_of_its_own() -> None:
+    @kdbench.method("told")
+    def told(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        return 0 * ctx.student(batch.images).sum() + ctx.noise_rate + 10 * ctx.noise_realised
+
+    assert set(losses(told, {}, LabelNoise(kind="file"))) == {4.4}
+    assert set(losses(told, {}, LabelNoise(kind="symmetric", rate=0.2))) == {2.2}
+    assert set(losses(told, {}, None)) == {0.0}
+
+
 def squared(batch: kdbench.Batch, ctx: kdbench.Context, *, weight: float = 1.0) -> Tensor:
     """Squared error."""
     targets = nn.functional.one_hot(batch.labels, ctx.num_classes).float()

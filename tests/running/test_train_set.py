@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdbench.data import CIFAR10_CLASSES, DataFacts, Dataset, ImageSet
+from kdbench.data import CIFAR10_CLASSES, DataFacts, DataPlace, Dataset, ImageSet
 from kdbench.errors import KdbenchError
 from kdbench.methods.context import TrainSet
 from kdbench.noise import LabelNoiseSpec, builtin_specs
@@ -22,6 +22,7 @@ from kdbench.running.train_set import check_condition, train_images, train_set
 from kdbench.specs import Condition, LabelNoise, Recipe
 
 SIZE, CLASSES = 200, 4
+PLACE = DataPlace(None, Path("nowhere"))
 NAMES = tuple("abcd")
 
 
@@ -50,7 +51,7 @@ def made(
 ) -> tuple[TrainSet, NoiseFacts | None]:
     noise = None if rate is None else LabelNoise(kind="symmetric", rate=rate, seed=noise_seed)
     setting = Condition(noise=noise, recipe=Recipe(epochs=1, batch_size=1, lr=0.1), **condition)
-    return train_set(data or dataset(), setting, noises(), Path())
+    return train_set(data or dataset(), setting, noises(), Path(), PLACE)
 
 
 def examples(data: TrainSet) -> Tensor:
@@ -100,10 +101,12 @@ def test_a_part_is_stratified_and_drawn_by_its_seed() -> None:
         ({"batch": 51, "train_size": 50}, "condition 'few' has batch_size 51, but 50 training images"),
         ({"noise": "asymmetric-cifar10"}, "'asymmetric-cifar10' is defined for 10 classes, this dataset has 4"),
         ({"batch": 200, "train_size": 200, "noise": "symmetric"}, None),
+        ({"noise": "cifar10n-worse"}, "is of the training images of 'cifar10', this dataset is 'numbered'"),
     ],
 )
 def test_what_a_data_set_cannot_give_is_told(changes: dict[str, Any], message: str | None) -> None:
-    noise = LabelNoise(kind=changes["noise"], rate=0.1) if "noise" in changes else None
+    rate = None if changes.get("noise", "").startswith("cifar10n") else 0.1
+    noise = LabelNoise(kind=changes["noise"], rate=rate) if "noise" in changes else None
     recipe = Recipe(epochs=1, batch_size=changes.get("batch", 1), lr=0.1)
     condition = Condition(noise=noise, train_size=changes.get("train_size"), recipe=recipe)
     with pytest.raises(KdbenchError, match=message) if message else contextlib.nullcontext():
@@ -149,4 +152,4 @@ def test_a_set_for_testing_alone_trains_nothing() -> None:
 def test_an_unknown_noise_is_named() -> None:
     condition = Condition(noise=LabelNoise(kind="symetric", rate=0.1), recipe=Recipe(epochs=1, batch_size=1, lr=0.1))
     with pytest.raises(KdbenchError, match="no label noise named 'symetric' .did you mean 'symmetric'"):
-        train_set(dataset(), condition, noises(), Path())
+        train_set(dataset(), condition, noises(), Path(), PLACE)

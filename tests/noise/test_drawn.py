@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from kdbench import noise
 from kdbench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from kdbench.errors import KdbenchError
-from kdbench.noise import LabelNoiseSpec, builtin_specs
+from kdbench.noise import LabelNoiseSpec, drawn
 
 MANY = 100_000
-SPECS = {spec.name: spec for spec in builtin_specs()}
+SPECS = {spec.name: spec for spec in drawn.specs()}
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -190,6 +190,7 @@ def test_every_noise_is_a_pure_function(name: str, seed: int, rate: float, size:
     before = clean.clone()
     torch.manual_seed(0)
     state = torch.get_rng_state()
+    assert spec.apply is not None
     one = spec.apply(clean, rate, num_classes, seeded(seed))
     assert torch.equal(torch.get_rng_state(), state), "the global generator was used"
     torch.manual_seed(99)
@@ -205,6 +206,7 @@ def test_every_noise_is_a_pure_function(name: str, seed: int, rate: float, size:
 def test_seeds_matter(name: str) -> None:
     spec = SPECS[name]
     clean = balanced(spec.num_classes or 10, 1000)
+    assert spec.apply is not None
     one, two = (spec.apply(clean, 0.4, spec.num_classes or 10, seeded(seed)) for seed in (0, 1))
     assert not torch.equal(one, two)
 

@@ -1,4 +1,4 @@
-"""Label noise: pure functions of labels and a generator.
+"""Label noise that is drawn: pure functions of labels and a generator.
 
 All of them take int64 labels (N,) on any device and return a new int64 (N,) tensor there; the draws are made on the
 generator's device, so a CPU generator gives the same noisy labels everywhere. ``rate`` is the nominal rate r; what
@@ -8,8 +8,6 @@ share of labels ends up wrong is said for each.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
@@ -18,7 +16,7 @@ from torch import Tensor
 
 from kdbench.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from kdbench.errors import KdbenchError
-from kdbench.hashes import integers_sha256
+from kdbench.noise.spec import LabelNoiseSpec
 
 Definition = Literal["exclusive", "inclusive"]
 Count = Literal["exact", "bernoulli"]
@@ -53,7 +51,7 @@ def symmetric(
     >>> symmetric(torch.zeros(10, dtype=torch.int64), 0.3, 4, generator=torch.Generator()).count_nonzero().item()
     3
     """
-    _check(labels, rate, num_classes)
+    check_labels(labels, rate, num_classes)
     if definition not in ("exclusive", "inclusive"):
         raise KdbenchError(f"unknown definition '{definition}' of symmetric noise", "exclusive or inclusive")
     if count not in ("exact", "bernoulli"):
@@ -86,7 +84,7 @@ def asymmetric_cifar10(
             changed, as the public code of Englesson & Azizpour 2021 does: cats that became dogs may flip back, and
             the wrong share is (4r + r(1 - r))/10 on average.
     """
-    _check(labels, rate, len(CIFAR10_CLASSES))
+    check_labels(labels, rate, len(CIFAR10_CLASSES))
     if variant not in ("clean", "gjs"):
         raise KdbenchError(f"unknown variant '{variant}' of asymmetric noise", "clean or gjs")
     noisy = labels.clone()
@@ -123,7 +121,7 @@ def asymmetric_cifar100(labels: Tensor, rate: float, *, generator: torch.Generat
     Args:
         labels: CIFAR-100 fine labels.
     """
-    _check(labels, rate, len(CIFAR100_CLASSES))
+    check_labels(labels, rate, len(CIFAR100_CLASSES))
     chosen = _choose(labels.shape[0], exact_count(rate, labels.shape[0]), generator).to(labels.device)
     noisy = labels.clone()
     noisy[chosen] = next_subclass().to(labels.device)[labels[chosen]]
@@ -135,7 +133,7 @@ def pair_flip(labels: Tensor, rate: float, num_classes: int, *, generator: torch
 
     The wrong share is r on average; from r = .5 on the wrong class would be the majority, so that is an error.
     """
-    _check(labels, rate, num_classes)
+    check_labels(labels, rate, num_classes)
     if rate >= 0.5:
         raise KdbenchError(f"pair-flip noise needs a rate below 0.5, found {rate}", "the wrong class would win")
     if num_classes < 2:
@@ -164,7 +162,8 @@ def _choose(size: int, number: int, generator: torch.Generator) -> Tensor:
     return torch.randperm(size, generator=generator, device=generator.device)[:number]
 
 
-def _check(labels: Tensor, rate: float, num_classes: int) -> None:
+def check_labels(labels: Tensor, rate: float, num_classes: int) -> None:
+    """Raise ``KdbenchError`` for labels that are no int64 (N,) in [0, num_classes), or a rate outside [0, 1]."""
     if labels.dtype != torch.int64 or labels.ndim != 1:
         raise KdbenchError(f"labels should be int64 (N,), they are {labels.dtype} {tuple(labels.shape)}")
     if not 0 <= rate <= 1:
@@ -175,82 +174,8 @@ def _check(labels: Tensor, rate: float, num_classes: int) -> None:
         )
 
 
-@dataclass(frozen=True)
-class LabelNoiseSpec:
-    """What a plugin registers to bring a kind of label noise.
-
-    Example::
-
-        LabelNoiseSpec("to-zero", lambda labels, rate, num_classes, generator: torch.where(
-            torch.rand(len(labels), generator=generator) < rate, 0, labels), "a share of labels becomes class 0")
-    """
-
-    name: str
-    apply: Callable[[Tensor, float, int, torch.Generator], Tensor]
-    """(labels int64 (N,), rate, num_classes, generator) -> noisy labels int64 (N,), all by position."""
-    description: str = ""
-    num_classes: int | None = None
-    """The number of classes it is defined for; None for any."""
-    class_names: tuple[str, ...] | None = None
-    """The classes it is defined for, in the order of the labels; None for any."""
-
-    def check_classes(self, found: Sequence[str]) -> None:
-        """Raise ``KdbenchError`` for a data set with classes that the noise isn't defined for."""
-        self.check_number(len(found))
-        for ours, theirs in zip(self.class_names or found, found, strict=True):
-            if ours == theirs:
-                continue
-            raise KdbenchError(
-                f"label noise '{self.name}' flips classes by name: found '{theirs}' where it expects '{ours}'",
-                "'symmetric' works with any classes",
-            )
-
-    def check_number(self, found: int) -> None:
-        """Raise ``KdbenchError`` for a number of classes that the noise isn't defined for."""
-        expected = self.num_classes if self.class_names is None else len(self.class_names)
-        if expected not in (None, found):
-            raise KdbenchError(
-                f"label noise '{self.name}' is defined for {expected} classes, this dataset has {found}",
-                "'symmetric' works with any number of classes",
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class NoisyLabels:
-    """Labels after noise."""
-
-    labels: Tensor
-    """int64 (N,)."""
-    realised: float
-    """The share of labels that differ from the clean ones, in [0, 1]."""
-    sha256: str
-    """Of the label vector as int64 little endian."""
-
-
-def apply(spec: LabelNoiseSpec, labels: Tensor, rate: float, num_classes: int, seed: int) -> NoisyLabels:
-    """Put noise on clean labels with a CPU generator seeded with ``seed``, and check what comes back.
-
-    Raises:
-        KdbenchError: a rate outside [0, 1], a class count that the noise isn't defined for, or a noise function that
-            returned something else than labels of these classes.
-    """
-    spec.check_number(num_classes)
-    _check(labels, rate, num_classes)
-    # The function gets a copy, so that one that writes in place can't touch the clean labels.
-    noisy = spec.apply(labels.clone(), rate, num_classes, torch.Generator().manual_seed(seed))
-    if not isinstance(noisy, Tensor) or noisy.dtype != labels.dtype or noisy.shape != labels.shape:
-        got = f"{noisy.dtype} {tuple(noisy.shape)}" if isinstance(noisy, Tensor) else type(noisy).__name__
-        raise KdbenchError(
-            f"label noise '{spec.name}' should return {labels.dtype} {tuple(labels.shape)}, it returned {got}"
-        )
-    if len(noisy) and not (int(noisy.min()) >= 0 and int(noisy.max()) < num_classes):
-        raise KdbenchError(f"label noise '{spec.name}' returned labels outside [0, {num_classes - 1}]")
-    realised = float((noisy != labels.to(noisy.device)).double().mean()) if len(labels) else 0.0
-    return NoisyLabels(noisy, realised, integers_sha256(noisy))
-
-
-def builtin_specs() -> list[LabelNoiseSpec]:
-    """The kinds of label noise that come with kdbench."""
+def specs() -> list[LabelNoiseSpec]:
+    """The kinds that are drawn."""
     return [
         LabelNoiseSpec(
             "symmetric",

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kdbench.cli.said import others_on_stderr
+
+
+def test_what_others_print_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with others_on_stderr():
+        print("python")
+        subprocess.run([sys.executable, "-c", "print('a process')"], check=True)
+    print("the answer")
+    found = capfd.readouterr()
+    assert found.out == "the answer\n"
+    assert "python" in found.err and "a process" in found.err
+
+
+def test_a_closed_standard_output_is_no_fault() -> None:
+    code = "import os; os.close(1); from kdbench.cli.said import others_on_stderr as f\nwith f(): os.write(2, b'said')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stderr == b"said"
+
+
+def test_json_stays_json_beside_a_model_that_prints(tmp_path: Path) -> None:
+    (tmp_path / "talking.py").write_text(
+        "import torch\nprint('at import')\n"
+        "class Net(torch.nn.Module):\n"
+        "    def forward(self, images):\n"
+        "        print('in forward')\n"
+        "        return images.flatten(1)[:, :10]\n"
+    )
+    command = [sys.executable, "-m", "kdbench", "evaluate", "talking:Net", "--suite", "digits", "--tasks", "clean"]
+    environment = {**os.environ, "PYTHONPATH": ":".join([*sys.path[:3], str(tmp_path)])}
+    done = subprocess.run(
+        [*command, "--json", "--out", str(tmp_path / "runs"), "--condition", "clean"],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["record"]
+    assert "at import" in done.stderr and "in forward" in done.stderr
