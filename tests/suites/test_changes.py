@@ -16,7 +16,7 @@ from kdbench.suites.reading import read_suite
 
 @pytest.fixture
 def lite() -> Suite:
-    """Its condition clean has 8 epochs, sym-40 has 120 of its own with milestones 60 and 90."""
+    """Its condition clean has 5 epochs, sym-40 has 100 of its own with milestones 50 and 75."""
     return load_suite("cifar10-lite")
 
 
@@ -91,7 +91,7 @@ def test_names_may_have_dots(tiny_suite: Path) -> None:
         ({"recipe.lr": float("inf")}, "lr: input should be a finite number, found inf"),
         ({"recipe.lr": None}, "lr: input should be a valid number, found None"),
         ({"recipe.lr.x": 1}, "lr: input should be a valid number"),
-        ({"recipe.milestones": [99]}, r"milestones \(99,\) must lie inside the 8 epochs"),
+        ({"recipe.milestones": [99]}, r"milestones \(99,\) must lie inside the 5 epochs"),
         ({"conditions.cleen.recipe.lr": 1}, "no condition named 'cleen' .*did you mean 'clean'"),
         ({"conditions.clean.recipe.learning": 1}, "conditions.clean.recipe.learning: no such key, known: epochs"),
         ({"conditions.clean": 1}, "'conditions.clean' is a table"),
