@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from kdbench.data import DataFacts, DataPlace
+from kdbench.data.regular import read_regular
 from kdbench.data.unpickle import NUMPY_NAMES
 from kdbench.errors import KdbenchError, first_line
 from kdbench.noise.spec import GivenLabels, LabelNoiseSpec
@@ -25,6 +27,11 @@ FOLDER: Final = "labels"
 """In the data folder: where files are looked for by their hash."""
 INTEGERS: Final = [type(np.dtype(code)) for code in "bhilqBHILQ"]
 """Classes of NumPy's integer types, which pickled arrays name."""
+WHOLE: Final = frozenset({
+    torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64
+})  # fmt: skip
+MOST_SHOWN: Final = 40
+"""Characters of a wrong label in an error."""
 HINT: Final = "one whole number from 0 for each training image, in the order of the data set's official files"
 
 
@@ -71,9 +78,13 @@ def _content(noise: LabelNoise, place: DataPlace) -> tuple[Path, bytes]:
     there = [file for root in place.roots for file in sorted((root / FOLDER).glob("*")) if noise.sha256 is not None]
     for path in (*here, *there):
         try:
-            blob = path.read_bytes()
-        except OSError:
+            blob = read_regular(path)
+        except FileNotFoundError:
             continue
+        except OSError as error:
+            if path not in here:
+                continue
+            raise KdbenchError(f"file of labels '{path}' {error.strerror}", HINT) from None
         if noise.sha256 in (None, hashlib.sha256(blob).hexdigest()):
             return path, blob
     wanted = "of labels" if noise.sha256 is None else f"of labels with SHA-256 {noise.sha256}"
@@ -87,7 +98,7 @@ def _content(noise: LabelNoise, place: DataPlace) -> tuple[Path, bytes]:
 def _npy(blob: bytes, path: Path, classes: Sequence[str]) -> Tensor:
     try:
         return as_labels(np.load(io.BytesIO(blob), allow_pickle=False), path)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OverflowError, MemoryError) as error:  # a header may claim any shape
         raise KdbenchError(f"file of labels '{path}' is no .npy array: {first_line(error)}", HINT) from None
 
 
@@ -124,10 +135,10 @@ def _number(text: str | None, known: Mapping[str, int], where: str) -> int:
     word = (text or "").strip()
     if word in known and not word.isdigit():
         return known[word]
-    try:
-        return int(word)
-    except ValueError:
-        raise KdbenchError(f"file of labels {where}: found {word!r}, expected a number or a class", HINT) from None
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", word):
+        found = repr(word[:MOST_SHOWN])
+        raise KdbenchError(f"file of labels {where}: found {found}, expected a number or a class", HINT)
+    return int(word)
 
 
 def load_pt(blob: bytes, path: Path) -> Any:
@@ -154,7 +165,8 @@ def as_labels(value: Any, path: Path) -> Tensor:
     Raises:
         KdbenchError: it is something else.
     """
-    array = value.numpy() if isinstance(value, Tensor) and not value.is_floating_point() else value
+    plain = isinstance(value, Tensor) and value.layout == torch.strided and value.dtype in WHOLE
+    array = value.numpy() if plain else value
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or array.size != len(np.atleast_1d(array)):
         shown = isinstance(value, np.ndarray | Tensor)
         found = f"{value.dtype} {tuple(value.shape)}" if shown else type(value).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,11 @@ def test_every_form_gives_the_same_labels(name: str, tmp_path: Path) -> None:
         ("a.csv", csv("label", "0", "parrot"), r"row 2: found 'parrot', expected a number or a class"),
         ("a.csv", csv("index,label", "0,1", "0,2"), "'index' should have each number from 0 to 1 once"),
         ("a.csv", b"label\n\xff\n", "is no CSV in UTF-8"),
+        ("a.csv", csv("label", "9" * 30), "row 1: found '9{30}', expected a number or a class"),
+        ("a.csv", csv("label", "x" * 5000), "row 1: found 'x{40}', expected a number or a class"),
+        ("a.npy", npy(LABELS).replace(b"(30,)", b"(9" + b"9" * 15 + b",)").replace(b" " * 15, b"", 1), "no .npy array"),
+        ("a.pt", pt(torch.from_numpy(LABELS).to_sparse()), "is no .pt file of tensors|holds torch.int64"),
+        ("a.pt", pt(torch.from_numpy(LABELS) > 0), r"holds torch.bool \(30,\), expected integers"),
     ],
 )
 def test_what_are_no_labels_is_one_line(name: str, content: bytes, message: str, tmp_path: Path) -> None:
@@ -89,6 +95,12 @@ def test_what_are_no_labels_is_one_line(name: str, content: bytes, message: str,
     with pytest.raises(KdbenchError, match=message) as caught:
         read(LabelNoise(kind="file", path=str(tmp_path / name)), FACTS, DataPlace(None, tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(KdbenchError, match=r"a\.npy' is a folder, a pipe, a device or a socket, expected a file"):
+        read(LabelNoise(kind="file", path=str(tmp_path / "a.npy")), FACTS, DataPlace(None, tmp_path))
 
 
 def test_a_file_is_found_by_its_hash_wherever_it_lies(tmp_path: Path) -> None:
