@@ -8,7 +8,7 @@ from typing import Any
 
 from kdbench.results.record import Check, Score
 
-PIXELS = ("eps", "step_size", "step_sizes")
+PIXELS = ("eps", "radii", "reach", "step_size", "step_sizes")
 """Names of a setting that are distances in [0, 1] pixels."""
 
 
