@@ -132,4 +132,4 @@ def test_what_was_not_seen_whole_is_not_kept(plugin: Path, monkeypatch: pytest.M
 def test_a_suite_that_cannot_be_read_says_so_in_its_line(tmp_path: Path) -> None:
     summary: Any = module._summary
     (tmp_path / "bad.toml").write_text("name = ")
-    assert "bad.toml is not TOML" in summary(tmp_path / "bad.toml")
+    assert "bad.toml is not TOML" in summary("suite", tmp_path / "bad.toml")
