@@ -80,9 +80,9 @@ def data_fetch(
     name: Annotated[str, typer.Argument(help="Dataset to download, or label noise whose labels exist already.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Download an image set, or labels, checked against a pinned checksum.
+    """Download an image set, or labels.
 
-    From its official place, or a mirror.
+    From its official place, or a mirror, and checked against a pinned checksum.
     """
     from kdbench.plugin.catalogue import catalogue
 

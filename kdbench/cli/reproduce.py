@@ -61,11 +61,12 @@ def reproduce(
     compile: Compile = True,
     as_json: Json = False,
 ) -> None:
-    """Measure a published table or figure again, or check what papers claim.
+    """Measure a published table or figure again.
 
-    ID: train what is missing, and write published and measured numbers with verdicts to TO/ID/SCALE. Claims: adds to
-    OUT/claims.json. Each comparison of a claim holds, fails (its opposite is significant), or is not shown (the
-    interval leaves it open; then the output says how many seeds would decide it); the claim is counted out so.
+    ID: train what is missing, and write published and measured numbers with verdicts to TO/ID/SCALE. With --claims:
+    check what papers claim, and add to OUT/claims.json. Each comparison of a claim holds, fails (its opposite is
+    significant), or is not shown (the interval leaves it open; then the output says how many seeds would decide it);
+    the claim is counted out so.
     """
     words = name or []
     of_items = {

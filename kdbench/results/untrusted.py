@@ -9,14 +9,14 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Final
 
 from kdbench.bounds import WHOLE, check_values
 from kdbench.errors import KdbenchError, named
 from kdbench.errors import plain as plain  # most readers of foreign files show what they found
+
+if TYPE_CHECKING:  # a finished run is answered without NumPy
+    from numpy.typing import NDArray
 
 Where = tuple[str | int, ...]
 """Names and positions that lead to a value of a JSON text."""
@@ -170,6 +170,8 @@ def nearest(found: Mapping[Where, int], where: Where) -> Where:
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file, which may hold numbers and truth values and nothing that is run."""
+    import numpy as np
+
     if path.stat().st_size > EVIDENCE_LIMIT:
         raise Unreadable(f"is larger than {EVIDENCE_LIMIT // 2**20} MiB")
     try:
@@ -195,6 +197,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     """The array that a member says it is must be the bytes that it has: NumPy makes room for it before it looks."""
+    import numpy as np
+
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
