@@ -57,7 +57,7 @@ def _on_a_core(record: Record) -> bool:
 
 
 def _on_a_gpu(record: Record) -> bool:
-    return record.provenance.device == "cuda"
+    return record.provenance.device != "cpu"
 
 
 def needed(reproduction: Reproduction, times: Times) -> list[Needed]:

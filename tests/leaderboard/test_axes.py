@@ -71,7 +71,7 @@ def test_a_task_that_is_not_installed_is_its_first_score_and_unpaired(tmp_path: 
 
 
 def test_settings_that_a_task_no_longer_understands_leave_the_first_score(tmp_path: Path) -> None:
-    for settings in ({"bins": []}, {"unheard": 1}):
+    for settings in ({"unheard": 1}, {"bins": [15], "unheard": [1]}):
         suite = digits().model_copy(update={"tasks": {"calibration": TaskPlan(settings=settings)}})
         runs = read(tmp_path, make(suite=suite))
         [column, _] = columns(suite, runs)

@@ -40,6 +40,7 @@ class Ran:
     def copy(self, folder: Path) -> Ran:
         target = folder / self.record.run_id
         shutil.copytree(self.path.parent, target)
+        (target / "SHA256SUMS").unlink()  # published records have none, and who forges one would write another
         return dataclasses.replace(self, path=target / "record.json")
 
 

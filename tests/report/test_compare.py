@@ -20,7 +20,9 @@ def measured(name: str, right: int, more: int = 0, seed: int = 0) -> Made:
     """A method that answers the first ``right`` of 400 images rightly, and ``more`` of the last."""
     correct = np.arange(N) < right
     correct[N - more :] = True
-    made = with_files(make(name, seed=seed, tasks=["clean"]), predictions={"clean/clean/correct": correct})
+    own = np.arange(N) % 7 == seed  # trained twice, no two answer alike: another task's answers tell seeds apart
+    answers = {"clean/clean/correct": correct, "clean/other/correct": own}
+    made = with_files(make(name, seed=seed, tasks=["clean"]), predictions=answers)
     return made.changed(scores=[score(float(correct.mean()), n=N)], checks=[])
 
 
