@@ -155,9 +155,10 @@ def _counts(kept: Any) -> bool:
 
 def _by_torch(kept: Any, found: Any) -> bool:
     """torch wraps some functions of its own when they are needed: the step of an optimiser's class by its first
-    instance, what its compiler must not look into when that is loaded."""
+    instance, what its compiler must not look into when that is loaded; and the compiler follows how modules are made."""
+    maker = getattr(found, "__globals__", {}).get("__name__", "")
     wrapped = getattr(found, "__wrapped__", None) or getattr(found, "_torchdynamo_orig_callable", None)
-    return wrapped is kept and getattr(found, "__globals__", {}).get("__name__", "").startswith("torch.")
+    return maker.startswith("torch._dynamo.") or (wrapped is kept and maker.startswith("torch."))
 
 
 def _title(namespace: Namespace) -> str:
