@@ -155,7 +155,8 @@ def _counts(kept: Any) -> bool:
 
 def _by_torch(kept: Any, found: Any) -> bool:
     """torch wraps some functions of its own when they are needed: the step of an optimiser's class by its first
-    instance, what its compiler must not look into when that is loaded; and the compiler follows how modules are made."""
+    instance, what its compiler must not look into when that is loaded; and the compiler follows how modules are
+    made."""
     maker = getattr(found, "__globals__", {}).get("__name__", "")
     wrapped = getattr(found, "__wrapped__", None) or getattr(found, "_torchdynamo_orig_callable", None)
     return maker.startswith("torch._dynamo.") or (wrapped is kept and maker.startswith("torch."))

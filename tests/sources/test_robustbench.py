@@ -137,7 +137,11 @@ def test_what_is_known_of_it_and_that_it_is_fetched_once(mirror: Web, tiny_suite
         ("Rice2020Overfitting", "nrd-cifar100", "could not be downloaded.*cifar100/Linf/Rice2020Overfitting.pt"),
         ("Carmon2019Unlabeled", None, "could not be downloaded.*/cifar10/Linf/Carmon2019Unlabeled.pt: HTTP 404"),
         ("Salman2020Do_R18", None, "trained for 'imagenet', and no suite has that name"),
-        ("cifar100/Linf/Rice2020Overfitting", None, "no suite has that name .choose one with --suite: nrd-cifar100"),
+        (
+            "cifar100/Linf/Rice2020Overfitting",
+            None,
+            "no suite has that name .choose one with --suite: cifar100n, nrd-cifar100",
+        ),
     ],
 )
 def test_a_name_that_leads_nowhere_is_one_line(mirror: Web, what: str, suite: str | None, message: str) -> None:
