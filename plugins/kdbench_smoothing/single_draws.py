@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 import kdbench
@@ -18,6 +18,27 @@ class TaskSettings(BaseModel):
     """Base of a task's settings here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class AttackSettings(TaskSettings):
+    """Of a task that transfers examples: the budget of the attack and the images it is run on."""
+
+    eps: Annotated[float, Field(ge=0, le=1)] = 8 / 255
+    """Radius of the L-infinity ball."""
+    step_size: Annotated[float, Field(gt=0, le=1)] = 0.006
+    """Of one step of the attack."""
+    steps: Annotated[int, Field(ge=1)] = 10
+    """Steps of the attack."""
+    subset: Annotated[int, Field(ge=1)] | None = 1000
+    """Test images, stratified; none: all."""
+
+    def budget(self) -> dict[str, Any]:
+        """As attacks take it, and as a score's setting says it."""
+        return {"eps": self.eps, "step_size": self.step_size, "steps": self.steps}
+
+
+RULE = {"restarts": 1, "start": "zero", "iterate": "best"}
+"""Of the attack, ``kdbench.attacks.pgd_best_iterate``, as a score's setting says it."""
 
 
 def smoothed_within(network: nn.Module) -> Smoothed | None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 
 import kdbench
-
-RULE = {"restarts": 1, "start": "zero", "iterate": "best"}
-"""Of ``kdbench.attacks.transfer``, as a score says it."""
+from kdbench_smoothing.single_draws import RULE, AttackSettings
 
 
 class TeacherTransfer(kdbench.Task):
@@ -28,19 +26,9 @@ class TeacherTransfer(kdbench.Task):
     name = "teacher_transfer"
     shares = frozenset({"accuracy"})
 
-    class Settings(BaseModel):
+    class Settings(AttackSettings):
         """Budget of the attack and the images it is run on."""
 
-        model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-        eps: Annotated[float, Field(ge=0, le=1)] = 8 / 255
-        """Radius of the L-infinity ball."""
-        step_size: Annotated[float, Field(gt=0, le=1)] = 0.006
-        """Of one step of the attack."""
-        steps: Annotated[int, Field(ge=1)] = 10
-        """Steps of the attack."""
-        subset: Annotated[int, Field(ge=1)] | None = 1000
-        """Test images, stratified; none: all."""
         gradient_draws: Annotated[int, Field(ge=8)] = 8
         """Forward passes that a gradient is averaged over, on a teacher that is random at test time."""
         votes: Annotated[int, Field(ge=1)] = 32
@@ -55,7 +43,7 @@ class TeacherTransfer(kdbench.Task):
         settings = ctx.settings
         images, labels = ctx.part(data.test, settings.subset)
         teacher = ctx.networks["teacher"]
-        budget = {"eps": settings.eps, "step_size": settings.step_size, "steps": settings.steps}
+        budget = settings.budget()
         judged = {"votes": settings.votes} if kdbench.attacks.is_random(teacher, images) else {}
         scores = []
         for number, (role, source) in enumerate({"student": predictor, "teacher": teacher}.items()):

@@ -9,10 +9,8 @@ from pydantic import Field
 from torch import nn
 
 import kdbench
-from kdbench_smoothing.single_draws import TaskSettings, check_draws, how_judged, single, smoothed_within
+from kdbench_smoothing.single_draws import RULE, AttackSettings, check_draws, how_judged, single, smoothed_within
 
-RULE = {"restarts": 1, "start": "zero", "iterate": "best"}
-"""Of ``kdbench.attacks.pgd_best_iterate``, as a score says it."""
 NETWORKS = ("cni", "smoothed-cni", "student")
 
 
@@ -28,19 +26,11 @@ class TransferMatrix(kdbench.Task):
     name = "transfer_matrix"
     shares = frozenset({"accuracy", "conditional_accuracy"})
 
-    class Settings(TaskSettings):
+    class Settings(AttackSettings):
         """Budget of the attack, the images it is run on, and how random networks are judged."""
 
-        eps: Annotated[float, Field(ge=0, le=1)] = 8 / 255
-        """Radius of the L-infinity ball."""
-        step_size: Annotated[float, Field(gt=0, le=1)] = 0.006
-        """Of one step of the attack."""
-        steps: Annotated[int, Field(ge=1)] = 10
-        """Steps of the attack."""
         input_sigma: Annotated[float, Field(gt=0)] = 0.25
         """Of the noise on the pixels of smoothed-cni, in [0, 1] and not clipped."""
-        subset: Annotated[int, Field(ge=1)] | None = 1000
-        """Test images, stratified; none: all."""
         gradient_draws: Annotated[int, Field(ge=1)] = 8
         """Forward passes that a gradient is averaged over, on a random network; the paper has 1, which a check says."""
         votes: Annotated[int, Field(ge=1)] = 32
@@ -64,7 +54,7 @@ class TransferMatrix(kdbench.Task):
         found = dict(zip(NETWORKS, networks, strict=True))
         how = {name: how_judged(one, images, settings.gradient_draws, settings.votes) for name, one in found.items()}
         check_draws({key: value for one in how.values() for key, value in one.items()}, len(labels), ctx)
-        budget = {"eps": settings.eps, "step_size": settings.step_size, "steps": settings.steps}
+        budget = settings.budget()
         scores: list[kdbench.Score] = []
         for number, (source, network) in enumerate(found.items()):
             drawn = {key: value for key, value in how[source].items() if key == "gradient_draws"}
