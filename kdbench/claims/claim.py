@@ -103,15 +103,25 @@ class Comparison:
         ...  for ends in [(0.01, 0.03), (-0.01, 0.03), (-0.03, -0.01)]]
         ['holds', 'not shown', 'fails']
         """
-        lowest, highest = self.ends()
-        if lowest < low and high < highest:
-            return "holds"
-        return "fails" if high < lowest or highest < low else "not shown"
+        return judge(self.ends(), low, high)
 
     def ends(self) -> tuple[float, float]:
         """Between which differences, first minus second, the relation is true."""
-        lowest = {"higher": 0.0, "lower": -math.inf}.get(self.relation, -self.margin)
-        return lowest, {"lower": 0.0, "equal": self.margin}.get(self.relation, math.inf)
+        return ends(self.relation, self.margin)
+
+
+def ends(relation: Relation, margin: float = 0.0) -> tuple[float, float]:
+    """Between which differences, first minus second, a relation is true."""
+    lowest = {"higher": 0.0, "lower": -math.inf}.get(relation, -margin)
+    return lowest, {"lower": 0.0, "equal": margin}.get(relation, math.inf)
+
+
+def judge(true: tuple[float, float], low: float, high: float) -> Verdict:
+    """The verdict on a relation that is true between two ends, from the 95 % interval of the difference."""
+    lowest, highest = true
+    if lowest < low and high < highest:
+        return "holds"
+    return "fails" if high < lowest or highest < low else "not shown"
 
 
 @dataclasses.dataclass(frozen=True)

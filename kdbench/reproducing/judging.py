@@ -6,9 +6,8 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
-from kdbench.claims.claim import Comparison, MethodConfig, Relation
-from kdbench.claims.claim import Measure as Anything
-from kdbench.claims.claim import Verdict as Held
+from kdbench.claims import claim
+from kdbench.claims.claim import Relation
 from kdbench.leaderboard.board import Measurement
 from kdbench.leaderboard.cells import measurement
 from kdbench.reproducing.outcome import Direction, Number, Pair, Side, Verdict
@@ -20,7 +19,7 @@ from kdbench.results.record import Score
 from kdbench.results.samples import per_example
 from kdbench.results.wording import describe_setting
 
-DIRECTION: Mapping[Held, Direction] = {
+DIRECTION: Mapping[claim.Verdict, Direction] = {
     "holds": "same direction", "fails": "opposite", "not shown": "not told apart"
 }  # fmt: skip
 LOG_TASK = "log"
@@ -217,7 +216,7 @@ def _by_numbers(found: Sequence[Point]) -> Iterator[Pair]:
             tolerance = max(point.cell.tolerance or 0.0 for point in (first, second))
             if abs(published) > tolerance:
                 relation: Relation = "higher" if published > 0 else "lower"
-                yield _pair(first, second, Comparison(NOBODY, NOBODY, ANYTHING, relation), "", published, over)
+                yield _pair(first, second, relation, 0.0, "", published, over)
 
 
 def _by_words(expectations: Sequence[Expectation], found: Sequence[Point]) -> Iterator[Pair]:
@@ -225,19 +224,21 @@ def _by_words(expectations: Sequence[Expectation], found: Sequence[Point]) -> It
     for one in expectations:
         first, second = by_place[one.first], by_place[one.second]
         if first.measured is not None and second.measured is not None:
-            comparison = Comparison(NOBODY, NOBODY, ANYTHING, one.relation, one.margin / first.factor)
             numbers = (first.published, second.published)
             published = None if None in numbers else numbers[0] - numbers[1]  # type: ignore[operator]  # not None
-            yield _pair(first, second, comparison, one.says or "expected", published, None)
-
-
-NOBODY, ANYTHING = MethodConfig(""), Anything("", "", "")
-"""Of a comparison that is asked for its verdict alone."""
+            yield _pair(first, second, one.relation, one.margin, one.says or "expected", published, None)
 
 
 def _pair(
-    first: Point, second: Point, comparison: Comparison, says: str, published: float | None, over: Value | None
+    first: Point,
+    second: Point,
+    relation: Relation,
+    margin: float,
+    says: str,
+    published: float | None,
+    over: Value | None,
 ) -> Pair:
+    """``margin`` is in the unit of what was published."""
     assert first.measured is not None and second.measured is not None
     found, factor = difference(first.measured.sample, second.measured.sample), first.factor
     return Pair(
@@ -245,12 +246,12 @@ def _pair(
         second=Side(row=second.cell.row, column=second.cell.column),
         x=over,
         says=says,
-        relation=comparison.relation,
+        relation=relation,
         published=published,
         difference=factor * found.value,
         ci_low=factor * found.ci_low,
         ci_high=factor * found.ci_high,
         unit=first.unit,
         paired=found.paired,
-        verdict=DIRECTION[comparison.judge(found.ci_low, found.ci_high)],
+        verdict=DIRECTION[claim.judge(claim.ends(relation, margin / factor), found.ci_low, found.ci_high)],
     )
