@@ -70,18 +70,12 @@ def left_alone(who: str) -> Iterator[Callable[[], None]]:
         SharedStateError: it was changed, with what, and ``who`` is to blame. It is as it was again.
     """
     state = SharedState.take()
-
-    def check() -> None:
-        changes = state.undo()
-        if changes:
-            raise SharedStateError(f"{who} changed what all code of the process shares: {'; '.join(changes)}")
-
     try:
-        yield check
+        yield lambda: state.check(who)
     except BaseException:
         state.undo()
         raise
-    check()
+    state.check(who)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +99,12 @@ class SharedState:
                 names.append((namespace, held))
                 code += [(one, one.__code__) for one in held.values() if type(one) is types.FunctionType]
         return cls({name: read() for name, (read, _) in SETTINGS.items()}, names, code)
+
+    def check(self, who: str) -> None:
+        """Make it so again, and raise ``SharedStateError`` where that was needed: ``who`` is to blame."""
+        changes = self.undo()
+        if changes:
+            raise SharedStateError(f"{who} changed what all code of the process shares: {'; '.join(changes)}")
 
     def undo(self) -> list[str]:
         """Make it so again; what had changed, in words."""

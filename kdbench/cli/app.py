@@ -28,7 +28,9 @@ def _version(asked: bool) -> None:
 
 def _no_plugins(asked: bool) -> None:
     if asked:
-        os.environ["KDBENCH_PLUGINS"] = "none"  # workers inherit it
+        from kdbench.plugin.loader import CHOSEN, NONE
+
+        os.environ[CHOSEN] = NONE  # workers inherit it
 
 
 @app.callback()

@@ -165,7 +165,7 @@ def load_plugins() -> Plugins:
     be used; what it changed is undone.
     """
     contracts = _contracts()
-    from kdbench.shared_state import SharedState, SharedStateError
+    from kdbench.shared_state import SharedState
 
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
@@ -178,8 +178,7 @@ def load_plugins() -> Plugins:
             manager.register(module, name=name)
             manager.check_pending()
             brought = _collect(manager, name, contracts)
-            if changes := shared.undo():
-                raise SharedStateError(f"it changed what all code of the process shares: {'; '.join(changes)}")
+            shared.check("it")
         except (Exception, SystemExit) as error:  # a third party's import may raise anything
             shared.undo()
             if manager.has_plugin(name):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kdbench.errors import KdbenchError
@@ -18,6 +19,16 @@ from kdbench.shared_state import SharedStateError, left_alone
 from kdbench.specs import RunSpec, Suite
 from kdbench.tasks import Attack, Task
 from kdbench.tasks.attack import with_attacks
+
+
+@contextlib.contextmanager
+def _left_alone(method: str) -> Iterator[None]:
+    """Methods are made in the block: one whose constructor changes what all share is a mistake in what was asked."""
+    try:
+        with left_alone(f"method '{method}', or one that it needs,"):
+            yield
+    except SharedStateError as error:
+        raise KdbenchError(str(error), "leave it out until it is mended") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,44 +57,28 @@ class Plan:
         attacks: Iterable[str] | None = None,
     ) -> Plan:
         """Check what was asked for; ``attacks`` adds the task of these attacks to the suite."""
-        try:
-            with left_alone(f"method '{method}', or one that it needs,"):
-                return cls._make(suite, plugins, method, params_passed, conditions, tasks, attacks)
-        except SharedStateError as error:
-            raise KdbenchError(str(error), "leave it out until it is mended") from None
-
-    @classmethod
-    def _make(
-        cls,
-        suite: Suite,
-        plugins: Plugins,
-        method: str,
-        params_passed: dict[str, Any],
-        conditions: Iterable[str] | None,
-        tasks: Iterable[str] | None,
-        attacks: Iterable[str] | None,
-    ) -> Plan:
         asked = tasks is not None
         suite, wanted = with_attacks(suite, tasks, attacks)
         spec = plugins.methods.get(method)
         spec.validate(params_passed)
-        chosen = chosen_tasks(suite, plugins, wanted)
-        for task, _ in chosen.values():
-            task.predictors(spec)
-        names = list(suite.conditions) if conditions is None else list(dict.fromkeys(conditions))
-        for model in [suite.student, *(network.model for network in suite.networks.values())]:
-            plugins.models.get(model)
-        sources = sorted({role for task, settings in chosen.values() for role in task.sources(settings)})
         params, untuned = {}, []
-        for name in names:
-            condition = suite.condition(name)
-            check_condition(name, condition, plugins.label_noises, plugins.datasets.get(suite.dataset).facts)
-            needs = Needs(suite, plugins, name)
-            student = needs.student(method, params_passed, 0)
-            params[name] = student.params
-            untuned += [name] * student.untuned
-            for role in sources:
-                needs.network(role)
+        with _left_alone(method):
+            chosen = chosen_tasks(suite, plugins, wanted)
+            for task, _ in chosen.values():
+                task.predictors(spec)
+            names = list(suite.conditions) if conditions is None else list(dict.fromkeys(conditions))
+            for model in [suite.student, *(network.model for network in suite.networks.values())]:
+                plugins.models.get(model)
+            sources = sorted({role for task, settings in chosen.values() for role in task.sources(settings)})
+            for name in names:
+                condition = suite.condition(name)
+                check_condition(name, condition, plugins.label_noises, plugins.datasets.get(suite.dataset).facts)
+                needs = Needs(suite, plugins, name)
+                student = needs.student(method, params_passed, 0)
+                params[name] = student.params
+                untuned += [name] * student.untuned
+                for role in sources:
+                    needs.network(role)
         plan = cls(suite, plugins, method, params_passed, params, chosen, tuple(untuned))
         idle = [name for name in chosen if not any(name in plan.tasks_of(condition) for condition in names)]
         idle = [name for name in idle if asked or (attacks and name == Attack.name)]
