@@ -20,6 +20,7 @@ class Clean(Task):
     """
 
     name = "clean"
+    family = "natural"
     by_order = True
     Settings = CorrectSettings
     unattacked = "correct"
