@@ -54,7 +54,11 @@ def family_ranks(axes: Sequence[Axis], cells: Mapping[str, Cell]) -> dict[str, t
     found: dict[str, tuple[float, float, float]] = {}
     for name, own in families([axis for axis in axes if axis.counts]).items():
         ranked = [cells[axis.key] for axis in own]
-        sums = (sum(cell.midrank for cell in ranked), sum(cell.rank for cell in ranked), sum(c.last_rank for c in ranked))
+        sums = (
+            sum(cell.midrank for cell in ranked),
+            sum(cell.rank for cell in ranked),
+            sum(c.last_rank for c in ranked),
+        )
         found[name] = (sums[0] / len(ranked), sums[1] / len(ranked), sums[2] / len(ranked))
     return found
 

@@ -19,14 +19,14 @@ from kdbench.inside import inside, is_own_file
 from kdbench.leaderboard.board import Board, Boards
 from kdbench.leaderboard.site import text
 from kdbench.leaderboard.site.comparing import comparison_data
-from kdbench.leaderboard.site.method import method_view
 from kdbench.leaderboard.site.downloads import NAME, downloads
-from kdbench.leaderboard.site.start import start_data, start_view
+from kdbench.leaderboard.site.method import method_view
+from kdbench.leaderboard.site.start import start_view
+from kdbench.leaderboard.site.table import board_view, table_data
 from kdbench.results.wording import words
 
 SCRIPTS: Final = {
-    "table": ("page.js", "state.js", "draw.js", "standing.js", "rows.js", "cells.js", "table.js", "cards.js", "labels.js",
-              "points.js", "scatter.js", "dots.js", "start.js"),
+    "table": ("page.js", "state.js", "draw.js", "table.js", "labels.js", "plots.js", "start.js"),
     "compare": ("page.js", "state.js", "draw.js", "compare.js"),
     "method": ("page.js",),
 }
@@ -40,9 +40,10 @@ MANIFEST: Final = "pages.json"
 def build(boards: Boards, out: Path) -> list[Path]:
     """Write the site of all boards into ``out``; returns its files. Raises ``KdbenchError`` when it cannot.
 
-    ``index.html`` shows the first suite; each suite has ``<board>/index.html``, ``<board>/compare.html`` and
-    ``<board>/method/<row>.html``, and the scores as ``<board>/scores.csv``, with pyarrow as Parquet too. Files that an earlier build wrote and this one does not are removed; other files in
-    ``out`` are left alone. The same boards give the same bytes.
+    ``index.html`` shows the first suite; each suite has ``<board>/index.html``, ``<board>/compare.html``,
+    ``<board>/method/<row>.html`` and its scores as ``<board>/scores.csv``, with pyarrow as Parquet too. Files that an
+    earlier build wrote and this one does not are removed; others in ``out`` are left alone. The same boards give the
+    same bytes.
     """
     names = []
     try:
@@ -79,7 +80,7 @@ def pages(boards: Boards) -> Iterator[tuple[str, str]]:
     if not boards.boards:
         yield "index.html", site.page("empty", "", None, title="Nothing to rank", excluded=boards.excluded)
     for number, board in enumerate(boards.boards):
-        view, data = start_view(board), start_data(board)
+        view, data = {**board_view(board), **start_view(board)}, table_data(board)
         if number == 0:
             yield "index.html", site.table("", board, view, data, f"{board.key}/")
         yield f"{board.key}/index.html", site.table("../", board, view, data, "")

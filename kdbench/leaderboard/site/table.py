@@ -1,4 +1,4 @@
-"""A suite in numbers, as its pages and their scripts read it: columns, rows and cells."""
+"""What a suite's page shows: the table, cell by cell, and the same numbers for its scripts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,28 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kdbench.leaderboard.board import Axis, Board, Cell, Mark
-from kdbench.leaderboard.site.text import shorten
+from kdbench.leaderboard.board import Axis, Board, Cell, Mark, Row
+from kdbench.leaderboard.marks import NEAR
+from kdbench.leaderboard.rows import unequal_views, view_words
+from kdbench.leaderboard.site.svg import interval_bar
+from kdbench.leaderboard.site.text import interval, number, shorten
 from kdbench.results.wording import words
 
 SIGNS: Final[Mapping[Mark, str]] = {"best": "★", "near": "☆", "unknown": "○", "": ""}
+
+
+def board_view(board: Board) -> dict[str, Any]:
+    """What the template of a suite's page asks for."""
+    scales = {axis.key: column_scale(board, axis) for axis in board.axes}
+    unequal = unequal_views(board.rows)
+    return {
+        "axes": [axis_view(board, axis) for axis in board.axes],
+        "rows": [{**_row_view(board, row, scales), "view": view_words(row, unequal)} for row in board.rows],
+        "families": sorted({row.family for row in board.rows if row.family}),
+        "hardware": hardware(board),
+        "seeds": seeds(board),
+        "near": f"{100 * NEAR:g} point",
+    }
 
 
 def axis_view(board: Board, axis: Axis) -> dict[str, Any]:
@@ -29,12 +46,53 @@ def axis_view(board: Board, axis: Axis) -> dict[str, Any]:
     }
 
 
+def column_scale(board: Board, axis: Axis) -> tuple[float, float]:
+    """Ends of all intervals of a column: its bars share one scale."""
+    cells = [cell for row in board.rows if (cell := row.cells.get(axis.key))]
+    if not cells:
+        return 0.0, 1.0
+    return min(cell.ci_low for cell in cells), max(cell.ci_high for cell in cells)
+
+
 def _undecided(cells: Sequence[Cell]) -> str:
     """Why a column has no best, "" where it has one or nobody was measured."""
     if not cells or any(cell.mark == "best" for cell in cells):
         return ""
     tested = sum(not cell.one_seed for cell in cells)
     return "no significant difference" if tested > 1 else "not tested"
+
+
+def _row_view(board: Board, row: Row, scales: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+    flagged = sum(bool(cell.flags) for cell in row.cells.values())
+    cells = []
+    for axis in board.axes:
+        cell = row.cells.get(axis.key)
+        cells.append(None if cell is None else _cell_view(cell, axis, scales[axis.key]))
+    return {
+        "key": row.key,
+        "title": shorten(row.title),
+        "family": shorten(row.family, 32),
+        "evaluated": row.evaluated is not None,
+        "extended": row.budget != "standard",
+        "seeds": len(row.runs),
+        "failed": len(row.failed),
+        "flagged": flagged,
+        "rank": None if row.mean_rank is None else f"{row.mean_rank:.2f}",
+        "unranked": row.unranked,
+        "cells": cells,
+    }
+
+
+def _cell_view(cell: Cell, axis: Axis, scale: tuple[float, float]) -> dict[str, Any]:
+    return {
+        "value": number(cell.value, axis.unit),
+        "interval": interval(cell.ci_low, cell.ci_high, axis.unit).replace(" to ", "\N{EN DASH}"),
+        "bar": interval_bar(cell.ci_low, cell.value, cell.ci_high, scale, dashed=cell.one_seed),
+        "rank": cell.ranks,
+        "mark": cell.mark,
+        "sign": SIGNS[cell.mark],
+        "flags": cell.flags,
+    }
 
 
 def hardware(board: Board) -> list[str]:
@@ -62,6 +120,7 @@ def table_data(board: Board) -> dict[str, Any]:
         "axes": [
             [axis.key, shorten(axis.title, 24), axis.unit, int(axis.higher_is_better)] for axis in board.axes
         ],
+        "robust": _robust_axis(board),
         "signs": SIGNS,
         "rows": [
             [
@@ -74,6 +133,22 @@ def table_data(board: Board) -> dict[str, Any]:
             for row in board.rows
         ],
     }  # fmt: skip
+
+
+def _robust_axis(board: Board) -> int:
+    """What a scatter has against the first axis to begin with: accuracy under attack, or under corruptions where no
+    two methods differ under attack, else the next axis."""
+    robust = [
+        number
+        for metric in ("robust_accuracy", "mca")
+        for number, axis in enumerate(board.axes)
+        if axis.metric == metric
+    ]
+    best = {axis for row in board.rows for axis, cell in row.cells.items() if cell.mark == "best"}
+    return next(
+        (number for number in robust if board.axes[number].key in best),
+        robust[0] if robust else min(1, len(board.axes) - 1),
+    )
 
 
 def _numbers(cell: Cell | None) -> list[float | int | str] | None:
