@@ -64,8 +64,8 @@ def family_ranks(axes: Sequence[Axis], cells: Mapping[str, Cell]) -> dict[str, t
 
 
 def weighted(values: Sequence[float], weights: Sequence[float]) -> float:
-    """Mean of a value per family, weights need not sum to 1; from the first to the last, so that every program that adds
-    in this order gets the same bits."""
+    """Mean of a value per family, weights need not sum to 1; from the first to the last, so that every program that
+    adds in this order gets the same bits."""
     total, weight = 0.0, 0.0
     for value, share in zip(values, weights, strict=True):
         total += share * value

@@ -1,4 +1,4 @@
-"""What tasks measure, in families: columns of one family often say the same, and count once in a leaderboard's order."""
+"""What tasks measure, in families: columns of one often say the same, and count once in a leaderboard's order."""
 
 from __future__ import annotations
 

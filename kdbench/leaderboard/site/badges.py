@@ -1,14 +1,13 @@
-"""What a reader must know of a row or a column, as badges: a kind for its colour, a word or two, and a sentence."""
+"""What a reader must know of a row, as badges: a kind for its colour, a word or two, and a sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kdbench.leaderboard.board import Axis, Board, Row
+from kdbench.leaderboard.board import Row
 from kdbench.leaderboard.installed import installed_method
 from kdbench.leaderboard.rows import view_words
 from kdbench.leaderboard.site.text import shorten
-from kdbench.results.headline import installed_task
 
 Badge = tuple[str, str, str]
 """Kind ("doubt", "missing" or "note"), text, and the sentence behind it."""
@@ -37,21 +36,3 @@ def _of_row(row: Row, unequal_views: Sequence[str]) -> Iterator[Badge]:
     if spec is not None and any(run.record.spec.method_source != spec.source for run in row.records):
         said = " ".join(remark for remark in row.remarks if "source" in remark)
         yield "note", "older source", said or "The method's source here is another one than its records were made with."
-
-
-def axis_badges(board: Board, axis: Axis) -> list[Badge]:
-    """Of the images that a column was measured on."""
-    return [(kind, shorten(text, 32), shorten(why, 300)) for kind, text, why in _of_axis(board, axis)]
-
-
-def _of_axis(board: Board, axis: Axis) -> Iterator[Badge]:
-    task = installed_task(axis.task)
-    specs = [run.record.spec for row in board.rows for run in row.records]
-    if task is None or not specs:
-        return
-    wanted = specs[0].suite.ood
-    used = next((name for name in wanted if any(name in spec.datasets for spec in specs)), None)
-    if task.needs_ood and used is not None and used != wanted[0]:
-        yield "note", f"stand-in: {used}", f"The suite asks for {wanted[0]}; these records have {used}."
-    if task.uses_corruptions and all(spec.corruption_images == "generated" for spec in specs):
-        yield "note", "generated", "Corrupted images made here, not the published files: close to them, not the same."
