@@ -21,14 +21,13 @@ def notes(group: Group, rows: Sequence[Row], ranked: Sequence[RankedAxis]) -> tu
     """The notes of one board: of its suite, its rows and its axes."""
     runs = [run for row in rows for run in row.records]
     return (
-        "The order is by mean rank, whose differences are not tested: places are ranges.",
+        "The order is by mean rank, whose differences are not tested.",
         *_of_changes(group.suite),
         *_of_installation(group),
         *_of_elsewhere(rows),
         *_of_seeds([row for row in rows if row.evaluated is None]),
         *_of_suite(group.suite),
         *_of_unplanned(group.suite, ranked),
-        *(f"{plain(one.axis.title)}: {one.axis.caution}" for one in ranked if one.axis.caution),
         *_of_images(group.suite, runs),
         *_of_names(rows),
         *_of_views(rows),

@@ -42,6 +42,8 @@ def axis_view(board: Board, axis: Axis) -> dict[str, Any]:
         "what": f"{axis.metric.replace('_', ' ')} of task {axis.task}, condition {axis.condition}",
         "setting": words(axis.setting),
         "undecided": _undecided(cells),
+        "counts": axis.counts,
+        "caution": axis.caution,
         "n": " to ".join(f"{size:,}" for size in dict.fromkeys((sizes[0], sizes[-1]))) if sizes else "",
     }
 
