@@ -129,7 +129,7 @@ class Row:
     cells: Mapping[str, Cell]
     """Axis key to cell; an axis that was not measured has none."""
     mean_rank: float | None
-    """Mean over families of the mean midrank of their axes, see ``kdbench.leaderboard.standing``; None where an axis
+    """Mean over families of the mean midrank of their axes, see ``kdbench.leaderboard.placing``; None where an axis
     that counts is missing, a run failed or there are fewer than ``RANKED_SEEDS``."""
     views: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Condition to the view that the students saw, see ``Record.views``; untrusted text. Where it is not recorded there

@@ -8,7 +8,7 @@ from kdbench.leaderboard.board import RANKED_SEEDS, Axis, Cell, Row
 from kdbench.leaderboard.installed import installed_method
 from kdbench.leaderboard.keys import file_key
 from kdbench.leaderboard.method_runs import MethodRuns
-from kdbench.leaderboard.standing import family_ranks, weighted
+from kdbench.leaderboard.placing import family_ranks, weighted
 from kdbench.methods.method import MethodSpec
 
 

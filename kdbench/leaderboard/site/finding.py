@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kdbench.leaderboard.board import Axis, Board, Row
 from kdbench.leaderboard.site.text import number, shorten
-from kdbench.leaderboard.standing import families
+from kdbench.leaderboard.placing import families
 from kdbench.results.families import where
 
 MOST_SAID = 3

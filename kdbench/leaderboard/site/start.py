@@ -12,7 +12,7 @@ from kdbench.leaderboard.site.citing import bibtex
 from kdbench.leaderboard.site.downloads import NAME, formats
 from kdbench.leaderboard.site.finding import finding
 from kdbench.leaderboard.site.text import web_address
-from kdbench.leaderboard.standing import WEIGHTINGS, first_shares, standings
+from kdbench.leaderboard.placing import WEIGHTINGS, first_shares, standings
 
 
 def start_view(board: Board) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from kdbench.leaderboard.board import Axis, Row
-from kdbench.leaderboard.standing import families, first_shares, standings
+from kdbench.leaderboard.placing import families, first_shares, standings
 from tests.browser.boards import row
 from tests.leaderboard.test_board import cell
 
