@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from kdbench.cli.listing import GAP, listing, number_width
 from kdbench.leaderboard.board import Axis, Board, Row
 from kdbench.results.untrusted import plain
-from kdbench.results.wording import FLAG
 
 SIGNS = {"best": "*", "near": "~", "unknown": "?", "": ""}
 """Of a cell's mark. One character each, so that numbers stand in line."""
@@ -20,7 +20,8 @@ def ranking_text(board: Board, width: int) -> str:
     head = f"{plain(board.suite)}, version {board.version}: {len(board.rows)} methods"
     columns = [[_head(axis), *(_cell(row, axis) for row in board.rows)] for axis in board.axes]
     texts = [[str(place + 1), plain(row.title, LONGEST), _rank(row)] for place, row in enumerate(board.rows)]
-    parts = [head, *_blocks(texts, ("", "method", "mean rank"), columns, width), *_legend(board)]
+    legend = "\n".join(textwrap.fill(line, width) for line in _legend(board))
+    parts = [head, *_blocks(texts, ("", "method", "mean rank"), columns, width), legend]
     return "\n\n".join(parts)
 
 
@@ -63,8 +64,7 @@ def _rank(row: Row) -> str:
 
 def _legend(board: Board) -> Iterator[str]:
     """What the signs mean, and why rows have no rank."""
-    lines = ["+- half a 95 % interval; * best, ~ surely near it, ? not known; (lower): lower is better"]
+    yield "+- half a 95 % interval; * best, ~ surely near it, ? not known; (lower): lower is better"
     if any(cell.flags for row in board.rows for cell in row.cells.values()):
-        lines.append(f"! {FLAG}: a failed check makes the score doubtful; the method's page says which")
-    lines += [f"{plain(row.title, LONGEST)}: {row.unranked}" for row in board.rows if row.unranked]
-    yield "\n".join(lines)
+        yield "! a failed check makes the score doubtful; the method's page says which"
+    yield from (f"{plain(row.title, LONGEST)}: {row.unranked}" for row in board.rows if row.unranked)
