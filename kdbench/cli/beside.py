@@ -54,7 +54,7 @@ def reference_records(record: Record, folder: Path | None = None) -> tuple[Path 
             continue  # not of this version; `kdbench leaderboard build` says why
         if one.status == "finished" and not one.params_passed and one.evaluated is None and _alike(one, record):
             found.append(one)
-    return place, found
+    return place, sorted(found, key=lambda one: one.spec.seed)
 
 
 def _alike(one: Record, other: Record) -> bool:

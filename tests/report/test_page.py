@@ -29,7 +29,7 @@ def test_facts_of_a_run(tmp_path: Path) -> None:
     text = text_of(page(opened(tmp_path, made), [], []))
     assert f"ce on {made.record.spec.suite.name}" in text
     assert f"seed 3 run {made.record.run_id}" in text
-    assert 'parameters, clean, sym-40 {"alpha": 0.5}' in text
+    assert "parameter clean sym-40 alpha 0.5 0.5" in text
     assert "label noise, sym-40 symmetric 0.4, 40.00 % of the labels wrong" in text
     assert "a processor (cpu), 2 threads, torch 2.11.0" in text
     assert "0.2 minutes of work on 2026-01-02" in text

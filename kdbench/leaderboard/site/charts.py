@@ -58,13 +58,11 @@ def reliability_chart(by_seed: Mapping[int, Reliability]) -> Markup:
                 if len(by_seed) == 1:
                     frame.line((x, x), (low, high), "whisker")
     diagram = frame.svg("Reliability diagram: accuracy in each bin of confidence; the table below has its numbers.")
-    most = float(count.max()) or 1.0
-    counts = Frame((0, 1), (0, most), "", "images", width=320, height=110, percent=False, x_percent=True)
+    most, total = int(count.max()), int(count.sum())
+    counts = Frame((0, 1), (0, max(most, 1) / max(total, 1)), "", "images (%)", width=320, height=110, x_percent=True)
     for low, high, n in zip(first.lower, first.upper, count, strict=True):
-        counts.bar(low, high, 0, float(n), "count")
-    return diagram + counts.svg(
-        f"Images in each bin of confidence, {int(count.sum()):,} in all, at most {int(most):,}."
-    )
+        counts.bar(low, high, 0, float(n) / max(total, 1), "count")
+    return diagram + counts.svg(f"Share of images in each bin of confidence: {total:,} in all, at most {most:,}.")
 
 
 def curve_chart(curves: Mapping[int, TrainingCurves], name: str, title: str, *, percent: bool = False) -> Markup:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from kdbench.leaderboard.ranking import make_boards
+from pathlib import Path
+
+from kdbench.leaderboard.ranking import rank
 from kdbench.leaderboard.site.origin import again, explain, task_words
 from tests.leaderboard.evidence import make
 
 
-def test_each_axis_is_explained_by_its_task_with_the_settings_used() -> None:
-    board = make_boards([make("ce", seed=seed) for seed in range(3)]).boards[0]
+def test_each_axis_is_explained_by_its_task_with_the_settings_used(tmp_path: Path) -> None:
+    make("ce").publish(tmp_path)
+    board = rank(tmp_path).boards[0]
     found = explain(board, board.rows[0])
     assert [one["title"] for one in found] == [axis.title for axis in board.axes]
     assert found[0]["what"].startswith("Share of all test images whose largest logit is the true class")
