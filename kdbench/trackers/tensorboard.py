@@ -23,21 +23,21 @@ class TensorBoard:
         events = folder / "tensorboard"
         for stale in events.glob("events.out.tfevents.*"):
             stale.unlink()
-        self.writer = SummaryWriter(str(events))  # type: ignore[no-untyped-call]  # torch leaves it untyped, as below
+        self.writer = SummaryWriter(str(events))
 
     def epoch(self, step: int, numbers: Mapping[str, float]) -> None:
         for name, value in numbers.items():
-            self.writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
-        self.writer.flush()  # type: ignore[no-untyped-call]
+            self.writer.add_scalar(name, value, step)
+        self.writer.flush()
 
     def record(self, record: Record, path: Path) -> None:
         for name, score in score_names(record).items():
-            self.writer.add_scalar(name, score.value, 0)  # type: ignore[no-untyped-call]
-        self.writer.add_text("scores", _table(record))  # type: ignore[no-untyped-call]
-        self.writer.add_text("spec", f"    {record.spec.canonical_json()}")  # type: ignore[no-untyped-call]
+            self.writer.add_scalar(name, score.value, 0)
+        self.writer.add_text("scores", _table(record))
+        self.writer.add_text("spec", f"    {record.spec.canonical_json()}")
 
     def close(self) -> None:
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()
 
 
 def _table(record: Record) -> str:
