@@ -67,7 +67,10 @@ def run(
     timeout: Timeout = None,
     track: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Send log and scores to tensorboard or mlflow as well; repeatable."),
+        typer.Option(
+            metavar="NAME",
+            help="Send log and scores there too; `kdbench list trackers` shows all; repeatable.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -80,6 +83,7 @@ def run(
     installed.require("method", method)
     installed.require("suite", [] if suite.endswith(".toml") else [suite])
     installed.require("task", names(tasks) or [])
+    installed.require("tracker", track or [])
     installed.require("attack", [text.split()[0].partition(":")[0] for text in attack or [] if text.split()])
     from kdbench.running.answers import Asked
 

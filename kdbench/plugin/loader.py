@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kdbench.results.record import Record
     from kdbench.sources import ModelSource
     from kdbench.tasks import Task
+    from kdbench.trackers import TrackerSpec
 
 GROUP = "kdbench"
 CHOSEN = "KDBENCH_PLUGINS"
@@ -63,12 +64,13 @@ class Plugins:
     claims: Registry[Claim] = dataclasses.field(default_factory=lambda: Registry("claim"))
     reproductions: Registry[Path] = dataclasses.field(default_factory=lambda: Registry("reproduction"))
     model_sources: Registry[ModelSource] = dataclasses.field(default_factory=lambda: Registry("model source"))
+    trackers: Registry[TrackerSpec] = dataclasses.field(default_factory=lambda: Registry("tracker"))
     loaded: dict[str, str] = dataclasses.field(default_factory=dict)
     failures: list[Failure] = dataclasses.field(default_factory=list)
 
     def registries(self) -> list[Registry[Any]]:
         found: tuple[Registry[Any], ...] = (self.methods, self.tasks, self.datasets, self.models, self.label_noises)
-        return [*found, self.attacks, self.suites, self.claims, self.reproductions, self.model_sources]
+        return [*found, self.attacks, self.suites, self.claims, self.reproductions, self.model_sources, self.trackers]
 
     def record_written(self, record: Record, path: Path) -> list[Failure]:
         """Tell every observer that ``record`` is on disk; returns the observers that raised."""
@@ -98,6 +100,7 @@ def _contracts() -> dict[str, tuple[str, type]]:
     from kdbench.noise import LabelNoiseSpec
     from kdbench.sources import ModelSource
     from kdbench.tasks import Task
+    from kdbench.trackers import TrackerSpec
 
     return {
         "kdbench_register_methods": ("methods", MethodSpec),
@@ -110,6 +113,7 @@ def _contracts() -> dict[str, tuple[str, type]]:
         "kdbench_register_claims": ("claims", Claim),
         REPRODUCTIONS: ("reproductions", Path),
         "kdbench_register_model_sources": ("model_sources", ModelSource),
+        "kdbench_register_trackers": ("trackers", TrackerSpec),
     }
 
 

@@ -47,7 +47,7 @@ from kdbench.running.plan import Plan
 from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.running.time_limit import TookTooLongError, time_limit
-from kdbench.running.tracking import Tracking, check_trackers
+from kdbench.running.tracking import Tracking, chosen_trackers
 from kdbench.sealed import FRESH, PARTS, Sealed, mend
 from kdbench.shared_state import left_alone
 from kdbench.specs import RunSpec, Suite, Training
@@ -90,7 +90,7 @@ def run(
     ``changes`` sets values of the suite by hand, ``{"recipe.epochs": 30}``: another setting, which the record states.
     ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``.
     Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
-    ``tensorboard`` or ``mlflow``, which get the student's log epoch by epoch and the scores; also of a finished run.
+    such as ``tensorboard``, which get the student's log epoch by epoch and the scores; also of a finished run.
     Networks of long trainings on a GPU are compiled, unless ``compile`` is false. ``timeout``: minutes after which the
     run ends as a failed one.
     In threads one run goes on at a time, and others wait. Raises ``KdbenchError`` for every mistake in what was asked,
@@ -111,8 +111,8 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     """``run`` of what was planned already."""
     started, clock = provenance.utc_now(), time.perf_counter()
     provenance.commit()  # read now: the checkout may change while the run goes on
-    trackers = check_trackers(track)
     suite, plugins = plan.suite, plan.plugins
+    trackers = chosen_trackers(track, plugins.trackers)
     suite_data = load_suite_data(suite, plugins, options.place, **needed_data(plan.tasks.values()))
     check_tasks(plan.tasks, suite_data.dataset.facts)
     graph = RunGraph(suite, suite_data.dataset, plugins, options)
@@ -125,7 +125,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
             stack.enter_context(locked(folder.parent / f"{folder.name}.lease", _waiting(spec)))
             mend_run(folder)
             whole = not fresh and is_finished(folder)  # by the process that this one has waited for
-        tracking = stack.enter_context(contextlib.closing(Tracking(trackers, spec, folder)))
+        tracking = stack.enter_context(contextlib.closing(Tracking(trackers, spec, folder, options.device)))
         if whole:
             record = read_record(folder / RECORD)
             say(finished_notes(plan, record, options))
