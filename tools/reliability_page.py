@@ -47,7 +47,7 @@ write what it likes into a record. No check of a record shows that. So the row o
 project brings is *reported* until somebody installed the method, trained one of its records again (`kdbench leaderboard
 reproduce RECORD --by NAME`) and got the same: every bit on a machine like the record's, elsewhere each score within
 what the intervals of both allow. Then it is *reproduced by NAME*, of the seeds that are named; who did not get the same
-is named as well. That shows that the code gives these numbers, not that it is fair: who wants to know that reads it. The
+is named as well. That shows that the code gives these numbers, not that it is fair: who wants to know reads it. The
 methods of this project are read and tested with it, so their rows say *this project's method* until then, which is said
 of the code and not of who computed the record.
 
