@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kdbench.cli.app import app
-from kdbench.cli.listing import listing
+from kdbench.cli.listing import NARROW, terminal_width
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import Compile, DataDir, Device, Download, Json, Out, Tasks, Timeout, names
 from kdbench.cli.said import others_on_stderr
-
-if TYPE_CHECKING:
-    from kdbench.leaderboard.agreement import Agreement
 
 leaderboard_app = typer.Typer(help="Records to a page, and back: rank, check, submit, publish.", no_args_is_help=True)
 app.add_typer(leaderboard_app, name="leaderboard")
@@ -60,6 +57,35 @@ def build(
     for one in excluded:
         _say(f"excluded: {plain(one.path)}: {plain(one.reason)}")
     _say(out / "index.html")
+
+
+@leaderboard_app.command(cls=OnceCommand)
+def show(
+    records: Records = RECORDS,
+    suite: Annotated[str | None, typer.Option(help="One suite, with its changes; default: all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the ranking, as the page has it.
+
+    One table per suite, in blocks of columns that fit the terminal, or 80 characters.
+    """
+    from kdbench.cli.ranking import ranking_text
+    from kdbench.errors import unknown_name
+    from kdbench.leaderboard.index import make_index
+    from kdbench.leaderboard.ranking import rank
+
+    found = rank(records)
+    known = [board.suite for board in found.boards]
+    if suite is not None and suite not in known:
+        raise unknown_name("suite with records", suite, known, f"these are ranked in {records}")
+    kept = [board for board in found.boards if suite in (None, board.suite)]
+    if as_json:
+        print(json.dumps(make_index(dataclasses.replace(found, boards=tuple(kept)), records)))
+        return
+    if not kept:
+        _say(f"nothing to rank in {records}: `kdbench run` makes records")
+    else:
+        _say("\n\n".join(ranking_text(board, terminal_width(NARROW)) for board in kept))
 
 
 @leaderboard_app.command(cls=OnceCommand)
@@ -122,6 +148,7 @@ def verify(
     partly: Annotated[
         bool, typer.Option("--partly", help="Do not fail for tasks that cannot be measured here.")
     ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every score, not a summary of five lines.")] = False,
     data_dir: DataDir = None,
     device: Device = "auto",
     out: Out = Path("runs"),
@@ -131,8 +158,9 @@ def verify(
     """Measure a record's checkpoint again, and compare each score.
 
     It is the same, within its interval, not, not reproduced, or unchecked where it was not measured. On the machine of
-    the record, with its threads and versions, it must be the same. Exit status 1 for a score that is not reproduced, a
-    check or a label that is another one, and a task that cannot be measured here.
+    the record, with its threads and versions, it must be the same. A summary of at most five lines; --all shows each
+    score. Exit status 1 for a score that is not reproduced, a check or a label that is another one, and a task that
+    cannot be measured here.
     """
     from kdbench.leaderboard.verify import verify as measure
     from kdbench.running.options import RunOptions
@@ -145,25 +173,11 @@ def verify(
     if as_json:
         print(json.dumps(found.to_dict()))
     else:
-        _list_agreements(found.agreements)
-        for task, reason in found.skipped.items():
-            _say(f"not measured: {task}: {reason}")
-        for finding in found.findings:
-            _say(f"other than recorded: {finding}")
-        counts = [f"{number} {verdict}" for verdict, number in found.counts.items()]
-        _say(f"{found.run_id} {found.condition} on {found.device}, {found.sample}: {', '.join(counts)}")
+        from kdbench.cli.verification import every_line, summary
+
+        for line in every_line(found) if every else summary(found):
+            _say(line)
     raise typer.Exit(int(not found.holds(partly=partly)))
-
-
-def _list_agreements(agreements: Sequence[Agreement]) -> None:
-    from kdbench.results.wording import name
-
-    rows = [
-        (a.verdict, name(a.score), f"{a.recorded:.4f}", f"{a.measured:.4f}" if a.n else "-", str(a.n), a.basis)
-        for a in agreements
-        if a.verdict != "unchecked"
-    ]
-    print(listing(rows, ("verdict", "score", "recorded", "measured", "n", "why")))
 
 
 @leaderboard_app.command(cls=OnceCommand)
@@ -203,7 +217,9 @@ def reproduce(
     if as_json:
         print(json.dumps({**found.to_dict(), "attestation": None if written is None else str(written)}))
     else:
-        _list_agreements(found.agreements)
+        from kdbench.cli.verification import table
+
+        _say(table(found.agreements))
         for finding in found.findings:
             _say(f"other than recorded: {finding}")
         where = "the machine of the record" if found.exact else f"elsewhere: {'; '.join(found.differing)}"

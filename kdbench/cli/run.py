@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,6 +106,8 @@ def run(
     with others_on_stderr():
         records, headlines = _answered(asked, installed, fresh=fresh, track=track or [], progress=not as_json)
     _print(records, headlines, out, as_json)
+    if not as_json:
+        _print_next(records, asked[-1])
 
 
 def _answered(
@@ -180,6 +183,7 @@ def _print(records: list[Record], headlines: HeadlineOf, out: Path, as_json: boo
         print(json.dumps(texts[0] if len(texts) == 1 else texts))
     else:
         _print_records(records, headlines)
+        _print_beside(records, headlines)
         for record in records:
             print(run_folder(record.spec, out) / "record.json")
     failed = [record for record in records if record.status == "failed"]
@@ -208,3 +212,26 @@ def _print_records(records: list[Record], headlines: HeadlineOf) -> None:
     for method, seeds in by_method.items():
         if len(seeds) > 1:
             console.print(*seeds_tables(seeds, f"{method} on {seeds[0].spec.suite.label}", headlines))
+
+
+def _print_beside(records: list[Record], headlines: HeadlineOf) -> None:
+    from kdbench.cli.beside import beside_table
+    from kdbench.cli.tables import output
+
+    console = output()
+    for record in records:
+        table = beside_table(record, headlines) if record.status == "finished" else None
+        if table is not None:
+            console.print(table)
+
+
+def _print_next(records: list[Record], asked: Asked) -> None:
+    """What to do next, on standard error: the answer's last line stays the record's path."""
+    from kdbench.cli.beside import next_commands
+    from kdbench.running.options import run_folder
+
+    own = [record for record in records if record.spec.method == records[-1].spec.method]
+    folders = {record.run_id: run_folder(record.spec, asked.out) for record in own}
+    print("next:", file=sys.stderr)
+    for command, what in next_commands(own, folders, asked.words()):
+        print(f"  {command}    # {what}", file=sys.stderr)

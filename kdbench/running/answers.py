@@ -64,6 +64,19 @@ class Asked:
                 return None
         return values
 
+    def words(self) -> list[str]:
+        """The command that asks for it, without its seed."""
+        from kdbench.plugin.parameters import as_assignments
+
+        words = ["kdbench", "run", "--method", self.method, "--suite", self.suite]
+        for assignment in as_assignments({**self.changes, **self.params}):
+            words += ["--set", assignment]
+        for flag, values in (("--condition", self.conditions), ("--attack", self.attacks)):
+            words += [word for value in values or () for word in (flag, value)]
+        words += [] if self.tasks is None else ["--tasks", ",".join(self.tasks)]
+        words += [] if self.data_dir is None else ["--data-dir", str(self.data_dir)]
+        return words if self.out == Path("runs") else [*words, "--out", str(self.out)]
+
 
 @dataclasses.dataclass(frozen=True)
 class Answer:

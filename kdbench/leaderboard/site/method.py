@@ -12,10 +12,11 @@ import numpy as np
 from kdbench.leaderboard.board import Board, Row
 from kdbench.leaderboard.rows import view_words
 from kdbench.leaderboard.site import charts
+from kdbench.leaderboard.site.origin import again, explain
 from kdbench.leaderboard.site.table import SIGNS, axis_view
 from kdbench.leaderboard.site.text import interval, number
 from kdbench.leaderboard.submit import reproduce
-from kdbench.results.evidence import Evidence
+from kdbench.results.evidence import Evidence, beside
 from kdbench.results.figures import (
     HeatMap,
     TransferTable,
@@ -32,6 +33,8 @@ Found = TypeVar("Found", HeatMap, TransferTable)
 
 MOST_SCORES: Final = 3000
 """Lines of a page's table of scores; a record of kdbench's own suites has about 300."""
+MOST_OTHERS: Final = 120
+"""Seeds of other methods that are drawn beside those of a method."""
 MOST_CURVES: Final = 6
 """Numbers of a method's own that are drawn."""
 
@@ -45,6 +48,10 @@ def method_view(board: Board, row: Row) -> dict[str, Any]:
     groups = _score_groups(row.runs)
     return {
         "axes": [_axis(board, row, axis) for axis in board.axes],
+        "measured": explain(board, row),
+        "again": again(records, row.evaluated is not None),
+        "files": [_files(run) for run in row.records],
+        "history": [(one.run_id, one.reason) for one in board.excluded if one.method == row.method],
         "flags": list(dict.fromkeys(flag for cell in row.cells.values() for flag in cell.flags)),
         "conditions": [view for name in conditions if (view := _condition(name, runs))["any"]],
         "groups": groups,
@@ -72,15 +79,29 @@ def _axis(board: Board, row: Row, axis: Any) -> dict[str, Any]:
     if cell is None:
         return {**view, "cell": None}
     values = [score.value for _, score in cell.per_seed]
+    others = [
+        score.value
+        for each in board.rows if each is not row and axis.key in each.cells
+        for _, score in each.cells[axis.key].per_seed
+    ]  # fmt: skip
+    scale = charts.bulk([*values, *others])
+    near = others if len(others) <= MOST_OTHERS else []
     return {
         **view,
+        "scale": interval(*scale, axis.unit),
         "cell": cell,
         "sign": SIGNS[cell.mark],
         "value": number(cell.value, axis.unit, 2),
         "interval": interval(cell.ci_low, cell.ci_high, axis.unit),
-        "strip": charts.seed_strip(values or [cell.value], cell.ci_low, cell.ci_high, cell.value),
+        "strip": charts.seed_strip(values or [cell.value], cell.ci_low, cell.ci_high, cell.value, scale, near),
         "per_seed": [(seed, number(score.value, axis.unit, 2)) for seed, score in cell.per_seed],
     }
+
+
+def _files(run: Evidence) -> dict[str, Any]:
+    """Names of the files of one record, as they lie among the records."""
+    evidence = [beside(run.path, name).name for name in run.record.hashes.evidence]
+    return {"seed": run.record.spec.seed, "record": "/".join(run.path.parts[-3:]), "evidence": evidence}
 
 
 def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:
