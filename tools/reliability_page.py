@@ -38,6 +38,29 @@ changes a file and its line in `SHA256SUMS`. Records that are published have has
 leaderboard verify`).
 """
 
+DEFENCE = """
+## What a plugin can do, and what the badge means
+
+A plugin is code that runs where the images are. What it leaves changed by mistake is found out, undone and named
+(`kdbench/shared_state.py`); who means harm is not held back: it can read clean labels and test images from the disk, or
+write what it likes into a record. No check of a record shows that. So the row of a method that no package of this
+project brings is *reported* until somebody installed the method, trained one of its records again (`kdbench leaderboard
+reproduce RECORD --by NAME`) and got the same: every bit on a machine like the record's, elsewhere each score within
+what the intervals of both allow. Then it is *reproduced by NAME*, of the seeds that are named; who did not get the same
+is named as well. That shows that the code gives these numbers, not that it is fair: who wants to know reads it. The
+methods of this project are read and tested with it, so their rows say *this project's method* until then, which is said
+of the code and not of who computed the record.
+
+An attestation is a small file beside the record, held together by a hash, with the record's own hash, the name, the
+machine and the versions. Not defended: whoever writes one without training anything, or under another's name. Whoever
+merges it has to ask who sends it.
+
+Trainings of one process share torch. A method that changes its settings or functions, or those of kdbench, fails
+with its name; a plugin that does so at import is left out. What changes something that is not watched, an array of
+another module for instance, is not found out: `KDBENCH_PLUGINS` says which plugins are loaded at all, and a study
+(`kdbench sweep`) does each node in a process of its own.
+"""
+
 TABLE = """
 ## What was tried
 
@@ -58,4 +81,4 @@ def reliability_page() -> str:
     headings = ("what happens", "what is to come of it", "tries", "losses", "changed bits")
     total = {name: sum(int(row[name]) for row in rows.values()) for name in ("tries", "losses", "changed")}
     said = prose(f"{total['tries']} tries, {total['losses']} losses, {total['changed']} with a changed bit.")
-    return f"{HEAD}{PROMISES}{TABLE}\n{table(headings, lines)}\n\n{said}\n"
+    return f"{HEAD}{PROMISES}{DEFENCE}{TABLE}\n{table(headings, lines)}\n\n{said}\n"

@@ -12,13 +12,15 @@ import typer
 from kdbench.cli.app import app
 from kdbench.cli.listing import NARROW, terminal_width
 from kdbench.cli.once import OnceCommand
-from kdbench.cli.options import DataDir, Device, Download, Json, Out, Tasks, names
+from kdbench.cli.options import Compile, DataDir, Device, Download, Json, Out, Tasks, Timeout, names
+from kdbench.cli.said import others_on_stderr
 
 leaderboard_app = typer.Typer(help="Records to a page, and back: rank, check, submit, publish.", no_args_is_help=True)
 app.add_typer(leaderboard_app, name="leaderboard")
 
 RECORDS = Path("leaderboards/records")
 SITE = Path("site")
+RETRAININGS = Path("retrained")
 Records = Annotated[Path, typer.Argument(help="Folder of records: published ones, or runs.")]
 
 
@@ -176,6 +178,56 @@ def verify(
         for line in every_line(found) if every else summary(found):
             _say(line)
     raise typer.Exit(int(not found.holds(partly=partly)))
+
+
+@leaderboard_app.command(cls=OnceCommand)
+def reproduce(
+    file: Annotated[Path, typer.Argument(help="The record.")],
+    by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who you are: writes an attestation beside the record.")
+    ] = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    out: Annotated[Path, typer.Option(help="Folder of retrainings, none that the record lies in.")] = RETRAININGS,
+    download: Download = True,
+    compile: Compile = True,
+    timeout: Timeout = None,
+    as_json: Json = False,
+) -> None:
+    """Train a record's specification again, and compare each score.
+
+    On the machine of the record, with its threads and versions, it must be the same; elsewhere it may differ by what
+    the intervals of both allow. --by writes what came of it to a small file beside the record, which `submit` carries
+    and the board reads: "reproduced by NAME". Exit status 1 for a score that is not reproduced, and for what else is
+    another one.
+    """
+    from kdbench.leaderboard.agreement import counts
+    from kdbench.leaderboard.retraining import check_person, retrain
+    from kdbench.running.options import RunOptions
+
+    if by is not None:
+        check_person(by)
+    options = RunOptions.make(
+        data_dir=data_dir, device=device, out=out, download=download, progress=not as_json, compile=compile,
+        timeout=timeout,
+    )  # fmt: skip
+    with others_on_stderr():
+        found = retrain(file, options, attested=by is not None)
+    written = None if by is None else found.attest(by)
+    if as_json:
+        print(json.dumps({**found.to_dict(), "attestation": None if written is None else str(written)}))
+    else:
+        from kdbench.cli.verification import table
+
+        _say(table(found.agreements))
+        for finding in found.findings:
+            _say(f"other than recorded: {finding}")
+        where = "the machine of the record" if found.exact else f"elsewhere: {'; '.join(found.differing)}"
+        numbers = [f"{number} {verdict}" for verdict, number in counts(found.agreements).items()]
+        _say(f"{found.record.run_id} trained again on {where}: {', '.join(numbers)}")
+        if written is not None:
+            _say(written)
+    raise typer.Exit(int(not found.agreed))
 
 
 @leaderboard_app.command("diff", cls=OnceCommand)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kdbench.cli.listing import listing
@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from kdbench.leaderboard.verify import Verification
 
 
+def table(agreements: Iterable[Agreement]) -> str:
+    """All scores that were compared."""
+    rows = [_row(one) for one in agreements if one.verdict != "unchecked"]
+    return listing(rows, ("verdict", "score", "recorded", "measured", "n", "why"))
+
+
 def every_line(found: Verification) -> Iterator[str]:
     """A table of all scores that were compared, each task that was not, each finding, and the counts."""
-    rows = [_row(one) for one in found.agreements if one.verdict != "unchecked"]
-    yield listing(rows, ("verdict", "score", "recorded", "measured", "n", "why"))
+    yield table(found.agreements)
     yield from (f"not measured: {task}: {reason}" for task, reason in found.skipped.items())
     yield from (f"other than recorded: {finding}" for finding in found.findings)
     yield _counts(found)

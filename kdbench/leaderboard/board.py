@@ -126,6 +126,9 @@ class Row:
     """Condition to the view that the students saw, see ``Record.views``; untrusted text. Where it is not recorded there
     is none."""
 
+    standing: str = ""
+    """Whether somebody trained its records again, in words (``kdbench.leaderboard.standing``); untrusted text."""
+
     @property
     def evaluated(self) -> EvaluatedModel | None:
         """The model, where it was not trained here."""

@@ -12,6 +12,7 @@ from kdbench.errors import KdbenchError
 from kdbench.files import require_path, write_atomically
 from kdbench.leaderboard.genuine import split_genuine
 from kdbench.leaderboard.grouping import group
+from kdbench.leaderboard.standing import standing
 from kdbench.results.evidence import Evidence
 from kdbench.results.frame import make_frame, plain_json, score_rows
 from kdbench.results.store import read_evidence, read_records
@@ -82,7 +83,7 @@ def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
     reasons = {one.run_id: one.reason for one in apart}
     samples = [(one, _why_not(one, run, reasons)) for run in sorted(runs, key=_order) for one in (run, *run.repeats)]
     for evidence, excluded in samples:
-        yield from score_rows(evidence.record, excluded)
+        yield from score_rows(evidence.record, excluded, standing([evidence]))
 
 
 def _why_not(one: Evidence, run: Evidence, reasons: Mapping[str, str]) -> str:

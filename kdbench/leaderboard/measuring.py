@@ -20,7 +20,7 @@ from kdbench.leaderboard.agreement import ROUNDING, Agreement, Examples, compare
 from kdbench.leaderboard.case import Case
 from kdbench.results.machine import differences, machine
 from kdbench.results.record import Check, Score
-from kdbench.running.evaluation import TaskResult, run_task
+from kdbench.running.evaluation import run_task
 from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor
 from kdbench.running.progress import bar
@@ -34,21 +34,21 @@ CHECK_DRIFT: Final = 0.02
 """What a check may find otherwise on another machine, where it passes on one and not on the other."""
 
 
-def lacking_scores(task: str, recorded: Sequence[Score], outcome: TaskResult) -> list[str]:
+def lacking_scores(task: str, recorded: Sequence[Score], measured: Sequence[Score]) -> list[str]:
     """Scores that a task gives and a record lacks; [] for a record that says less of its settings, as early ones do."""
-    if not recorded or not {key for score in outcome.scores for key in score.setting} <= {
+    if not recorded or not {key for score in measured for key in score.setting} <= {
         key for score in recorded for key in score.setting
     }:
         return []
     known = {(score.metric, *sorted(score.setting.items())) for score in recorded}
-    lacking = [score for score in outcome.scores if (score.metric, *sorted(score.setting.items())) not in known]
+    lacking = [score for score in measured if (score.metric, *sorted(score.setting.items())) not in known]
     return [f"the record lacks {task}/{score.metric} {plain(score.setting)}" for score in lacking[:SHOWN]]
 
 
-def checks_again(recorded: Sequence[Check], outcome: TaskResult, exact: bool) -> list[str]:
+def checks_again(recorded: Sequence[Check], measured: Sequence[Check], exact: bool) -> list[str]:
     """Checks of a task that a record lacks, or that say there what they do not say here."""
     found, left = [], list(recorded)
-    for here in outcome.checks:
+    for here in measured:
         same = next((check for check in left if (check.name, check.setting) == (here.name, here.setting)), None)
         if same is None:
             found.append(f"the record lacks check {here.name} of {here.task} {plain(here.setting)}")
@@ -160,7 +160,10 @@ class Job:
         besides = (
             []
             if sampled
-            else [*lacking_scores(task.name, recorded, outcome), *checks_again(checks, outcome, self.exact)]
+            else [
+                *lacking_scores(task.name, recorded, outcome.scores),
+                *checks_again(checks, outcome.checks, self.exact),
+            ]
         )
         return compared, besides
 

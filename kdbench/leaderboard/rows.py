@@ -9,6 +9,7 @@ from kdbench.leaderboard.board import RANKED_SEEDS, Cell, Row
 from kdbench.leaderboard.installed import installed_method
 from kdbench.leaderboard.keys import file_key
 from kdbench.leaderboard.method_runs import MethodRuns
+from kdbench.leaderboard.standing import standing
 from kdbench.methods.method import MethodSpec
 
 
@@ -35,6 +36,7 @@ def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None], counted: Collec
         failed=runs.failed,
         cells={axis: cell for axis, cell in cells.items() if cell is not None},
         mean_rank=_mean_rank(runs, {axis: cell for axis, cell in cells.items() if axis in counted}),
+        standing=standing([record for run in (*runs.finished, *runs.failed) for record in run.sources]),
         views={name: view for r in (*runs.failed, *runs.finished) for name, view in r.record.views.items()},
     )
 

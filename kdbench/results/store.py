@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
 from kdbench.files import require_path
+from kdbench.results.attestation import SUFFIX
 from kdbench.results.evidence import Evidence, Excluded, exclude
 from kdbench.results.machine import differences, machine
 from kdbench.results.record import SCHEMA_VERSION, Record, Score
@@ -51,10 +52,11 @@ def read_records(folder: Path | str) -> tuple[tuple[Evidence, ...], tuple[Exclud
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
-    """JSON files in a stable order; of a run folder its record alone."""
+    """JSON files in a stable order, without attestations; of a run folder its record alone."""
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith("."))
-        names = ["record.json"] if "record.json" in files else sorted(n for n in files if n.endswith(".json"))
+        json = sorted(name for name in files if name.endswith(".json") and not name.endswith(SUFFIX))
+        names = ["record.json"] if "record.json" in files else json
         yield from (Path(root) / name for name in names)
 
 

@@ -11,6 +11,7 @@ from kdbench.leaderboard.marks import NEAR
 from kdbench.leaderboard.rows import unequal_views, view_words
 from kdbench.leaderboard.site.svg import interval_bar
 from kdbench.leaderboard.site.text import interval, number, shorten
+from kdbench.leaderboard.standing import OURS
 from kdbench.results.wording import words
 
 SIGNS: Final[Mapping[Mark, str]] = {"best": "★", "near": "☆", "unknown": "○", "": ""}
@@ -79,6 +80,7 @@ def _row_view(board: Board, row: Row, scales: Mapping[str, tuple[float, float]])
         "flagged": flagged,
         "rank": None if row.mean_rank is None else f"{row.mean_rank:.2f}",
         "unranked": row.unranked,
+        "standing": "" if row.standing == OURS else row.standing,
         "cells": cells,
     }
 
