@@ -98,7 +98,26 @@ def numbers(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -
     return table
 
 
+class _Paper(Console):
+    """A file or a pipe: text of ``NARROW`` columns, and as wide as a table is where words of it would be cut."""
+
+    def __init__(self) -> None:
+        super().__init__(width=1000, no_color=True)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        cut = any(isinstance(one, Table) and self._cuts(one) for one in objects)
+        super().print(*objects, **{"width": self.width if cut else NARROW, **options})
+
+    def _cuts(self, table: Table) -> bool:
+        texts = []
+        for width in (NARROW, self.width):
+            with self.capture() as printed:
+                super().print(table, width=width)
+            texts.append(printed.get())
+        return texts[0].count("…") > texts[1].count("…")
+
+
 def output() -> Console:
-    """Standard output: as wide as the terminal; ``NARROW`` and without colours where there is none."""
+    """Standard output: as wide as the terminal; of few columns and without colours where there is none."""
     console = Console()
-    return console if console.is_terminal else Console(width=NARROW, no_color=True)
+    return console if console.is_terminal else _Paper()
