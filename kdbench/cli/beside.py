@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdbench.cli.options import PUBLISHED
 from kdbench.errors import KdbenchError
+from kdbench.results.headline import RANKED_SEEDS
 from kdbench.results.record import read_record
 from kdbench.results.wording import name, percent
 
@@ -21,14 +23,9 @@ if TYPE_CHECKING:
     from kdbench.results.record import Record, Score
     from kdbench.specs import Suite
 
-PUBLISHED = Path("leaderboards/records")
-"""Where records are published: of the working folder, else of the checkout that kdbench runs from."""
-WANTED_SEEDS = 3
-"""A row with fewer has no mean rank."""
-
 
 def published_folder() -> Path | None:
-    """The published records that can be reached from here."""
+    """The published records: of the working folder, else of the checkout that kdbench runs from."""
     places = (PUBLISHED, Path(__file__).parents[2] / PUBLISHED)
     return next((place for place in places if place.is_dir()), None)
 
@@ -116,7 +113,7 @@ def next_commands(
     last = str(folders[records[-1].run_id])
     suite = records[-1].spec.suite
     seeds = {record.spec.seed for record in records}
-    more = [seed for seed in range(WANTED_SEEDS + len(seeds)) if seed not in seeds][: WANTED_SEEDS - len(seeds)]
+    more = [seed for seed in range(RANKED_SEEDS + len(seeds)) if seed not in seeds][: RANKED_SEEDS - len(seeds)]
     again = [*asked, *(word for seed in sorted([*seeds, *more]) for word in ("--seed", str(seed)))]
     out = str(folders[records[-1].run_id].parents[2])
     first = (

@@ -12,13 +12,12 @@ import typer
 from kdbench.cli.app import app
 from kdbench.cli.listing import NARROW, terminal_width
 from kdbench.cli.once import OnceCommand
-from kdbench.cli.options import Compile, DataDir, Device, Download, Json, Out, Tasks, Timeout, names
+from kdbench.cli.options import PUBLISHED, Compile, DataDir, Device, Download, Json, Out, Tasks, Timeout, names
 from kdbench.cli.said import others_on_stderr
 
 leaderboard_app = typer.Typer(help="Records to a page, and back: rank, check, submit, publish.", no_args_is_help=True)
 app.add_typer(leaderboard_app, name="leaderboard")
 
-RECORDS = Path("leaderboards/records")
 SITE = Path("site")
 RETRAININGS = Path("retrained")
 Records = Annotated[Path, typer.Argument(help="Folder of records: published ones, or runs.")]
@@ -31,7 +30,7 @@ def _say(line: object) -> None:
 
 @leaderboard_app.command(cls=OnceCommand)
 def build(
-    records: Records = RECORDS,
+    records: Records = PUBLISHED,
     out: Annotated[Path, typer.Option(help="Folder for the site.")] = SITE,
     index: Annotated[Path | None, typer.Option(help="Also write the boards in short, as JSON, to this file.")] = None,
     as_json: Json = False,
@@ -61,7 +60,7 @@ def build(
 
 @leaderboard_app.command(cls=OnceCommand)
 def show(
-    records: Records = RECORDS,
+    records: Records = PUBLISHED,
     suite: Annotated[str | None, typer.Option(help="One suite, with its changes; default: all.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -91,7 +90,7 @@ def show(
 @leaderboard_app.command(cls=OnceCommand)
 def export(
     to: Annotated[Path, typer.Option(help="File to write: .csv or .parquet.")],
-    records: Records = RECORDS,
+    records: Records = PUBLISHED,
 ) -> None:
     """Write all scores as one table, for a spreadsheet or pandas."""
     from kdbench.leaderboard.export import load, save
@@ -262,7 +261,7 @@ _KINDS = ("added", "removed", "changed", "moved")
 @leaderboard_app.command(cls=OnceCommand)
 def submit(
     record: Annotated[Path, typer.Argument(help="A run's folder, or its record.json.")],
-    to: Annotated[Path, typer.Option(help="Folder of published records.")] = RECORDS,
+    to: Annotated[Path, typer.Option(help="Folder of published records.")] = PUBLISHED,
     as_json: Json = False,
 ) -> None:
     """Copy a valid record to its place, and print the pull request.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import textwrap
@@ -53,11 +54,8 @@ def terminal_width(otherwise: int) -> int:
 
 def _lines(row: Sequence[str], widths: Sequence[int], texts: int) -> list[str]:
     cells = [textwrap.wrap(cell, one, break_on_hyphens=False) for cell, one in zip(row, widths, strict=True)]
+    fits = [str.ljust] * texts + [str.rjust] * (len(cells) - texts)
     return [
-        GAP.join(
-            (cell[line] if line < len(cell) else "").rjust(one) if place >= texts
-            else (cell[line] if line < len(cell) else "").ljust(one)
-            for place, (cell, one) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
-        for line in range(max(1, *map(len, cells)))
-    ]  # fmt: skip
+        GAP.join(fit(text, one) for fit, text, one in zip(fits, line, widths, strict=True)).rstrip()
+        for line in itertools.zip_longest(*cells, fillvalue="")
+    ] or [""]

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from kdbench.cli.options import PUBLISHED
+
 if TYPE_CHECKING:
     from kdbench.reproducing.needing import Needed
     from kdbench.reproducing.outcome import Outcome
     from kdbench.reproducing.running import Planned, Ready
 
 DEFAULT = "smoke"
-PUBLISHED = Path("leaderboards/records")
-"""Where a checkout has records, for estimates of time."""
 WIDTH = 118
 
 

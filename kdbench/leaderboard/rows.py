@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Collection, Iterable, Mapping
 
-from kdbench.leaderboard.board import RANKED_SEEDS, Cell, Row
+from kdbench.leaderboard.board import Cell, Row
 from kdbench.leaderboard.installed import installed_method
 from kdbench.leaderboard.keys import file_key
 from kdbench.leaderboard.method_runs import MethodRuns
 from kdbench.leaderboard.standing import standing
 from kdbench.methods.method import MethodSpec
+from kdbench.results.headline import RANKED_SEEDS
 
 
 def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None], counted: Collection[str]) -> Row:

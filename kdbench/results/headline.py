@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import Score
@@ -13,6 +13,9 @@ from kdbench.specs import Suite
 
 if TYPE_CHECKING:
     from kdbench.tasks import Task
+
+RANKED_SEEDS: Final = 3
+"""Fewest seeds of a row with a mean rank: two show how much seeds differ with one degree of freedom, one not at all."""
 
 MOST_SHOWN = 6
 """A table shows all scores of a task that has no more than these, and of others those that the headline lists."""

@@ -16,20 +16,13 @@ from kdbench.leaderboard.standing import standing
 from kdbench.results.evidence import attestations
 from kdbench.results.store import read_evidence
 from kdbench.running.options import RunOptions
-from kdbench.running.runner import record_path
 from kdbench.specs import RunSpec
-from tests.conftest import TINY_SUITE
-from tests.leaderboard.test_verify import Ran, tell_a_lie
+from tests.leaderboard.test_verify import Ran, run_tiny, tell_a_lie
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    folder = tmp_path_factory.mktemp("retraining")
-    suite = folder / "tiny.toml"
-    suite.write_text(TINY_SUITE.replace("epochs = 3", "epochs = 1"))
-    out = folder / "runs"
-    record = kdbench.run(str(suite), "ce", out=out, device="cpu", conditions=["clean"], download=False)
-    return Ran(out, record_path(record, out), record)
+    return run_tiny(tmp_path_factory.mktemp("retraining"), ["clean"])
 
 
 @pytest.fixture(scope="module")
