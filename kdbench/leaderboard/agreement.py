@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri
 
 from kdbench.results.attestation import REFUTED, AgreementVerdict
 from kdbench.results.comparison import sign_test
@@ -192,6 +192,6 @@ def _by_both_intervals(old: Score, new: Score, *, level: float) -> Agreement:
     ours, theirs = (
         (new.value - new.ci_low, old.ci_high - old.value) if up else (new.ci_high - new.value, old.value - old.ci_low)
     )
-    room = float(stats.norm.isf(level / 2) / stats.norm.isf(0.025)) * math.hypot(ours, theirs)
+    room = float(ndtri(level / 2) / ndtri(0.025)) * math.hypot(ours, theirs)
     verdict: AgreementVerdict = "within interval" if abs(new.value - old.value) <= room + ROUNDING else "not"
     return Agreement(old, old.value, new.value, new.n, verdict, f"unpaired, may differ by {room:.4g}")

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy
 import torch
-import torchvision
 
 from kdbench import devices
 from kdbench.results.machine import processor
@@ -112,7 +111,7 @@ def collect(
         command=command(sys.argv),
         python=platform.python_version(),
         torch=str(torch.__version__),
-        torchvision=str(torchvision.__version__),
+        torchvision=importlib.metadata.version("torchvision"),
         numpy=numpy.__version__,
         cuda=torch.version.cuda if device.type == "cuda" else None,
         device=device.type,
