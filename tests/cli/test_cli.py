@@ -15,11 +15,7 @@ import torch
 from kdbench.files import file_sha256
 from kdbench.models import create
 from tests.cli.test_startup import imported
-
-
-def kdbench(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kdbench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+from tests.commands import kdbench, started_anew
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +26,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("cli")
     suite = folder / "tiny.toml"
     suite.write_text(TINY_SUITE)
-    done = kdbench("run", "--method", "ce", "--suite", suite, "--out", folder / "runs", "--tasks", "clean,noisy_label")
+    words = ["run", "--method", "ce", "--suite", suite, "--out", folder / "runs", "--tasks", "clean,noisy_label"]
+    done = started_anew(*words)
     assert done.returncode == 0, done.stderr
     return suite, Path(done.stdout.splitlines()[-1])
 
