@@ -10,12 +10,14 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from kdbench.leaderboard.board import Board, Row
+from kdbench.leaderboard.installed import installed_classes
 from kdbench.leaderboard.rows import view_words
 from kdbench.leaderboard.site import charts
 from kdbench.leaderboard.site.origin import again, explain
 from kdbench.leaderboard.site.table import SIGNS, axis_view
 from kdbench.leaderboard.site.text import interval, number
 from kdbench.leaderboard.submit import reproduce
+from kdbench.results.confusion import confusion_of, pooled
 from kdbench.results.evidence import Evidence, beside
 from kdbench.results.figures import (
     HeatMap,
@@ -37,6 +39,9 @@ MOST_OTHERS: Final = 120
 """Seeds of other methods that are drawn beside those of a method."""
 MOST_CURVES: Final = 6
 """Numbers of a method's own that are drawn."""
+MOST_COLUMNS: Final = 20
+"""Classes of a table of all against all; of more, the worst and the commonest mistakes are listed alone."""
+MOST_MISTAKES: Final = 10
 
 
 def method_view(board: Board, row: Row) -> dict[str, Any]:
@@ -121,6 +126,7 @@ def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:
         "steps_n": min((line.n for lines in steps.values() for line in lines), default=0),
         "reliability": charts.reliability_chart(diagrams) if diagrams else None,
         "diagrams": diagrams,
+        "confusion": _confusion(name, runs),
         "accuracy": _curve(logs, "test_accuracy", "test accuracy (%)", percent=True),
         "falls": [(seed, curve.test_n, fall) for seed, curve in logs.items() if (fall := curve.overfitting())],
         "loss": _curve(logs, "loss", "training loss"),
@@ -163,6 +169,29 @@ def _heat(maps: Sequence[HeatMap]) -> dict[str, Any]:
         for name, line in zip(maps[0].corruptions, values, strict=True)
     ]
     return {"severities": maps[0].severities, "rows": rows, "n": maps[0].n, "seeds": len(maps)}
+
+
+def _confusion(condition: str, runs: Mapping[int, Evidence]) -> dict[str, Any] | None:
+    """Classes by what they were taken for, all seeds together, in percent of a class's images; None where unknown."""
+    found = [one for run in runs.values() if run.predictions and (one := confusion_of(run.predictions, condition))]
+    whole = pooled(found)
+    if whole is None:
+        return None
+    shares, size = whole.shares(), len(whole.counts)
+    classes = installed_classes(next(iter(runs.values())).record.spec.suite.dataset, size)
+    table = [(classes[true], [_shade(share) for share in line]) for true, line in enumerate(shares)]
+    worst = [true for true in np.argsort(shares.diagonal(), kind="stable") if whole.of_class[true]]
+    return {
+        "seeds": len(found),
+        "n": whole.n // len(found),
+        "columns": classes if size <= MOST_COLUMNS else (),
+        "rows": table if size <= MOST_COLUMNS else [],
+        "worst": [(classes[true], _shade(shares[true, true])[0]) for true in worst[:MOST_MISTAKES]],
+        "mistakes": [
+            (classes[true], classes[answer], count, _shade(shares[true, answer])[0])
+            for true, answer, count in whole.mistakes(MOST_MISTAKES)
+        ],
+    }
 
 
 def _shade(value: float) -> tuple[str, str]:
