@@ -179,7 +179,10 @@ def _confusion(condition: str, runs: Mapping[int, Evidence]) -> dict[str, Any] |
         return None
     shares, size = whole.shares(), len(whole.counts)
     classes = installed_classes(next(iter(runs.values())).record.spec.suite.dataset, size)
-    table = [(classes[true], [_shade(share) for share in line]) for true, line in enumerate(shares)]
+    table = [
+        (classes[true], [(f"{100 * share:.0f}" if share >= 0.005 else "", _shade(share)[1]) for share in line])
+        for true, line in enumerate(shares)
+    ]
     worst = [true for true in np.argsort(shares.diagonal(), kind="stable") if whole.of_class[true]]
     return {
         "seeds": len(found),

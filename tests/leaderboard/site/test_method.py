@@ -201,10 +201,7 @@ def test_classes_by_what_they_were_taken_for_are_those_of_all_seeds(board: Board
     view = method_view(board, dataclasses.replace(kd, runs=runs))["conditions"][0]["confusion"]
     assert (view["seeds"], view["n"]) == (3, 4)
     assert view["mistakes"] == [("3", "5", 4, "66.7"), ("0", "3", 1, "16.7")]
-    assert view["rows"][3] == (
-        "3",
-        [("0.0", "h0"), ("0.0", "h0"), ("0.0", "h0"), ("33.3", "h3"), ("0.0", "h0"), ("66.7", "h6")],
-    )
+    assert view["rows"][3] == ("3", [("", "h0"), ("", "h0"), ("", "h0"), ("33", "h3"), ("", "h0"), ("67", "h6")])
     assert view["worst"] == [("3", "33.3"), ("0", "83.3")]
 
 
