@@ -33,6 +33,9 @@ COMMANDS = {
 }
 """Command to the module that brings it once it is imported, in the order of the help."""
 
+TRAINING = ("run", "reproduce", "leaderboard")
+"""Commands that may train a method that anybody wrote."""
+
 INTERRUPTED = 130
 
 
@@ -42,6 +45,10 @@ def main() -> None:
     without_working_directory()
     wait_asleep()
     load_commands(sys.argv[1:])
+    if _asked(sys.argv[1:]) in TRAINING:
+        from kdbench.running.isolated.server import prepare
+
+        prepare()
     try:
         status = app(standalone_mode=False, prog_name="kdbench") or 0
         if status == INTERRUPTED:  # the parser turns an interruption into a status
@@ -73,7 +80,12 @@ def main() -> None:
 
 def load_commands(words: Sequence[str] = ()) -> None:
     """Import the module of the command that ``words`` ask for; where they ask for none that is known, all of them."""
-    asked = next((word for word in words if not word.startswith("-")), "")
+    asked = _asked(words)
     modules = [COMMANDS[asked]] if asked in COMMANDS else COMMANDS.values()
     for module in dict.fromkeys(modules):
         importlib.import_module(f"kdbench.cli.{module}")
+
+
+def _asked(words: Sequence[str]) -> str:
+    """The command that words ask for, "" for none."""
+    return next((word for word in words if not word.startswith("-")), "")
