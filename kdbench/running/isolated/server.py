@@ -13,6 +13,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import warnings
 from typing import Any, ClassVar, NoReturn
 
 from kdbench.plugin.before import Before, take
@@ -28,6 +30,8 @@ class Server:
     """Connections go there, each for one node; None: there is no server yet."""
     lifeline: ClassVar[int] = -1
     """Its other end closes with this process."""
+    process: ClassVar[subprocess.Popen[bytes] | None] = None
+    """Where it was started anew: it is not waited for."""
 
 
 def prepare() -> None:
@@ -61,12 +65,16 @@ def _ends() -> tuple[socket.socket, socket.socket, int, int]:
 
 
 def _fork() -> None:
-    if not sys.platform.startswith("linux") or len(os.listdir("/proc/self/task")) > 1:
-        return  # other systems' libraries don't bear it, nor do threads
+    if not sys.platform.startswith("linux") or threading.active_count() > 1:
+        return  # other systems' libraries don't bear it, nor do threads of Python; numpy's are made anew after a fork
+    _warm()
     asked, control, lifeline, life = _ends()
     sys.stdout.flush()
     sys.stderr.flush()
-    if os.fork() == 0:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, which counts numpy's threads
+        child = os.fork()
+    if child == 0:
         os.close(life)
         os.setsid()
         _serve(asked, control, lifeline)
@@ -82,7 +90,7 @@ def _spawn() -> None:
     path = os.pathsep.join(filter(None, start.path))
     given = [asked.fileno(), control.fileno(), lifeline]
     command = [sys.executable, "-c", f"from {__name__} import main; main()", path, *map(str, given)]
-    subprocess.Popen(
+    Server.process = subprocess.Popen(
         command, env={**start.environment, "PYTHONPATH": path}, pass_fds=given, start_new_session=True,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
@@ -99,10 +107,19 @@ def main() -> NoReturn:
     from kdbench.plugin.loader import CHOSEN, NONE, load_plugins
 
     os.environ[CHOSEN] = NONE
-    import kdbench.running.runner  # noqa: F401  # what every node needs is imported once
-
+    _warm()
     load_plugins()
     _serve(socket.socket(fileno=asked), socket.socket(fileno=control), lifeline)
+
+
+def _warm() -> None:
+    """Import and look up once what every node needs. Nothing is computed: that would start threads."""
+    import kdbench.running.runner  # noqa: F401
+    from kdbench.running import package, provenance
+
+    provenance.commit()
+    provenance.distributions()
+    package.package_sha256()
 
 
 def _serve(asked: socket.socket, control: socket.socket, lifeline: int) -> NoReturn:
