@@ -33,9 +33,6 @@ COMMANDS = {
 }
 """Command to the module that brings it once it is imported, in the order of the help."""
 
-TRAINING = ("run", "reproduce", "leaderboard")
-"""Commands that may train a method that anybody wrote."""
-
 INTERRUPTED = 130
 
 
@@ -45,7 +42,7 @@ def main() -> None:
     without_working_directory()
     wait_asleep()
     load_commands(sys.argv[1:])
-    if _asked(sys.argv[1:]) in TRAINING:
+    if {"run", "reproduce"} & {*_named(sys.argv[1:])[:2]}:  # what trains methods that anybody may have written
         from kdbench.running.isolated.server import prepare
 
         prepare()
@@ -80,12 +77,12 @@ def main() -> None:
 
 def load_commands(words: Sequence[str] = ()) -> None:
     """Import the module of the command that ``words`` ask for; where they ask for none that is known, all of them."""
-    asked = _asked(words)
+    asked = next(iter(_named(words)), "")
     modules = [COMMANDS[asked]] if asked in COMMANDS else COMMANDS.values()
     for module in dict.fromkeys(modules):
         importlib.import_module(f"kdbench.cli.{module}")
 
 
-def _asked(words: Sequence[str]) -> str:
-    """The command that words ask for, "" for none."""
-    return next((word for word in words if not word.startswith("-")), "")
+def _named(words: Sequence[str]) -> list[str]:
+    """The command that words ask for, and what follows, without options."""
+    return [word for word in words if not word.startswith("-")]
