@@ -55,10 +55,29 @@ An attestation is a small file beside the record, held together by a hash, with 
 machine and the versions. Not defended: whoever writes one without training anything, or under another's name. Whoever
 merges it has to ask who sends it.
 
-Trainings of one process share torch. A method that changes its settings or functions, or those of kdbench, fails
-with its name; a plugin that does so at import is left out. What changes something that is not watched, an array of
-another module for instance, is not found out: `KDBENCH_PLUGINS` says which plugins are loaded at all, and a study
-(`kdbench sweep`) does each node in a process of its own.
+## A plugin shares no process with others
+
+Code of a process shares torch, the environment and every module. So where a plugin of a third party is installed, each
+run (its measurements) and each training has a process of its own. It is forked from one that has imported torch,
+kdbench and kdbench's own plugins and has computed nothing; it imports the plugins that this node needs and no others,
+with the threads of whoever asks. A teacher that `kd` shares with a method of yours is trained by a process that has
+imported neither, and checked against what its digest stands for. What comes of it lies in the run's folder as always.
+A process that dies, of too little memory or by `os._exit`, leaves a failed record that says how; `--timeout` ends one
+that never returns; none outlives the command.
+
+- With kdbench's own plugins alone, or with `--no-plugins`, everything is computed in the process of the command: that
+  is as clean, and quicker. So it is with `KDBENCH_ISOLATION=off`, for a debugger. The record lists the plugins that its
+  process had imported.
+- `kdbench.run` in a notebook does the same, and starts the first process anew, which takes as long as to import torch.
+  What does not come from an installed package, such as a method that a notebook registers itself, is computed in the
+  notebook's process, beside whatever else that has imported.
+- Within a process, a method that changes settings or functions of torch or kdbench fails with its name; a plugin that
+  does so at import is left out.
+- A process of its own takes MEASURED
+  (`python -m tools.measure_isolation 5`).
+
+Not defended: a package that acts when Python itself starts (a `.pth` file), `kdbench evaluate`, and a plugin that
+reaches into a run that needs it.
 """
 
 TABLE = """

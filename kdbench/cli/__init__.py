@@ -42,6 +42,10 @@ def main() -> None:
     without_working_directory()
     wait_asleep()
     load_commands(sys.argv[1:])
+    if {"run", "reproduce"} & {*_named(sys.argv[1:])[:2]}:  # what trains methods that anybody may have written
+        from kdbench.running.isolated.server import prepare
+
+        prepare()
     try:
         status = app(standalone_mode=False, prog_name="kdbench") or 0
         if status == INTERRUPTED:  # the parser turns an interruption into a status
@@ -73,7 +77,12 @@ def main() -> None:
 
 def load_commands(words: Sequence[str] = ()) -> None:
     """Import the module of the command that ``words`` ask for; where they ask for none that is known, all of them."""
-    asked = next((word for word in words if not word.startswith("-")), "")
+    asked = next(iter(_named(words)), "")
     modules = [COMMANDS[asked]] if asked in COMMANDS else COMMANDS.values()
     for module in dict.fromkeys(modules):
         importlib.import_module(f"kdbench.cli.{module}")
+
+
+def _named(words: Sequence[str]) -> list[str]:
+    """The command that words ask for, and what follows, without options."""
+    return [word for word in words if not word.startswith("-")]

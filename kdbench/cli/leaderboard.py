@@ -200,7 +200,6 @@ def reproduce(
     and the board reads: "reproduced by NAME". Exit status 1 for a score that is not reproduced, and for what else is
     another one.
     """
-    from kdbench.leaderboard.agreement import counts
     from kdbench.leaderboard.retraining import check_person, retrain
     from kdbench.running.options import RunOptions
 
@@ -216,14 +215,10 @@ def reproduce(
     if as_json:
         print(json.dumps({**found.to_dict(), "attestation": None if written is None else str(written)}))
     else:
-        from kdbench.cli.verification import table
+        from kdbench.cli.verification import every_line
 
-        _say(table(found.agreements))
-        for finding in found.findings:
-            _say(f"other than recorded: {finding}")
-        where = "the machine of the record" if found.exact else f"elsewhere: {'; '.join(found.differing)}"
-        numbers = [f"{number} {verdict}" for verdict, number in counts(found.agreements).items()]
-        _say(f"{found.record.run_id} trained again on {where}: {', '.join(numbers)}")
+        for line in every_line(found):
+            _say(line)
         if written is not None:
             _say(written)
     raise typer.Exit(int(not found.agreed))

@@ -145,10 +145,11 @@ def _run(
     from kdbench.plugin.loader import load_plugins
     from kdbench.results.headline import headline_of
     from kdbench.running import answers
+    from kdbench.running.finished import finished_notes
     from kdbench.running.options import RunOptions, broke_off
     from kdbench.running.plan import Plan
     from kdbench.running.progress import say
-    from kdbench.running.runner import finished_notes, record_path, run_plan
+    from kdbench.running.runner import record_path, run_plan
     from kdbench.suites import load_suite
     from kdbench.suites.changes import with_changes
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from kdbench.inference.prediction import folded_copy
 from kdbench.leaderboard.agreement import ROUNDING, Agreement, Examples, compare
 from kdbench.leaderboard.case import Case
 from kdbench.results.machine import differences, machine
-from kdbench.results.record import Check, Score
+from kdbench.results.record import Check, NoiseFacts, Record, Score
 from kdbench.running.evaluation import run_task
 from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor
@@ -28,6 +28,7 @@ from kdbench.running.provenance import collect, utc_now
 from kdbench.running.suite_data import Part, SuiteData, image_part
 from kdbench.tasks import EvaluationContext, Task, TestData
 
+Entry = TypeVar("Entry", Score, Check)
 SHOWN: Final = 5
 """Scores that a record lacks and that are named."""
 CHECK_DRIFT: Final = 0.02
@@ -58,6 +59,37 @@ def checks_again(recorded: Sequence[Check], measured: Sequence[Check], exact: bo
         if moved > ROUNDING if exact else same.passed != here.passed and moved > CHECK_DRIFT:
             found.append(f"check {here.name} of {here.task} finds {here.value:.4g}, the record has {same.value:.4g}")
     return found
+
+
+def at(entries: Iterable[Entry], condition: str, task: str) -> list[Entry]:
+    """Scores or checks of one task under one condition."""
+    return [one for one in entries if (one.condition, one.task) == (condition, task)]
+
+
+def other_than_recorded(
+    record: Record, condition: str, task: str, scores: Iterable[Score], checks: Iterable[Check], *, exact: bool | None
+) -> list[str]:
+    """What a record lacks of a task that was measured again whole, and checks that say there what they do not say here.
+
+    Args:
+        exact: whether the same bits must come out; None: of another network, which is another one to its checks, too.
+    """
+    lacking = lacking_scores(task, at(record.scores, condition, task), at(scores, condition, task))
+    if exact is None:
+        return lacking
+    return [*lacking, *checks_again(at(record.checks, condition, task), at(checks, condition, task), exact)]
+
+
+def other_labels(condition: str, recorded: NoiseFacts | None, here: NoiseFacts | None) -> list[str]:
+    """Whether noisy labels are other ones than those that a record hashed."""
+    said, found = (None if one is None else (one.sha256, one.realised) for one in (recorded, here))
+    if said == found:
+        return []
+    return [f"label noise under {condition} here is {_noise(here)}; the record has {_noise(recorded)}"]
+
+
+def _noise(facts: NoiseFacts | None) -> str:
+    return "none" if facts is None else f"{facts.realised:.6g} wrong, SHA-256 {facts.sha256}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,10 +138,7 @@ class Job:
             found = self.graph.train_set(self.condition)[1]
         except KdbenchError:  # a file of labels that is not here: what needs it says so itself
             return []
-        if found is not None and (found.sha256, found.realised) == (recorded.sha256, recorded.realised):
-            return []
-        here = "none" if found is None else f"{found.realised:.6g} wrong, SHA-256 {found.sha256}"
-        return [f"label noise here is {here}; the record has {recorded.realised:.6g} wrong, SHA-256 {recorded.sha256}"]
+        return other_labels(self.condition, recorded, found)
 
     @functools.cached_property
     def exact(self) -> bool:
@@ -152,20 +181,12 @@ class Job:
             old = old[self._positions(len(old))] if sampled else old
             return Examples(old, new.cpu().numpy()) if old.shape == tuple(new.shape) else None
 
-        recorded = [s for s in self.case.record.scores if (s.task, s.condition) == (task.name, self.condition)]
+        record, place = self.case.record, (self.condition, task.name)
+        recorded = at(record.scores, *place)
         compared = compare(recorded, outcome.scores, examples, whole=not sampled, exact=self.exact and not sampled)
-        checks = [
-            check for check in self.case.record.checks if (check.task, check.condition) == (task.name, self.condition)
-        ]
-        besides = (
-            []
-            if sampled
-            else [
-                *lacking_scores(task.name, recorded, outcome.scores),
-                *checks_again(checks, outcome.checks, self.exact),
-            ]
-        )
-        return compared, besides
+        if sampled:
+            return compared, []
+        return compared, other_than_recorded(record, *place, outcome.scores, outcome.checks, exact=self.exact)
 
     def _sample(self, images: ImageSet) -> ImageSet:
         return image_part(images, torch.from_numpy(self._positions(len(images))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,19 @@ from pydantic import TypeAdapter, ValidationError
 from kdbench.errors import KdbenchError, plain
 from kdbench.files import check_writable, file_sha256, write_atomically
 from kdbench.leaderboard.agreement import Agreement, Examples, compare, counts, refuted
-from kdbench.leaderboard.measuring import checks_again, lacking_scores
+from kdbench.leaderboard.measuring import other_labels, other_than_recorded
 from kdbench.leaderboard.staleness import computation
 from kdbench.leaderboard.validate import validate
 from kdbench.leaderboard.verify import require_same_data
 from kdbench.plugin.loader import Plugins, load_plugins
-from kdbench.results.attestation import LONGEST_FACT, LONGEST_FINDING, MOST_FINDINGS, Attestation, Person
+from kdbench.results.attestation import (
+    LONGEST_FACT,
+    LONGEST_FINDING,
+    MOST_FINDINGS,
+    AgreementVerdict,
+    Attestation,
+    Person,
+)
 from kdbench.results.evidence import Evidence, beside
 from kdbench.results.machine import differences, machine
 from kdbench.results.record import Record, Score, read_record
@@ -47,10 +54,29 @@ class Retraining:
     findings: tuple[str, ...]
     """What else is not as it is recorded."""
 
+    skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """As of ``Verification``: none, as all of it is measured."""
+
+    @property
+    def done(self) -> str:
+        """What was trained where, in words."""
+        where = "the machine of the record" if self.exact else f"elsewhere: {'; '.join(self.differing)}"
+        return f"{self.record.run_id} trained again on {where}"
+
+    @property
+    def refuted(self) -> list[Agreement]:
+        """The scores that did not come out again."""
+        return refuted(self.agreements)
+
+    @property
+    def counts(self) -> dict[AgreementVerdict, int]:
+        """Verdict to the number of scores, of all verdicts that there are."""
+        return counts(self.agreements)
+
     @property
     def agreed(self) -> bool:
         """Whether every score came out again."""
-        return not refuted(self.agreements) and not self.findings
+        return not self.refuted and not self.findings
 
     def attestation(self, by: str) -> Attestation:
         """What ``by``, who was checked with ``check_person``, can say of the record now."""
@@ -63,7 +89,7 @@ class Retraining:
             retrained=self.again.run_id,
             method_source=self.again.spec.method_source,
             exact=self.exact,
-            counts=counts(self.agreements),
+            counts=self.counts,
             findings=[plain(finding, LONGEST_FINDING) for finding in self.findings[:MOST_FINDINGS]],
             machine={name: plain(value, LONGEST_FACT) for name, value in facts.items()},
             kdbench_version=made.kdbench_version,
@@ -87,7 +113,7 @@ class Retraining:
             "agreed": self.agreed,
             "exact": self.exact,
             "differing": self.differing,
-            "counts": counts(self.agreements),
+            "counts": self.counts,
             "findings": list(self.findings),
             "agreements": [agreement.to_dict() for agreement in self.agreements],
         }
@@ -201,16 +227,7 @@ def _findings(record: Record, again: Record, *, exact: bool) -> Iterator[str]:
         return
     if again.budget != record.budget:
         yield f"the budget was {again.budget}, the record says {record.budget}"
-    for name, noise in again.hashes.label_noise.items():
-        known = record.hashes.label_noise.get(name)
-        if known is None or (known.sha256, known.realised) != (noise.sha256, noise.realised):
-            yield f"label noise under {name} is another one than the record's"
-    places = dict.fromkeys((score.condition, score.task) for score in again.scores)
-    for condition, task in places:
-        old, new = ([s for s in one.scores if (s.condition, s.task) == (condition, task)] for one in (record, again))
-        yield from lacking_scores(task, old, new)
-        if exact:  # another network is another one to its checks, too
-            was, now = (
-                [c for c in one.checks if (c.condition, c.task) == (condition, task)] for one in (record, again)
-            )
-            yield from checks_again(was, now, exact)
+    for condition, noise in again.hashes.label_noise.items():
+        yield from other_labels(condition, record.hashes.label_noise.get(condition), noise)
+    for condition, task in dict.fromkeys((score.condition, score.task) for score in again.scores):
+        yield from other_than_recorded(record, condition, task, again.scores, again.checks, exact=exact or None)

@@ -55,11 +55,11 @@ class Verification:
     """What else is not as it is recorded: checks, label noise, scores that the record lacks."""
 
     @property
-    def sample(self) -> str:
+    def done(self) -> str:
         """What was measured, in words."""
-        if self.examples is None:
-            return "all examples"
-        return f"{self.examples} examples a task, --sample-seed {self.sample_seed}"
+        whole = self.examples is None
+        sample = "all examples" if whole else f"{self.examples} examples a task, --sample-seed {self.sample_seed}"
+        return f"{self.run_id} {self.condition} on {self.device}, {sample}"
 
     @property
     def refuted(self) -> list[Agreement]:

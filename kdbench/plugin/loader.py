@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from kdbench.errors import KdbenchError, unknown_name
-from kdbench.plugin import hookspecs
+from kdbench.plugin import before, hookspecs
 from kdbench.plugin.registry import Registry
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ class Plugins:
     def registries(self) -> list[Registry[Any]]:
         found: tuple[Registry[Any], ...] = (self.methods, self.tasks, self.datasets, self.models, self.label_noises)
         return [*found, self.attacks, self.suites, self.claims, self.reproductions, self.model_sources, self.trackers]
+
+    def others(self) -> set[str]:
+        """Distributions of third parties whose code was imported, also those that were left out."""
+        origins = {*self.loaded.values(), *(failure.origin for failure in self.failures)}
+        return {origin.partition(" ")[0] for origin in origins} - {GROUP}
 
     def record_written(self, record: Record, path: Path) -> list[Failure]:
         """Tell every observer that ``record`` is on disk; returns the observers that raised."""
@@ -174,7 +179,9 @@ def load_plugins() -> Plugins:
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     plugins, shared = Plugins(manager), SharedState.take()
-    for point in _entry_points():
+    for point in sorted(_entry_points(), key=lambda point: not _is_ours(point)):
+        if not _is_ours(point):
+            before.others_are_imported()
         origin = _origin(point)
         name = f"{origin.partition(' ')[0]}:{point.name}"
         try:

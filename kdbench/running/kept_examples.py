@@ -52,6 +52,8 @@ class KeptExamples:
     def of(cls, graph: RunGraph, trained: Trained) -> KeptExamples:
         """Those of a finished training of a suite."""
         network = {"training": trained.spec.predictor_digest(), "checkpoint": trained.describe().sha256}
+        if others := graph.plugins.others():  # what they make is for runs that share a process with them as well
+            network["plugins"] = ", ".join(sorted(others))
         return cls(graph.options.examples(graph.suite), {**network, **deciding(graph)})
 
     def __call__(self, decisive: Mapping[str, object], make: Callable[[], Tensor]) -> Tensor:

@@ -123,6 +123,9 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    from kdbench.running.isolated.server import prepare
+
     without_working_directory()
+    prepare()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it holds is let go: another goes on at once
     sys.exit(main(sys.argv[1:]))

@@ -339,6 +339,10 @@ class Task:
         """Data sets of whatever classes whose test images it measures beside the suite's, as ``data.outside``."""
         return ()
 
+    def attack_names(self, settings: Any) -> Iterable[str]:
+        """Registered attacks that it runs, beside kdbench's own: their plugins are loaded where it measures."""
+        return ()
+
     def sources(self, settings: Any) -> Iterable[str]:
         """Roles of the suite's networks that must be trained for this task."""
         return ()
