@@ -22,6 +22,7 @@ from kdbench.files import arrays_bytes, check_writable
 from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.locks import locked
 from kdbench.plugin.loader import load_plugins
+from kdbench.progress import bar, say
 from kdbench.results.evidence import PREDICTIONS
 from kdbench.results.machine import differences, machine
 from kdbench.results.record import Check, Fingerprint, Hashes, Record, Score, TrainedNetwork, read_record
@@ -44,7 +45,6 @@ from kdbench.running.options import (
 )
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
-from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.running.time_limit import TookTooLongError, time_limit
 from kdbench.running.tracking import Tracking, chosen_trackers
