@@ -20,6 +20,7 @@ from kdbench.threads import wait_asleep
 COMMANDS = {
     "run": "run",
     "evaluate": "evaluate",
+    "runs": "runs",
     "sweep": "sweep",
     "compare": "compare",
     "plot": "plot",

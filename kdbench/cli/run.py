@@ -146,6 +146,7 @@ def _run(
     from kdbench.progress import say
     from kdbench.results.headline import headline_of
     from kdbench.running import answers
+    from kdbench.running.headlines import remembered
     from kdbench.running.options import RunOptions, broke_off
     from kdbench.running.plan import Plan
     from kdbench.running.runner import finished_notes, record_path, run_plan
@@ -176,6 +177,7 @@ def _run(
             headlines = {score.task: headline_of(record.spec.suite, score.task) for score in record.scores}
             notes = finished_notes(plan, record, options)
             answers.keep(one, installed, data, file, notes, headlines)
+        remembered([record], installed)
     return records
 
 

@@ -27,6 +27,7 @@ from kdbench.results.evidence import PREDICTIONS
 from kdbench.results.machine import differences, machine
 from kdbench.results.record import Check, Fingerprint, Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.running import provenance
+from kdbench.running.begun import BEGUN, Begun, Part
 from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
 from kdbench.running.fingerprint import fingerprint
@@ -222,6 +223,7 @@ class _Job:
         failure = self._through(self._try)
         if failure is None:
             say(self.plan.notes())
+            self._begun().write(self.folder)
             self.fingerprint = _fingerprint(self.plan)
             failure = self._through(self._condition)
         return failure
@@ -239,6 +241,16 @@ class _Job:
             except (Exception, SystemExit) as failure:  # a method or a task may be anybody's
                 return f"condition {condition}: {named(failure)}", traceback.format_exc()
         return None
+
+    def _begun(self) -> Begun:
+        parts = {}
+        for condition in self.spec.params:
+            own = [where for where in self.spec.trainings if where.startswith(f"{condition}/")]
+            for where in sorted(own, key=lambda where: where == f"{condition}/student"):
+                spec = self.graph.planned(self.spec.trainings[where]).training
+                parts[where] = Part(folder=self.graph.path(spec).name, epochs=spec.recipe.epochs)
+        changes = self.plan.suite.changed
+        return Begun(params=self.plan.params_passed, changes=changes, seed=self.spec.seed, trainings=parts)
 
     def _try(self, condition: str) -> None:
         """What only networks show of a mistake, before any is trained."""
@@ -385,6 +397,7 @@ class _Job:
         gone = [] if crash else [*self.files.listed(f"{PARTS}/"), CRASH]
         self.files.write({**contents, RECORD: record.to_json().encode()}, gone)
         self.files.settle()
+        (self.folder / BEGUN).unlink(missing_ok=True)
         if not crash:
             shutil.rmtree(self.files.folder / PARTS, ignore_errors=True)
         if self.fresh:
