@@ -49,7 +49,7 @@ def show(names: Sequence[str], out: Path, folders: Sequence[Path], as_json: bool
 
 
 def _need(one: Needed) -> str:
-    from kdbench.studies.estimate import in_words
+    from kdbench.progress import in_words
 
     said = [
         f"about {in_words(seconds)} {where}" if seconds is not None else f"no record says how long {where}"

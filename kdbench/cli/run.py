@@ -118,8 +118,8 @@ def _answered(
     asked: list[Asked], installed: Catalogue, *, fresh: bool, track: list[str], progress: bool
 ) -> tuple[list[Record], HeadlineOf]:
     """The records of the runs: those that are finished, where all of them are; else they are run."""
+    from kdbench.progress import say
     from kdbench.running import answers
-    from kdbench.running.progress import say
 
     found = [] if fresh or track else [answers.find(one, installed) for one in asked]
     finished = [one for one in found if isinstance(one, answers.Answer)]
@@ -143,12 +143,13 @@ def _run(
         why: of each, why it was not found without loading everything; "" where it was, or was not looked for.
     """
     from kdbench.plugin.loader import load_plugins
+    from kdbench.progress import say
     from kdbench.results.headline import headline_of
     from kdbench.running import answers
     from kdbench.running.finished import finished_notes
+    from kdbench.running.headlines import remembered
     from kdbench.running.options import RunOptions, broke_off
     from kdbench.running.plan import Plan
-    from kdbench.running.progress import say
     from kdbench.running.runner import record_path, run_plan
     from kdbench.suites import load_suite
     from kdbench.suites.changes import with_changes
@@ -177,6 +178,7 @@ def _run(
             headlines = {score.task: headline_of(record.spec.suite, score.task) for score in record.scores}
             notes = finished_notes(plan, record, options)
             answers.keep(one, installed, data, file, notes, headlines)
+        remembered([record], installed)
     return records
 
 

@@ -18,12 +18,12 @@ from kdbench.files import file_sha256
 from kdbench.inference.prediction import folded_copy
 from kdbench.leaderboard.agreement import ROUNDING, Agreement, Examples, compare
 from kdbench.leaderboard.case import Case
+from kdbench.progress import bar
 from kdbench.results.machine import differences, machine
 from kdbench.results.record import Check, NoiseFacts, Record, Score
 from kdbench.running.evaluation import run_task
 from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor
-from kdbench.running.progress import bar
 from kdbench.running.provenance import collect, utc_now
 from kdbench.running.suite_data import Part, SuiteData, image_part
 from kdbench.tasks import EvaluationContext, Task, TestData

@@ -10,13 +10,13 @@ from kdbench.data import DataPlace
 from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable, write_atomically
+from kdbench.progress import bar
 from kdbench.report import compare, confidence, confusion, examples, learning, memorisation, scores
 from kdbench.report.bench import Bench
 from kdbench.report.page import Shown, page
 from kdbench.report.parts import Missing, Part, Plot
 from kdbench.report.runs import Run, open_runs
 from kdbench.report.style import png_of, styled, svg_of
-from kdbench.running.progress import bar
 from kdbench.training.checkpoint import load_checkpoint
 
 

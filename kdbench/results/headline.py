@@ -60,6 +60,15 @@ class Headline:
         """Whether it is this score of the task, in the unit and the direction that the task says."""
         return self.means(score) and self.agrees(score)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON value, which ``of_dict`` reads."""
+        return {**dataclasses.asdict(self), "setting": dict(self.setting), "listed": sorted(self.listed)}
+
+    @classmethod
+    def of_dict(cls, values: Mapping[str, Any]) -> Headline:
+        """What ``to_dict`` gave."""
+        return cls(**{**values, "listed": frozenset(values["listed"])})
+
     def lists(self, score: Score) -> bool:
         """Whether a table shows this score of the task: the one that is meant, and those like it."""
         fixed = {name: value for name, value in self.setting.items() if name not in self.listed}

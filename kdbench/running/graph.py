@@ -23,13 +23,13 @@ from kdbench.locks import locked
 from kdbench.methods.context import TrainSet
 from kdbench.methods.source import source_hash
 from kdbench.plugin.loader import Plugins
+from kdbench.progress import bar, say
 from kdbench.results.record import NoiseFacts, TrainedNetwork
 from kdbench.running.isolated.trainings import train_apart
 from kdbench.running.lineage import Lineage
 from kdbench.running.loading import build_network, load_predictor, make_method, network_builder
 from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.options import RunOptions
-from kdbench.running.progress import bar, say
 from kdbench.running.train_set import check_condition, train_images, train_set, training_labels
 from kdbench.sealed import FRESH, Sealed, mend
 from kdbench.shared_state import left_alone
@@ -278,8 +278,9 @@ class RunGraph:
         with progress as update, left_alone(f"method '{spec.method}'"):
 
             def report(entry: Mapping[str, Any]) -> None:
-                note = f"loss {entry['loss']:.3f} test {entry['test_accuracy']:.3f}"
-                update(entry["epoch"] / spec.recipe.epochs, note)
+                epoch, epochs = entry["epoch"], spec.recipe.epochs
+                found = f"loss {entry['loss']:.3f}, test {entry['test_accuracy']:.3f}"
+                update(epoch / epochs, f"epoch {epoch} of {epochs}, {found}")
                 on_epoch()
 
             fit(

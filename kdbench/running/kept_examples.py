@@ -18,10 +18,10 @@ from kdbench.errors import KdbenchError
 from kdbench.files import WriteError
 from kdbench.hashes import state_sha256
 from kdbench.locks import locked
+from kdbench.progress import say
 from kdbench.results.machine import machine
 from kdbench.running import provenance
 from kdbench.running.graph import RunGraph, Trained
-from kdbench.running.progress import say
 from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
 
 FORMAT: Final = 1

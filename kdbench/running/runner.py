@@ -20,9 +20,11 @@ from kdbench.files import arrays_bytes, check_writable
 from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.locks import locked
 from kdbench.plugin.loader import load_plugins
+from kdbench.progress import bar, say
 from kdbench.results.evidence import PREDICTIONS
 from kdbench.results.record import Check, Fingerprint, Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.running import provenance
+from kdbench.running.begun import BEGUN, Begun, Part
 from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
 from kdbench.running.fingerprint import fingerprint
@@ -44,7 +46,6 @@ from kdbench.running.options import (
 )
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
-from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.running.time_limit import TookTooLongError, time_limit
 from kdbench.running.tracking import Tracking, chosen_trackers
@@ -234,6 +235,7 @@ class _Job:
         failure = self._through(self._try)
         if failure is None:
             say(self.plan.notes())
+            self._begun().write(self.folder)
             self.fingerprint = _fingerprint(self.plan)
             failure = self._through(self._condition)
         return failure
@@ -251,6 +253,16 @@ class _Job:
             except (Exception, SystemExit) as failure:  # a method or a task may be anybody's
                 return f"condition {condition}: {words(failure)}", traceback.format_exc()
         return None
+
+    def _begun(self) -> Begun:
+        parts = {}
+        for condition in self.spec.params:
+            own = [where for where in self.spec.trainings if where.startswith(f"{condition}/")]
+            for where in sorted(own, key=lambda where: where == f"{condition}/student"):
+                spec = self.graph.planned(self.spec.trainings[where]).training
+                parts[where] = Part(folder=self.graph.path(spec).name, epochs=spec.recipe.epochs)
+        changes = self.plan.suite.changed
+        return Begun(params=self.plan.params_passed, changes=changes, seed=self.spec.seed, trainings=parts)
 
     def _try(self, condition: str) -> None:
         """What only networks show of a mistake, before any is trained."""
@@ -397,6 +409,7 @@ class _Job:
         gone = [] if crash else [*self.files.listed(f"{PARTS}/"), CRASH]
         self.files.write({**contents, RECORD: record.to_json().encode()}, gone)
         self.files.settle()
+        (self.folder / BEGUN).unlink(missing_ok=True)
         if not crash:
             shutil.rmtree(self.files.folder / PARTS, ignore_errors=True)
         if self.fresh:

@@ -65,14 +65,3 @@ class Estimate:
 
 def _key(changes: Mapping[str, Any]) -> str:
     return json.dumps(dict(changes), sort_keys=True)
-
-
-def in_words(seconds: float) -> str:
-    """A duration for people.
-
-    >>> [in_words(seconds) for seconds in (41, 3000, 9000)]
-    ['41 s', '50 min', '2.5 h']
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> int:
 
     out, name, key, data_dir, device, threads = arguments
     torch.set_num_threads(int(threads))
-    options = {"data_dir": data_dir or None, "device": device, "download": False, "progress": False}
+    options = {"data_dir": data_dir or None, "device": device, "download": False, "progress": True}
     try:
         error = work(StudyFolder(Path(out), name), key, **options)
     except UnreadyError as unready:

@@ -268,7 +268,10 @@ def test_a_run_that_turns_nan_is_reported_and_recorded(tiny_suite: Path, tmp_pat
     assert json.loads(path.read_text())["status"] == "failed"
 
 
-def test_ctrl_c_says_how_to_go_on(tiny_suite: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "status", "how"), [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, " by SIGTERM")])
+def test_an_interrupted_run_says_how_to_go_on(
+    sent: signal.Signals, status: int, how: str, tiny_suite: Path, tmp_path: Path
+) -> None:
     tiny_suite.write_text(tiny_suite.read_text().replace("epochs = 3", "epochs = 500"))
     command = [sys.executable, "-m", "kdbench", "run", "--method", "ce", "--suite", str(tiny_suite), "--tasks", "clean"]
     process = subprocess.Popen(
@@ -280,12 +283,12 @@ def test_ctrl_c_says_how_to_go_on(tiny_suite: Path, tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("resume.pt")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     note, *rest = stderr.splitlines()
     assert note.startswith("note: no recipe of method 'ce' is for family 'tiny', data set 'digits'")
-    assert rest == ["interrupted: run the same command again to go on from the last whole epoch"]
+    assert rest == [f"interrupted{how}: run the same command again to go on from the last whole epoch"]
 
 
 def test_a_corrupt_cache_is_rebuilt_with_a_word(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ import torch
 
 from kdbench.errors import KdbenchError, named
 from kdbench.inference.prediction import NotFiniteError
+from kdbench.progress import say
 from kdbench.running.isolated.messages import received, send
 from kdbench.running.isolated.server import connect
 from kdbench.running.isolated.state import Process
-from kdbench.running.progress import say
 from kdbench.training.loop import TrainingDivergedError
 
 GRACE_SECONDS = 10.0
