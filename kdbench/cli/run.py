@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from kdbench.results.headline import HeadlineOf
     from kdbench.results.record import Record
     from kdbench.running.answers import Asked
+    from kdbench.running.options import RunOptions
+    from kdbench.running.plan import Plan
 
 
 @app.command(cls=OnceCommand)
@@ -72,6 +74,9 @@ def run(
             help="Send log and scores there too; `kdbench list trackers` shows all; repeatable.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all, and say what would be trained and how long it takes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a method on a suite and measure it on every axis."""
@@ -107,6 +112,14 @@ def run(
         for name in dict.fromkeys(method)
         for one in dict.fromkeys(seed or [0])
     ]
+    if dry_run:
+        from kdbench.cli.cost import would_run, would_run_json
+
+        with others_on_stderr():
+            plans, options = _planned(asked, progress=not as_json)
+            said = (would_run_json if as_json else would_run)(asked, plans, options, fresh=fresh)
+        print(said)
+        return
     with others_on_stderr():
         records, headlines = _answered(asked, installed, fresh=fresh, track=track or [], progress=not as_json)
     _print(records, headlines, out, as_json)
@@ -134,29 +147,17 @@ def _answered(
     return _run(asked, why, installed, fresh=fresh, track=track, progress=progress), headline_of
 
 
-def _run(
-    asked: list[Asked], why: list[str], installed: Catalogue, *, fresh: bool, track: list[str], progress: bool
-) -> list[Record]:
-    """Run what is not finished, find what is, and keep where each was found.
-
-    Args:
-        why: of each, why it was not found without loading everything; "" where it was, or was not looked for.
-    """
+def _planned(asked: list[Asked], *, progress: bool) -> tuple[dict[str, Plan], RunOptions]:
+    """The plan of each method, and where all of them work: the last one's mistakes before the first one's training."""
     from kdbench.plugin.loader import load_plugins
-    from kdbench.progress import say
-    from kdbench.results.headline import headline_of
-    from kdbench.running import answers
-    from kdbench.running.finished import finished_notes
-    from kdbench.running.headlines import remembered
-    from kdbench.running.options import RunOptions, broke_off
+    from kdbench.running.options import RunOptions
     from kdbench.running.plan import Plan
-    from kdbench.running.runner import record_path, run_plan
     from kdbench.suites import load_suite
     from kdbench.suites.changes import with_changes
 
-    first, records = asked[0], []
+    first = asked[0]
     setting = with_changes(load_suite(first.suite), first.changes)
-    plans = {  # the last one's mistakes before the first one's training
+    plans = {
         one.method: Plan.make(
             setting, load_plugins(), one.method, dict(one.params), one.conditions, one.tasks, one.attacks
         )
@@ -166,6 +167,27 @@ def _run(
         data_dir=first.data_dir, device=first.device, out=first.out, download=first.download, progress=progress,
         compile=first.compile, timeout=first.timeout,
     )  # fmt: skip
+    return plans, options
+
+
+def _run(
+    asked: list[Asked], why: list[str], installed: Catalogue, *, fresh: bool, track: list[str], progress: bool
+) -> list[Record]:
+    """Run what is not finished, find what is, and keep where each was found.
+
+    Args:
+        why: of each, why it was not found without loading everything; "" where it was, or was not looked for.
+    """
+    from kdbench.progress import say
+    from kdbench.results.headline import headline_of
+    from kdbench.running import answers
+    from kdbench.running.finished import finished_notes
+    from kdbench.running.headlines import remembered
+    from kdbench.running.options import broke_off
+    from kdbench.running.runner import record_path, run_plan
+
+    plans, options = _planned(asked, progress=progress)
+    records = []
     for one, reason in zip(asked, why, strict=True):
         plan, started = plans[one.method], time.time_ns()
         data = answers.data_files(plan, options.place)

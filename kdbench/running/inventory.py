@@ -18,7 +18,7 @@ from kdbench.results.store import SKIPPED, candidates, read_candidate
 from kdbench.running.begun import BEGUN, Begun, read_begun
 from kdbench.running.options import RECORD
 from kdbench.sealed import FRESH
-from kdbench.training.log import LogError, read_log
+from kdbench.training.log import whole_epochs
 
 RUN_ID: Final = re.compile("[0-9a-f]{16}")
 DONE: Final = "checkpoint.safetensors"
@@ -115,16 +115,8 @@ def _reached(begun: Begun, suite: Path) -> str:
     for network, part in begun.trainings.items():
         folder = suite / "trainings" / part.folder
         if not (folder / DONE).exists():
-            return f"at epoch {_epochs(folder)} of {part.epochs} of {network}"
+            return f"at epoch {whole_epochs(folder)} of {part.epochs} of {network}"
     return "all is trained, not all is measured"
-
-
-def _epochs(folder: Path) -> int:
-    """Whole epochs of a training."""
-    try:
-        return len(read_log(folder))
-    except (KdbenchError, LogError, OSError, ValueError):
-        return 0
 
 
 def _is_running(folder: Path) -> bool:
