@@ -1,7 +1,7 @@
 """kdbench: how good is a training method, on every axis at once?
 
 Everything public is here: the names below and the modules ``attacks``, ``augment``, ``corruptions``, ``data``,
-``leaderboard``, ``losses``, ``metrics``, ``models``, ``noise`` and ``testing``. A method in full::
+``leaderboard``, ``losses``, ``metrics``, ``models``, ``noise``, ``testing`` and ``trackers``. A method in full::
 
     import kdbench
     from torch.nn import functional as F
@@ -34,7 +34,19 @@ if sys.platform == "darwin":  # torch reads it as it loads: what Apple's GPUs la
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 if TYPE_CHECKING:
-    from kdbench import attacks, augment, corruptions, data, leaderboard, losses, metrics, models, noise, testing
+    from kdbench import (
+        attacks,
+        augment,
+        corruptions,
+        data,
+        leaderboard,
+        losses,
+        metrics,
+        models,
+        noise,
+        testing,
+        trackers,
+    )
     from kdbench.attacks.spec import AttackContext, AttackSpec, attack
     from kdbench.claims import Claim, Comparison, Measure, MethodConfig
     from kdbench.data import Dataset, DatasetSpec, ImageSet
@@ -53,6 +65,7 @@ if TYPE_CHECKING:
     from kdbench.running.runner import run
     from kdbench.sources import ModelRequest, ModelSource, OpenedModel, open_model
     from kdbench.tasks import EvaluationContext, Headline, Task, TestData
+    from kdbench.trackers import Tracker, TrackerSpec
 
 _HOMES = {
     "AttackContext": "attacks.spec",
@@ -85,6 +98,8 @@ _HOMES = {
     "Score": "results.record",
     "Task": "tasks",
     "TestData": "tasks",
+    "Tracker": "trackers",
+    "TrackerSpec": "trackers",
     "TrainSet": "methods",
     "TwoNetworks": "methods.two_networks",
     "attack": "attacks.spec",
@@ -107,6 +122,7 @@ _MODULES = (
     "models",
     "noise",
     "testing",
+    "trackers",
 )
 
 __all__ = [
@@ -140,6 +156,8 @@ __all__ = [
     "Score",
     "Task",
     "TestData",
+    "Tracker",
+    "TrackerSpec",
     "TrainSet",
     "TwoNetworks",
     "attack",
@@ -160,6 +178,7 @@ __all__ = [
     "read_record",
     "run",
     "testing",
+    "trackers",
 ]
 
 

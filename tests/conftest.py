@@ -100,6 +100,7 @@ def _one_thread_and_a_private_cache(tmp_path_factory: pytest.TempPathFactory) ->
 
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
+    os.environ["KDBENCH_ISOLATION"] = "off"  # plugins that a test installs are seen in its process alone
     os.environ["KDBENCH_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
 
 

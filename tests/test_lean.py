@@ -21,7 +21,7 @@ HIDDEN = ("libGL.so.1", "libglib-2.0.so.0", "libgthread-2.0.so.0", "libxcb.so.1"
 """What a desktop brings and a server lacks."""
 EXTRAS = {
     "torchattacks": "attacks", "robustbench": "zoo", "timm": "timm", "huggingface-hub": "hub", "pyarrow": "parquet",
-    "tensorboard": "tensorboard", "mlflow": "mlflow", "ray": "ray", "submitit": "slurm",
+    "tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb", "ray": "ray", "submitit": "slurm",
 }  # fmt: skip
 
 

@@ -113,10 +113,6 @@ def _runs(name: str) -> bool:
     return not {root, f"{module}.{member}"} & _HARMLESS
 
 
-class _List(list[Any]):
-    """In the place of a deque."""
-
-
 class _Opaque:
     """In the place of a partial function, whose state is no dict."""
 
@@ -124,8 +120,9 @@ class _Opaque:
         """Drop it."""
 
 
-_MADE: dict[str, type] = {"collections.deque": _List, "functools.partial": _Opaque}
-"""What stands in for objects that a file doesn't fill as it fills a dict; torch's reader wants each in its own way."""
+_MADE: dict[str, type] = {"collections.deque": list, "functools.partial": _Opaque}
+"""What stands in for objects that a file doesn't fill as it fills a dict; torch's reader wants each in its own way, and
+extends nothing but lists themselves, which take no note of what they stand in for."""
 
 
 def _stand_in(name: str, met: dict[str, None]) -> type:
@@ -137,7 +134,8 @@ def _stand_in(name: str, met: dict[str, None]) -> type:
     def new(cls: type, *arguments: Any) -> Any:
         met[name] = None
         made = _MADE.get(name, OrderedDict)()
-        made.__dict__[_KIND] = name
+        if not isinstance(made, list):
+            made.__dict__[_KIND] = name
         return made
 
     return type("StandIn", (), {"__new__": new})

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 
 from kdbench.cli.app import app
+from kdbench.cli.interruption import BY_CTRL_C, end_by_sigterm, last_words
 from kdbench.cli.said import complain, show_warning
 from kdbench.errors import KdbenchError
 from kdbench.search_path import without_working_directory
@@ -19,6 +20,7 @@ from kdbench.threads import wait_asleep
 COMMANDS = {
     "run": "run",
     "evaluate": "evaluate",
+    "runs": "runs",
     "sweep": "sweep",
     "compare": "compare",
     "plot": "plot",
@@ -33,26 +35,30 @@ COMMANDS = {
 }
 """Command to the module that brings it once it is imported, in the order of the help."""
 
-INTERRUPTED = 130
-
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit status 2, an interruption is a line and 130."""
+    """Entry point: a user's mistake is one line and exit status 2, an interruption is a line and 130, or 143."""
     warnings.showwarning = show_warning
     without_working_directory()
     wait_asleep()
-    load_commands(sys.argv[1:])
+    end_by_sigterm()
     try:
+        load_commands(sys.argv[1:])
+        if {"run", "reproduce"} & {*_named(sys.argv[1:])[:2]}:  # what trains methods that anybody may have written
+            from kdbench.running.isolated.server import prepare
+
+            prepare()
         status = app(standalone_mode=False, prog_name="kdbench") or 0
-        if status == INTERRUPTED:  # the parser turns an interruption into a status
+        if status == BY_CTRL_C:  # the parser turns an interruption into a status
             raise KeyboardInterrupt
         sys.exit(status)
     except KdbenchError as error:
         complain(f"error: {error.message}", f" ({error.hint})" if error.hint else "")
         sys.exit(2)
     except KeyboardInterrupt:
-        complain("interrupted: run the same command again to go on from the last whole epoch")
-        sys.exit(INTERRUPTED)
+        words, status = last_words()
+        complain(words)
+        sys.exit(status)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that is a file, a missing right: not ours to fix
@@ -73,7 +79,12 @@ def main() -> None:
 
 def load_commands(words: Sequence[str] = ()) -> None:
     """Import the module of the command that ``words`` ask for; where they ask for none that is known, all of them."""
-    asked = next((word for word in words if not word.startswith("-")), "")
+    asked = next(iter(_named(words)), "")
     modules = [COMMANDS[asked]] if asked in COMMANDS else COMMANDS.values()
     for module in dict.fromkeys(modules):
         importlib.import_module(f"kdbench.cli.{module}")
+
+
+def _named(words: Sequence[str]) -> list[str]:
+    """The command that words ask for, and what follows, without options."""
+    return [word for word in words if not word.startswith("-")]

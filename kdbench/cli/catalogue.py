@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     "methods", "suites", "tasks", "datasets", "models", "label-noises", "attacks", "claims", "reproductions",
-    "model-sources",
+    "model-sources", "trackers",
 )  # fmt: skip
 
 
@@ -36,8 +36,8 @@ def list_(
     kind: Annotated[
         str,
         typer.Argument(
-            help="methods, suites, tasks, datasets, models, label-noises, attacks, claims, reproductions or "
-            "model-sources."
+            help="methods, suites, tasks, datasets, models, label-noises, attacks, claims, reproductions, "
+            "model-sources or trackers."
         ),
     ] = "methods",
     as_json: Json = False,
@@ -60,7 +60,8 @@ def describe(
     kind: Annotated[
         str,
         typer.Argument(
-            help="method, suite, task, dataset, model, label-noise, attack, claim, reproduction or model-source."
+            help="method, suite, task, dataset, model, label-noise, attack, claim, reproduction, model-source or "
+            "tracker."
         ),
     ],
     name: Annotated[str, typer.Argument(help="Its name; of a suite also its TOML file.")],

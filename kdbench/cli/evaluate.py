@@ -66,8 +66,8 @@ def evaluate(
     Its record, marked as evaluated, not trained here, lies under --out.
     """
     from kdbench.files import check_writable
+    from kdbench.progress import say
     from kdbench.running.evaluation import evaluate as measure
-    from kdbench.running.progress import say
     from kdbench.sources import open_model
 
     check_writable(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +10,16 @@ from typing import Annotated
 import typer
 
 from kdbench.cli.app import app
-from kdbench.cli.listing import listing
+from kdbench.cli.listing import NARROW, terminal_width
 from kdbench.cli.once import OnceCommand
-from kdbench.cli.options import DataDir, Device, Download, Json, Out, Tasks, names
+from kdbench.cli.options import PUBLISHED, Compile, DataDir, Device, Download, Json, Out, Tasks, Timeout, names
+from kdbench.cli.said import others_on_stderr
 
 leaderboard_app = typer.Typer(help="Records to a page, and back: rank, check, submit, publish.", no_args_is_help=True)
 app.add_typer(leaderboard_app, name="leaderboard")
 
-RECORDS = Path("leaderboards/records")
 SITE = Path("site")
+RETRAININGS = Path("retrained")
 Records = Annotated[Path, typer.Argument(help="Folder of records: published ones, or runs.")]
 
 
@@ -28,7 +30,7 @@ def _say(line: object) -> None:
 
 @leaderboard_app.command(cls=OnceCommand)
 def build(
-    records: Records = RECORDS,
+    records: Records = PUBLISHED,
     out: Annotated[Path, typer.Option(help="Folder for the site.")] = SITE,
     index: Annotated[Path | None, typer.Option(help="Also write the boards in short, as JSON, to this file.")] = None,
     as_json: Json = False,
@@ -57,9 +59,38 @@ def build(
 
 
 @leaderboard_app.command(cls=OnceCommand)
+def show(
+    records: Records = PUBLISHED,
+    suite: Annotated[str | None, typer.Option(help="One suite, with its changes; default: all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the ranking, as the page has it.
+
+    One table per suite, in blocks of columns that fit the terminal, or 80 characters.
+    """
+    from kdbench.cli.ranking import ranking_text
+    from kdbench.errors import unknown_name
+    from kdbench.leaderboard.index import make_index
+    from kdbench.leaderboard.ranking import rank
+
+    found = rank(records)
+    known = [board.suite for board in found.boards]
+    if suite is not None and suite not in known:
+        raise unknown_name("suite with records", suite, known, f"these are ranked in {records}")
+    kept = [board for board in found.boards if suite in (None, board.suite)]
+    if as_json:
+        print(json.dumps(make_index(dataclasses.replace(found, boards=tuple(kept)), records)))
+        return
+    if not kept:
+        _say(f"nothing to rank in {records}: `kdbench run` makes records")
+    else:
+        _say("\n\n".join(ranking_text(board, terminal_width(NARROW)) for board in kept))
+
+
+@leaderboard_app.command(cls=OnceCommand)
 def export(
     to: Annotated[Path, typer.Option(help="File to write: .csv or .parquet.")],
-    records: Records = RECORDS,
+    records: Records = PUBLISHED,
 ) -> None:
     """Write all scores as one table, for a spreadsheet or pandas."""
     from kdbench.leaderboard.export import load, save
@@ -116,6 +147,7 @@ def verify(
     partly: Annotated[
         bool, typer.Option("--partly", help="Do not fail for tasks that cannot be measured here.")
     ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every score, not a summary of five lines.")] = False,
     data_dir: DataDir = None,
     device: Device = "auto",
     out: Out = Path("runs"),
@@ -125,8 +157,9 @@ def verify(
     """Measure a record's checkpoint again, and compare each score.
 
     It is the same, within its interval, not, not reproduced, or unchecked where it was not measured. On the machine of
-    the record, with its threads and versions, it must be the same. Exit status 1 for a score that is not reproduced, a
-    check or a label that is another one, and a task that cannot be measured here.
+    the record, with its threads and versions, it must be the same. A summary of at most five lines; --all shows each
+    score. Exit status 1 for a score that is not reproduced, a check or a label that is another one, and a task that
+    cannot be measured here.
     """
     from kdbench.leaderboard.verify import verify as measure
     from kdbench.running.options import RunOptions
@@ -139,21 +172,56 @@ def verify(
     if as_json:
         print(json.dumps(found.to_dict()))
     else:
-        from kdbench.results.wording import name
+        from kdbench.cli.verification import every_line, summary
 
-        rows = [
-            (a.verdict, name(a.score), f"{a.recorded:.4f}", f"{a.measured:.4f}" if a.n else "-", str(a.n), a.basis)
-            for a in found.agreements
-            if a.verdict != "unchecked"
-        ]
-        print(listing(rows, ("verdict", "score", "recorded", "measured", "n", "why")))
-        for task, reason in found.skipped.items():
-            _say(f"not measured: {task}: {reason}")
-        for finding in found.findings:
-            _say(f"other than recorded: {finding}")
-        counts = [f"{number} {verdict}" for verdict, number in found.counts.items()]
-        _say(f"{found.run_id} {found.condition} on {found.device}, {found.sample}: {', '.join(counts)}")
+        for line in every_line(found) if every else summary(found):
+            _say(line)
     raise typer.Exit(int(not found.holds(partly=partly)))
+
+
+@leaderboard_app.command(cls=OnceCommand)
+def reproduce(
+    file: Annotated[Path, typer.Argument(help="The record.")],
+    by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who you are: writes an attestation beside the record.")
+    ] = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    out: Annotated[Path, typer.Option(help="Folder of retrainings, none that the record lies in.")] = RETRAININGS,
+    download: Download = True,
+    compile: Compile = True,
+    timeout: Timeout = None,
+    as_json: Json = False,
+) -> None:
+    """Train a record's specification again, and compare each score.
+
+    On the machine of the record, with its threads and versions, it must be the same; elsewhere it may differ by what
+    the intervals of both allow. --by writes what came of it to a small file beside the record, which `submit` carries
+    and the board reads: "reproduced by NAME". Exit status 1 for a score that is not reproduced, and for what else is
+    another one.
+    """
+    from kdbench.leaderboard.retraining import check_person, retrain
+    from kdbench.running.options import RunOptions
+
+    if by is not None:
+        check_person(by)
+    options = RunOptions.make(
+        data_dir=data_dir, device=device, out=out, download=download, progress=not as_json, compile=compile,
+        timeout=timeout,
+    )  # fmt: skip
+    with others_on_stderr():
+        found = retrain(file, options, attested=by is not None)
+    written = None if by is None else found.attest(by)
+    if as_json:
+        print(json.dumps({**found.to_dict(), "attestation": None if written is None else str(written)}))
+    else:
+        from kdbench.cli.verification import every_line
+
+        for line in every_line(found):
+            _say(line)
+        if written is not None:
+            _say(written)
+    raise typer.Exit(int(not found.agreed))
 
 
 @leaderboard_app.command("diff", cls=OnceCommand)
@@ -188,7 +256,7 @@ _KINDS = ("added", "removed", "changed", "moved")
 @leaderboard_app.command(cls=OnceCommand)
 def submit(
     record: Annotated[Path, typer.Argument(help="A run's folder, or its record.json.")],
-    to: Annotated[Path, typer.Option(help="Folder of published records.")] = RECORDS,
+    to: Annotated[Path, typer.Option(help="Folder of published records.")] = PUBLISHED,
     as_json: Json = False,
 ) -> None:
     """Copy a valid record to its place, and print the pull request.

@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+PUBLISHED = Path("leaderboards/records")
+"""Published records, in the working folder."""
+
 Compile = Annotated[
     bool, typer.Option("--compile/--no-compile", help="Compile the networks of long trainings on a GPU.")
 ]

@@ -159,7 +159,7 @@ def _print_finding(finding: Finding) -> None:
     from rich.table import Table
 
     from kdbench.claims.claim import tally
-    from kdbench.cli.tables import output
+    from kdbench.cli.tables import RULED, output
     from kdbench.results.wording import FLAG
 
     console = output()
@@ -168,7 +168,7 @@ def _print_finding(finding: Finding) -> None:
     console.print(f"{finding.sentence} ({finding.paper})", markup=False, highlight=False)
     if finding.reason:
         console.print(finding.reason, markup=False, highlight=False)
-    table = Table("comparison", "difference", "95 % interval", "n", "seeds", "verdict", show_edge=False)
+    table = Table("comparison", "difference", "95 % interval", "n", "seeds", "verdict", box=RULED, show_edge=False)
     for one in finding.outcomes:
         table.add_row(escape(one.text()), *map(escape, one.numbers()), str(one.n), str(len(one.seeds)), one.verdict)
     if finding.outcomes:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from kdbench.cli.options import PUBLISHED
+
 if TYPE_CHECKING:
     from kdbench.reproducing.needing import Needed
     from kdbench.reproducing.outcome import Outcome
     from kdbench.reproducing.running import Planned, Ready
 
 DEFAULT = "smoke"
-PUBLISHED = Path("leaderboards/records")
-"""Where a checkout has records, for estimates of time."""
 WIDTH = 118
 
 
@@ -49,7 +49,7 @@ def show(names: Sequence[str], out: Path, folders: Sequence[Path], as_json: bool
 
 
 def _need(one: Needed) -> str:
-    from kdbench.studies.estimate import in_words
+    from kdbench.progress import in_words
 
     said = [
         f"about {in_words(seconds)} {where}" if seconds is not None else f"no record says how long {where}"
@@ -78,7 +78,7 @@ def reproduce(
     from kdbench.reproducing.writing import write_all
     from kdbench.running import provenance
     from kdbench.running.options import RunOptions
-    from kdbench.studies.study import parse_seeds
+    from kdbench.seeds import parse_seeds
 
     started = provenance.utc_now()
     ready = Ready.make(name, scale or DEFAULT, parse_seeds(seeds) if seeds else None)

@@ -143,7 +143,8 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dry_run(standing: Standing, out: Path, retry_failed: bool, as_json: bool) -> None:
-    from kdbench.studies.estimate import Estimate, in_words
+    from kdbench.progress import in_words
+    from kdbench.studies.estimate import Estimate
 
     plan = standing.plan
     conditions = plan.study.conditions or tuple(plan.suite.conditions)

@@ -7,17 +7,21 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
+from rich.box import Box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kdbench.cli.listing import NARROW
 from kdbench.results.headline import HeadlineOf, headline_of, said_once, shown
 from kdbench.results.wording import flagged, name, percent, words
 
 if TYPE_CHECKING:
     from kdbench.results.record import Check, Record, Score
     from kdbench.specs import Suite
+
+RULED = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+"""A rule of hyphens under the heads, nothing else: the same on a terminal, in a file and through a pipe."""
 
 
 def score_tables(
@@ -72,7 +76,7 @@ def _said_once(
 
 
 def _table(title: str, first: str, *numbers: str) -> Table:
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=escape(title), title_justify="left", box=RULED, padding=(0, 1, 0, 0))
     table.add_column(first)
     for column in numbers:
         table.add_column(column, justify="right")
@@ -94,7 +98,26 @@ def numbers(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -
     return table
 
 
+class _Paper(Console):
+    """A file or a pipe: text of ``NARROW`` columns, and as wide as a table is where words of it would be cut."""
+
+    def __init__(self) -> None:
+        super().__init__(width=1000, no_color=True)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        cut = any(isinstance(one, Table) and self._cuts(one) for one in objects)
+        super().print(*objects, **{"width": self.width if cut else NARROW, **options})
+
+    def _cuts(self, table: Table) -> bool:
+        texts = []
+        for width in (NARROW, self.width):
+            with self.capture() as printed:
+                super().print(table, width=width)
+            texts.append(printed.get())
+        return texts[0].count("…") > texts[1].count("…")
+
+
 def output() -> Console:
-    """Standard output; wide enough not to cut tables when it is not a terminal."""
+    """Standard output: as wide as the terminal; of few columns and without colours where there is none."""
     console = Console()
-    return console if console.is_terminal else Console(width=150)
+    return console if console.is_terminal else _Paper()

@@ -201,7 +201,7 @@ def _read(path: Path) -> np.ndarray:
         raise KdbenchError(f"{path} not found", _UNPACK)
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # whatever a damaged header makes the reader stumble over
         raise KdbenchError(f"{path} is no readable .npy array: {error}", _OR_DELETE) from error
 
 

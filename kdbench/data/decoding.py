@@ -7,7 +7,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -15,10 +15,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from rich.console import Console
-from rich.progress import track
 
 from kdbench.errors import KdbenchError
+from kdbench.progress import tracked
 
 EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 UNREADABLE = (
@@ -113,9 +112,6 @@ def in_threads(work: Callable[[T], R], items: Sequence[T], description: str, pro
     """``[work(item) for item in items]`` by a thread pool, in chunks because one small image is too little work."""
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
-        results: Iterable[list[R]] = pool.map(lambda chunk: [work(item) for item in chunk], chunks)
-        if progress:
-            # On stderr: what is written to stdout may be read by a program.
-            console = Console(stderr=True)
-            results = track(results, description=description, total=len(chunks), transient=True, console=console)
-        return [result for chunk in results for result in chunk]
+        results = pool.map(lambda chunk: [work(item) for item in chunk], chunks)
+        shown = tracked(results, description, len(chunks), shown=progress)
+        return [result for chunk in shown for result in chunk]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import os
@@ -11,15 +10,13 @@ import shutil
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
 from kdbench.errors import KdbenchError
 from kdbench.files import new_folder
+from kdbench.progress import bar
 
 TIMEOUT_S = 30.0
 """For connecting, and for each read."""
@@ -176,11 +173,11 @@ def _download(url: str, part: Path, progress: bool, largest: int) -> None:
         length = str(response.headers.get("Content-Length") or "")
         total = have + int(length) if re.fullmatch("[0-9]{1,18}", length) else None
         _check_size(total or 0, largest)
-        with part.open("ab" if have else "wb") as file, _bar(part.stem, have, total, progress) as advance:
+        with part.open("ab" if have else "wb") as file, bar(f"download {part.stem}", shown=progress) as update:
             while block := response.read(BLOCK):
                 file.write(block)
                 have += len(block)
-                advance(len(block))
+                update(have / total if total else 0.0, _megabytes(have, total))
                 _check_size(have, largest)
     # read() with a size returns what came when the connection breaks, without complaint.
     if total is not None and have < total:
@@ -217,15 +214,8 @@ def _is_whole(error: urllib.error.HTTPError, have: int) -> bool:
     return bool(error.headers.get("Content-Range", "") == f"bytes */{have}")
 
 
-@contextlib.contextmanager
-def _bar(name: str, done: int, total: int | None, show: bool) -> Iterator[Any]:
-    if not show:
-        yield lambda count: None
-        return
-    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=total, completed=done)
-        yield lambda count: bar.advance(task, count)
+def _megabytes(have: int, total: int | None) -> str:
+    return f"{have / 1e6:.1f} MB" if total is None else f"{have / 1e6:.1f} of {total / 1e6:.1f} MB"
 
 
 def extract(archive: Path, target: Path) -> Path:

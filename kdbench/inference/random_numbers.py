@@ -14,18 +14,25 @@ from kdbench.torch_state import exclusive
 
 
 @contextmanager
+def kept_random_numbers(device: torch.device) -> Iterator[None]:
+    """Restore the global generators of torch, NumPy and Python afterwards, whoever draws from them in the block."""
+    with exclusive(), forked_random_numbers(device):
+        python, numpy = random.getstate(), np.random.get_state()
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+@contextmanager
 def own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
     """Start the global generators of torch, NumPy and Python from ``seed``; restore them afterwards.
 
     Attack libraries draw from all three and seed torch's themselves, and so may a model that is random.
     """
-    with exclusive(), forked_random_numbers(device):
-        python, numpy = random.getstate(), np.random.get_state()
-        try:
-            torch.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+    with kept_random_numbers(device):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        yield

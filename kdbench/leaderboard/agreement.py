@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri
 
+from kdbench.results.attestation import REFUTED, AgreementVerdict
 from kdbench.results.comparison import sign_test
 from kdbench.results.record import Score
-
-AgreementVerdict = Literal["same", "within interval", "not", "not reproduced", "unchecked"]
-"""``not reproduced``: the task was measured again and gave no such score; ``unchecked``: it was not measured again."""
 
 LEVEL: Final = 0.05
 """Chance that any score of an honest record is called "not", over all that are compared."""
@@ -56,6 +55,17 @@ class Examples:
     measured: NDArray[Any]
 
 
+def refuted(agreements: Iterable[Agreement]) -> list[Agreement]:
+    """Those that say that the record is wrong."""
+    return [one for one in agreements if one.verdict in REFUTED]
+
+
+def counts(agreements: Iterable[Agreement]) -> dict[AgreementVerdict, int]:
+    """Verdict to the number of scores, of all verdicts that there are."""
+    found = collections.Counter(one.verdict for one in agreements)
+    return {verdict: found[verdict] for verdict in get_args(AgreementVerdict)}
+
+
 def compare(
     recorded: Sequence[Score],
     measured: Sequence[Score],
@@ -63,6 +73,7 @@ def compare(
     *,
     whole: bool,
     exact: bool = False,
+    retrained: bool = False,
 ) -> list[Agreement]:
     """Every recorded score against the one that was measured again.
 
@@ -72,7 +83,8 @@ def compare(
     Where per-example results are kept, they decide: the number of examples that changed for the better against those
     that changed for the worse, by the exact sign test, at a level that holds over all scores (Bonferroni). Otherwise a
     score of all examples must lie in the recorded interval, and one of a sample must not differ from the recorded one
-    by more than the intervals of both allow.
+    by more than the intervals of both allow. So it is of another training of the same specification too: its network is
+    another one, and answers other examples rightly.
 
     Args:
         recorded: of one student and task.
@@ -81,6 +93,7 @@ def compare(
         whole: whether all examples were measured, not a sample.
         exact: whether this is the machine, with the threads and versions, that measured the record: then what is not
             the same is not within its interval either.
+        retrained: whether the network was trained again, too.
     """
     pairs = list(_pairs(recorded, measured))
     level = LEVEL / max(1, sum(new is not None for _, new in pairs))
@@ -95,6 +108,8 @@ def compare(
         elif whole:
             found = _by_interval(old, new)
         else:
+            found = _by_both_intervals(old, new, level=level)
+        if retrained and not exact and found.verdict != "same":
             found = _by_both_intervals(old, new, level=level)
         results.append(_exactly(found) if exact else found)
     return results
@@ -177,6 +192,6 @@ def _by_both_intervals(old: Score, new: Score, *, level: float) -> Agreement:
     ours, theirs = (
         (new.value - new.ci_low, old.ci_high - old.value) if up else (new.ci_high - new.value, old.value - old.ci_low)
     )
-    room = float(stats.norm.isf(level / 2) / stats.norm.isf(0.025)) * math.hypot(ours, theirs)
+    room = float(ndtri(level / 2) / ndtri(0.025)) * math.hypot(ours, theirs)
     verdict: AgreementVerdict = "within interval" if abs(new.value - old.value) <= room + ROUNDING else "not"
     return Agreement(old, old.value, new.value, new.n, verdict, f"unpaired, may differ by {room:.4g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from kdbench.results.comparison import Sample
 from kdbench.results.evidence import Evidence, Excluded
 from kdbench.results.families import OTHER
+from kdbench.results.headline import RANKED_SEEDS
 from kdbench.results.record import EvaluatedModel, Score
-
-RANKED_SEEDS: Final = 3
-"""Fewest seeds of a row with a mean rank: two show how much seeds differ with one degree of freedom, one not at all."""
 
 Mark = Literal["best", "near", "unknown", ""]
 """What a cell is beside the best of its axis; see ``kdbench.leaderboard.marks``."""
@@ -134,6 +132,9 @@ class Row:
     views: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Condition to the view that the students saw, see ``Record.views``; untrusted text. Where it is not recorded there
     is none."""
+
+    standing: str = ""
+    """Whether somebody trained its records again, in words (``kdbench.leaderboard.standing``); untrusted text."""
 
     @property
     def evaluated(self) -> EvaluatedModel | None:

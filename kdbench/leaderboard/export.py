@@ -12,6 +12,7 @@ from kdbench.errors import KdbenchError
 from kdbench.files import require_path, write_atomically
 from kdbench.leaderboard.genuine import split_genuine
 from kdbench.leaderboard.grouping import group
+from kdbench.leaderboard.standing import standing
 from kdbench.results.evidence import Evidence
 from kdbench.results.frame import make_frame, plain_json, score_rows
 from kdbench.results.store import read_evidence, read_records
@@ -59,7 +60,7 @@ def encoded(frame: pandas.DataFrame, ending: str) -> bytes:
     """A table as the content of a file that ends in ".csv" or ".parquet", as ``save`` writes it."""
     if ending == ".csv":
         text = frame.select_dtypes(exclude=["number", "bool"]).map(_harmless)
-        return frame.assign(**text).to_csv(index=False).encode("utf-8", "replace")
+        return str(frame.assign(**text).to_csv(index=False)).encode("utf-8", "replace")
     # pandas would name every engine that it misses; this is the one to install.
     packages.load("export to Parquet", "pyarrow", f"{packages.extra('parquet')}, or export to .csv")
     buffer = io.BytesIO()
@@ -86,7 +87,7 @@ def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
     reasons = {one.run_id: one.reason for one in apart}
     samples = [(one, _why_not(one, run, reasons)) for run in sorted(runs, key=_order) for one in (run, *run.repeats)]
     for evidence, excluded in samples:
-        yield from score_rows(evidence.record, excluded)
+        yield from score_rows(evidence.record, excluded, standing([evidence]))
 
 
 def _why_not(one: Evidence, run: Evidence, reasons: Mapping[str, str]) -> str:

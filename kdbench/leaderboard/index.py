@@ -67,6 +67,7 @@ def _row(row: Row) -> dict[str, Any]:
         "records": len(row.records),
         "runs": [record.record.run_id for run in row.runs for record in run.sources],
         "failed": [record.record.run_id for run in row.failed for record in run.sources],
+        "standing": row.standing,
         "remarks": list(row.remarks),
         "cells": {axis: _cell(cell) for axis, cell in row.cells.items()},
     }

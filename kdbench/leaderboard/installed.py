@@ -26,3 +26,10 @@ def installed_suite(name: str, changes: Mapping[str, Any] | None = None) -> Suit
         return None if path is None else with_changes(read_suite(path), changes or {})
     except KdbenchError:
         return None
+
+
+def installed_classes(dataset: str, count: int) -> tuple[str, ...]:
+    """The names of ``count`` classes of the data set of this name; their numbers where it is none of that many."""
+    found = load_plugins().datasets.find(dataset)
+    names = () if found is None else found.class_names
+    return names if len(names) == count else tuple(map(str, range(count)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -18,37 +18,38 @@ from kdbench.files import file_sha256
 from kdbench.inference.prediction import folded_copy
 from kdbench.leaderboard.agreement import ROUNDING, Agreement, Examples, compare
 from kdbench.leaderboard.case import Case
+from kdbench.progress import bar
 from kdbench.results.machine import differences, machine
-from kdbench.results.record import Check, Score
-from kdbench.running.evaluation import TaskResult, run_task
+from kdbench.results.record import Check, NoiseFacts, Record, Score
+from kdbench.running.evaluation import run_task
 from kdbench.running.graph import RunGraph
 from kdbench.running.loading import load_predictor
-from kdbench.running.progress import bar
 from kdbench.running.provenance import collect, utc_now
 from kdbench.running.suite_data import Part, SuiteData, image_part
 from kdbench.tasks import EvaluationContext, Task, TestData
 
+Entry = TypeVar("Entry", Score, Check)
 SHOWN: Final = 5
 """Scores that a record lacks and that are named."""
 CHECK_DRIFT: Final = 0.02
 """What a check may find otherwise on another machine, where it passes on one and not on the other."""
 
 
-def lacking_scores(task: str, recorded: Sequence[Score], outcome: TaskResult) -> list[str]:
+def lacking_scores(task: str, recorded: Sequence[Score], measured: Sequence[Score]) -> list[str]:
     """Scores that a task gives and a record lacks; [] for a record that says less of its settings, as early ones do."""
-    if not recorded or not {key for score in outcome.scores for key in score.setting} <= {
+    if not recorded or not {key for score in measured for key in score.setting} <= {
         key for score in recorded for key in score.setting
     }:
         return []
     known = {(score.metric, *sorted(score.setting.items())) for score in recorded}
-    lacking = [score for score in outcome.scores if (score.metric, *sorted(score.setting.items())) not in known]
+    lacking = [score for score in measured if (score.metric, *sorted(score.setting.items())) not in known]
     return [f"the record lacks {task}/{score.metric} {plain(score.setting)}" for score in lacking[:SHOWN]]
 
 
-def checks_again(recorded: Sequence[Check], outcome: TaskResult, exact: bool) -> list[str]:
+def checks_again(recorded: Sequence[Check], measured: Sequence[Check], exact: bool) -> list[str]:
     """Checks of a task that a record lacks, or that say there what they do not say here."""
     found, left = [], list(recorded)
-    for here in outcome.checks:
+    for here in measured:
         same = next((check for check in left if (check.name, check.setting) == (here.name, here.setting)), None)
         if same is None:
             found.append(f"the record lacks check {here.name} of {here.task} {plain(here.setting)}")
@@ -58,6 +59,37 @@ def checks_again(recorded: Sequence[Check], outcome: TaskResult, exact: bool) ->
         if moved > ROUNDING if exact else same.passed != here.passed and moved > CHECK_DRIFT:
             found.append(f"check {here.name} of {here.task} finds {here.value:.4g}, the record has {same.value:.4g}")
     return found
+
+
+def at(entries: Iterable[Entry], condition: str, task: str) -> list[Entry]:
+    """Scores or checks of one task under one condition."""
+    return [one for one in entries if (one.condition, one.task) == (condition, task)]
+
+
+def other_than_recorded(
+    record: Record, condition: str, task: str, scores: Iterable[Score], checks: Iterable[Check], *, exact: bool | None
+) -> list[str]:
+    """What a record lacks of a task that was measured again whole, and checks that say there what they do not say here.
+
+    Args:
+        exact: whether the same bits must come out; None: of another network, which is another one to its checks, too.
+    """
+    lacking = lacking_scores(task, at(record.scores, condition, task), at(scores, condition, task))
+    if exact is None:
+        return lacking
+    return [*lacking, *checks_again(at(record.checks, condition, task), at(checks, condition, task), exact)]
+
+
+def other_labels(condition: str, recorded: NoiseFacts | None, here: NoiseFacts | None) -> list[str]:
+    """Whether noisy labels are other ones than those that a record hashed."""
+    said, found = (None if one is None else (one.sha256, one.realised) for one in (recorded, here))
+    if said == found:
+        return []
+    return [f"label noise under {condition} here is {_noise(here)}; the record has {_noise(recorded)}"]
+
+
+def _noise(facts: NoiseFacts | None) -> str:
+    return "none" if facts is None else f"{facts.realised:.6g} wrong, SHA-256 {facts.sha256}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,10 +138,7 @@ class Job:
             found = self.graph.train_set(self.condition)[1]
         except KdbenchError:  # a file of labels that is not here: what needs it says so itself
             return []
-        if found is not None and (found.sha256, found.realised) == (recorded.sha256, recorded.realised):
-            return []
-        here = "none" if found is None else f"{found.realised:.6g} wrong, SHA-256 {found.sha256}"
-        return [f"label noise here is {here}; the record has {recorded.realised:.6g} wrong, SHA-256 {recorded.sha256}"]
+        return other_labels(self.condition, recorded, found)
 
     @functools.cached_property
     def exact(self) -> bool:
@@ -152,17 +181,12 @@ class Job:
             old = old[self._positions(len(old))] if sampled else old
             return Examples(old, new.cpu().numpy()) if old.shape == tuple(new.shape) else None
 
-        recorded = [s for s in self.case.record.scores if (s.task, s.condition) == (task.name, self.condition)]
+        record, place = self.case.record, (self.condition, task.name)
+        recorded = at(record.scores, *place)
         compared = compare(recorded, outcome.scores, examples, whole=not sampled, exact=self.exact and not sampled)
-        checks = [
-            check for check in self.case.record.checks if (check.task, check.condition) == (task.name, self.condition)
-        ]
-        besides = (
-            []
-            if sampled
-            else [*lacking_scores(task.name, recorded, outcome), *checks_again(checks, outcome, self.exact)]
-        )
-        return compared, besides
+        if sampled:
+            return compared, []
+        return compared, other_than_recorded(record, *place, outcome.scores, outcome.checks, exact=self.exact)
 
     def _sample(self, images: ImageSet) -> ImageSet:
         return image_part(images, torch.from_numpy(self._positions(len(images))))

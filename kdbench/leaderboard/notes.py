@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from kdbench.leaderboard.board import RANKED_SEEDS, Row
+from kdbench.leaderboard.board import Row
 from kdbench.leaderboard.grouping import Group
 from kdbench.leaderboard.ranks import RankedAxis
 from kdbench.leaderboard.rows import unequal_views
 from kdbench.results.evidence import Evidence
+from kdbench.results.headline import RANKED_SEEDS
 from kdbench.results.untrusted import plain
 from kdbench.specs import Suite
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from kdbench.leaderboard.board import RANKED_SEEDS, Axis, Cell, Row
+from kdbench.leaderboard.board import Axis, Cell, Row
 from kdbench.leaderboard.installed import installed_method
 from kdbench.leaderboard.keys import file_key
 from kdbench.leaderboard.method_runs import MethodRuns
 from kdbench.leaderboard.placing import family_ranks, weighted
+from kdbench.leaderboard.standing import standing
 from kdbench.methods.method import MethodSpec
+from kdbench.results.headline import RANKED_SEEDS
 
 
 def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None], axes: Sequence[Axis]) -> Row:
@@ -35,6 +37,7 @@ def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None], axes: Sequence[
         failed=runs.failed,
         cells={axis: cell for axis, cell in cells.items() if cell is not None},
         mean_rank=_mean_rank(runs, cells, axes),
+        standing=standing([record for run in (*runs.finished, *runs.failed) for record in run.sources]),
         views={name: view for r in (*runs.failed, *runs.finished) for name, view in r.record.views.items()},
     )
 

@@ -47,7 +47,8 @@ class Submission:
 
 
 def submit(path: Path, folder: Path = DEFAULT) -> Submission:
-    """Copy a valid record, its per-example results and its log to ``<folder>/<suite>/<method>/<run_id>.json``.
+    """Copy a valid record to ``<folder>/<suite>/<method>/<run_id>.json``, and beside it per-example results, log and
+    attestations.
 
     Published records are evidence: a file that is there already stays, and one that differs is an error.
 
@@ -73,6 +74,7 @@ def submit(path: Path, folder: Path = DEFAULT) -> Submission:
     target = inside(folder, f"{record.spec.suite.name}/{record.spec.method}/{record.run_id}.json")
     # The record comes last: where it lies, its evidence lies.
     contents = {beside(target, name): read_bytes(beside(source, name), EVIDENCE_LIMIT) for name in published(record)}
+    contents |= {beside(target, one.file): one.to_json().encode() for one in run.attestations}
     contents[target] = read_bytes(source, RECORD_LIMIT)
     for file, content in contents.items():
         if os.path.lexists(file) and not is_own_file(file):

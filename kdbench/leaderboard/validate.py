@@ -18,7 +18,15 @@ from kdbench.leaderboard.copies import copies
 from kdbench.leaderboard.rules import judge
 from kdbench.plugin.loader import load_plugins
 from kdbench.results import untrusted
-from kdbench.results.evidence import PREDICTIONS, Evidence, Predictions, beside, hashed_file, read_training_log
+from kdbench.results.evidence import (
+    PREDICTIONS,
+    Evidence,
+    Predictions,
+    attestations,
+    beside,
+    hashed_file,
+    read_training_log,
+)
 from kdbench.results.record import SCHEMA_VERSION, Record, Score
 from kdbench.results.store import read_evidence, read_records
 from kdbench.results.untrusted import Unreadable, Where
@@ -92,7 +100,8 @@ def validate(path: Path) -> list[Problem]:
     """All problems of one record, in the order of its lines.
 
     Its JSON and its schema; that its specification gives its run id; its place in the folder; hashes and the files they
-    are of; intervals that agree with n; scores that agree with the per-example results and with each other.
+    are of; intervals that agree with n; scores that agree with the per-example results and with each other;
+    and the attestations beside it.
     """
     return examine(path).problems
 
@@ -111,7 +120,8 @@ def examine(path: Path) -> Examination:
     case = Case(record, load_plugins(), evidence.predictions, evidence.log)
     findings += judge(case)
     positions = untrusted.lines(text) if findings else {}
-    problems = [
+    problems = [Problem(file, error.line, "", error.message) for file, error in attestations(path)[1]]
+    problems += [
         Problem(path, untrusted.line_of(positions, where), untrusted.show_path(where), message, severity)
         for where, message, severity in findings
     ]

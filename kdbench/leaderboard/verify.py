@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -17,11 +17,12 @@ from kdbench.data.download import fetch
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.files import file_sha256
 from kdbench.inference.prediction import folded_copy
-from kdbench.leaderboard.agreement import Agreement, AgreementVerdict, unchecked
+from kdbench.leaderboard.agreement import Agreement, counts, refuted, unchecked
 from kdbench.leaderboard.case import Case
 from kdbench.leaderboard.measuring import Job
 from kdbench.leaderboard.validate import validate
 from kdbench.plugin.loader import Plugins, load_plugins
+from kdbench.results.attestation import AgreementVerdict
 from kdbench.results.evidence import Predictions
 from kdbench.results.record import Record, read_record
 from kdbench.running.evaluation import check_model
@@ -54,23 +55,21 @@ class Verification:
     """What else is not as it is recorded: checks, label noise, scores that the record lacks."""
 
     @property
-    def sample(self) -> str:
+    def done(self) -> str:
         """What was measured, in words."""
-        if self.examples is None:
-            return "all examples"
-        return f"{self.examples} examples a task, --sample-seed {self.sample_seed}"
+        whole = self.examples is None
+        sample = "all examples" if whole else f"{self.examples} examples a task, --sample-seed {self.sample_seed}"
+        return f"{self.run_id} {self.condition} on {self.device}, {sample}"
 
     @property
     def refuted(self) -> list[Agreement]:
         """The scores that the checkpoint does not have."""
-        return [agreement for agreement in self.agreements if agreement.verdict in ("not", "not reproduced")]
+        return refuted(self.agreements)
 
     @property
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[AgreementVerdict, int]:
         """Verdict to the number of scores, of all verdicts that there are."""
-        return {
-            verdict: sum(one.verdict == verdict for one in self.agreements) for verdict in get_args(AgreementVerdict)
-        }
+        return counts(self.agreements)
 
     def holds(self, *, partly: bool = False) -> bool:
         """Whether the record was reproduced: all of it that was asked for, or ``partly`` what can be measured here."""
@@ -116,7 +115,7 @@ def verify(
         case = Case(record, load_plugins(), Predictions.of(path, record), None)
         chosen, skipped = _tasks(case, condition, tasks)
         suite_data = load_suite_data(record.spec.suite, case.plugins, options.place, **needed_data(chosen.values()))
-        _same_data(record, suite_data, chosen)
+        require_same_data(record, suite_data, chosen)
         part = suite_data.part(record.spec.examples)
         graph = RunGraph(record.spec.suite, suite_data.dataset, case.plugins, options)
         network = _network(record, file, suite_data, where, case.plugins)
@@ -249,7 +248,8 @@ def _tasks(
     return chosen, skipped
 
 
-def _same_data(record: Record, suite_data: SuiteData, chosen: Mapping[str, tuple[Task, Any]]) -> None:
+def require_same_data(record: Record, suite_data: SuiteData, chosen: Mapping[str, tuple[Task, Any]]) -> None:
+    """Raise ``KdbenchError`` where the images here are others than those of the record."""
     here = suite_data.hashes()
     differing = [name for name, digest in here.items() if record.hashes.datasets.get(name) != digest]
     if differing:

@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 from torch import Tensor
 
 from kdbench.errors import KdbenchError
@@ -120,6 +119,8 @@ def false_positive_rate_interval(inside: Array, outside: Array, *, confidence: f
     Raises:
         KdbenchError: as ``false_positive_rate``, or a confidence outside (0, 1).
     """
+    from scipy.stats import binom  # as long in loading as numpy, and every command that loads the tasks would pay it
+
     require_confidence(confidence)
     ins, outs = _sorted(inside, "in-distribution"), _sorted(outside, "out-of-distribution")
     n, tail = len(ins), (1 - confidence) / 2

@@ -97,9 +97,10 @@ def _content(noise: LabelNoise, place: DataPlace) -> tuple[Path, bytes]:
 
 def _npy(blob: bytes, path: Path, classes: Sequence[str]) -> Tensor:
     try:
-        return as_labels(np.load(io.BytesIO(blob), allow_pickle=False), path)
-    except (ValueError, EOFError, OverflowError, MemoryError) as error:  # a header may claim any shape
+        array = np.load(io.BytesIO(blob), allow_pickle=False)
+    except Exception as error:  # whatever a damaged header, or one that claims any shape, makes the reader stumble over
         raise KdbenchError(f"file of labels '{path}' is no .npy array: {first_line(error)}", HINT) from None
+    return as_labels(array, path)
 
 
 def _pt(blob: bytes, path: Path, classes: Sequence[str]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from kdbench import attacks, data, models, noise, sources
+from kdbench import attacks, data, models, noise, sources, trackers
 from kdbench.plugin.hookspecs import hookimpl
 from kdbench.suites import builtin_suites
 from kdbench.tasks import Task, builtin_tasks, tasks_on_request
@@ -44,3 +44,8 @@ def kdbench_register_suites() -> Iterable[Path]:
 @hookimpl
 def kdbench_register_model_sources() -> Iterable[sources.ModelSource]:
     return sources.builtin_sources()
+
+
+@hookimpl
+def kdbench_register_trackers() -> Iterable[trackers.TrackerSpec]:
+    return trackers.builtin_trackers()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kdbench.results.record import Record
     from kdbench.sources import ModelSource
     from kdbench.tasks import Task
+    from kdbench.trackers import TrackerSpec
 
 hookspec = pluggy.HookspecMarker("kdbench")
 hookimpl = pluggy.HookimplMarker("kdbench")
@@ -77,6 +78,11 @@ def kdbench_register_reproductions() -> Iterable[Path]:  # type: ignore[empty-bo
 @hookspec
 def kdbench_register_model_sources() -> Iterable[ModelSource]:  # type: ignore[empty-body]  # as above
     """Places of trained models, for ``kdbench evaluate NAME:WHAT``."""
+
+
+@hookspec
+def kdbench_register_trackers() -> Iterable[TrackerSpec]:  # type: ignore[empty-body]  # as above
+    """Where log and scores of a run are sent as well, for ``kdbench run --track NAME``."""
 
 
 @hookspec

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from kdbench.errors import KdbenchError, unknown_name
-from kdbench.plugin import hookspecs
+from kdbench.plugin import before, hookspecs
 from kdbench.plugin.registry import Registry
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kdbench.results.record import Record
     from kdbench.sources import ModelSource
     from kdbench.tasks import Task
+    from kdbench.trackers import TrackerSpec
 
 GROUP = "kdbench"
 CHOSEN = "KDBENCH_PLUGINS"
@@ -63,12 +64,18 @@ class Plugins:
     claims: Registry[Claim] = dataclasses.field(default_factory=lambda: Registry("claim"))
     reproductions: Registry[Path] = dataclasses.field(default_factory=lambda: Registry("reproduction"))
     model_sources: Registry[ModelSource] = dataclasses.field(default_factory=lambda: Registry("model source"))
+    trackers: Registry[TrackerSpec] = dataclasses.field(default_factory=lambda: Registry("tracker"))
     loaded: dict[str, str] = dataclasses.field(default_factory=dict)
     failures: list[Failure] = dataclasses.field(default_factory=list)
 
     def registries(self) -> list[Registry[Any]]:
         found: tuple[Registry[Any], ...] = (self.methods, self.tasks, self.datasets, self.models, self.label_noises)
-        return [*found, self.attacks, self.suites, self.claims, self.reproductions, self.model_sources]
+        return [*found, self.attacks, self.suites, self.claims, self.reproductions, self.model_sources, self.trackers]
+
+    def others(self) -> set[str]:
+        """Distributions of third parties whose code was imported, also those that were left out."""
+        origins = {*self.loaded.values(), *(failure.origin for failure in self.failures)}
+        return {origin.partition(" ")[0] for origin in origins} - {GROUP}
 
     def record_written(self, record: Record, path: Path) -> list[Failure]:
         """Tell every observer that ``record`` is on disk; returns the observers that raised."""
@@ -98,6 +105,7 @@ def _contracts() -> dict[str, tuple[str, type]]:
     from kdbench.noise import LabelNoiseSpec
     from kdbench.sources import ModelSource
     from kdbench.tasks import Task
+    from kdbench.trackers import TrackerSpec
 
     return {
         "kdbench_register_methods": ("methods", MethodSpec),
@@ -110,6 +118,7 @@ def _contracts() -> dict[str, tuple[str, type]]:
         "kdbench_register_claims": ("claims", Claim),
         REPRODUCTIONS: ("reproductions", Path),
         "kdbench_register_model_sources": ("model_sources", ModelSource),
+        "kdbench_register_trackers": ("trackers", TrackerSpec),
     }
 
 
@@ -170,7 +179,9 @@ def load_plugins() -> Plugins:
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     plugins, shared = Plugins(manager), SharedState.take()
-    for point in _entry_points():
+    for point in sorted(_entry_points(), key=lambda point: not _is_ours(point)):
+        if not _is_ours(point):
+            before.others_are_imported()
         origin = _origin(point)
         name = f"{origin.partition(' ')[0]}:{point.name}"
         try:

@@ -92,13 +92,20 @@ def _who(record: Record) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in facts.items() if value]
 
 
+def _params(record: Record) -> list[tuple[str, list[str]]]:
+    """Parameter to its value under each condition."""
+    params = record.spec.params
+    names = dict.fromkeys(name for values in params.values() for name in values)
+    return [
+        (name, [json.dumps(one[name], ensure_ascii=False) if name in one else "-" for one in params.values()])
+        for name in names
+    ]
+
+
 def _facts(run: Run) -> dict[str, object]:
     """What the page says of one run."""
     record = run.record
     made = record.provenance
-    params: dict[str, list[str]] = {}
-    for condition, values in record.spec.params.items() if record.evaluated is None else ():
-        params.setdefault(json.dumps(values, ensure_ascii=False), []).append(condition)
     noise = {
         condition: f"{facts.kind}{'' if facts.rate is None else f' {facts.rate:g}'}, "
         f"{100 * facts.realised:.2f} % of the labels wrong"
@@ -109,7 +116,6 @@ def _facts(run: Run) -> dict[str, object]:
     facts = [
         *_who(record),
         ("run", record.run_id),
-        *((f"parameters, {', '.join(conditions)}", text) for text, conditions in params.items()),
         *((f"label noise, {condition}", text) for condition, text in noise.items()),
         *((f"training view, {condition}", view) for condition, view in record.views.items()),
         *([("budget", record.budget)] if record.evaluated is None else []),
@@ -121,6 +127,8 @@ def _facts(run: Run) -> dict[str, object]:
         "label": run.label,
         "error": record.error,
         "facts": facts,
+        "conditions": list(record.spec.params),
+        "params": _params(record) if record.evaluated is None else [],
         "command": reproduce(record),
         "failed_checks": failed_checks(record.checks),
         "checks": len(record.checks),

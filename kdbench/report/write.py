@@ -10,13 +10,13 @@ from kdbench.data import DataPlace
 from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable, write_atomically
-from kdbench.report import compare, confidence, examples, learning, memorisation, scores
+from kdbench.progress import bar
+from kdbench.report import compare, confidence, confusion, examples, learning, memorisation, scores
 from kdbench.report.bench import Bench
 from kdbench.report.page import Shown, page
 from kdbench.report.parts import Missing, Part, Plot
 from kdbench.report.runs import Run, open_runs
 from kdbench.report.style import png_of, styled, svg_of
-from kdbench.running.progress import bar
 from kdbench.training.checkpoint import load_checkpoint
 
 
@@ -84,6 +84,7 @@ def _makers(runs: Sequence[Run], bench: Bench, views: int, images: int | None) -
         "Accuracy against the number of attack steps": lambda: scores.steps(runs),
         "Transfer of adversarial examples": lambda: scores.transfer(runs),
         "Reliability": lambda: confidence.reliability(runs),
+        "Which classes are taken for which": lambda: confusion.confusions(runs),
         "Magnitude of softmax outputs": lambda: confidence.softmax_histogram(runs, bench),
         "Training and over-fitting": lambda: learning.training_curves(runs),
         "Numbers that methods log": lambda: learning.method_numbers(runs, _train_sizes(runs)),

@@ -19,12 +19,12 @@ from kdbench.data import ImageSet
 from kdbench.errors import KdbenchError, named, unknown_name
 from kdbench.inference.prediction import freeze, predict
 from kdbench.plugin.loader import Plugins
+from kdbench.progress import say
 from kdbench.reproducing.planning import Job
 from kdbench.results.record import Score
 from kdbench.results.wording import describe_setting, shared
 from kdbench.running.evaluation import run_task
 from kdbench.running.options import RunOptions
-from kdbench.running.progress import say
 from kdbench.running.suite_data import SuiteData, image_part, load_suite_data, needed_data
 from kdbench.specs import Suite
 from kdbench.tasks import EvaluationContext

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
+from kdbench.results.attestation import MOST, SUFFIX, Attestation, read_attestation
 from kdbench.results.record import Record
 from kdbench.results.signatures import signatures
 from kdbench.results.untrusted import EVIDENCE_LIMIT, LOG_LIMIT, Unreadable, read_arrays, read_bytes
@@ -38,6 +39,8 @@ class Evidence:
     """What a reader of its scores must know: of how many records they are, that other machines got others."""
     signatures: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Condition to what no other network's per-example results have (``kdbench.results.signatures``)."""
+    attestations: tuple[Attestation, ...] = ()
+    """Of those who trained it again, whatever they found."""
     parts: tuple[Evidence, ...] = ()
     """The records of separate jobs that it is put together from; () for one that is as it was read."""
     repeats: tuple[Evidence, ...] = ()
@@ -61,7 +64,12 @@ class Evidence:
             predictions = Predictions.of(path, record)
         except Unreadable as error:
             notes.append(f"{PREDICTIONS} {error.message}")
-        return cls(record, path, log, predictions, tuple(notes), signatures=signatures(predictions or {}))
+        attested, wrong = attestations(path)
+        notes += [f"{file.name} {error.message}" for file, error in wrong]
+        return cls(
+            record, path, log, predictions, tuple(notes), signatures=signatures(predictions or {}),
+            attestations=tuple(attested),
+        )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +105,25 @@ def require_evidence(function: str, runs: object) -> None:
 def beside(record: Path, name: str) -> Path:
     """Where evidence of that name lies: in the run's folder, or with the run id in front where it is published."""
     return record.with_name(name if record.name == "record.json" else f"{record.stem}.{name}")
+
+
+def attestations(path: Path) -> tuple[list[Attestation], list[tuple[Path, Unreadable]]]:
+    """The attestations beside the record at ``path``, by name; and files that are named like one and are none."""
+    start = beside(path, SUFFIX).name.removesuffix(SUFFIX)
+    files = sorted(file for file in path.parent.glob(f"*{SUFFIX}") if file.name.startswith(start))
+    found: list[Attestation] = []
+    wrong: list[tuple[Path, Unreadable]] = []
+    digest = file_sha256(path) if files else ""
+    for number, file in enumerate(files):
+        try:
+            if number >= MOST:
+                raise Unreadable(f"is one of {len(files)} attestations of a record, {MOST} at most are read")
+            found.append(read_attestation(file, digest))
+        except Unreadable as error:
+            wrong.append((file, error))
+            if number >= MOST:
+                break
+    return found, wrong
 
 
 def hashed_file(path: Path, record: Record, name: str) -> Path:

@@ -38,14 +38,15 @@ COLUMNS: Mapping[str, str] = {
     "device": "str",
     "finished": "str",
     "run_id": "str",
+    "standing": "str",
 }
 """Column to type. ``suite`` also says what was changed of it by hand; ``params`` and ``setting`` are JSON; ``view`` is
 the student's view of the training images, "" where it is not recorded; ``excluded`` is why the leaderboard leaves the
 record out, "" where it does not; ``evaluated`` is where a model came from that was not trained here, "" for a trained
-one."""
+one; ``standing`` is whether somebody trained the record again (``kdbench.leaderboard.standing``)."""
 
 
-def score_rows(record: Record, excluded: str = "") -> Iterator[dict[str, Any]]:
+def score_rows(record: Record, excluded: str = "", standing: str = "") -> Iterator[dict[str, Any]]:
     """A record's scores, each with what ``COLUMNS`` has."""
     spec, model = record.spec, record.evaluated
     run = {
@@ -62,6 +63,7 @@ def score_rows(record: Record, excluded: str = "") -> Iterator[dict[str, Any]]:
         "device": record.provenance.device,
         "finished": record.provenance.finished,
         "run_id": record.run_id,
+        "standing": standing,
     }
     for score in record.scores:
         yield {

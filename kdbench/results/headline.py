@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import Score
@@ -13,6 +13,9 @@ from kdbench.specs import Suite
 
 if TYPE_CHECKING:
     from kdbench.tasks import Task
+
+RANKED_SEEDS: Final = 3
+"""Fewest seeds of a row with a mean rank: two show how much seeds differ with one degree of freedom, one not at all."""
 
 MOST_SHOWN = 6
 """A table shows all scores of a task that has no more than these, and of others those that the headline lists."""
@@ -56,6 +59,15 @@ class Headline:
     def picks(self, score: Score) -> bool:
         """Whether it is this score of the task, in the unit and the direction that the task says."""
         return self.means(score) and self.agrees(score)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON value, which ``of_dict`` reads."""
+        return {**dataclasses.asdict(self), "setting": dict(self.setting), "listed": sorted(self.listed)}
+
+    @classmethod
+    def of_dict(cls, values: Mapping[str, Any]) -> Headline:
+        """What ``to_dict`` gave."""
+        return cls(**{**values, "listed": frozenset(values["listed"])})
 
     def lists(self, score: Score) -> bool:
         """Whether a table shows this score of the task: the one that is meant, and those like it."""

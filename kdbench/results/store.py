@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
 from kdbench.files import require_path
+from kdbench.results.attestation import SUFFIX
 from kdbench.results.evidence import Evidence, Excluded, exclude
 from kdbench.results.machine import differences, machine
 from kdbench.results.record import SCHEMA_VERSION, Record, Score
@@ -43,24 +44,31 @@ def read_records(folder: Path | str) -> tuple[tuple[Evidence, ...], tuple[Exclud
         raise KdbenchError(f"no folder {place}", "give a folder of records, such as runs or leaderboards/records")
     found: list[Evidence] = []
     excluded: list[Excluded] = []
-    for path in _candidates(place):
+    for path in candidates(place):
         one = read_evidence(path)
         (found if isinstance(one, Evidence) else excluded).append(one)  # type: ignore[arg-type]  # by its own class
     unique, doubles = _once(found)
     return tuple(unique), tuple(excluded + doubles)
 
 
-def _candidates(folder: Path) -> Iterator[Path]:
-    """JSON files in a stable order; of a run folder its record alone."""
+def candidates(folder: Path) -> Iterator[Path]:
+    """JSON files in a stable order, without attestations; of a run folder its record alone."""
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith("."))
-        names = ["record.json"] if "record.json" in files else sorted(n for n in files if n.endswith(".json"))
+        json = sorted(name for name in files if name.endswith(".json") and not name.endswith(SUFFIX))
+        names = ["record.json"] if "record.json" in files else json
         yield from (Path(root) / name for name in names)
 
 
 def read_evidence(path: Path | str) -> Evidence | Excluded:
     """One record file and what lies beside it, or why it is not read. Never raises for what is in the file."""
     path = require_path("read_evidence", path)
+    found = read_candidate(path)
+    return found if isinstance(found, Excluded) else Evidence.of(found, path)
+
+
+def read_candidate(path: Path) -> Record | Excluded:
+    """The record of a file alone, or why it is none that is read. Never raises for what is in the file."""
     try:
         check(path)
         value, text = read_json(path)
@@ -79,7 +87,7 @@ def read_evidence(path: Path | str) -> Evidence | Excluded:
     reason = _unusable(record)
     if reason:
         return Excluded(path, reason, **named)
-    return Evidence.of(record, path)
+    return record
 
 
 def _named(value: Any) -> dict[str, str]:

@@ -64,6 +64,19 @@ class Asked:
                 return None
         return values
 
+    def words(self) -> list[str]:
+        """The command that asks for it, without its seed."""
+        from kdbench.plugin.parameters import as_assignments
+
+        words = ["kdbench", "run", "--method", self.method, "--suite", self.suite]
+        for assignment in as_assignments({**self.changes, **self.params}):
+            words += ["--set", assignment]
+        for flag, values in (("--condition", self.conditions), ("--attack", self.attacks)):
+            words += [word for value in values or () for word in (flag, value)]
+        words += [] if self.tasks is None else ["--tasks", ",".join(self.tasks)]
+        words += [] if self.data_dir is None else ["--data-dir", str(self.data_dir)]
+        return words if self.out == Path("runs") else [*words, "--out", str(self.out)]
+
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
@@ -103,7 +116,7 @@ def find(asked: Asked, installed: Catalogue) -> Answer | str:
             return "its record has changed"
     except OSError:
         return "its record is not where it was"
-    headlines = {task: None if one is None else _headline(one) for task, one in kept["headlines"].items()}
+    headlines = {task: None if one is None else Headline.of_dict(one) for task, one in kept["headlines"].items()}
     try:
         return Answer(read_record(file), kept["notes"], headlines)
     except DamagedError:
@@ -158,7 +171,7 @@ def keep(
         "record": _absolute(file),
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "notes": notes,
-        "headlines": {task: None if one is None else _plain(one) for task, one in headlines.items()},
+        "headlines": {task: None if one is None else one.to_dict() for task, one in headlines.items()},
     }
     memo.keep(KIND, key, value, MOST)
 
@@ -182,11 +195,3 @@ def _published(suite: Suite, place: DataPlace) -> list[str]:
 
     folder = published_folder(place.data_dir, suite.dataset)
     return [] if folder is None else [os.path.abspath(folder)]
-
-
-def _plain(headline: Headline) -> dict[str, Any]:
-    return {**dataclasses.asdict(headline), "setting": dict(headline.setting), "listed": sorted(headline.listed)}
-
-
-def _headline(values: dict[str, Any]) -> Headline:
-    return Headline(**{**values, "listed": frozenset(values["listed"])})

@@ -7,13 +7,29 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from kdbench.errors import KdbenchError, named
 from kdbench.running.evaluation import check_model
 from kdbench.running.graph import RunGraph
 from kdbench.running.lineage import in_message
 from kdbench.running.loading import build_network, make_method, network_builder
+from kdbench.running.plan import Plan
 from kdbench.shared_state import left_alone
 from kdbench.specs import Training
 from kdbench.training.loop import TrainingRun
+
+
+def try_plan(plan: Plan, graph: RunGraph, seed: int) -> None:
+    """The dry run of a method's students under every condition. Raises ``KdbenchError``, also where a method fails."""
+    for condition in plan.params:
+        try:
+            dry_run(graph, graph.student(condition, plan.method, plan.params_passed, seed), condition)
+        except KdbenchError:
+            raise
+        except (Exception, SystemExit) as failure:  # anybody's method
+            hint = f"`kdbench run --method {plan.method}` keeps where; mend it or leave it out"
+            raise KdbenchError(
+                f"method '{plan.method}' fails before it is trained: {named(failure)}", hint
+            ) from failure
 
 
 def dry_run(graph: RunGraph, spec: Training, condition: str) -> None:

@@ -26,6 +26,7 @@ from kdbench.inference.order import sample
 from kdbench.inference.prediction import folded_copy, frozen
 from kdbench.inference.random_numbers import own_random_numbers
 from kdbench.plugin.loader import Plugins, load_plugins
+from kdbench.progress import bar, say
 from kdbench.results.record import Check, EvaluatedModel, Hashes, Record, Score
 from kdbench.results.wording import failed_checks
 from kdbench.running import provenance
@@ -34,7 +35,6 @@ from kdbench.running.graph import RunGraph, Trained
 from kdbench.running.kept_examples import KeptExamples
 from kdbench.running.options import RunOptions
 from kdbench.running.plausibility import examine, preprocessing
-from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import Part, SuiteData, load_suite_data, needed_data
 from kdbench.shared_state import left_alone
 from kdbench.specs import RunSpec, Suite, first_problem

@@ -23,12 +23,13 @@ from kdbench.locks import locked
 from kdbench.methods.context import TrainSet
 from kdbench.methods.source import source_hash
 from kdbench.plugin.loader import Plugins
+from kdbench.progress import bar, say
 from kdbench.results.record import NoiseFacts, TrainedNetwork
+from kdbench.running.isolated.trainings import train_apart
 from kdbench.running.lineage import Lineage
 from kdbench.running.loading import build_network, load_predictor, make_method, network_builder
 from kdbench.running.needs import Needs, Node, is_extended
 from kdbench.running.options import RunOptions
-from kdbench.running.progress import bar, say
 from kdbench.running.train_set import check_condition, train_images, train_set, training_labels
 from kdbench.sealed import FRESH, Sealed, mend
 from kdbench.shared_state import left_alone
@@ -106,6 +107,12 @@ class RunGraph:
         """The same by the training's digest. Raises ``KeyError`` for one that was not asked for."""
         return self._planned[digest]
 
+    def adopt(self, lineage: Lineage) -> None:
+        """Know a training, with all that it needs, that another graph has planned."""
+        self._planned[lineage.training.digest()] = lineage
+        for needed in lineage.needs.values():
+            self.adopt(needed)
+
     def own(self, spec: Training) -> dict[str, Training]:
         """The networks that are trained for one training alone, deepest first: ``<role>``, ``<role>/<role>``, ...
 
@@ -137,19 +144,19 @@ class RunGraph:
     def _training(self, condition: str, node: Node, needs: Mapping[str, Lineage], watch: Watch | None) -> Training:
         setting = self.suite.condition(condition)
         precision = resolve_precision(node.recipe.precision, self.device)
-        train, facts = self.train_set(condition)
+        train, _ = self.train_set(condition)
         params, measured = node.method.split(node.params)
         return Training(
             suite=self.suite.name,
             dataset=self.suite.dataset,
-            dataset_sha256=train_images(self.dataset).sha256,
+            dataset_sha256=self.images_sha256(),
             train_size=setting.train_size,
             subset_seed=setting.subset_seed,
             noise=setting.noise,
-            labels_sha256=facts.sha256 if facts else integers_sha256(train.labels),
+            labels_sha256=self.labels_sha256(condition),
             model=node.model,
-            model_source=self._model_source(node.model),
-            other_models={name: self._model_source(name) for name in node.other_models},
+            model_source=self.model_source(node.model),
+            other_models={name: self.model_source(name) for name in node.other_models},
             dropout=node.dropout,
             pretrained=self.suite.pretrained,
             mean=self.suite.mean,
@@ -166,8 +173,18 @@ class RunGraph:
             watch=watch,
         )
 
-    def _model_source(self, name: str) -> str:
+    def model_source(self, name: str) -> str:
+        """Hash of an architecture's code."""
         return source_hash(self.plugins.models.get(name).build)
+
+    def images_sha256(self) -> str:
+        """Hash of the training images."""
+        return train_images(self.dataset).sha256
+
+    def labels_sha256(self, condition: str) -> str:
+        """Hash of the labels that are trained on under a condition."""
+        train, facts = self.train_set(condition)
+        return facts.sha256 if facts else integers_sha256(train.labels)
 
     @functools.cache  # noqa: B019  # a graph lives as long as its run, and a suite has a few conditions
     def train_set(self, condition: str) -> tuple[TrainSet, NoiseFacts | None]:
@@ -224,7 +241,7 @@ class RunGraph:
                 work = self.working(spec, fresh=fresh)
                 mend(work)
                 try:
-                    self._train(spec, condition, label, work, on_epoch)
+                    self.train(self.lineage(spec), condition, label, work, on_epoch)
                 except (Exception, SystemExit) as error:
                     if fresh and not is_mistake(error):  # the next attempt goes on from there
                         Sealed(folder).take(work)
@@ -248,19 +265,22 @@ class RunGraph:
         Sealed(folder).drop([CHECKPOINT, SOFTMAX, LOG, RESUME])
         return False
 
-    def _train(self, spec: Training, condition: str, label: str, folder: Path, on_epoch: Callable[[], None]) -> None:
-        lineage = self.lineage(spec)
-        spec = spec.model_copy(update={"measured": {}})  # whoever asks for it first, it is the same training
-        networks = {
-            role: self.load(self.ensure(needed.training, condition, role)) for role, needed in lineage.needs.items()
-        }
+    def train(self, lineage: Lineage, condition: str, label: str, folder: Path, on_epoch: Callable[[], None]) -> None:
+        """Train in a folder, whoever holds its lease: here, or in a process of its own where code of third parties was
+        imported here. Whoever asks for it first, it is the same training."""
+        trained = {role: self.ensure(needed.training, condition, role) for role, needed in lineage.needs.items()}
+        if train_apart(self, lineage, condition, label, folder, on_epoch):
+            return
+        networks = {role: self.load(one) for role, one in trained.items()}
+        spec = lineage.training.model_copy(update={"measured": {}})
         train, _ = self.train_set(condition)
         progress = bar(f"train {label} ({condition})", shown=self.options.progress)
         with progress as update, left_alone(f"method '{spec.method}'"):
 
             def report(entry: Mapping[str, Any]) -> None:
-                note = f"loss {entry['loss']:.3f} test {entry['test_accuracy']:.3f}"
-                update(entry["epoch"] / spec.recipe.epochs, note)
+                epoch, epochs = entry["epoch"], spec.recipe.epochs
+                found = f"loss {entry['loss']:.3f}, test {entry['test_accuracy']:.3f}"
+                update(epoch / epochs, f"epoch {epoch} of {epochs}, {found}")
                 on_epoch()
 
             fit(

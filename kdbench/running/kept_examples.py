@@ -18,10 +18,10 @@ from kdbench.errors import KdbenchError
 from kdbench.files import WriteError
 from kdbench.hashes import state_sha256
 from kdbench.locks import locked
+from kdbench.progress import say
 from kdbench.results.machine import machine
 from kdbench.running import provenance
 from kdbench.running.graph import RunGraph, Trained
-from kdbench.running.progress import say
 from kdbench.training.checkpoint import load_checkpoint, save_checkpoint
 
 FORMAT: Final = 1
@@ -52,6 +52,8 @@ class KeptExamples:
     def of(cls, graph: RunGraph, trained: Trained) -> KeptExamples:
         """Those of a finished training of a suite."""
         network = {"training": trained.spec.predictor_digest(), "checkpoint": trained.describe().sha256}
+        if others := graph.plugins.others():  # what they make is for runs that share a process with them as well
+            network["plugins"] = ", ".join(sorted(others))
         return cls(graph.options.examples(graph.suite), {**network, **deciding(graph)})
 
     def __call__(self, decisive: Mapping[str, object], make: Callable[[], Tensor]) -> Tensor:

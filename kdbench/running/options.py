@@ -33,6 +33,8 @@ class RunOptions:
     """Whether networks of long trainings are compiled where that pays, on a GPU."""
     timeout: float | None = None
     """Minutes after which a run ends as a failed one; None: no limit."""
+    numbered: bool = False
+    """Whether the device was named by its number: then it is the only one, where its type alone is all of them."""
 
     @classmethod
     def make(
@@ -54,7 +56,7 @@ class RunOptions:
 
         check_limit(timeout)
         place = DataPlace.default(data_dir, download=download, progress=progress)
-        return cls(place, resolve_device(device), Path(out), compile, timeout)
+        return cls(place, resolve_device(device), Path(out), compile, timeout, numbered=":" in device)
 
     @property
     def progress(self) -> bool:

@@ -42,6 +42,8 @@ class Plan:
     params: dict[str, dict[str, Any]]
     """Resolved, for each condition."""
     tasks: dict[str, tuple[Task, Any]]
+    tasks_asked: tuple[str, ...] | None = None
+    """Names of tasks that were asked for, with that of added attacks; None: all of the suite's."""
     untuned: tuple[str, ...] = ()
     """Conditions for which the method, though it has recipes, has none."""
 
@@ -79,7 +81,8 @@ class Plan:
                 untuned += [name] * student.untuned
                 for role in sources:
                     needs.network(role)
-        plan = cls(suite, plugins, method, params_passed, params, chosen, tuple(untuned))
+        named = None if wanted is None else tuple(wanted)
+        plan = cls(suite, plugins, method, params_passed, params, chosen, named, tuple(untuned))
         idle = [name for name in chosen if not any(name in plan.tasks_of(condition) for condition in names)]
         idle = [name for name in idle if asked or (attacks and name == Attack.name)]
         if idle:

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy
 import torch
-import torchvision
 
 from kdbench import devices
 from kdbench.results.machine import processor
 from kdbench.results.record import Provenance, distributions_sha256
+from kdbench.running.isolated.state import Process
 from kdbench.running.package import BUILT, ROOT, package_sha256
 
 
@@ -91,6 +91,11 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def _largest(*values: int | None) -> int | None:
+    """The largest that is known, None where none is."""
+    return max((value for value in values if value is not None), default=None)
+
+
 def collect(
     *,
     plugins: Mapping[str, str],
@@ -99,7 +104,8 @@ def collect(
     seconds: Mapping[str, float],
     smaller_batches: Mapping[str, int | None] | None = None,
 ) -> Provenance:
-    """The provenance of a run that ends now."""
+    """The provenance of a run that ends now, with what processes took that it had for its trainings."""
+    spent, device_memory = Process.spent, devices.peak_memory(device)
     revision, dirty = commit()
     return Provenance(
         kdbench_version=importlib.metadata.version("kdbench"),
@@ -112,7 +118,7 @@ def collect(
         command=command(sys.argv),
         python=platform.python_version(),
         torch=str(torch.__version__),
-        torchvision=str(torchvision.__version__),
+        torchvision=importlib.metadata.version("torchvision"),
         numpy=numpy.__version__,
         cuda=torch.version.cuda if device.type == "cuda" else None,
         device=device.type,
@@ -123,8 +129,8 @@ def collect(
         started=started,
         finished=utc_now(),
         seconds={phase: round(duration, 3) for phase, duration in seconds.items()},
-        cpu_seconds=round(time.process_time(), 1),
-        peak_memory_bytes=peak_memory_bytes(),
+        cpu_seconds=round(time.process_time() + spent.cpu_seconds, 1),
+        peak_memory_bytes=max(peak_memory_bytes(), spent.memory_bytes),
         smaller_batches={name: size for name, size in (smaller_batches or {}).items() if size is not None},
-        peak_device_memory_bytes=devices.peak_memory(device),
+        peak_device_memory_bytes=_largest(device_memory, spent.device_memory_bytes),
     )

@@ -10,26 +10,28 @@ import shutil
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kdbench.devices import reset_peak_memory
-from kdbench.errors import KdbenchError, named
+from kdbench.errors import KdbenchError
 from kdbench.files import arrays_bytes, check_writable
 from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.locks import locked
 from kdbench.plugin.loader import load_plugins
+from kdbench.progress import bar, say
 from kdbench.results.evidence import PREDICTIONS
-from kdbench.results.machine import differences, machine
 from kdbench.results.record import Check, Fingerprint, Hashes, Record, Score, TrainedNetwork, read_record
 from kdbench.running import provenance
+from kdbench.running.begun import BEGUN, Begun, Part
 from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
 from kdbench.running.fingerprint import fingerprint
+from kdbench.running.finished import finished_notes
 from kdbench.running.graph import RunGraph, Trained, is_mistake
+from kdbench.running.isolated.client import words
+from kdbench.running.isolated.runs import plugins_apart, run_apart
 from kdbench.running.kept_examples import KeptExamples
 from kdbench.running.options import (
     CRASH,
@@ -44,10 +46,9 @@ from kdbench.running.options import (
 )
 from kdbench.running.partials import Partial
 from kdbench.running.plan import Plan
-from kdbench.running.progress import bar, say
 from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.running.time_limit import TookTooLongError, time_limit
-from kdbench.running.tracking import Tracking, check_trackers
+from kdbench.running.tracking import Tracking, chosen_trackers
 from kdbench.sealed import FRESH, PARTS, Sealed, mend
 from kdbench.shared_state import left_alone
 from kdbench.specs import RunSpec, Suite, Training
@@ -90,7 +91,7 @@ def run(
     ``changes`` sets values of the suite by hand, ``{"recipe.epochs": 30}``: another setting, which the record states.
     ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``.
     Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
-    ``tensorboard`` or ``mlflow``, which get the student's log epoch by epoch and the scores; also of a finished run.
+    such as ``tensorboard``, which get the student's log epoch by epoch and the scores; also of a finished run.
     Networks of long trainings on a GPU are compiled, unless ``compile`` is false. ``timeout``: minutes after which the
     run ends as a failed one.
     In threads one run goes on at a time, and others wait. Raises ``KdbenchError`` for every mistake in what was asked,
@@ -108,11 +109,41 @@ def run(
 
 @exclusive()
 def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False, track: Iterable[str] = ()) -> Record:
-    """``run`` of what was planned already."""
+    """``run`` of what was planned already: here, or in a process of its own where third parties' plugins are loaded."""
+    track = [one.name for one in chosen_trackers(track, plan.plugins.trackers)]
+    apart = plugins_apart(plan, track)
+    if apart is None:
+        done = run_here(plan, seed, options, fresh=fresh, track=track)
+    else:
+        path, whole = run_apart(plan, seed, options, fresh=fresh, track=track, plugins=apart)
+        done = Done(read_record(path), path, whole)
+    for failure in () if done.whole else plan.plugins.record_written(done.record, done.path):
+        warnings.warn(f"observer {failure.plugin} of {failure.origin} failed: {failure.error}", stacklevel=2)
+    return done.record
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """A run that has its record."""
+
+    record: Record
+    path: Path
+    whole: bool
+    """Whether it was there already."""
+
+
+def run_here(
+    plan: Plan, seed: int, options: RunOptions, *, fresh: bool, track: Iterable[str], died: str | None = None
+) -> Done:
+    """A run in this process.
+
+    Args:
+        died: how the process ended that was to do it: the record says so, and nothing else is done.
+    """
     started, clock = provenance.utc_now(), time.perf_counter()
     provenance.commit()  # read now: the checkout may change while the run goes on
-    trackers = check_trackers(track)
     suite, plugins = plan.suite, plan.plugins
+    trackers = chosen_trackers(track, plugins.trackers)
     suite_data = load_suite_data(suite, plugins, options.place, **needed_data(plan.tasks.values()))
     check_tasks(plan.tasks, suite_data.dataset.facts)
     graph = RunGraph(suite, suite_data.dataset, plugins, options)
@@ -125,7 +156,7 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
             stack.enter_context(locked(folder.parent / f"{folder.name}.lease", _waiting(spec)))
             mend_run(folder)
             whole = not fresh and is_finished(folder)  # by the process that this one has waited for
-        tracking = stack.enter_context(contextlib.closing(Tracking(trackers, spec, folder)))
+        tracking = stack.enter_context(contextlib.closing(Tracking(trackers, spec, folder, options.device)))
         if whole:
             record = read_record(folder / RECORD)
             say(finished_notes(plan, record, options))
@@ -133,31 +164,13 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
             reset_peak_memory(options.device)
             job = _Job(plan, spec, suite_data, graph, folder, fresh, started, tracking)
             job.seconds["data"] = time.perf_counter() - clock
-            record = job.work()
+            record = job.work() if died is None else job.write(died, died)
         tracking.run(record, folder / RECORD)
-    for failure in () if whole else plugins.record_written(record, folder / RECORD):
-        warnings.warn(f"observer {failure.plugin} of {failure.origin} failed: {failure.error}", stacklevel=2)
-    return record
+    return Done(record, folder / RECORD, whole)
 
 
 def _waiting(spec: RunSpec) -> Callable[[str], None]:
     return lambda holder: say([f"run {spec.run_id} of '{spec.method}' is being done by {holder}: waiting for it"])
-
-
-def finished_notes(plan: Plan, record: Record, options: RunOptions) -> list[str]:
-    """What is said where a run is there already."""
-    return [*plan.notes(), *_made_elsewhere(record, plan.plugins.loaded, options.device)]
-
-
-def _made_elsewhere(record: Record, plugins: Mapping[str, str], device: torch.device) -> Iterator[str]:
-    """That a finished run was made by another machine, or with other threads or versions, than would make it here."""
-    here = provenance.collect(plugins=plugins, device=device, started=provenance.utc_now(), seconds={})
-    found = differences(machine(here), machine(record.provenance))
-    if found:
-        yield (
-            f"note: run {record.run_id} is there already and is not run again. It was made with {'; '.join(found)} "
-            "and may have other scores than one made here: --fresh trains and measures it here"
-        )
 
 
 def _fingerprint(plan: Plan) -> Fingerprint | None:
@@ -216,12 +229,13 @@ class _Job:
                 failure = self._work()
         except TookTooLongError as late:
             failure = str(late), traceback.format_exc()
-        return self._write(*failure or (None, None))
+        return self.write(*failure or (None, None))
 
     def _work(self) -> tuple[str, str | None] | None:
         failure = self._through(self._try)
         if failure is None:
             say(self.plan.notes())
+            self._begun().write(self.folder)
             self.fingerprint = _fingerprint(self.plan)
             failure = self._through(self._condition)
         return failure
@@ -237,8 +251,18 @@ class _Job:
             except KdbenchError:
                 raise
             except (Exception, SystemExit) as failure:  # a method or a task may be anybody's
-                return f"condition {condition}: {named(failure)}", traceback.format_exc()
+                return f"condition {condition}: {words(failure)}", traceback.format_exc()
         return None
+
+    def _begun(self) -> Begun:
+        parts = {}
+        for condition in self.spec.params:
+            own = [where for where in self.spec.trainings if where.startswith(f"{condition}/")]
+            for where in sorted(own, key=lambda where: where == f"{condition}/student"):
+                spec = self.graph.planned(self.spec.trainings[where]).training
+                parts[where] = Part(folder=self.graph.path(spec).name, epochs=spec.recipe.epochs)
+        changes = self.plan.suite.changed
+        return Begun(params=self.plan.params_passed, changes=changes, seed=self.spec.seed, trainings=parts)
 
     def _try(self, condition: str) -> None:
         """What only networks show of a mistake, before any is trained."""
@@ -331,7 +355,7 @@ class _Job:
         roles = {role: self.networks[f"{condition}/{role}"].sha256 for role in shared}
         return {"student": self.students[condition].sha256, "device": self.graph.device.type, **roles}
 
-    def _write(self, error: str | None, crash: str | None) -> Record:
+    def write(self, error: str | None, crash: str | None) -> Record:
         """Everything that belongs to the run, the record last, as its being there says that the run is finished."""
         correct = {
             f"{condition}/{task}/{name}": values
@@ -385,6 +409,7 @@ class _Job:
         gone = [] if crash else [*self.files.listed(f"{PARTS}/"), CRASH]
         self.files.write({**contents, RECORD: record.to_json().encode()}, gone)
         self.files.settle()
+        (self.folder / BEGUN).unlink(missing_ok=True)
         if not crash:
             shutil.rmtree(self.files.folder / PARTS, ignore_errors=True)
         if self.fresh:

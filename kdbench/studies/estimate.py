@@ -29,7 +29,7 @@ class Estimate:
             for condition, student in record.hashes.students.items():
                 seen["student", changes, condition, method].append(student.seconds)
             for where, network in record.hashes.networks.items():
-                seen["network", changes, where].append(network.seconds)
+                seen[_network(changes, where, method)].append(network.seconds)
             for phase, seconds in record.provenance.seconds.items():
                 if phase.startswith("evaluate/"):
                     _, condition, task = phase.split("/", 2)
@@ -43,13 +43,24 @@ class Estimate:
         found = read_records(folder)[0] if folder.is_dir() else ()
         return cls([one.record for one in found], suite)
 
+    def network(self, changes: Mapping[str, Any], name: str, method: str) -> float | None:
+        """Of a training by its condition and network, as ``clean/teacher`` or ``clean/student``; ``method`` trains the
+        student that it is for."""
+        condition, _, role = name.partition("/")
+        key = _key(changes)
+        return self._medians.get(
+            ("student", key, condition, method) if role == "student" else _network(key, name, method)
+        )
+
+    def task(self, changes: Mapping[str, Any], condition: str, task: str) -> float | None:
+        """Of one measurement."""
+        return self._medians.get(("task", _key(changes), condition, task))
+
     def seconds(self, node: Node, conditions: Iterable[str]) -> float | None:
         """Of one node with ``conditions`` of the suite, unless it has its own; None where no earlier record has it."""
         changes = _key(node.changes)
         if node.kind == "training":
-            if node.role == "student":
-                return self._medians.get(("student", changes, str(node.condition), node.method))
-            return self._medians.get(("network", changes, f"{node.condition}/{node.role}"))
+            return self.network(node.changes, f"{node.condition}/{node.role}", node.method)
         total = 0.0
         for condition in conditions if node.conditions is None else node.conditions:
             student = self._medians.get(("student", changes, condition, node.method))
@@ -63,16 +74,10 @@ class Estimate:
         return total
 
 
+def _network(changes: str, name: str, method: str) -> tuple[str, ...]:
+    """A network of a method's own is another one of each method; the suite's are the same for all."""
+    return ("network", changes, name, method) if "/student/" in name else ("network", changes, name)
+
+
 def _key(changes: Mapping[str, Any]) -> str:
     return json.dumps(dict(changes), sort_keys=True)
-
-
-def in_words(seconds: float) -> str:
-    """A duration for people.
-
-    >>> [in_words(seconds) for seconds in (41, 3000, 9000)]
-    ['41 s', '50 min', '2.5 h']
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -13,7 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.studies.estimate import Estimate, in_words
+from kdbench.progress import in_words
+from kdbench.studies.estimate import Estimate
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import Node, StudyPlan
 from kdbench.studies.schedule import Executor, Queue

@@ -7,9 +7,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from kdbench.errors import KdbenchError, named
 from kdbench.plugin.loader import load_plugins
-from kdbench.running.dry_run import dry_run
+from kdbench.running.dry_run import try_plan
 from kdbench.running.evaluation import check_tasks
 from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
@@ -53,7 +52,7 @@ def plan_study(
     suites = {plan.suite.label: plan.suite for plan in plans.values()}
     graphs = {label: RunGraph(one, data.dataset, plugins, options) for label, one in suites.items()}
     for plan in plans.values():
-        _try(plan, graphs[plan.suite.label], study.seeds[0])
+        try_plan(plan, graphs[plan.suite.label], study.seeds[0])
     planner = Planner()
     for request, plan in pairs:
         graph = graphs[plan.suite.label]
@@ -61,20 +60,6 @@ def plan_study(
         if wanted(spec):
             planner.add(request, spec, graph)
     return StudyPlan(study=study, suite=suite, nodes=planner.nodes())
-
-
-def _try(plan: Plan, graph: RunGraph, seed: int) -> None:
-    """A method with its networks, untrained, under every condition."""
-    for condition in plan.params:
-        try:
-            dry_run(graph, graph.student(condition, plan.method, plan.params_passed, seed), condition)
-        except KdbenchError:
-            raise
-        except (Exception, SystemExit) as failure:  # anybody's method
-            hint = f"`kdbench run --method {plan.method}` keeps where; mend it or leave it out"
-            raise KdbenchError(
-                f"method '{plan.method}' fails before it is trained: {named(failure)}", hint
-            ) from failure
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> int:
 
     out, name, key, data_dir, device, threads = arguments
     torch.set_num_threads(int(threads))
-    options = {"data_dir": data_dir or None, "device": device, "download": False, "progress": False}
+    options = {"data_dir": data_dir or None, "device": device, "download": False, "progress": True}
     try:
         error = work(StudyFolder(Path(out), name), key, **options)
     except UnreadyError as unready:
@@ -123,6 +123,9 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    from kdbench.running.isolated.server import prepare
+
     without_working_directory()
+    prepare()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it holds is let go: another goes on at once
     sys.exit(main(sys.argv[1:]))

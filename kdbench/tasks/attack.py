@@ -82,6 +82,12 @@ class Attack(Task):
                 f"its attacks are {', '.join(settings.attacks)}",
             )
 
+    def attack_names(self, settings: Any) -> Iterator[str]:
+        for name in settings.attacks:
+            yield name
+            if tier_of := find_attack(name).tier_of:
+                yield tier_of
+
     def check_data(self, settings: Any, data: DataFacts) -> None:
         check_subset(self.name, settings, data)
         for name in settings.attacks:

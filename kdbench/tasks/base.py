@@ -165,13 +165,24 @@ class EvaluationContext:
         """Bool (D, N): which images of a set are classified correctly in each of the ``draws``."""
         return self.draws(predictor, images).argmax(2) == images.labels
 
+    def answers(self, predictor: nn.Module, images: ImageSet, folder: str = "") -> Tensor:
+        """Bool (D, N): as ``correct_draws``. What a whole image set was taken for is kept for tables of confusion.
+
+        The first draw's as ``<folder>correct``, bool (N,), ``<folder>answer`` and ``<folder>label``, int16 (N,).
+        """
+        chosen = self.draws(predictor, images).argmax(2)
+        correct = chosen == images.labels
+        self.keep(f"{folder}correct", correct[0])
+        self.keep(f"{folder}answer", chosen[0].to(torch.int16))
+        self.keep(f"{folder}label", images.labels.to(torch.int16))
+        return correct
+
     def correct_shares(self, predictor: nn.Module, images: ImageSet, folder: str = "", **options: Any) -> list[Score]:
         """``accuracy``, and ``top5_accuracy`` where ``CorrectSettings`` ask for it, on a whole image set.
 
-        The per-example results are kept as ``<folder>correct`` and ``<folder>top5``; ``options`` are those of a score.
+        The per-example results are kept as by ``answers``, and as ``<folder>top5``; ``options`` are those of a score.
         """
-        correct = self.correct_draws(predictor, images)
-        self.keep(f"{folder}correct", correct[0])
+        correct = self.answers(predictor, images, folder)
         scores = [self.share("accuracy", correct, **options)]
         if self.settings.top5:
             logits = self.draws(predictor, images)
@@ -335,6 +346,10 @@ class Task:
 
     def outside(self, settings: Any) -> Iterable[str]:
         """Data sets of whatever classes whose test images it measures beside the suite's, as ``data.outside``."""
+        return ()
+
+    def attack_names(self, settings: Any) -> Iterable[str]:
+        """Registered attacks that it runs, beside kdbench's own: their plugins are loaded where it measures."""
         return ()
 
     def sources(self, settings: Any) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
@@ -11,6 +12,7 @@ from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Condition
 from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData, check_top5
+from kdbench.tasks.scorecard import Objection, Scorecard, answers_that_fit
 
 
 class Clean(Task):
@@ -37,6 +39,9 @@ class Clean(Task):
 
     def headline(self, settings: Any) -> Headline:
         return Headline("clean", "accuracy")
+
+    def audit(self, card: Scorecard) -> Iterator[Objection]:
+        yield from answers_that_fit(card)
 
     def results_key(self, score: Score) -> str | None:
         return "correct" if score.metric == "accuracy" else "top5"

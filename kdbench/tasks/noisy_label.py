@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
@@ -10,6 +11,7 @@ from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Condition
 from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.scorecard import Objection, Scorecard, answers_that_fit
 
 
 class NoisyLabel(Task):
@@ -27,12 +29,13 @@ class NoisyLabel(Task):
         return condition.noise is not None
 
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
-        correct = ctx.correct_draws(predictor, data.test)
-        ctx.keep("correct", correct[0])
-        return [ctx.share("accuracy", correct)]
+        return [ctx.share("accuracy", ctx.answers(predictor, data.test))]
 
     def headline(self, settings: Any) -> Headline:
         return Headline("noisy", "accuracy", noisy=True)
+
+    def audit(self, card: Scorecard) -> Iterator[Objection]:
+        yield from answers_that_fit(card)
 
     def results_key(self, score: Score) -> str | None:
         return "correct"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
@@ -11,6 +12,7 @@ from kdbench.errors import KdbenchError
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData, check_top5
+from kdbench.tasks.scorecard import Objection, Scorecard, answers_that_fit
 
 
 class OutOfDistribution(Task):
@@ -38,6 +40,10 @@ class OutOfDistribution(Task):
 
     def headline(self, settings: Any) -> Headline:
         return Headline("OOD", "accuracy")
+
+    def audit(self, card: Scorecard) -> Iterator[Objection]:
+        for score in card.select("accuracy"):
+            yield from answers_that_fit(card, f"{score.setting.get('dataset')}/")
 
     def results_key(self, score: Score) -> str | None:
         return f"{score.setting.get('dataset')}/{'correct' if score.metric == 'accuracy' else 'top5'}"

@@ -148,6 +148,18 @@ def not_above_unattacked(card: Scorecard, score: Score, robust: NDArray[np.bool_
         yield Objection(score, "value", f"{found}: an attack does not make a network better")
 
 
+def answers_that_fit(card: Scorecard, folder: str = "") -> Iterator[Objection]:
+    """What images were taken for is right where the results say so, of what ``EvaluationContext.answers`` kept."""
+    correct = card.answers(f"{folder}correct")
+    answer, label = card.array(f"{folder}answer"), card.array(f"{folder}label")
+    if correct is None or answer is None or label is None:
+        return
+    if not correct.shape == answer.shape == label.shape or not np.array_equal(answer == label, correct):
+        yield Objection(
+            None, "scores", f"task '{card.task}': the classes answered are not those that it counts as right"
+        )
+
+
 def expected_checks(card: Scorecard, wanted: Mapping[str, int]) -> Iterator[Objection]:
     """A check that the task always makes cannot be missing."""
     for name, count in wanted.items():

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kdbench.errors import KdbenchError
 from kdbench.sealed import check
 
 LOG = "log.jsonl"
@@ -35,6 +36,14 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     path = folder / LOG
     check(path)
     return parse_log(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def whole_epochs(folder: Path) -> int:
+    """Epochs in a folder's log; 0 where there is none that can be read."""
+    try:
+        return len(read_log(folder))
+    except (KdbenchError, LogError, OSError, ValueError):
+        return 0
 
 
 def parse_log(text: str) -> list[dict[str, Any]]:

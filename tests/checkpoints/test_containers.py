@@ -8,7 +8,7 @@ import copy
 import datetime
 import functools
 import types
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
 import numpy as np
@@ -143,7 +143,7 @@ RIGHT: dict[str, tuple[Written, str | None, tuple[str, ...], tuple[str, ...]]] =
         {"model": STATE, "args": argparse.Namespace(lr=0.1, out=Path("/runs"), at=datetime.datetime(2026, 1, 2))},
         "model",
         (),
-        ("not read: objects of argparse.Namespace, datetime.datetime, pathlib.PosixPath",),
+        (f"not read: objects of argparse.Namespace, datetime.datetime, {PosixPath.__module__}.PosixPath",),
     ),
     "classes of one's own": (
         {"model": STATE, "meter": Meter(), "cfg": Config(a=Config(b=1)), "level": Level.LOW},

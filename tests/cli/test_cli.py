@@ -15,11 +15,7 @@ import torch
 from kdbench.files import file_sha256
 from kdbench.models import create
 from tests.cli.test_startup import imported
-
-
-def kdbench(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kdbench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+from tests.commands import kdbench, started_anew
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +26,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("cli")
     suite = folder / "tiny.toml"
     suite.write_text(TINY_SUITE)
-    done = kdbench("run", "--method", "ce", "--suite", suite, "--out", folder / "runs", "--tasks", "clean,noisy_label")
+    words = ["run", "--method", "ce", "--suite", suite, "--out", folder / "runs", "--tasks", "clean,noisy_label"]
+    done = started_anew(*words)
     assert done.returncode == 0, done.stderr
     return suite, Path(done.stdout.splitlines()[-1])
 
@@ -199,7 +196,7 @@ def test_evaluate_refuses_a_task_that_means_nothing_there(finished: tuple[Path, 
         (["run", "--method", "ce", "--data-dir", "/nowhere"], "data folder /nowhere is not a folder"),
         (["evaluate", "/nowhere.safetensors"], "no checkpoint at /nowhere.safetensors"),
         (["run", "--method", "ce", "--tasks", ""], "no task was named"),
-        (["run", "--method", "ce", "--seed", "abc"], "Invalid value for '--seed'"),
+        (["run", "--method", "ce", "--seed", "abc"], "seeds 'abc': found 'abc' (write them as 0-4 or 0,2,7)"),
         (["run"], "Missing option '--method'"),
         (["rum"], "No such command 'rum'"),
         (["list", "methodz"], "no kind named 'methodz' (did you mean 'methods'?"),
@@ -271,7 +268,10 @@ def test_a_run_that_turns_nan_is_reported_and_recorded(tiny_suite: Path, tmp_pat
     assert json.loads(path.read_text())["status"] == "failed"
 
 
-def test_ctrl_c_says_how_to_go_on(tiny_suite: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "status", "how"), [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, " by SIGTERM")])
+def test_an_interrupted_run_says_how_to_go_on(
+    sent: signal.Signals, status: int, how: str, tiny_suite: Path, tmp_path: Path
+) -> None:
     tiny_suite.write_text(tiny_suite.read_text().replace("epochs = 3", "epochs = 500"))
     command = [sys.executable, "-m", "kdbench", "run", "--method", "ce", "--suite", str(tiny_suite), "--tasks", "clean"]
     process = subprocess.Popen(
@@ -283,12 +283,12 @@ def test_ctrl_c_says_how_to_go_on(tiny_suite: Path, tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("resume.pt")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     note, *rest = stderr.splitlines()
     assert note.startswith("note: no recipe of method 'ce' is for family 'tiny', data set 'digits'")
-    assert rest == ["interrupted: run the same command again to go on from the last whole epoch"]
+    assert rest == [f"interrupted{how}: run the same command again to go on from the last whole epoch"]
 
 
 def test_a_corrupt_cache_is_rebuilt_with_a_word(tmp_path: Path) -> None:

@@ -53,6 +53,15 @@ def test_a_misspelt_kind_imports_nothing_heavy() -> None:
     assert "did you mean 'methods'?" in done.stderr
 
 
+def test_a_model_that_is_not_there_loads_no_more_than_torch_takes() -> None:
+    """The compiler of torch, which torchvision loads, takes as long as all the rest."""
+    found, done = imported(
+        "evaluate", "/nowhere.safetensors", of=("torch", "torchvision", "torch._dynamo", "scipy.stats")
+    )
+    assert found == {"torch"}
+    assert "no checkpoint at /nowhere.safetensors" in done.stderr
+
+
 def test_every_command_is_where_the_table_says() -> None:
     load_commands()
     here = {

@@ -88,8 +88,13 @@ def test_refuses_another_shape_or_dtype(tmp_path: Path, shape: tuple[int, ...], 
         PublishedArrays(tmp_path, {"fog": 5}).load("fog", 1, None)
 
 
-def test_refuses_a_file_that_is_no_array(tmp_path: Path) -> None:
-    (tmp_path / "fog.npy").write_bytes(b"<html>not found</html>")
+@pytest.mark.parametrize(
+    "content",
+    [b"<html>not found</html>", b"\x93NUMPY\x01\x00\x06\x00{\n\x05\x00\x00\n"],
+    ids=["page", "damaged header"],
+)
+def test_refuses_a_file_that_is_no_array(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "fog.npy").write_bytes(content)
     with pytest.raises(KdbenchError, match=r"no readable \.npy"):
         PublishedArrays(tmp_path, {"fog": 5}).load("fog", 1, None)
 

@@ -17,6 +17,7 @@ import yaml
 from kdbench import cli
 from kdbench.cli.leaderboard import leaderboard_app
 from kdbench.cli.said import show_warning
+from kdbench.leaderboard.ranking import rank
 from tests.leaderboard.evidence import make
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ def kdbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def test_help_names_the_commands(kdbench: Called) -> None:
     status, out, _ = kdbench("--help")
     assert status == 0
-    for command in ("build", "export", "validate", "verify", "diff", "submit", "publish"):
+    for command in ("build", "show", "export", "validate", "verify", "diff", "submit", "publish"):
         assert f"  {command} " in out
 
 
@@ -86,6 +87,27 @@ def test_an_error_is_a_line_with_place_and_status_1(kdbench: Called, tmp_path: P
     status, out, _ = kdbench("validate", path, "--json")
     assert status == 1
     assert json.loads(out)["problems"][0]["field"] == "scores[0].higher_is_better"
+
+
+def test_the_ranking_is_printed_in_80_characters_of_plain_text(kdbench: Called, tmp_path: Path) -> None:
+    for number, method in enumerate(("ce", "kd")):
+        for seed in range(3):
+            make(method, seed=seed, skill=1 + number).publish(tmp_path)
+    status, out, err = kdbench("show", tmp_path)
+    assert (status, err) == (0, "")
+    assert out.isascii() or "\N{GREEK SMALL LETTER EPSILON}" in out
+    assert "\x1b" not in out and max(map(len, out.splitlines())) <= 80
+    board = rank(tmp_path).boards[0]
+    lines = [line.split() for line in out.splitlines()]
+    first, axis = board.rows[0], board.axes[0]
+    assert f"{100 * first.cells[axis.key].value:.1f}" in next(line for line in lines if line[1:2] == [first.title])
+    blocks = [[line[1] for line in lines if line[:1] == [place] and len(line) > 2] for place in ("1", "2")]
+    assert {name for names in blocks for name in names} == {"ce", "kd"} and len(set(blocks[0])) == 1
+    assert kdbench("show", tmp_path, "--suite", board.suite)[1] == out
+    found = json.loads(kdbench("show", tmp_path, "--json")[1])
+    assert [row["key"] for row in found["boards"][0]["rows"]] == [row.key for row in board.rows]
+    status, out, err = kdbench("show", tmp_path, "--suite", "digitz")
+    assert (status, out) == (2, "") and "did you mean 'digits'?" in err
 
 
 def test_an_empty_folder_gives_a_page_that_says_so(kdbench: Called, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from kdbench.leaderboard import Row, index, rank
-from kdbench.leaderboard.board import RANKED_SEEDS
 from kdbench.leaderboard.export import load
 from kdbench.leaderboard.parts import joined
+from kdbench.results.headline import RANKED_SEEDS
 from kdbench.results.record import Check, Record
 from tests.leaderboard.evidence import Made, digest, digits, make
 from tests.leaderboard.ranked import board, evidence, other_suite, row

@@ -44,14 +44,17 @@ class Ran:
         return dataclasses.replace(self, path=target / "record.json")
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    folder = tmp_path_factory.mktemp("verify")
+def run_tiny(folder: Path, conditions: list[str] | None = None) -> Ran:
     suite = folder / "tiny.toml"
     suite.write_text(TINY_SUITE.replace("epochs = 3", "epochs = 1"))
     out = folder / "runs"
-    record = kdbench.run(str(suite), "ce", out=out, device="cpu", download=False)
+    record = kdbench.run(str(suite), "ce", out=out, device="cpu", conditions=conditions, download=False)
     return Ran(out, record_path(record, out), record)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    return run_tiny(tmp_path_factory.mktemp("verify"))
 
 
 def test_the_same_machine_measures_the_same(ran: Ran) -> None:
@@ -90,6 +93,8 @@ def tell_a_lie(ran: Ran, name: str, task: str, metric: str, gained: int) -> None
     wrong = np.flatnonzero(~arrays[name])[:gained]
     arrays[name] = arrays[name].copy()
     arrays[name][wrong] = True
+    answer, label = (name.replace("correct", what) for what in ("answer", "label"))
+    arrays[answer] = np.where(np.isin(np.arange(len(arrays[name])), wrong), arrays[label], arrays[answer])
     file.write_bytes(npz(arrays))
     values = json.loads(ran.path.read_text())
     values["hashes"]["evidence"]["predictions.npz"] = hashlib.sha256(file.read_bytes()).hexdigest()

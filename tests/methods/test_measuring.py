@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +17,7 @@ from kdbench.plugin.loader import load_plugins
 from kdbench.running.graph import RunGraph
 from kdbench.running.runner import record_path, run
 from kdbench.training.checkpoint import load_checkpoint
+from tests.commands import kdbench as kdbench_command
 from tests.plugins.helpers import digits_graph
 
 OTHER: dict[str, dict[str, Any]] = {
@@ -101,12 +100,10 @@ def test_both_networks_and_their_mean_come_from_one_checkpoint(tiny_suite: Path,
     assert found == {name: values[name] for name in ("student", "peer")}
     # The same from the command line, of the checkpoint that was kept as the student's.
     file = record_path(both, tmp_path / "runs").with_name("checkpoint-sym-40.safetensors")
-    command = [sys.executable, "-m", "kdbench", "evaluate", str(file), "--suite", str(tiny_suite), "--json"]
-    done = subprocess.run(
-        [*command, "--tasks", "noisy_label", "--set", "evaluate=peer"], capture_output=True, text=True
-    )
+    command = ["evaluate", file, "--suite", tiny_suite, "--json"]
+    done = kdbench_command(*command, "--tasks", "noisy_label", "--set", "evaluate=peer")
     assert json.loads(done.stdout)["scores"][0]["value"] == values["peer"]
-    done = subprocess.run([*command, "--set", "epsilon=0.2"], capture_output=True, text=True)
+    done = kdbench_command(*command, "--set", "epsilon=0.2")
     assert done.returncode == 2
     assert "parameter 'epsilon' of method 'mkd' belongs to its training" in done.stderr
 

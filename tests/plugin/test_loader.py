@@ -276,6 +276,39 @@ def test_a_task_a_dataset_a_model_a_noise_and_a_suite_are_added_the_same_way(ins
     assert items.get("stripes/table1") == tmp_path / "reproductions" / "stripes" / "table1.toml"
 
 
+TRACKER = """
+import kdbench
+
+class Notes:
+    def __init__(self, spec, folder):
+        self.file = (folder.parents[2] / f"{spec.method}.txt").open("w")
+
+    def epoch(self, step, numbers):
+        print(step, *sorted(numbers), file=self.file)
+
+    def record(self, record, path):
+        print(*kdbench.trackers.score_names(record), sep="\\n", file=self.file)
+
+    def close(self):
+        print("closed", file=self.file)
+        self.file.close()
+
+@kdbench.hookimpl
+def kdbench_register_trackers():
+    return [kdbench.TrackerSpec("notes", Notes, "A text file.")]
+"""
+
+
+def test_a_tracker_of_a_third_party_needs_nothing_of_ours(install: Install, tiny_suite: Path, tmp_path: Path) -> None:
+    install("notes", TRACKER)
+    assert load_plugins().trackers.origin("notes") == "notes 1.0"
+    (tmp_path / "runs").mkdir()
+    run(str(tiny_suite), "ce", conditions=["clean"], tasks=["clean"], out=tmp_path / "runs", track=["notes"])
+    lines = (tmp_path / "runs" / "ce.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["1", "2", "3", "scores/clean/clean/accuracy", "closed"]
+    assert "clean/loss" in lines[0].split()
+
+
 def test_every_hook_is_implemented_by_a_test_or_by_kdbench() -> None:
     declared = {name for name in vars(hookspecs) if name.startswith("kdbench_")}
     text = Path(__file__).read_text() + Path(builtin.__file__).read_text()

@@ -29,7 +29,7 @@ def test_facts_of_a_run(tmp_path: Path) -> None:
     text = text_of(page(opened(tmp_path, made), [], []))
     assert f"ce on {made.record.spec.suite.name}" in text
     assert f"seed 3 run {made.record.run_id}" in text
-    assert 'parameters, clean, sym-40 {"alpha": 0.5}' in text
+    assert "parameter clean sym-40 alpha 0.5 0.5" in text
     assert "label noise, sym-40 symmetric 0.4, 40.00 % of the labels wrong" in text
     assert "a processor (cpu), 2 threads, torch 2.11.0" in text
     assert "0.2 minutes of work on 2026-01-02" in text
@@ -46,7 +46,7 @@ def test_parameters_that_differ_by_condition_are_told_of_each(tmp_path: Path) ->
     made = make("ce")
     spec = made.record.spec.model_copy(update={"params": {"clean": {"q": 1}, "sym-40": {"q": 2}}})
     text = text_of(page(opened(tmp_path, made.changed(spec=spec)), [], []))
-    assert 'parameters, clean {"q": 1} parameters, sym-40 {"q": 2}' in text
+    assert "parameter clean sym-40" in text and "q 1 2" in text
 
 
 def test_what_failed_is_said(tmp_path: Path) -> None:
@@ -62,7 +62,9 @@ def test_a_plot_is_inside_with_a_description_and_its_numbers(tmp_path: Path) -> 
     text = page(opened(tmp_path, make("ce")), [shown()], [])
     assert 'src="data:image/svg+xml;base64,PHN2Zy8+"' in text
     assert 'alt="A plot: A caption"' in text
-    assert "Files: key.png, .svg, .csv" in text
+    assert all(f'<a href="key.{kind}">key.{kind}</a>' in text for kind in ("png", "svg", "csv")), "relative links"
+    assert '<a href="#key">' in text and '<h2 id="key">' in text, "a list of contents"
+    assert text.index('id="key"') < text.index('id="runs"'), "scores come before how they came about"
     assert "<td><bdi>cell</bdi></td><td><bdi>0</bdi></td>" in text
 
 
@@ -88,4 +90,4 @@ def test_the_page_runs_nothing_and_fetches_nothing(tmp_path: Path) -> None:
     text = page(opened(tmp_path, make("ce")), [shown()], [])
     assert "default-src 'none'; img-src data:; style-src 'sha256-" in html.unescape(text)
     assert "unsafe" not in text
-    assert not re.search(r'(src|href)="(?!data:image/svg\+xml;base64,)', text)
+    assert not re.search(r'(src|href)="(?!data:image/svg\+xml;base64,|#|key\.(png|svg|csv)")', text)

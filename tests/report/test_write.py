@@ -34,7 +34,7 @@ def table(report: Report, key: str) -> list[dict[str, str]]:
 def test_every_plot_is_there_as_png_svg_and_numbers(report: Report) -> None:
     keys = {path.stem for path in report.files}
     assert keys == {
-        "scores", "steps", "reliability", "softmax-magnitude", "curves", "polygon-clean", "polygon-sym-40",
+        "scores", "steps", "reliability", "confusion", "softmax-magnitude", "curves", "polygon-clean", "polygon-sym-40",
         "memorisation-sym-40", "examples-1",
     }  # fmt: skip
     for key in keys:

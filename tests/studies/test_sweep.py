@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from kdbench.data import DataPlace
 from kdbench.errors import KdbenchError
 from kdbench.results.record import read_record
 from kdbench.running.options import RunOptions
@@ -234,3 +236,21 @@ def test_a_worker_that_is_killed_in_mid_training_goes_on_and_loses_no_bit(small:
     assert executor._ends._deaths == {plan.nodes[0].key: 1}
     alone = run(str(small), "ce", changes={"recipe.epochs": 10}, out=tmp_path / "alone")
     assert read_record(folder.out / plan.nodes[0].path).scores == alone.scores
+
+
+@pytest.mark.parametrize(("numbered", "device", "gpus"), [(True, "cuda:0", []), (False, "cuda", ["0", "1"])])
+def test_a_gpu_named_by_its_number_is_the_only_one(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbered: bool, device: str, gpus: list[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    folder, plan = planned(small, tmp_path / "runs", methods=["ce"])
+    options = RunOptions(DataPlace.default(), torch.device("cuda", 0), folder.out, numbered=numbered)
+    executor = make_executor(folder, plan.study, options)
+    assert isinstance(executor, LocalExecutor)
+    assert (executor._device, executor._gpus) == (device, gpus)
+
+
+def test_a_device_is_numbered_where_its_name_has_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdbench.devices.available_devices", lambda: [torch.device("cuda", 0), torch.device("cpu")])
+    assert [RunOptions.make(device=name).numbered for name in ("cuda:0", "cuda", "auto", "cpu")] == [True, *[False] * 3]

@@ -16,6 +16,7 @@ from kdbench.tasks.calibration import Calibration
 from kdbench.tasks.clean import Clean
 from kdbench.tasks.noisy_label import NoisyLabel
 from kdbench.tasks.ood import OutOfDistribution
+from kdbench.tasks.scorecard import Scorecard
 from tests.tasks.helpers import (
     CLEAN,
     CPU,
@@ -58,7 +59,28 @@ def test_accuracy_counts_right_answers_over_all_images(task: Task, condition: st
     assert score.unit == "fraction"
     assert_share(score, 43, 60)
     assert np.array_equal(outcome.correct["correct"].numpy(), right)
+    assert np.array_equal(outcome.correct["label"].numpy(), data.test.labels.numpy())
     assert outcome.subsets == {}
+
+
+@pytest.mark.parametrize(
+    ("task", "condition"), [(Clean(), "clean"), (NoisyLabel(), "sym-40"), (OutOfDistribution(), "clean")]
+)
+def test_what_images_were_taken_for_is_held_against_what_was_right(task: Task, condition: str) -> None:
+    data = ten_classes(count=60, wrong=17)
+    data = dataclasses.replace(data, ood=data.test)
+    outcome = measure(task, Nearest(), data, condition=condition)
+    results = {f"{task.name}/{name}": array.numpy() for name, array in outcome.correct.items()}
+    [answer] = [name for name in results if name.endswith("answer")]
+
+    def objections() -> list[str]:
+        return [one.message for one in task.audit(Scorecard(task.name, None, tuple(outcome.scores), (), results, ()))]
+
+    assert objections() == []
+    results[answer] = np.roll(results[answer], 1)
+    assert objections() == [f"task '{task.name}': the classes answered are not those that it counts as right"]
+    results[answer] = results[answer][:5]
+    assert len(objections()) == 1
 
 
 @pytest.mark.parametrize("wrong", [0, 60])

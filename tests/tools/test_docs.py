@@ -49,7 +49,14 @@ def test_scripts_and_folders_that_are_named_are_there() -> None:
     """Commands in prose and in tox.ini, and the folders whose changes publish the page."""
     files = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "tox.ini")] + list((ROOT / "docs").glob("*.md"))
     scripts = {name for file in files for name in re.findall(r"python -m tools\.(\w+)", file.read_text())}
-    assert scripts == {"update", "measure_methods", "frost_textures", "ood_imagenet_digests", "screenshot"}
+    assert scripts == {
+        "update",
+        "measure_methods",
+        "frost_textures",
+        "ood_imagenet_digests",
+        "screenshot",
+        "measure_isolation",
+    }
     for name in scripts:
         assert '__name__ == "__main__"' in (ROOT / f"tools/{name}.py").read_text()
     workflow = (ROOT / ".github/workflows/leaderboard.yml").read_text()

@@ -8,6 +8,7 @@ from kdbench.leaderboard.board import Row
 from kdbench.leaderboard.installed import installed_method
 from kdbench.leaderboard.rows import view_words
 from kdbench.leaderboard.site.text import shorten
+from kdbench.leaderboard.standing import OURS
 
 Badge = tuple[str, str, str]
 """Kind ("doubt", "missing" or "note"), text, and the sentence behind it."""
@@ -28,6 +29,8 @@ def _of_row(row: Row, unequal_views: Sequence[str]) -> Iterator[Badge]:
         yield "doubt", f"⚠ {sum(bool(cell.flags) for cell in row.cells.values())} flagged", " ".join(flags)
     if row.failed:
         yield "missing", f"{len(row.failed)} failed", row.failed[0].record.error or "A run failed."
+    if row.standing not in ("", OURS):
+        yield "note", row.standing, "Whether somebody else trained it again and got the same."
     if row.budget != "standard":
         yield "note", f"{row.budget} budget", "Trained longer than the suite grants."
     if view := view_words(row, unequal_views):

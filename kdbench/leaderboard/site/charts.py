@@ -50,14 +50,19 @@ def reliability_chart(by_seed: Mapping[int, Reliability]) -> Markup:
             frame.bar(low, high, 0, hit / n, "bar")
             frame.bar(low, high, hit / n, confident / n, "gap")
     frame.line((0, 1), (0, 1), "ideal")
-    for diagram in by_seed.values():
-        middle = (diagram.lower + diagram.upper) / 2
-        for x, y, low, high in zip(middle, diagram.accuracy, diagram.ci_low, diagram.ci_high, strict=True):
+    for one in by_seed.values():
+        middle = (one.lower + one.upper) / 2
+        for x, y, low, high in zip(middle, one.accuracy, one.ci_low, one.ci_high, strict=True):
             if math.isfinite(y):
                 frame.point(x, y, "dot")
                 if len(by_seed) == 1:
                     frame.line((x, x), (low, high), "whisker")
-    return frame.svg("Reliability diagram: accuracy in each bin of confidence; the table below has its numbers.")
+    diagram = frame.svg("Reliability diagram: accuracy in each bin of confidence; the table below has its numbers.")
+    most, total = int(count.max()), int(count.sum())
+    counts = Frame((0, 1), (0, max(most, 1) / max(total, 1)), "", "images (%)", width=320, height=110, x_percent=True)
+    for low, high, n in zip(first.lower, first.upper, count, strict=True):
+        counts.bar(low, high, 0, float(n) / max(total, 1), "count")
+    return diagram + counts.svg(f"Share of images in each bin of confidence: {total:,} in all, at most {most:,}.")
 
 
 def curve_chart(curves: Mapping[int, TrainingCurves], name: str, title: str, *, percent: bool = False) -> Markup:
@@ -90,16 +95,38 @@ def _padded(values: NDArray[np.float64]) -> tuple[float, float]:
     return (0.0 if 0 <= low < 0.4 * high else low - room), high + room
 
 
-def seed_strip(values: Sequence[float], low: float, high: float, mean: float) -> Markup:
-    """Seeds as dots over the interval of their mean, 120 x 16, on a scale of its own; dashed for one seed."""
-    left, right = min(*values, low), max(*values, high)
+def bulk(values: Sequence[float]) -> tuple[float, float]:
+    """Ends of a scale for most of the values: those within one and a half interquartile ranges of the middle half
+    (Tukey 1977), so that one far away does not press all others together.
+
+    >>> bulk([1.0, 2.0, 3.0, 4.0, 100.0])
+    (1.0, 4.0)
+    """
+    if not values:
+        return 0.0, 1.0
+    first, third = np.quantile(values, (0.25, 0.75))
+    reach = 1.5 * (third - first)
+    within = [value for value in values if first - reach <= value <= third + reach]
+    return min(within), max(within)
+
+
+def seed_strip(
+    values: Sequence[float], low: float, high: float, mean: float, scale: tuple[float, float],
+    others: Sequence[float] = (),
+) -> Markup:  # fmt: skip
+    """Seeds as dots over the interval of their mean, 120 x 16, on the scale of its axis; dashed for one seed.
+
+    What is beyond the scale stands at its end. ``others``: scores of other methods, faint.
+    """
+    left, right = scale
 
     def at(value: float) -> str:
-        return f"{6 + 108 * (value - left) / ((right - left) or 1):.1f}"
+        return f"{6 + 108 * min(1.0, max(0.0, (value - left) / ((right - left) or 1))):.1f}"
 
+    far = "".join(f'<circle class="othersone" cx="{at(value)}" cy="8" r="1.5"/>' for value in others)
     dots = "".join(f'<circle class="seed" cx="{at(value)}" cy="8" r="3"/>' for value in values)
     return Markup(  # numbers alone
         '<svg class="strip" viewBox="0 0 120 16" aria-hidden="true">'
-        f'<path class="whisker{" dashed" * (len(values) == 1)}" d="M{at(low)} 8H{at(high)}"/>{dots}'
+        f'{far}<path class="whisker{" dashed" * (len(values) == 1)}" d="M{at(low)} 8H{at(high)}"/>{dots}'
         f'<path class="mean" d="M{at(mean)} 2v12"/></svg>'
     )

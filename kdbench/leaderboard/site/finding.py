@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdbench.leaderboard.board import Axis, Board, Row
-from kdbench.leaderboard.site.text import number, shorten
 from kdbench.leaderboard.placing import families
+from kdbench.leaderboard.site.text import number, shorten
 from kdbench.results.families import where
 
 MOST_SAID = 3

@@ -10,12 +10,15 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from kdbench.leaderboard.board import Board, Row
+from kdbench.leaderboard.installed import installed_classes
 from kdbench.leaderboard.rows import view_words
 from kdbench.leaderboard.site import charts
+from kdbench.leaderboard.site.origin import again, explain
 from kdbench.leaderboard.site.table import SIGNS, axis_view
 from kdbench.leaderboard.site.text import interval, number
 from kdbench.leaderboard.submit import reproduce
-from kdbench.results.evidence import Evidence
+from kdbench.results.confusion import confusion_of, pooled
+from kdbench.results.evidence import Evidence, beside
 from kdbench.results.figures import (
     HeatMap,
     TransferTable,
@@ -32,8 +35,13 @@ Found = TypeVar("Found", HeatMap, TransferTable)
 
 MOST_SCORES: Final = 3000
 """Lines of a page's table of scores; a record of kdbench's own suites has about 300."""
+MOST_OTHERS: Final = 120
+"""Seeds of other methods that are drawn beside those of a method."""
 MOST_CURVES: Final = 6
 """Numbers of a method's own that are drawn."""
+MOST_COLUMNS: Final = 20
+"""Classes of a table of all against all; of more, the worst and the commonest mistakes are listed alone."""
+MOST_MISTAKES: Final = 10
 
 
 def method_view(board: Board, row: Row) -> dict[str, Any]:
@@ -45,6 +53,10 @@ def method_view(board: Board, row: Row) -> dict[str, Any]:
     groups = _score_groups(row.runs)
     return {
         "axes": [_axis(board, row, axis) for axis in board.axes],
+        "measured": explain(board, row),
+        "again": again(records, row.evaluated is not None),
+        "files": [_files(run) for run in row.records],
+        "history": [(one.run_id, one.reason) for one in board.excluded if one.method == row.method],
         "flags": list(dict.fromkeys(flag for cell in row.cells.values() for flag in cell.flags)),
         "conditions": [view for name in conditions if (view := _condition(name, runs))["any"]],
         "groups": groups,
@@ -72,15 +84,29 @@ def _axis(board: Board, row: Row, axis: Any) -> dict[str, Any]:
     if cell is None:
         return {**view, "cell": None}
     values = [score.value for _, score in cell.per_seed]
+    others = [
+        score.value
+        for each in board.rows if each is not row and axis.key in each.cells
+        for _, score in each.cells[axis.key].per_seed
+    ]  # fmt: skip
+    scale = charts.bulk([*values, *others])
+    near = others if len(others) <= MOST_OTHERS else []
     return {
         **view,
+        "scale": interval(*scale, axis.unit),
         "cell": cell,
         "sign": SIGNS[cell.mark],
         "value": number(cell.value, axis.unit, 2),
         "interval": interval(cell.ci_low, cell.ci_high, axis.unit),
-        "strip": charts.seed_strip(values or [cell.value], cell.ci_low, cell.ci_high, cell.value),
+        "strip": charts.seed_strip(values or [cell.value], cell.ci_low, cell.ci_high, cell.value, scale, near),
         "per_seed": [(seed, number(score.value, axis.unit, 2)) for seed, score in cell.per_seed],
     }
+
+
+def _files(run: Evidence) -> dict[str, Any]:
+    """Names of the files of one record, as they lie among the records."""
+    evidence = [beside(run.path, name).name for name in run.record.hashes.evidence]
+    return {"seed": run.record.spec.seed, "record": "/".join(run.path.parts[-3:]), "evidence": evidence}
 
 
 def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:
@@ -100,6 +126,7 @@ def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:
         "steps_n": min((line.n for lines in steps.values() for line in lines), default=0),
         "reliability": charts.reliability_chart(diagrams) if diagrams else None,
         "diagrams": diagrams,
+        "confusion": _confusion(name, runs),
         "accuracy": _curve(logs, "test_accuracy", "test accuracy (%)", percent=True),
         "falls": [(seed, curve.test_n, fall) for seed, curve in logs.items() if (fall := curve.overfitting())],
         "loss": _curve(logs, "loss", "training loss"),
@@ -142,6 +169,32 @@ def _heat(maps: Sequence[HeatMap]) -> dict[str, Any]:
         for name, line in zip(maps[0].corruptions, values, strict=True)
     ]
     return {"severities": maps[0].severities, "rows": rows, "n": maps[0].n, "seeds": len(maps)}
+
+
+def _confusion(condition: str, runs: Mapping[int, Evidence]) -> dict[str, Any] | None:
+    """Classes by what they were taken for, all seeds together, in percent of a class's images; None where unknown."""
+    found = [one for run in runs.values() if run.predictions and (one := confusion_of(run.predictions, condition))]
+    whole = pooled(found)
+    if whole is None:
+        return None
+    shares, size = whole.shares(), len(whole.counts)
+    classes = installed_classes(next(iter(runs.values())).record.spec.suite.dataset, size)
+    table = [
+        (classes[true], [(f"{100 * share:.0f}" if share >= 0.005 else "", _shade(share)[1]) for share in line])
+        for true, line in enumerate(shares)
+    ]
+    worst = [true for true in np.argsort(shares.diagonal(), kind="stable") if whole.of_class[true]]
+    return {
+        "seeds": len(found),
+        "n": whole.n // len(found),
+        "columns": classes if size <= MOST_COLUMNS else (),
+        "rows": table if size <= MOST_COLUMNS else [],
+        "worst": [(classes[true], _shade(shares[true, true])[0]) for true in worst[:MOST_MISTAKES]],
+        "mistakes": [
+            (classes[true], classes[answer], count, _shade(shares[true, answer])[0])
+            for true, answer, count in whole.mistakes(MOST_MISTAKES)
+        ],
+    }
 
 
 def _shade(value: float) -> tuple[str, str]:

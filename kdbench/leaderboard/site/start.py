@@ -6,13 +6,13 @@ from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 
 from kdbench.leaderboard.board import Board
+from kdbench.leaderboard.placing import WEIGHTINGS, first_shares, standings
 from kdbench.leaderboard.rows import unequal_views
 from kdbench.leaderboard.site.badges import row_badges
 from kdbench.leaderboard.site.citing import bibtex
 from kdbench.leaderboard.site.downloads import NAME, formats
 from kdbench.leaderboard.site.finding import finding
 from kdbench.leaderboard.site.text import web_address
-from kdbench.leaderboard.placing import WEIGHTINGS, first_shares, standings
 
 
 def start_view(board: Board) -> dict[str, Any]:

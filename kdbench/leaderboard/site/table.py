@@ -65,7 +65,6 @@ def _undecided(cells: Sequence[Cell]) -> str:
 
 
 def _row_view(board: Board, row: Row, scales: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
-    flagged = sum(bool(cell.flags) for cell in row.cells.values())
     cells = []
     for axis in board.axes:
         cell = row.cells.get(axis.key)
@@ -75,10 +74,7 @@ def _row_view(board: Board, row: Row, scales: Mapping[str, tuple[float, float]])
         "title": shorten(row.title),
         "family": shorten(row.family, 32),
         "evaluated": row.evaluated is not None,
-        "extended": row.budget != "standard",
         "seeds": len(row.runs),
-        "failed": len(row.failed),
-        "flagged": flagged,
         "rank": None if row.mean_rank is None else f"{row.mean_rank:.2f}",
         "unranked": row.unranked,
         "cells": cells,

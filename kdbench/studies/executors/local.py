@@ -43,8 +43,7 @@ def make(folder: StudyFolder, study: Study, options: RunOptions) -> LocalExecuto
         folder,
         check_settings(settings_of(study, "local")),
         threads=study.threads,
-        # A GPU that was named by its number is the only one; the type alone is all of them.
-        device=str(options.device) if options.device.index else options.device.type,
+        device=str(options.device) if options.numbered else options.device.type,
         data_dir=options.place.data_dir,
     )
 

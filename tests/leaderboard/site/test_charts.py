@@ -110,12 +110,30 @@ def test_a_long_log_is_thinned() -> None:
     assert 0.5 * charts.MOST_POINTS < len(heights(path)) <= charts.MOST_POINTS
 
 
-def test_a_strip_has_every_seed_on_the_scale_of_all_that_it_shows() -> None:
-    """From .2 to .7: 6 + 108 * share of that."""
-    strip = ET.fromstring(charts.seed_strip([0.2, 0.7], 0.3, 0.6, 0.45))
+def test_a_strip_has_every_seed_on_the_scale_of_its_axis() -> None:
+    """From .2 to .7: 6 + 108 * share of that; what is beyond stands at the end."""
+    strip = ET.fromstring(charts.seed_strip([0.2, 0.7], 0.3, 0.6, 0.45, (0.2, 0.7)))
     assert [dot.get("cx") for dot in strip.iter("circle")] == ["6.0", "114.0"]
     assert [path.get("d") for path in strip.iter("path")] == ["M27.6 8H92.4", "M60.0 2v12"]
     assert [path.get("class") for path in strip.iter("path")] == ["whisker", "mean"]
-    same = ET.fromstring(charts.seed_strip([0.5], 0.5, 0.5, 0.5))
+    same = ET.fromstring(charts.seed_strip([0.5], 0.5, 0.5, 0.5, (0.5, 0.5)))
     assert [path.get("class") for path in same.iter("path")] == ["whisker dashed", "mean"], "one seed"
     assert [dot.get("cx") for dot in same.iter("circle")] == ["6.0"]
+    far = ET.fromstring(charts.seed_strip([0.9], 0.9, 0.9, 0.9, (0.2, 0.7), others=[0.1, 0.45]))
+    assert [(dot.get("class"), dot.get("cx")) for dot in far.iter("circle")] == [
+        ("othersone", "6.0"), ("othersone", "60.0"), ("seed", "114.0"),
+    ]  # fmt: skip
+
+
+def test_a_scale_is_that_of_the_bulk() -> None:
+    """Quartiles .42 and .48 of ten values; the one at 0 is more than 1.5 * .06 below."""
+    values = [0.0, 0.41, 0.42, 0.43, 0.44, 0.45, 0.46, 0.48, 0.49, 0.5]
+    assert charts.bulk(values) == (0.41, 0.5)
+    assert charts.bulk([]) == (0.0, 1.0) and charts.bulk([0.3]) == (0.3, 0.3)
+
+
+def test_a_reliability_diagram_says_how_many_images_a_bin_has() -> None:
+    chart = charts.reliability_chart({0: diagram([5, 10], [0.2, 0.9])})
+    low, high = (float(bar.get("height") or 0) for bar in drawn(chart[chart.index("</svg>") + 6 :], "rect", "count"))
+    assert high == 2 * low == 110 - 10 - 40, "on the scale of the fullest bin"
+    assert "15 in all, at most 10" in chart

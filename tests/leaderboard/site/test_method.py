@@ -188,3 +188,27 @@ def test_the_budget_of_an_attack_stands_once_beside_its_table(board: Board) -> N
     [group] = [group for group in view["groups"] if group["task"] == "transfer"]
     assert group["known"] == "eps 8/255"
     assert {line[1] for line in group["lines"]} == {"source teacher", "source reference", "source self"}
+
+
+def test_classes_by_what_they_were_taken_for_are_those_of_all_seeds(board: Board) -> None:
+    kd = row(board, "kd")
+    label = np.array([0, 0, 3, 3], dtype=np.int16)
+    answers = [np.array(answer, dtype=np.int16) for answer in ([0, 0, 5, 5], [0, 3, 5, 3], [0, 0, 5, 3])]
+    runs = tuple(
+        dataclasses.replace(run, predictions={"clean/clean/answer": answer, "clean/clean/label": label})
+        for run, answer in zip(kd.runs, answers, strict=True)
+    )
+    view = method_view(board, dataclasses.replace(kd, runs=runs))["conditions"][0]["confusion"]
+    assert (view["seeds"], view["n"]) == (3, 4)
+    assert view["mistakes"] == [("3", "5", 4, "66.7"), ("0", "3", 1, "16.7")]
+    assert view["rows"][3] == ("3", [("", "h0"), ("", "h0"), ("", "h0"), ("33", "h3"), ("", "h0"), ("67", "h6")])
+    assert view["worst"] == [("3", "33.3"), ("0", "83.3")]
+
+
+def test_classes_have_the_names_of_their_data_set(board: Board) -> None:
+    kd = row(board, "kd")
+    every = np.arange(10, dtype=np.int16)
+    run = dataclasses.replace(kd.runs[0], predictions={"clean/clean/answer": every[::-1], "clean/clean/label": every})
+    view = method_view(board, dataclasses.replace(kd, runs=(run,)))["conditions"][0]["confusion"]
+    assert view["columns"][:2] == ("airplane", "automobile")
+    assert view["mistakes"][0] == ("airplane", "truck", 1, "100.0")

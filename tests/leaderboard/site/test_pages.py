@@ -54,6 +54,24 @@ def test_a_suite_has_a_table_a_comparison_and_a_page_a_method(small: dict[str, s
     assert set(small) == {"index.html", "cifar10-lite/index.html", "cifar10-lite/compare.html"} | methods | digits
 
 
+@pytest.mark.parametrize(("classes", "said"), [(10, ">airplane</bdi>"), (30, "Hardest classes: <bdi>0</bdi> 0.0")])
+def test_a_method_s_page_says_which_classes_are_taken_for_which(classes: int, said: str) -> None:
+    """All against all where they are few; the worst alone where they are many."""
+    every = np.arange(classes, dtype=np.int16)
+    found = boards.small()
+    board = found.boards[0]
+    runs = tuple(
+        dataclasses.replace(run, predictions={"clean/clean/answer": np.roll(every, 1), "clean/clean/label": every})
+        for run in board.rows[0].runs
+    )
+    row = dataclasses.replace(board.rows[0], runs=runs)
+    changed = dataclasses.replace(found, boards=(dataclasses.replace(board, rows=(row, *board.rows[1:])),))
+    content = dict(pages(changed))[f"cifar10-lite/method/{row.key}.html"]
+    assert "Which classes are taken for which" in content
+    assert said in content
+    assert "Commonest mistakes: <bdi>" in content
+
+
 def test_links_lead_to_files_that_are_there(small: dict[str, str]) -> None:
     known = {name for name, _ in site_files(boards.small())}
     for name, content in small.items():

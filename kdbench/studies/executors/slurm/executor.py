@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from kdbench.errors import KdbenchError
 from kdbench.packages import load
-from kdbench.running.progress import say
+from kdbench.progress import say
 from kdbench.studies.executors.slurm import PACKAGE, SlurmSettings
 from kdbench.studies.executors.slurm.batches import Batch, Batches
 from kdbench.studies.executors.slurm.queue import check_shared, command, fate, ids_of, in_a_line, in_queue

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kdbench.errors import KdbenchError
-from kdbench.running.progress import say
+from kdbench.progress import say
 
 if TYPE_CHECKING:
     from kdbench.studies.executors.slurm import SlurmSettings

@@ -1,0 +1,59 @@
+"""The command line in a process of its own, forked from one that has imported what is heavy.
+
+A command that starts from nothing takes seconds of imports, which is most of the time of hundreds of tests. Tests of
+starting itself (what is imported, what is kept of it, how threads wait) take ``started_anew``.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+IMPORTED = ("kdbench.cli.run", "kdbench.cli.evaluate", "kdbench.running.runner", "kdbench.running.evaluation")
+
+
+def kdbench(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What ``kdbench ARGUMENTS`` writes and ends with, in the working directory and environment of the test."""
+    command = ["kdbench", *map(str, arguments)]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, name) for name in ("out", "err")]
+        process = _server().Process(target=_run, args=(command, {**os.environ, **environment}, os.getcwd(), files))
+        process.start()
+        process.join()
+        said, complained = (file.read_text() for file in files)
+    status = process.exitcode
+    process.close()
+    assert status is not None
+    return subprocess.CompletedProcess(command, status, said, complained)
+
+
+def started_anew(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The same of a Python that has imported nothing yet."""
+    return subprocess.run([sys.executable, "-m", "kdbench", *map(str, arguments)], capture_output=True, text=True)
+
+
+@functools.cache
+def _server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*IMPORTED])
+    return context
+
+
+def _run(command: list[str], environment: Mapping[str, str], folder: str, files: list[Path]) -> None:
+    for descriptor, file in enumerate(files, start=1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), descriptor)
+    sys.stdout, sys.stderr = (open(descriptor, "w", closefd=False) for descriptor in (1, 2))  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = command
+    from kdbench.cli import main
+
+    main()
