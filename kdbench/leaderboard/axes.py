@@ -12,6 +12,7 @@ from typing import Any
 
 from kdbench.leaderboard.board import Axis
 from kdbench.results.evidence import Evidence
+from kdbench.results.families import family_order
 from kdbench.results.headline import Headline, first_headline, headline_of, installed_task
 from kdbench.results.record import Score
 from kdbench.results.samples import PerExample, per_example
@@ -35,13 +36,15 @@ class Column:
 
 
 def columns(suite: Suite, runs: Sequence[Evidence]) -> tuple[Column, ...]:
-    """One a task and condition that the suite plans or a run measured, by condition, in the suite's order of tasks."""
+    """One a task and condition that the suite plans or a run measured: by family, what counts before what stands beside
+    it, then by condition, in the suite's order of tasks."""
     scores = [score for run in runs for score in run.record.scores]
     measured = {(score.condition, score.task) for score in scores}
     tasks = [*suite.tasks, *sorted({task for _, task in measured} - set(suite.tasks))]
     pairs = [(condition, task) for condition in suite.conditions for task in tasks]
     found = [_column(suite, condition, task, scores, (condition, task) in measured) for condition, task in pairs]
-    return tuple(column for column in found if column is not None)
+    known = [column for column in found if column is not None]
+    return tuple(sorted(known, key=lambda column: (family_order(column.axis.family), not column.axis.counts)))
 
 
 def _column(suite: Suite, condition: str, name: str, scores: Sequence[Score], measured: bool) -> Column | None:

@@ -13,6 +13,7 @@ from kdbench.corruptions import NAMES
 from kdbench.data.cifar import CIFAR10
 from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Pairs, Row
 from kdbench.leaderboard.marks import marks
+from kdbench.leaderboard.placing import family_ranks, weighted
 from kdbench.metrics import wilson_interval
 from kdbench.results.comparison import from_intervals
 from kdbench.results.evidence import Evidence, Excluded
@@ -23,15 +24,19 @@ from kdbench.suites import load_suite
 SUITE = load_suite("cifar10-lite")
 N = 2000
 AXES = (
-    Axis("clean/clean", "clean", "clean", "clean", "accuracy", {}, "fraction", True),
-    Axis("clean/ood", "OOD", "clean", "ood", "accuracy", {"dataset": "ood-imagenet"}, "fraction", True),
+    Axis("clean/clean", "clean", "clean", "clean", "accuracy", {}, "fraction", True, "natural"),
+    Axis("clean/ood", "OOD", "clean", "ood", "accuracy", {"dataset": "ood-imagenet"}, "fraction", True, "natural"),
     Axis("clean/pgd", "PGD-20", "clean", "pgd", "robust_accuracy", {"variant": "pgd-std", "steps": 20, "rule": "worst"},
-         "fraction", True),
-    Axis("clean/corruption", "mCA", "clean", "corruption", "mca", {"images": "generated"}, "fraction", True),
-    Axis("clean/transfer", "transfer", "clean", "transfer", "accuracy", {"source": "teacher"}, "fraction", True),
-    Axis("clean/calibration", "ECE", "clean", "calibration", "ece", {"bins": 15}, "fraction", False),
-    Axis("sym-40/noisy_label", "noisy sym-40", "sym-40", "noisy_label", "accuracy", {}, "fraction", True),
-    Axis("sym-40/calibration", "noisy ECE", "sym-40", "calibration", "ece", {"bins": 15}, "fraction", False),
+         "fraction", True, "adversarial"),
+    Axis("clean/corruption", "mCA", "clean", "corruption", "mca", {"images": "generated"}, "fraction", True,
+         "corruptions"),
+    Axis("clean/transfer", "transfer", "clean", "transfer", "accuracy", {"source": "teacher"}, "fraction", True,
+         "corruptions", counts=False),
+    Axis("clean/calibration", "ECE", "clean", "calibration", "ece", {"bins": 15}, "fraction", False, "calibration"),
+    Axis("sym-40/noisy_label", "noisy sym-40", "sym-40", "noisy_label", "accuracy", {}, "fraction", True,
+         "noisy labels"),
+    Axis("sym-40/calibration", "noisy ECE", "sym-40", "calibration", "ece", {"bins": 15}, "fraction", False,
+         "noisy calibration"),
 )  # fmt: skip
 
 
@@ -161,7 +166,10 @@ def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-
             for key, cell in r.cells.items()
             for first, last in [ranks[r.key, key]]
         }
-        whole = float(np.mean([cell.midrank for cell in cells.values()])) if len(cells) == len(AXES) else None
+        whole = None
+        if len(cells) == len(AXES):
+            middle = [ranks[0] for ranks in family_ranks(AXES, cells).values()]
+            whole = weighted(middle, [1.0] * len(middle))
         ranked.append(dataclasses.replace(r, cells=cells, mean_rank=whole))
     order = sorted(
         range(len(rows)), key=lambda i: (ranked[i].mean_rank is None, ranked[i].mean_rank or 0, rows[i].title)

@@ -23,21 +23,28 @@ STEPS: Final = 62
 
 
 def comparison_data(board: Board) -> dict[str, Any]:
-    """The table's data, seeds and parameters of each row, and by axis the upper triangle of the differences.
+    """The table's data, seeds and parameters of each row, and ``pairs_data``.
 
-    A row is [key, title, cells], a cell without what is 0 or empty at its end. ``pairs[axis]`` is [largest half width,
-    base64] of pairs (0, 1), (0, 2), ..., (1, 2), ..., a pair being 3 bytes: a little-endian word of half width, whether
-    the difference is significant and whether it is paired, then its p-value. ``pairs`` is None where there are more
-    rows than ``limit``. Differences themselves are those of the rows' values.
+    A row is [key, title, cells], a cell without what is 0 or empty at its end.
+    """
+    facts = [[[run.record.spec.seed for run in row.runs], row.budget, words(row.params)] for row in board.rows]
+    table = table_data(board)
+    rows = [[key, title, [cell and _trimmed(cell) for cell in cells]] for key, title, *_, cells in table["rows"]]
+    return {**table, "rows": rows, "facts": facts, **pairs_data(board)}
+
+
+def pairs_data(board: Board) -> dict[str, Any]:
+    """By axis the upper triangle of the differences.
+
+    ``pairs[axis]`` is [largest half width, base64] of pairs (0, 1), (0, 2), ..., (1, 2), ..., a pair being 3 bytes: a
+    little-endian word of half width, whether the difference is significant and whether it is paired, then its p-value.
+    ``pairs`` is None where there are more rows than ``limit``. Differences themselves are those of the rows' values.
     """
     limit = paired_rows(len(board.axes))
     pairs = None
     if len(board.rows) <= limit:
         pairs = [_triangle(board.pairs[axis.key]) if axis.key in board.pairs else None for axis in board.axes]
-    facts = [[[run.record.spec.seed for run in row.runs], row.budget, words(row.params)] for row in board.rows]
-    table = table_data(board)
-    rows = [[key, title, [cell and _trimmed(cell) for cell in cells]] for key, title, *_, cells in table["rows"]]
-    return {**table, "rows": rows, "facts": facts, "pairs": pairs, "limit": limit, "steps": STEPS, "levels": LEVELS}
+    return {"pairs": pairs, "limit": limit, "steps": STEPS, "levels": LEVELS}
 
 
 def paired_rows(axes: int) -> int:

@@ -23,7 +23,8 @@ def finding(board: Board) -> str:
     leaders = {row.key for _, row in leads.values()}
     title = shorten(next(iter(leads.values()))[1].title, 40)
     if len(leaders) == 1:
-        return f"{title} is best {_and([where(name) for name in leads])}: {'; '.join(_values(board, leads))}."
+        said = "; ".join(_beside(board, axis, row) for axis, row in leads.values())
+        return f"{title} is best {_and([where(name) for name in leads])} ({said})."
     return f"No method wins everywhere: {'; '.join(_values(board, leads))}."
 
 
@@ -42,15 +43,20 @@ def _values(board: Board, leads: dict[str, tuple[Axis, Row]]) -> Iterator[str]:
     by_row: dict[str, list[str]] = {}
     names = {row.key: shorten(row.title, 40) for _, row in leads.values()}
     for name, (axis, row) in list(leads.items())[1 : MOST_SAID + 1] + list(leads.items())[:1]:
-        value = _amount(row, axis)
-        beside = next((other for other in board.rows if other.key == board.reference and other is not row), None)
-        if beside is not None and axis.key in beside.cells:
-            value += f", {shorten(beside.title, 24)} {_amount(beside, axis)}"
-        said = f"{'is best' if not by_row.get(row.key) else 'also'} {where(name)} ({shorten(axis.title, 24)} {value})"
+        said = f"{'is best' if not by_row.get(row.key) else 'also'} {where(name)} ({_beside(board, axis, row)})"
         by_row.setdefault(row.key, []).append(said)
     for key, parts in by_row.items():
         cost = "" if key == first[1].key else _cost(board, key, *first)
         yield f"{names[key]} {' and '.join(parts)}{cost}"
+
+
+def _beside(board: Board, axis: Axis, row: Row) -> str:
+    """A row's score, and the reference's."""
+    value = f"{shorten(axis.title, 24)} {_amount(row, axis)}"
+    other = next((one for one in board.rows if one.key == board.reference and one is not row), None)
+    if other is not None and axis.key in other.cells:
+        value += f", {shorten(other.title, 24)} {_amount(other, axis)}"
+    return value
 
 
 def _amount(row: Row, axis: Axis) -> str:

@@ -18,16 +18,29 @@ from kdbench.files import WriteError, write_atomically
 from kdbench.inside import inside, is_own_file
 from kdbench.leaderboard.board import Board, Boards
 from kdbench.leaderboard.site import text
-from kdbench.leaderboard.site.comparing import comparison_data
+from kdbench.leaderboard.site.comparing import comparison_data, pairs_data
 from kdbench.leaderboard.site.downloads import NAME, downloads
 from kdbench.leaderboard.site.method import method_view
 from kdbench.leaderboard.site.start import start_view
 from kdbench.leaderboard.site.table import board_view, table_data
+from kdbench.leaderboard.site.weighing import weights_data
 from kdbench.results.wording import words
 
 SCRIPTS: Final = {
-    "table": ("page.js", "state.js", "draw.js", "table.js", "labels.js", "plots.js", "start.js"),
-    "compare": ("page.js", "state.js", "draw.js", "compare.js"),
+    "table": (
+        "page.js",
+        "state.js",
+        "draw.js",
+        "pairs.js",
+        "table.js",
+        "fold.js",
+        "weights.js",
+        "against.js",
+        "labels.js",
+        "plots.js",
+        "start.js",
+    ),
+    "compare": ("page.js", "state.js", "draw.js", "pairs.js", "compare.js"),
     "method": ("page.js",),
 }
 """Kind of page to its scripts, in order. They are inline: a browser gives files of a folder no common origin."""
@@ -80,7 +93,8 @@ def pages(boards: Boards) -> Iterator[tuple[str, str]]:
     if not boards.boards:
         yield "index.html", site.page("empty", "", None, title="Nothing to rank", excluded=boards.excluded)
     for number, board in enumerate(boards.boards):
-        view, data = {**board_view(board), **start_view(board)}, table_data(board)
+        view = {**board_view(board), **start_view(board)}
+        data = {**table_data(board), **pairs_data(board), **weights_data(board)}
         if number == 0:
             yield "index.html", site.table("", board, view, data, f"{board.key}/")
         yield f"{board.key}/index.html", site.table("../", board, view, data, "")

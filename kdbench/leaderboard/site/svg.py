@@ -16,8 +16,6 @@ from kdbench.leaderboard.site.text import SHORT, plain, shorten
 
 SERIES = 8
 """Colours and dash patterns that the style sheet has for lines: classes s0 ... s7."""
-DASHED = ' class="dashed"'
-"""Of an interval over test images alone, as one seed has."""
 
 
 def text_of(value: str) -> Markup:
@@ -153,16 +151,3 @@ def legend(labels: Sequence[str]) -> Markup:
         for number, label in enumerate(labels)
     ]
     return Markup('<ul class="legend">' + "".join(items) + "</ul>")  # every label went through text_of
-
-
-def interval_bar(low: float, value: float, high: float, scale: tuple[float, float], *, dashed: bool = False) -> Markup:
-    """An interval on its column's scale, 64 x 8: a line with its estimate as a dot; dashed for one seed."""
-
-    def at(number: float) -> int:
-        return round(3 + 58 * (number - scale[0]) / ((scale[1] - scale[0]) or 1))
-
-    # Plots of a thousand rows: few bytes each, and nothing that a screen reader would stop at.
-    return Markup(
-        f'<svg viewBox="0 0 64 8" aria-hidden="true"><path{DASHED * dashed} d="M{at(low)} 4H{at(high)}"/>'
-        f'<circle cx="{at(value)}" cy="4" r="3"/></svg>'
-    )

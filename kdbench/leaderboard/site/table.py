@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from kdbench.leaderboard.board import Axis, Board, Cell, Mark, Row
 from kdbench.leaderboard.marks import NEAR
-from kdbench.leaderboard.rows import unequal_views, view_words
-from kdbench.leaderboard.site.svg import interval_bar
+from kdbench.leaderboard.site.shades import shades
 from kdbench.leaderboard.site.text import interval, number, shorten
 from kdbench.results.wording import words
 
@@ -18,11 +18,19 @@ SIGNS: Final[Mapping[Mark, str]] = {"best": "★", "near": "☆", "unknown": "�
 
 def board_view(board: Board) -> dict[str, Any]:
     """What the template of a suite's page asks for."""
-    scales = {axis.key: column_scale(board, axis) for axis in board.axes}
-    unequal = unequal_views(board.rows)
+    shaded = {axis.key: shades(board, axis) for axis in board.axes}
+    groups = [(family, list(own)) for family, own in itertools.groupby(board.axes, key=lambda axis: axis.family)]
     return {
-        "axes": [axis_view(board, axis) for axis in board.axes],
-        "rows": [{**_row_view(board, row, scales), "view": view_words(row, unequal)} for row in board.rows],
+        "axes": [
+            {**axis_view(board, axis), "group": group, "more": place > 0}
+            for group, (_, own) in enumerate(groups)
+            for place, axis in enumerate(own)
+        ],
+        "groups": [(shorten(family, 32), len(own)) for family, own in groups],
+        "rows": [
+            _row_view(board, row, {axis: shade[place] for axis, shade in shaded.items()})
+            for place, row in enumerate(board.rows)
+        ],
         "families": sorted({row.family for row in board.rows if row.family}),
         "hardware": hardware(board),
         "seeds": seeds(board),
@@ -48,14 +56,6 @@ def axis_view(board: Board, axis: Axis) -> dict[str, Any]:
     }
 
 
-def column_scale(board: Board, axis: Axis) -> tuple[float, float]:
-    """Ends of all intervals of a column: its bars share one scale."""
-    cells = [cell for row in board.rows if (cell := row.cells.get(axis.key))]
-    if not cells:
-        return 0.0, 1.0
-    return min(cell.ci_low for cell in cells), max(cell.ci_high for cell in cells)
-
-
 def _undecided(cells: Sequence[Cell]) -> str:
     """Why a column has no best, "" where it has one or nobody was measured."""
     if not cells or any(cell.mark == "best" for cell in cells):
@@ -64,11 +64,11 @@ def _undecided(cells: Sequence[Cell]) -> str:
     return "no significant difference" if tested > 1 else "not tested"
 
 
-def _row_view(board: Board, row: Row, scales: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+def _row_view(board: Board, row: Row, shaded: Mapping[str, int | None]) -> dict[str, Any]:
     cells = []
     for axis in board.axes:
         cell = row.cells.get(axis.key)
-        cells.append(None if cell is None else _cell_view(cell, axis, scales[axis.key]))
+        cells.append(None if cell is None else _cell_view(cell, axis, shaded[axis.key]))
     return {
         "key": row.key,
         "title": shorten(row.title),
@@ -81,13 +81,18 @@ def _row_view(board: Board, row: Row, scales: Mapping[str, tuple[float, float]])
     }
 
 
-def _cell_view(cell: Cell, axis: Axis, scale: tuple[float, float]) -> dict[str, Any]:
+def _cell_view(cell: Cell, axis: Axis, shade: int | None) -> dict[str, Any]:
+    said = [
+        f"95 % interval {interval(cell.ci_low, cell.ci_high, axis.unit)}, over {cell.basis}",
+        f"ranks {cell.ranks} of those that tests leave open",
+        f"n = {cell.n:,}",
+        *cell.flags,
+    ]
     return {
         "value": number(cell.value, axis.unit),
-        "interval": interval(cell.ci_low, cell.ci_high, axis.unit).replace(" to ", "\N{EN DASH}"),
-        "bar": interval_bar(cell.ci_low, cell.value, cell.ci_high, scale, dashed=cell.one_seed),
-        "rank": cell.ranks,
-        "mark": cell.mark,
+        "half": ("(±{})" if cell.one_seed else "±{}").format(number((cell.ci_high - cell.ci_low) / 2, axis.unit)),
+        "said": shorten("; ".join(said), 400),
+        "kind": "doubt" if cell.flags else cell.mark or ("" if shade is None else f"d{shade}"),
         "sign": SIGNS[cell.mark],
         "flags": cell.flags,
     }

@@ -13,7 +13,8 @@ from tests.browser import boards
 def test_the_finding_names_the_best_and_what_it_costs() -> None:
     board = boards.small().boards[0]
     axes = tuple(
-        dataclasses.replace(axis, family="adversarial" if axis.task == "transfer" else "natural") for axis in board.axes
+        dataclasses.replace(axis, family="adversarial" if axis.task == "transfer" else "natural", counts=True)
+        for axis in board.axes
     )
     found = finding(dataclasses.replace(board, axes=axes, reference="ce"))
     assert found.startswith("No method wins everywhere: ")
@@ -27,7 +28,7 @@ def test_without_a_difference_that_a_test_shows_nothing_is_found() -> None:
 
 def test_one_method_that_is_best_everywhere_is_named() -> None:
     rows = [boards.row(name, name, levels) for name, levels in (("a", (0.9,)), ("b", (0.5,)))]
-    assert finding(boards.board(rows)).startswith("a is best in other: ")
+    assert finding(boards.board(rows)).startswith("a is best on natural images (clean 8")
 
 
 def test_a_citation_has_no_character_that_tex_reads() -> None:

@@ -90,14 +90,3 @@ def test_a_legend_names_the_lines_in_their_colours_and_begins_again_after_the_la
     assert [name.text for name in found.iter("bdi")] == [f"<{number}>" for number in range(svg.SERIES + 1)]
     kinds = [path.get("class") for path in found.iter("path")]
     assert kinds == [f"line s{number % svg.SERIES}" for number in range(svg.SERIES + 1)]
-
-
-def test_an_interval_lies_on_its_columns_scale() -> None:
-    """3 + 58 * share: from 0.2 to 0.6 of the scale, with the estimate at half."""
-    [path, dot] = parsed(svg.interval_bar(0.3, 0.6, 0.7, (0.1, 1.1)))
-    assert (path.get("d"), dot.get("cx")) == ("M15 4H38", "32")
-    [path, dot] = parsed(svg.interval_bar(0.5, 0.5, 0.5, (0.5, 0.5)))
-    assert (path.get("d"), dot.get("cx")) == ("M3 4H3", "3")
-    assert path.get("class") is None
-    [path, _] = parsed(svg.interval_bar(0.3, 0.6, 0.7, (0.1, 1.1), dashed=True))
-    assert path.get("class") == "dashed"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
-from kdbench.leaderboard.board import Axis, Board, Cell, Row
+from kdbench.leaderboard.board import Axis, Board, Cell, Pairs, Row
+from kdbench.leaderboard.rows import unequal_views
 from kdbench.leaderboard.site import table
+from kdbench.leaderboard.site.badges import row_badges
 from tests.browser import boards
 
 ACCURACY, ECE = boards.AXES[0], boards.AXES[5]
@@ -37,12 +40,12 @@ def board(*cells: Cell | None, axis: Axis = ACCURACY) -> Board:
 
 
 def marks(found: Board) -> list[str | None]:
-    return [row["cells"][0] and row["cells"][0]["mark"] for row in table.board_view(found)["rows"]]
+    return [row["cells"][0] and row["cells"][0]["kind"] for row in table.board_view(found)["rows"]]
 
 
 def test_where_no_two_methods_differ_the_heading_says_why_there_is_no_mark() -> None:
     found = board(cell(0.8), cell(0.9), None)
-    assert marks(found) == ["", "", None]
+    assert marks(found) == ["d0", "d0", None]
     assert table.axis_view(found, ACCURACY)["undecided"] == "no significant difference"
     assert table.axis_view(board(cell(0.8), alone(0.9)), ACCURACY)["undecided"] == "not tested"
     assert table.axis_view(board(cell(0.8), cell(0.9, mark="best")), ACCURACY)["undecided"] == ""
@@ -53,24 +56,29 @@ def test_marks_are_those_of_the_cells_with_a_sign_each() -> None:
     found = board(
         cell(0.8, mark="unknown"), cell(0.9, mark="best"), cell(0.89, mark="near"), cell(0.99, 4, "Doubtful.")
     )
-    assert marks(found) == ["unknown", "best", "near", ""]
+    assert marks(found) == ["unknown", "best", "near", "doubt"]
     views = [row["cells"][0] for row in table.board_view(found)["rows"]]
     assert [view["sign"] for view in views] == ["○", "★", "☆", ""]
     assert views[1]["value"] == "90.0"
-    assert views[1]["interval"] == "88.0–92.0"  # noqa: RUF001  # the page has a dash between numbers
-    assert views[1]["rank"] == "1–3"  # noqa: RUF001  # as above
+    assert views[1]["half"] == "±2.0"
+    assert views[1]["said"].startswith("95 % interval 88.0 to 92.0, over seeds and examples; ranks 1–3 ")  # noqa: RUF001
 
 
-def test_the_interval_of_one_seed_is_dashed_and_its_row_says_that_it_is_unranked() -> None:
+def test_the_interval_of_one_seed_is_in_brackets_and_its_row_says_that_it_is_unranked() -> None:
     one, three = dataclasses.replace(boards.row("x", "x", (0.8,), seeds=1)), boards.row("y", "y", (0.8,))
     views = table.board_view(dataclasses.replace(board(), axes=(ACCURACY,), rows=(one, three)))["rows"]
-    assert ["dashed" in view["cells"][0]["bar"] for view in views] == [True, False]
+    assert [view["cells"][0]["half"] for view in views] == ["(±2.0)", "±2.0"]
     assert [view["unranked"] for view in views] == ["1 seed: unranked", "incomplete"]
 
 
-def test_a_columns_scale_spans_all_its_intervals() -> None:
-    assert table.column_scale(board(cell(0.8), cell(0.3), None), ACCURACY) == pytest.approx((0.28, 0.82))
-    assert table.column_scale(board(None), ACCURACY) == (0, 1)
+def test_shades_are_the_distance_to_the_best_in_half_intervals_of_the_difference() -> None:
+    value = np.array([0.9, 0.86, 0.82, 0.72, 0.2, 0.895])
+    known = ~np.eye(6, dtype=bool)
+    known[0, 5] = known[5, 0] = False
+    pairs = Pairs(value[:, None] - value, np.full((6, 6), 0.025), np.full((6, 6), 0.01), known, known)
+    cells = [cell(one, mark="best" if one == 0.9 else "") for one in value]
+    found = dataclasses.replace(board(*cells), pairs={ACCURACY.key: pairs})
+    assert marks(found) == ["best", "d1", "d2", "d3", "d4", "d0"], "1.6, 3.2, 7.2 and 28 halves; the last: no test tells"
 
 
 def test_a_column_says_unit_direction_and_test_images() -> None:
@@ -144,7 +152,9 @@ def test_a_row_says_what_its_students_saw_only_where_rows_differ() -> None:
     found = board(cell(0.8), cell(0.9), cell(0.7))
     views: tuple[dict[str, str], ...] = ({"clean": "crop"}, {"clean": "strong"}, {})
     rows = tuple(dataclasses.replace(row, views=seen) for row, seen in zip(found.rows, views, strict=True))
-    shown = table.board_view(dataclasses.replace(found, rows=rows))["rows"]
-    assert [row["view"] for row in shown] == ["crop", "strong", ""]
-    alike = table.board_view(dataclasses.replace(found, rows=(rows[0], rows[0])))["rows"]
-    assert [row["view"] for row in alike] == ["", ""]
+
+    def said(*rows: Row) -> list[list[str]]:
+        return [[text for _, text, _ in row_badges(row, unequal_views(rows)) if "view" in text] for row in rows]
+
+    assert said(*rows) == [["view crop"], ["view strong"], []]
+    assert said(rows[0], rows[0]) == [[], []]

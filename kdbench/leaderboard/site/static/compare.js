@@ -2,41 +2,12 @@
 
 /* Two or three methods: scores side by side, and every paired difference with its interval. */
 
-const KEYS = DATA.rows.map((row) => row[0]);
 const PICKS = [...document.querySelectorAll(".pickone")];
 const LETTERS = ["A", "B", "C"];
 
 function chosenRows() {
   const given = (readState().get("m") ?? "").split(",").map((key) => KEYS.indexOf(key));
   return [...new Set(given)].filter((index) => index >= 0).slice(0, 3);
-}
-
-const PAIRS = (DATA.pairs ?? []).map((pairs) => pairs && [pairs[0], Uint8Array.from(atob(pairs[1]), (one) => one.charCodeAt(0))]);
-
-/** Half width, p-value and facts of the difference of two rows, the first above the second; null for none. */
-function pairOf(axis, low, high) {
-  const [largest, bytes] = PAIRS[axis];
-  const place = 3 * (low * KEYS.length - (low * (low + 1)) / 2 + (high - low - 1));
-  const word = bytes[place] + 256 * bytes[place + 1];
-  if (word >> 2 === DATA.levels) return null;
-  const p = bytes[place + 2] === 255 ? null : 10 ** (-bytes[place + 2] / DATA.steps);
-  return { half: (largest * (word >> 2)) / (DATA.levels - 1), p, significant: Boolean(word & 2), paired: Boolean(word & 1) };
-}
-
-/** How much better row i is than row j on an axis: paired where the page has it, else from the two intervals. */
-function difference(axis, i, j) {
-  const [a, b] = [DATA.rows[i][2][axis], DATA.rows[j][2][axis]];
-  if (!a || !b) return null;
-  const value = (DATA.axes[axis][3] ? 1 : -1) * (a[0] - b[0]);
-  const dashed = dashes(a, b);
-  if (!PAIRS[axis]) return { value, half: Math.hypot((a[2] - a[1]) / 2, (b[2] - b[1]) / 2), p: null, significant: null, dashed };
-  const found = pairOf(axis, Math.min(i, j), Math.max(i, j));
-  return found && { value, dashed, ...found };
-}
-
-function signed(value, unit) {
-  const text = shown(Math.abs(value), unit, 2);
-  return `${value < 0 ? "−" : "+"}${text}`;
 }
 
 /** A p-value to the two digits that the page has of it. */
@@ -66,7 +37,7 @@ function renderScores(rows) {
   });
   const lines = DATA.axes.map(([, title, unit, higher], axis) => {
     const cells = rows.map((index) => {
-      const cell = DATA.rows[index][2][axis];
+      const cell = DATA.rows[index].at(-1)[axis];
       if (!cell) return make("td", { class: "none" }, "not measured");
       const value = make("b", {}, `${DATA.signs[cell[5] ?? ""]}${cell[3] ? "⚠ " : ""}${shown(cell[0], unit, 2)}`);
       return make("td", {}, value, " ", make("small", {}, `${shown(cell[1], unit)} to ${shown(cell[2], unit)}`));

@@ -20,6 +20,9 @@ function currentState() {
     family: given.get("family") ?? "",
     flags: given.get("flags") ?? "",
     chosen: [...new Set((given.get("m") ?? "").split(","))].filter((key) => BY_KEY.has(key)),
+    open: (given.get("open") ?? "").split(",").filter((name) => GROUPS.some((group) => group.name === name)),
+    weights: readWeights(given.get("w")),
+    against: KEYS.indexOf(given.get("vs")),
     limit: Math.max(PAGE, Number.parseInt(given.get("show"), 10) || 0),
     across: axis("x", 0),
     up: axis("y", DATA.robust),
@@ -38,6 +41,9 @@ function change(changes, quiet = false) {
       family: state.family,
       flags: state.flags,
       m: state.chosen.join(","),
+      open: state.open.join(","),
+      w: state.weights.every((one) => one === 1) ? "" : state.weights.join(","),
+      vs: KEYS[state.against] ?? "",
       show: state.limit === PAGE ? "" : String(state.limit),
       x: key(state.across, 0),
       y: key(state.up, DATA.robust),
@@ -61,12 +67,13 @@ function renderChosen(state) {
   const link = at("compare");
   if (state.chosen.length === 2 || state.chosen.length === 3) {
     link.href = `${link.dataset.page}#m=${state.chosen.join(",")}`;
-    link.textContent = `Compare these ${state.chosen.length}, paired`;
+    link.textContent = "Compare, paired";
   } else {
     link.removeAttribute("href");
-    link.textContent = "Choose two or three to compare";
+    link.textContent = "Two or three can be compared";
   }
-  at("clear").hidden = !state.chosen.length;
+  at("choice").hidden = !state.chosen.length;
+  at("chosen-count").textContent = `${rows.length} chosen: ${rows.slice(0, 3).map((row) => clipped(row.title, 24)).join(", ")}${rows.length > 3 ? ", …" : ""}`;
   at("chosen-names").replaceChildren(
     ...drawnRows.map((row, number) => make("li", {}, sample(number), " ", named(row.title))),
   );
@@ -77,12 +84,16 @@ function renderChosen(state) {
 function render() {
   const state = currentState();
   applySort(state.column, state.direction);
+  applyFolds(state.open, state.column);
+  applyWeights(state.weights);
+  applyAgainst(state.against);
   applyRows(state);
   applyChoice(state.chosen);
   const find = at("find");
   if (find.value !== state.words) find.value = state.words;
   if (at("family")) at("family").value = state.family;
   at("flags").value = state.flags;
+  at("against").value = KEYS[state.against] ?? "";
   at("across").value = state.across;
   at("up").value = state.up;
   renderChosen(state);
@@ -100,7 +111,9 @@ for (const head of HEADS) {
 at("find").addEventListener("input", (event) => change({ words: event.target.value }, true));
 if (at("family")) at("family").addEventListener("change", (event) => change({ family: event.target.value }));
 at("flags").addEventListener("change", (event) => change({ flags: event.target.value }));
-at("reset").addEventListener("click", () => change({ words: "", family: "", flags: "" }));
+at("against").append(...ROWS.map((row) => make("option", { value: row.key }, `difference to ${clipped(row.title, 40)}`)));
+at("against").addEventListener("change", (event) => change({ against: KEYS.indexOf(event.target.value) }));
+at("reset").addEventListener("click", () => change({ words: "", family: "", flags: "", weights: DATA.weighed.map(() => 1), against: -1 }));
 at("more").addEventListener("click", () => change({ limit: currentState().limit + PAGE }));
 at("clear").addEventListener("click", () => change({ chosen: [] }));
 body.addEventListener("change", (event) => {
@@ -113,6 +126,7 @@ for (const name of ["across", "up"]) {
   at(name).addEventListener("change", (event) => change({ [name]: Number(event.target.value) }));
 }
 document.querySelector(".tools").hidden = false;
+if (at("weights")) at("weights").hidden = false;
 document.querySelector(".chosen").hidden = !DATA.axes.length || !ROWS.length;
 onState(render);
 render();

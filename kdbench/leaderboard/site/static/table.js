@@ -17,7 +17,7 @@ const ROWS = DATA.rows.map(([key, title, family, meanRank, cells], index) => ({
   flagged: cells.some((cell) => cell && cell[3]),
 }));
 const BY_KEY = new Map(ROWS.map((row) => [row.key, row]));
-const HEADS = [...table.tHead.rows[0].cells].filter((head) => head.dataset.column);
+const HEADS = [...table.tHead.querySelectorAll("th[data-column]")];
 const AXIS = new Map(DATA.axes.map(([key], index) => [key, index]));
 const NAMES = new Intl.Collator("en", { numeric: true });
 
