@@ -41,6 +41,7 @@ class Transfer(Task):
     name = "transfer"
     version = 2
     shares = frozenset({"accuracy", "conditional_accuracy"})
+    lower_is_better = frozenset()
 
     class Settings(base.Settings):
         """Sources and budget of the attack."""
