@@ -78,7 +78,7 @@ def reproduce(
     from kdbench.reproducing.writing import write_all
     from kdbench.running import provenance
     from kdbench.running.options import RunOptions
-    from kdbench.studies.study import parse_seeds
+    from kdbench.seeds import parse_seeds
 
     started = provenance.utc_now()
     ready = Ready.make(name, scale or DEFAULT, parse_seeds(seeds) if seeds else None)

@@ -27,6 +27,7 @@ from kdbench.cli.options import (
 )
 from kdbench.cli.said import WARNED, others_on_stderr
 from kdbench.errors import KdbenchError
+from kdbench.seeds import parse_seeds
 
 if TYPE_CHECKING:
     from kdbench.plugin.catalogue import Catalogue
@@ -40,11 +41,14 @@ if TYPE_CHECKING:
 @app.command(cls=OnceCommand)
 def run(
     method: Annotated[
-        list[str], typer.Option(metavar="NAME", help="Method to train; repeatable; `kdbench list methods` shows all.")
+        list[str],
+        typer.Option(
+            metavar="NAME", help="Methods to train, with commas or repeated; `kdbench list methods` shows all."
+        ),
     ],
     suite: Annotated[str, typer.Option(help="Suite by name, or a TOML file of your own.")] = "digits",
     seed: Annotated[
-        list[int] | None, typer.Option(metavar="N", min=0, help="Seed; several give several records.")
+        list[str] | None, typer.Option(metavar="0-4", help="Seeds: numbers and ranges; repeatable. A record each.")
     ] = None,
     assignments: Annotated[
         list[str] | None,
@@ -56,7 +60,7 @@ def run(
         ),
     ] = None,
     condition: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Condition; repeatable; default: all.")
+        list[str] | None, typer.Option(metavar="NAME", help="Conditions, with commas or repeated; default: all.")
     ] = None,
     tasks: Tasks = None,
     attack: Attacks = None,
@@ -84,8 +88,10 @@ def run(
     changes = {name: value for name, value in passed.items() if "." in name}
     from kdbench.plugin.catalogue import catalogue
 
+    methods = dict.fromkeys(name for text in method for name in names(text) or [text])
+    seeds = dict.fromkeys(number for text in seed or ["0"] for number in parse_seeds(text))
     installed = catalogue()
-    installed.require("method", method)
+    installed.require("method", methods)
     installed.require("suite", [] if suite.endswith(".toml") else [suite])
     installed.require("task", names(tasks) or [])
     installed.require("tracker", track or [])
@@ -99,7 +105,7 @@ def run(
             seed=one,
             params={name: value for name, value in passed.items() if name not in changes},
             changes=changes,
-            conditions=condition or None,
+            conditions=[name for text in condition for name in names(text) or [text]] if condition else None,
             tasks=names(tasks),
             attacks=attack,
             data_dir=data_dir,
@@ -109,8 +115,8 @@ def run(
             compile=compile,
             timeout=timeout,
         )
-        for name in dict.fromkeys(method)
-        for one in dict.fromkeys(seed or [0])
+        for name in methods
+        for one in seeds
     ]
     if dry_run:
         from kdbench.cli.cost import would_run, would_run_json

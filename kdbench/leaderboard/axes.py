@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from kdbench.leaderboard.board import Axis
 from kdbench.results.evidence import Evidence
@@ -24,8 +25,6 @@ class Column:
 
     axis: Axis
     headline: Headline
-    counts: bool
-    """Whether it counts for the mean rank: the suite plans the task. What else a run measured is shown alone."""
 
     def score(self, evidence: Evidence) -> Score | None:
         """The record's score on this axis, None if it has none or several."""
@@ -75,8 +74,22 @@ def column_of(
         setting=shared([score.setting for score in same]) or dict(headline.setting),
         unit=headline.unit,
         higher_is_better=headline.higher_is_better,
+        **_kind(suite, task),
     )
-    return Column(axis, headline, task in suite.tasks)
+    return Column(axis, headline)
+
+
+def _kind(suite: Suite, name: str) -> dict[str, Any]:
+    """What the task says of its family and of how its score is to be read."""
+    task = installed_task(name)
+    if task is None:
+        return {"counts": name in suite.tasks}
+    beside = installed_task(task.beside) if task.beside else None
+    return {
+        "family": task.family if beside is None else beside.family,
+        "counts": name in suite.tasks and not task.beside,
+        "caution": task.caution,
+    }
 
 
 def _title(suite: Suite, condition: str, headline: Headline) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kdbench.results.comparison import Sample
 from kdbench.results.evidence import Evidence, Excluded
+from kdbench.results.families import OTHER
 from kdbench.results.headline import RANKED_SEEDS
 from kdbench.results.record import EvaluatedModel, Score
 
@@ -33,6 +34,13 @@ class Axis:
     """Picks the one score of the task's metric."""
     unit: str
     higher_is_better: bool
+    family: str = OTHER
+    """What the task measures, see ``Task.family``; of a task that is read beside another one, that one's."""
+    counts: bool = True
+    """Whether it counts for the mean rank: the suite plans the task, and it is read by itself. What else a run measured
+    is shown alone."""
+    caution: str = ""
+    """What a reader must know before reading the score as better or worse."""
 
     @property
     def sign(self) -> int:
@@ -119,7 +127,8 @@ class Row:
     cells: Mapping[str, Cell]
     """Axis key to cell; an axis that was not measured has none."""
     mean_rank: float | None
-    """Mean midrank over axes; None where an axis is missing, a run failed or there are fewer than ``RANKED_SEEDS``."""
+    """Mean over families of the mean midrank of their axes, see ``kdbench.leaderboard.placing``; None where an axis
+    that counts is missing, a run failed or there are fewer than ``RANKED_SEEDS``."""
     views: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Condition to the view that the students saw, see ``Record.views``; untrusted text. Where it is not recorded there
     is none."""
@@ -209,6 +218,9 @@ class Board:
     pairs: Mapping[str, Pairs]
     """By axis key."""
     excluded: tuple[Excluded, ...]
+    reference: str = ""
+    """Key of the row that others are held against: the method, without parameters of its own, that also trains the
+    suite's networks; "" where it is not among the rows."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,19 +49,23 @@ def save(frame: pandas.DataFrame, path: Path | str) -> None:
     target = require_path("save", path)
     if not hasattr(frame, "to_parquet"):
         raise KdbenchError(f"save got a {type(frame).__name__}, expected a DataFrame", "`load(folder)` makes one")
-    buffer = io.BytesIO()
-    if target.suffix == ".csv":
-        text = frame.select_dtypes(exclude=["number", "bool"]).map(_harmless)
-        buffer.write(frame.assign(**text).to_csv(index=False).encode("utf-8", "replace"))
-    elif target.suffix == ".parquet":
-        # pandas would name every engine that it misses; this is the one to install.
-        packages.load("export to Parquet", "pyarrow", f"{packages.extra('parquet')}, or export to .csv")
-        frame.to_parquet(buffer, index=False, engine="pyarrow")
-    else:
+    if target.suffix not in (".csv", ".parquet"):
         raise KdbenchError(
             f"cannot export to {target.name}: it ends in '{target.suffix}'", "name a .csv or .parquet file"
         )
-    write_atomically(target, buffer.getvalue())
+    write_atomically(target, encoded(frame, target.suffix))
+
+
+def encoded(frame: pandas.DataFrame, ending: str) -> bytes:
+    """A table as the content of a file that ends in ".csv" or ".parquet", as ``save`` writes it."""
+    if ending == ".csv":
+        text = frame.select_dtypes(exclude=["number", "bool"]).map(_harmless)
+        return str(frame.assign(**text).to_csv(index=False)).encode("utf-8", "replace")
+    # pandas would name every engine that it misses; this is the one to install.
+    packages.load("export to Parquet", "pyarrow", f"{packages.extra('parquet')}, or export to .csv")
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False, engine="pyarrow")
+    return buffer.getvalue()
 
 
 def _harmless(text: Any) -> Any:

@@ -18,8 +18,10 @@ from kdbench.leaderboard.keys import file_key
 from kdbench.leaderboard.notes import notes
 from kdbench.leaderboard.ranks import rank_axis
 from kdbench.leaderboard.rows import make_row, row_order
+from kdbench.methods.context import Network
 from kdbench.results.evidence import Evidence, Excluded, require_evidence
 from kdbench.results.store import read_records
+from kdbench.specs import Suite
 
 
 def rank(folder: Path | str) -> Boards:
@@ -46,9 +48,8 @@ def _board(group: Group, excluded: Sequence[Excluded]) -> Board:
     axes = columns(group.suite, [run for method in group.methods for run in method.finished])
     measured = [measure(axes, method.finished) for method in group.methods]
     ranked = [rank_axis(column.axis, [one.get(column.axis.key) for one in measured]) for column in axes]
-    counted = frozenset(column.axis.key for column in axes if column.counts)
     unordered = [
-        make_row(method, {one.axis.key: one.cells[place] for one in ranked}, counted)
+        make_row(method, {one.axis.key: one.cells[place] for one in ranked}, [one.axis for one in ranked])
         for place, method in enumerate(group.methods)
     ]
     order = sorted(range(len(unordered)), key=lambda place: row_order(unordered[place]))
@@ -66,4 +67,10 @@ def _board(group: Group, excluded: Sequence[Excluded]) -> Board:
         rows=rows,
         pairs={one.axis.key: one.pairs.in_order(order) for one in ranked},
         excluded=(*group.excluded, *excluded),
+        reference=next((row.key for row in rows if row.method == _plain_training(suite) and not row.params), ""),
     )
+
+
+def _plain_training(suite: Suite) -> str:
+    """The method that trains the suite's own networks; without any, that of a network whose method is left open."""
+    return next((network.method for network in suite.networks.values()), Network.method)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from kdbench.leaderboard.board import Cell, Row
+from kdbench.leaderboard.board import Axis, Cell, Row
 from kdbench.leaderboard.installed import installed_method
 from kdbench.leaderboard.keys import file_key
 from kdbench.leaderboard.method_runs import MethodRuns
+from kdbench.leaderboard.placing import family_ranks, weighted
 from kdbench.leaderboard.standing import standing
 from kdbench.methods.method import MethodSpec
 from kdbench.results.headline import RANKED_SEEDS
 
 
-def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None], counted: Collection[str]) -> Row:
+def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None], axes: Sequence[Axis]) -> Row:
     """The row that is shown.
 
     Args:
         runs: of the method.
         cells: key of every axis of the board to the method's cell, None where it was not measured.
-        counted: keys of the axes that count for the mean rank.
+        axes: of the board.
     """
     elsewhere = any(run.record.evaluated is not None for run in (*runs.finished, *runs.failed))
     spec = None if elsewhere else installed_method(runs.method)
@@ -36,7 +36,7 @@ def make_row(runs: MethodRuns, cells: Mapping[str, Cell | None], counted: Collec
         runs=runs.finished,
         failed=runs.failed,
         cells={axis: cell for axis, cell in cells.items() if cell is not None},
-        mean_rank=_mean_rank(runs, {axis: cell for axis, cell in cells.items() if axis in counted}),
+        mean_rank=_mean_rank(runs, cells, axes),
         standing=standing([record for run in (*runs.finished, *runs.failed) for record in run.sources]),
         views={name: view for r in (*runs.failed, *runs.finished) for name, view in r.record.views.items()},
     )
@@ -70,15 +70,18 @@ def view_words(row: Row, conditions: Collection[str]) -> str:
     return ", ".join(f"{view} ({', '.join(names)})" for view, names in by_view.items())
 
 
-def _mean_rank(runs: MethodRuns, cells: Mapping[str, Cell | None]) -> float | None:
-    """Only of a method with enough seeds that was measured on every one of these axes with every seed and has no failed
+def _mean_rank(runs: MethodRuns, cells: Mapping[str, Cell | None], axes: Sequence[Axis]) -> float | None:
+    """Only of a method with enough seeds that was measured with every seed on every axis that counts and has no failed
     run; never of a model that was not trained here."""
     if any(run.record.evaluated is not None for run in runs.finished):
         return None
-    measured = [cell for cell in cells.values() if cell is not None and len(cell.per_seed) == len(runs.finished)]
-    if runs.failed or len(runs.finished) < RANKED_SEEDS or not measured or len(measured) < len(cells):
+    counted = [axis.key for axis in axes if axis.counts]
+    measured = {key: cell for key in counted if (cell := cells.get(key)) is not None}
+    whole = [cell for cell in measured.values() if len(cell.per_seed) == len(runs.finished)]
+    if runs.failed or len(runs.finished) < RANKED_SEEDS or not counted or len(whole) < len(counted):
         return None
-    return statistics.fmean(cell.midrank for cell in measured)
+    means = [mean for mean, _, _ in family_ranks(axes, measured).values()]
+    return weighted(means, [1.0] * len(means))
 
 
 def _family(spec: MethodSpec | None) -> str:

@@ -12,8 +12,8 @@ from pydantic import Field, field_validator
 
 from kdbench.claims.claim import Relation
 from kdbench.errors import KdbenchError, unknown_name
+from kdbench.seeds import parse_seeds
 from kdbench.specs import Spec
-from kdbench.studies.study import parse_seeds
 
 STUDENT: Final = "student"
 MAIN: Final = "main"

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kdbench.errors import KdbenchError, unknown_name
+from kdbench.seeds import parse_seeds
 from kdbench.specs import Name, Spec, first_problem
 from kdbench.suites.changes import is_of_suite
 from kdbench.toml_files import read_toml
@@ -165,25 +166,6 @@ def _values(value: Any) -> list[Any]:
     if not values:
         raise KdbenchError("a parameter of the study has an empty list of values", "give one, or leave it out")
     return [one for place, one in enumerate(values) if one not in values[:place]]
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Seeds from text: numbers and ranges with both ends.
-
-    >>> parse_seeds("0-2,7")
-    [0, 1, 2, 7]
-
-    Raises:
-        KdbenchError: it is something else, or a range that runs backwards.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d{1,15})(?:-(\d{1,15}))?\s*", part)
-        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
-        if not first <= last < first + MOST_RUNS:
-            raise KdbenchError(f"seeds '{text}': found '{part.strip()}'", "write them as 0-4 or 0,2,7")
-        seeds += range(first, last + 1)
-    return seeds
 
 
 def make_study(where: str, values: Mapping[str, Any]) -> Study:

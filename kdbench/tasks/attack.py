@@ -45,6 +45,7 @@ class Attack(Task):
     """
 
     name = "attack"
+    family = "adversarial"
     version = 3
     shares = frozenset({"robust_accuracy", "conditional_accuracy"})
     lower_is_better = frozenset()

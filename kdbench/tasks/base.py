@@ -19,6 +19,7 @@ from kdbench.inference.prediction import is_random, predict
 from kdbench.inference.random_numbers import own_random_numbers
 from kdbench.inference.randomness import SAMPLE
 from kdbench.metrics import wilson_interval, with_draws
+from kdbench.results.families import OTHER
 from kdbench.results.headline import Headline
 from kdbench.results.record import Check, Score
 from kdbench.specs import Condition, Suite, first_problem
@@ -283,6 +284,14 @@ class Task:
     correctly; "" for a task that keeps none."""
     by_order: ClassVar[bool] = False
     """Whether its scores depend on the order of each image's logits alone: then those of sigmoid outputs are right."""
+    family: ClassVar[str] = OTHER
+    """What it is a measurement of: one of ``kdbench.results.families.FAMILIES``, or a word of its own. Columns of one
+    family count once, together, in the order of a leaderboard."""
+    beside: ClassVar[str] = ""
+    """Name of a task without which its score misleads: its column stands beside that one's, in its family, and counts
+    for no rank; "" for a task that is read by itself."""
+    caution: ClassVar[str] = ""
+    """What a reader must know before its score is read as better or worse, a sentence; "" where nothing is."""
     needs_ood: ClassVar[bool] = False
     """Whether it needs ``data.ood``."""
     uses_corruptions: ClassVar[bool] = False

@@ -36,6 +36,7 @@ class Calibration(Task):
     """Mean gap between confidence and accuracy over bins of equal width (Guo et al. 2017), at temperature 1."""
 
     name = "calibration"
+    family = "calibration"
     lower_is_better = frozenset({"ece"})
 
     class Settings(base.Settings):

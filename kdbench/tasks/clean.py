@@ -22,6 +22,7 @@ class Clean(Task):
     """
 
     name = "clean"
+    family = "natural"
     by_order = True
     Settings = CorrectSettings
     unattacked = "correct"

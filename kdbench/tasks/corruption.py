@@ -41,6 +41,7 @@ class Corruption(Task):
     """
 
     name = "corruption"
+    family = "natural"
     by_order = True
     uses_corruptions = True
     shares = frozenset({"accuracy", "mca", "conditional_mca", "mean_accuracy", "mean_conditional_accuracy"})

@@ -45,6 +45,7 @@ class Memorisation(Task):
     """
 
     name = "memorisation"
+    family = "noisy labels"
     needs_training = True
     shares = frozenset({"accuracy", "observed_accuracy", "loss_share"})
     lower_is_better = frozenset({"ece"})

@@ -19,6 +19,7 @@ class NoisyLabel(Task):
     labels; the last epoch's student, never the best one."""
 
     name = "noisy_label"
+    family = "noisy labels"
     by_order = True
     unattacked = "correct"
     shares = frozenset({"accuracy"})

@@ -23,6 +23,7 @@ class OutOfDistribution(Task):
     """
 
     name = "ood"
+    family = "natural"
     by_order = True
     Settings = CorrectSettings
     shares = frozenset({"accuracy", "top5_accuracy"})

@@ -28,6 +28,7 @@ class Peers(Task):
     """
 
     name = "peers"
+    family = "natural"
     by_order = True
     needs_training = True
     shares = frozenset({"accuracy"})

@@ -56,6 +56,7 @@ class PGD(Task):
     """
 
     name = "pgd"
+    family = "adversarial"
     version = 2
     shares = frozenset({"robust_accuracy", "conditional_accuracy", "accuracy_at_step", "zero_gradient_share"})
     lower_is_better = frozenset({"zero_gradient_share"})

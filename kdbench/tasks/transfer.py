@@ -39,6 +39,11 @@ class Transfer(Task):
     """
 
     name = "transfer"
+    beside = "clean"
+    caution = (
+        "A student that does not resemble the networks the examples were made on gets them right whatever it resists: "
+        "read it beside clean accuracy."
+    )
     version = 2
     shares = frozenset({"accuracy", "conditional_accuracy"})
     lower_is_better = frozenset()

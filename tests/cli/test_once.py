@@ -40,22 +40,24 @@ def test_repeatable_options_and_switches_may_be_given_again() -> None:
         call("run", "--method", "ce", "--suite", "x", "--seed", 0, "--seed", 1, "--json", "--json")
 
 
-def test_every_method_that_is_named_is_run(tiny_suite: Path, tmp_path: Path) -> None:
-    done = call(
+def test_every_method_and_seed_that_is_named_is_run(tiny_suite: Path, tmp_path: Path) -> None:
+    asked = [
         "run",
-        "--method",
-        "ce",
-        "--method",
-        "gce",
         "--suite",
         tiny_suite,
         "--tasks",
-        "clean",
+        "clean,noisy_label",
+        "--condition",
+        "clean,sym-40",
         "--out",
         tmp_path,
         "--json",
-    )
-    assert [record["spec"]["method"] for record in json.loads(done)] == ["ce", "gce"]
+    ]
+    done = json.loads(call(*asked, "--method", "ce", "--method", "gce"))
+    assert [record["spec"]["method"] for record in done] == ["ce", "gce"]
+    assert json.loads(call(*asked, "--method", "ce, gce,ce")) == done, "a comma says the same"
+    done = json.loads(call(*asked, "--method", "ce", "--seed", "0-1", "--seed", "1"))
+    assert [record["spec"]["seed"] for record in done] == [0, 1]
 
 
 def test_a_later_methods_mistake_is_found_before_the_first_is_trained(tiny_suite: Path, tmp_path: Path) -> None:

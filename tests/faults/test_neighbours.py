@@ -28,7 +28,7 @@ class Neighbours:
         self.place = place
         (place / "site").mkdir()
         self.suite = place / "small.toml"
-        self.suite.write_text(SUITE.replace('"tiny"', '"wrn-10-1"'))
+        self.suite.write_text(SUITE.replace('"tiny"', '"wrn-10-1"').replace("epochs = 2", "epochs = 1"))
         environment = {name: value for name, value in os.environ.items() if name != "KDBENCH_ISOLATION"}
         self.words = place / "words.txt"
         command = [sys.executable, "-m", "tests.faults.neighbours", str(place / "site")]
@@ -153,10 +153,10 @@ def test_one_whose_process_ends_is_a_failed_record(
 
 @pytest.mark.parametrize("name", ["hang", "stubborn"] if ALL else ["hang"])
 def test_one_that_hangs_is_ended_by_its_limit(neighbours: Neighbours, tmp_path: Path, row: Row, name: str) -> None:
-    found = neighbours.run(f"bad-{name}", tmp_path, timeout=0.1)
+    found = neighbours.run(f"bad-{name}", tmp_path, timeout=0.02)
     row(f"a method never returns: {name}", "--timeout ends it as a failed record", lost="status" not in found,
         changed=False)  # fmt: skip
-    words = "longer than the 0.1 minutes" if name == "hang" else "did not end after the 1.1 minutes"
+    words = "longer than the 0.02 minutes" if name == "hang" else "did not end after the 1.02 minutes"
     assert found["status"] == "failed" and words in found["error"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from kdbench.leaderboard.board import Cell
+from kdbench.leaderboard.board import Axis, Cell
 from kdbench.leaderboard.method_runs import MethodRuns, by_method
 from kdbench.leaderboard.rows import make_row, row_order, unequal_views, view_words
 from tests.leaderboard.evidence import Made, make
@@ -21,6 +21,11 @@ def seeds(name: str, count: int) -> MethodRuns:
     return runs(*(make(name, seed=seed) for seed in range(count)))
 
 
+def axes(keys: str) -> list[Axis]:
+    """One counted axis per letter, of one family."""
+    return [Axis(key, key, "clean", key, "accuracy", {}, "fraction", True) for key in keys]
+
+
 def over(ranks: tuple[int, int], method: MethodRuns) -> Cell:
     """A cell with a score of every seed of the method."""
     scored = tuple((run.record.spec.seed, run.record.scores[0]) for run in method.finished)
@@ -31,7 +36,7 @@ def test_the_mean_rank_is_the_mean_of_the_midranks() -> None:
     """Midranks 1, 2.5 and 4: their mean is 2.5."""
     method = seeds("a", 3)
     cells = {"x": over((1, 1), method), "y": over((2, 3), method), "z": over((3, 5), method)}
-    row = make_row(method, cells, "xyz")
+    row = make_row(method, cells, axes("xyz"))
     assert (row.mean_rank, row.cells, len(row.runs), row.unranked) == (2.5, cells, 3, "")
 
 
@@ -39,37 +44,37 @@ def test_only_a_method_with_every_axis_and_every_seed_has_a_mean_rank() -> None:
     method = seeds("a", 3)
     whole = over((1, 1), method)
     part = dataclasses.replace(whole, per_seed=whole.per_seed[:1])
-    assert make_row(method, {"x": whole, "y": whole}, "xyz").mean_rank == 1
-    assert make_row(method, {"x": whole, "y": part}, "xyz").mean_rank is None
-    missing = make_row(method, {"x": whole, "y": None}, "xyz")
+    assert make_row(method, {"x": whole, "y": whole}, axes("xy")).mean_rank == 1
+    assert make_row(method, {"x": whole, "y": part}, axes("xy")).mean_rank is None
+    missing = make_row(method, {"x": whole, "y": None}, axes("xy"))
     assert (missing.mean_rank, missing.cells, missing.unranked) == (None, {"x": whole}, "incomplete")
     assert make_row(method, {}, ()).mean_rank is None
     failed = runs(*(make("a", seed=seed) for seed in range(3)), make("a", seed=3, failed="diverged"))
-    row = make_row(failed, {"x": over((1, 1), failed)}, "xyz")
+    row = make_row(failed, {"x": over((1, 1), failed)}, axes("xyz"))
     assert (row.mean_rank, len(row.runs), len(row.failed), row.unranked) == (None, 3, 1, "failed runs")
 
 
 def test_what_the_suite_does_not_plan_is_no_part_of_the_mean_rank() -> None:
     method = seeds("a", 3)
     cells = {"x": over((1, 1), method), "y": over((5, 5), method)}
-    assert make_row(method, cells, "x").mean_rank == 1
-    assert make_row(method, {**cells, "y": None}, "x").mean_rank == 1
-    assert make_row(method, cells, "x").cells == cells
+    assert make_row(method, cells, axes("x")).mean_rank == 1
+    assert make_row(method, {**cells, "y": None}, axes("x")).mean_rank == 1
+    assert make_row(method, cells, axes("x")).cells == cells
 
 
 def test_fewer_than_three_seeds_have_no_mean_rank() -> None:
     for count, said in ((1, "1 seed: unranked"), (2, "2 seeds: unranked"), (3, "")):
         method = seeds("a", count)
-        row = make_row(method, {"x": over((1, 1), method)}, "xyz")
+        row = make_row(method, {"x": over((1, 1), method)}, axes("x"))
         assert (row.mean_rank, row.unranked) == (1 if count == 3 else None, said)
-    assert make_row(runs(make("a", failed="diverged")), {"x": None}, "x").unranked == "failed runs"
+    assert make_row(runs(make("a", failed="diverged")), {"x": None}, axes("x")).unranked == "failed runs"
 
 
 def test_rows_are_ordered_by_mean_rank_and_then_by_name() -> None:
     made = {}
     for title, ranks in {"b": (2, 2), "C": None, "a": (2, 2), "d": (1, 1), "B": None}.items():
         method = seeds(title, 3)
-        made[title] = make_row(method, {"x": over(ranks, method) if ranks else None}, "xyz")
+        made[title] = make_row(method, {"x": over(ranks, method) if ranks else None}, axes("x"))
     assert [row.title for row in sorted(made.values(), key=row_order)] == ["d", "a", "b", "B", "C"]
 
 

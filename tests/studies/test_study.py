@@ -7,7 +7,8 @@ import pytest
 
 from kdbench.errors import KdbenchError
 from kdbench.plugin.parameters import parse_assignments
-from kdbench.studies.study import Study, make_study, parse_seeds, parse_sweep, read_study
+from kdbench.seeds import parse_seeds
+from kdbench.studies.study import Study, make_study, parse_sweep, read_study
 
 
 def study(**values: Any) -> Study:

@@ -19,7 +19,9 @@ from kdbench.inside import inside, is_own_file
 from kdbench.leaderboard.board import Board, Boards
 from kdbench.leaderboard.site import text
 from kdbench.leaderboard.site.comparing import comparison_data
+from kdbench.leaderboard.site.downloads import NAME, downloads
 from kdbench.leaderboard.site.method import method_view
+from kdbench.leaderboard.site.start import start_view
 from kdbench.leaderboard.site.table import board_view, table_data
 from kdbench.results.wording import words
 
@@ -38,16 +40,17 @@ MANIFEST: Final = "pages.json"
 def build(boards: Boards, out: Path) -> list[Path]:
     """Write the site of all boards into ``out``; returns its files. Raises ``KdbenchError`` when it cannot.
 
-    ``index.html`` shows the first suite; each suite has ``<board>/index.html``, ``<board>/compare.html`` and
-    ``<board>/method/<row>.html``. Pages that an earlier build wrote and this one does not are removed; other files in
-    ``out`` are left alone. The same boards give the same bytes.
+    ``index.html`` shows the first suite; each suite has ``<board>/index.html``, ``<board>/compare.html``,
+    ``<board>/method/<row>.html`` and its scores as ``<board>/scores.csv``, with pyarrow as Parquet too. Files that an
+    earlier build wrote and this one does not are removed; others in ``out`` are left alone. The same boards give the
+    same bytes.
     """
     names = []
     try:
         earlier = _earlier(out)
-        for name, content in pages(boards):
+        for name, content in site_files(boards):
             names.append(name)
-            write_atomically(inside(out, name), content.encode())
+            write_atomically(inside(out, name), content)
         for name in sorted(earlier - set(names)):
             inside(out, name).unlink(missing_ok=True)
         names.append(MANIFEST)
@@ -56,6 +59,15 @@ def build(boards: Boards, out: Path) -> list[Path]:
         said = error.message if isinstance(error, WriteError) else error
         raise KdbenchError(f"cannot write the site to {out}: {said}", "give a folder that can be written") from None
     return [out / name for name in names]
+
+
+def site_files(boards: Boards) -> Iterator[tuple[str, bytes]]:
+    """Path within the site and content of all its files."""
+    for name, content in pages(boards):
+        yield name, content.encode()
+    for board in boards.boards:
+        for name, data in downloads(board).items():
+            yield f"{board.key}/{name}", data
 
 
 def pages(boards: Boards) -> Iterator[tuple[str, str]]:
@@ -68,7 +80,7 @@ def pages(boards: Boards) -> Iterator[tuple[str, str]]:
     if not boards.boards:
         yield "index.html", site.page("empty", "", None, title="Nothing to rank", excluded=boards.excluded)
     for number, board in enumerate(boards.boards):
-        view, data = board_view(board), table_data(board)
+        view, data = {**board_view(board), **start_view(board)}, table_data(board)
         if number == 0:
             yield "index.html", site.table("", board, view, data, f"{board.key}/")
         yield f"{board.key}/index.html", site.table("../", board, view, data, "")
@@ -88,7 +100,7 @@ def _earlier(out: Path) -> set[str]:
         return set()
     if not isinstance(listed, list):
         return set()
-    ours = re.compile(rf"index\.html|{KEY}/(index|compare|method/{KEY})\.html")
+    ours = re.compile(rf"index\.html|{KEY}/(index|compare|method/{KEY})\.html|{KEY}/{NAME}\.(csv|parquet)")
     return {name for name in listed if isinstance(name, str) and ours.fullmatch(name)}
 
 

@@ -11,7 +11,6 @@ from kdbench.leaderboard.marks import NEAR
 from kdbench.leaderboard.rows import unequal_views, view_words
 from kdbench.leaderboard.site.svg import interval_bar
 from kdbench.leaderboard.site.text import interval, number, shorten
-from kdbench.leaderboard.standing import OURS
 from kdbench.results.wording import words
 
 SIGNS: Final[Mapping[Mark, str]] = {"best": "★", "near": "☆", "unknown": "○", "": ""}
@@ -43,6 +42,8 @@ def axis_view(board: Board, axis: Axis) -> dict[str, Any]:
         "what": f"{axis.metric.replace('_', ' ')} of task {axis.task}, condition {axis.condition}",
         "setting": words(axis.setting),
         "undecided": _undecided(cells),
+        "counts": axis.counts,
+        "caution": axis.caution,
         "n": " to ".join(f"{size:,}" for size in dict.fromkeys((sizes[0], sizes[-1]))) if sizes else "",
     }
 
@@ -64,7 +65,6 @@ def _undecided(cells: Sequence[Cell]) -> str:
 
 
 def _row_view(board: Board, row: Row, scales: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
-    flagged = sum(bool(cell.flags) for cell in row.cells.values())
     cells = []
     for axis in board.axes:
         cell = row.cells.get(axis.key)
@@ -74,13 +74,9 @@ def _row_view(board: Board, row: Row, scales: Mapping[str, tuple[float, float]])
         "title": shorten(row.title),
         "family": shorten(row.family, 32),
         "evaluated": row.evaluated is not None,
-        "extended": row.budget != "standard",
         "seeds": len(row.runs),
-        "failed": len(row.failed),
-        "flagged": flagged,
         "rank": None if row.mean_rank is None else f"{row.mean_rank:.2f}",
         "unranked": row.unranked,
-        "standing": "" if row.standing == OURS else row.standing,
         "cells": cells,
     }
 

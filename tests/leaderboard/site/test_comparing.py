@@ -2,36 +2,73 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import itertools
+import struct
+from typing import Any
 
 import numpy as np
+import pytest
 
 from kdbench.leaderboard.board import Pairs
-from kdbench.leaderboard.site.comparing import PAIRED, comparison_data
+from kdbench.leaderboard.site.comparing import comparison_data, paired_rows
+from kdbench.leaderboard.site.pages import pages
 from tests.browser import boards
+
+
+def decoded(pairs: Any, steps: int) -> list[tuple[float | None, float | None, bool, bool]]:
+    """Half width, p-value, significant, paired of each pair, as the page's script reads them."""
+    largest, text = pairs
+    content = base64.b64decode(text)
+    found = []
+    for word, p in struct.iter_unpack("<HB", content):
+        half = None if word >> 2 == 16383 else largest * (word >> 2) / 16382
+        found.append((half, None if p == 255 else 10 ** (-p / steps), bool(word & 2), bool(word & 1)))
+    return found
 
 
 def test_the_triangle_of_pairs_has_every_pair_once() -> None:
     board = boards.small().boards[0]
-    values, halves, p_values, significant, paired = comparison_data(board)["pairs"][0]
-    count = len(board.rows)
-    wanted = [board.pairs["clean/clean"].value[i, j] for i in range(count) for j in range(i + 1, count)]
-    np.testing.assert_allclose(values, wanted, rtol=1e-4)
-    assert len(halves) == len(p_values) == len(significant) == len(paired) == len(wanted)
+    data = comparison_data(board)
+    pairs, count = board.pairs["clean/clean"], len(board.rows)
+    found = decoded(data["pairs"][0], data["steps"])
+    places = [(i, j) for i in range(count) for j in range(i + 1, count)]
+    assert len(found) == len(places)
+    for (half, p, significant, paired), place in zip(found, places, strict=True):
+        assert half == pytest.approx(pairs.half_width[place], abs=pairs.half_width.max() / 30_000)
+        assert (p is None) == bool(np.isnan(pairs.p_value[place]))
+        assert p is None or p == pytest.approx(max(pairs.p_value[place], 10 ** (-254 / data["steps"])), rel=0.02)
+        assert (significant, paired) == (pairs.significant[place], pairs.paired[place])
+
+
+def test_differences_are_those_of_the_values_of_the_rows() -> None:
+    """So the page does without them."""
+    for board in boards.small().boards:
+        for axis, pairs in board.pairs.items():
+            values = np.array([row.cells[axis].value if axis in row.cells else np.nan for row in board.rows])
+            np.testing.assert_allclose(values[:, None] - values, pairs.value, atol=1e-9)
 
 
 def test_a_triangle_by_hand() -> None:
-    """Rows 0, 1, 2 in the order (0, 1), (0, 2), (1, 2); NaN is null, numbers are rounded to what they are worth."""
-    value = np.array([[0, 0.123456789, np.nan], [-0.123456789, 0, 2e-7], [np.nan, -2e-7, 0]])
+    """Rows 0, 1, 2 in the order (0, 1), (0, 2), (1, 2); the second has no difference."""
+    value = np.array([[0, 0.3, np.nan], [-0.3, 0, 2e-7], [np.nan, -2e-7, 0]])
     significant = np.array([[False, True, False], [True, False, False], [False, False, False]])
-    paired = ~np.isnan(value)
     board = boards.small().boards[0]
-    pairs = {board.axes[0].key: Pairs(value, np.abs(value) / 3, np.abs(value) * 2, significant, paired)}
+    pairs = {board.axes[0].key: Pairs(value, np.abs(value) / 3, np.abs(value) / 3, significant, ~np.isnan(value))}
     data = comparison_data(dataclasses.replace(board, rows=board.rows[:3], axes=board.axes[:2], pairs=pairs))
-    assert data["pairs"] == [
-        [[0.12346, None, 2e-07], [0.04115, None, 6.667e-08], [0.25, None, 4e-07], "100", "101"],
-        None,
-    ]
+    first, nothing, small = decoded(data["pairs"][0], data["steps"])
+    assert first == (pytest.approx(0.1), pytest.approx(0.1, rel=0.02), True, True)
+    assert nothing == (None, None, False, False)
+    assert small == (0.0, pytest.approx(10 ** (-254 / data["steps"])), False, True)
+    assert data["pairs"][1] is None
+
+
+@pytest.mark.parametrize("count", [paired_rows(8), paired_rows(8) + 1, 1000])
+def test_a_page_is_never_larger_than_300_kb(count: int) -> None:
+    assert len(boards.AXES) == 8
+    content = dict(itertools.islice(pages(boards.large(count)), 3))["cifar10-lite/compare.html"]
+    assert len(content.encode()) < 300_000
 
 
 def test_each_row_has_its_seeds_budget_and_parameters() -> None:
@@ -42,6 +79,7 @@ def test_each_row_has_its_seeds_budget_and_parameters() -> None:
 
 
 def test_too_many_methods_have_no_pairs() -> None:
-    board = boards.large(PAIRED + 1).boards[0]
+    most = paired_rows(len(boards.AXES))
+    board = boards.large(most + 1).boards[0]
     assert comparison_data(board)["pairs"] is None
-    assert comparison_data(dataclasses.replace(board, rows=board.rows[:PAIRED]))["pairs"] is not None
+    assert comparison_data(dataclasses.replace(board, rows=board.rows[:most]))["pairs"] is not None

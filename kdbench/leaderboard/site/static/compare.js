@@ -11,29 +11,37 @@ function chosenRows() {
   return [...new Set(given)].filter((index) => index >= 0).slice(0, 3);
 }
 
+const PAIRS = (DATA.pairs ?? []).map((pairs) => pairs && [pairs[0], Uint8Array.from(atob(pairs[1]), (one) => one.charCodeAt(0))]);
+
+/** Half width, p-value and facts of the difference of two rows, the first above the second; null for none. */
+function pairOf(axis, low, high) {
+  const [largest, bytes] = PAIRS[axis];
+  const place = 3 * (low * KEYS.length - (low * (low + 1)) / 2 + (high - low - 1));
+  const word = bytes[place] + 256 * bytes[place + 1];
+  if (word >> 2 === DATA.levels) return null;
+  const p = bytes[place + 2] === 255 ? null : 10 ** (-bytes[place + 2] / DATA.steps);
+  return { half: (largest * (word >> 2)) / (DATA.levels - 1), p, significant: Boolean(word & 2), paired: Boolean(word & 1) };
+}
+
 /** How much better row i is than row j on an axis: paired where the page has it, else from the two intervals. */
 function difference(axis, i, j) {
-  const [a, b] = [DATA.rows[i][4][axis], DATA.rows[j][4][axis]];
+  const [a, b] = [DATA.rows[i][2][axis], DATA.rows[j][2][axis]];
   if (!a || !b) return null;
-  const sign = DATA.axes[axis][3] ? 1 : -1;
+  const value = (DATA.axes[axis][3] ? 1 : -1) * (a[0] - b[0]);
   const dashed = dashes(a, b);
-  const paired = DATA.pairs && DATA.pairs[axis];
-  if (!paired) {
-    const half = Math.hypot((a[2] - a[1]) / 2, (b[2] - b[1]) / 2);
-    return { value: sign * (a[0] - b[0]), half, p: null, significant: null, dashed };
-  }
-  const [low, high] = i < j ? [i, j] : [j, i];
-  const place = low * KEYS.length - (low * (low + 1)) / 2 + (high - low - 1);
-  const [values, halves, pValues, significant, byExample] = paired;
-  if (values[place] === null || halves[place] === null) return null;
-  const value = (i < j ? sign : -sign) * values[place];
-  const facts = { significant: significant[place] === "1", paired: byExample[place] === "1" };
-  return { value, half: halves[place], p: pValues[place], dashed, ...facts };
+  if (!PAIRS[axis]) return { value, half: Math.hypot((a[2] - a[1]) / 2, (b[2] - b[1]) / 2), p: null, significant: null, dashed };
+  const found = pairOf(axis, Math.min(i, j), Math.max(i, j));
+  return found && { value, dashed, ...found };
 }
 
 function signed(value, unit) {
   const text = shown(Math.abs(value), unit, 2);
   return `${value < 0 ? "−" : "+"}${text}`;
+}
+
+/** A p-value to the two digits that the page has of it. */
+function inShort(p) {
+  return p > 0.985 ? "1" : p.toFixed(p < 0.0995 ? 3 : 2).slice(1);
 }
 
 function verdict(found, first, second) {
@@ -58,9 +66,9 @@ function renderScores(rows) {
   });
   const lines = DATA.axes.map(([, title, unit, higher], axis) => {
     const cells = rows.map((index) => {
-      const cell = DATA.rows[index][4][axis];
+      const cell = DATA.rows[index][2][axis];
       if (!cell) return make("td", { class: "none" }, "not measured");
-      const value = make("b", {}, `${DATA.signs[cell[5]]}${cell[3] ? "⚠ " : ""}${shown(cell[0], unit, 2)}`);
+      const value = make("b", {}, `${DATA.signs[cell[5] ?? ""]}${cell[3] ? "⚠ " : ""}${shown(cell[0], unit, 2)}`);
       return make("td", {}, value, " ", make("small", {}, `${shown(cell[1], unit)} to ${shown(cell[2], unit)}`));
     });
     const note = `${unit === "fraction" ? "%" : unit}, ${higher ? "higher" : "lower"} is better`;
@@ -94,7 +102,7 @@ function renderPair(i, j, first, second) {
     const span = Math.max(1e-9, ...same.map((other) => Math.abs(other.value) + other.half));
     const between = `${signed(found.value - found.half, unit)} to ${signed(found.value + found.half, unit)}`;
     const said = make("td", { class: found.significant ? "verdict" : "" }, verdict(found, first, second));
-    const p = found.p === null ? "–" : found.p < 0.001 ? "< .001" : found.p.toFixed(3).slice(1).replace(/^\.000$/, "1");
+    const p = found.p === null ? "–" : found.p < 0.001 ? "< .001" : inShort(found.p);
     return make("tr", {}, name, make("td", { class: "num" }, make("b", {}, signed(found.value, unit))),
       make("td", { class: "num" }, between), make("td", {}, bar(found, span)), make("td", { class: "num" }, p), said);
   });

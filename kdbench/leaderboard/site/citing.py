@@ -1,0 +1,29 @@
+"""How to cite a suite's leaderboard, as BibTeX, from its records."""
+
+from __future__ import annotations
+
+import re
+
+from kdbench.leaderboard.board import Board
+from kdbench.leaderboard.site.text import shorten
+
+
+def bibtex(board: Board) -> str:
+    """One entry: the suite's version, how much was measured, when, and with which kdbench."""
+    records = [run.record for row in board.rows for run in row.records]
+    facts = [record.provenance for record in records]
+    last = max((fact.finished[:10] for fact in facts), default="")
+    versions = ", ".join(sorted({fact.kdbench_version for fact in facts}))
+    year = f"  year = {{{last[:4]}}},\n" if re.fullmatch(r"\d{4}-\d\d-\d\d", last) else ""
+    measured = f"{len(board.rows)} methods, {len(records)} records" + (f", last measured {last}" if year else "")
+    return (
+        f"@misc{{kdbench-{board.key}-v{board.version},\n"
+        f"  title = {{kdbench leaderboard of {_safe(board.suite)}, suite version {board.version}}},\n"
+        f"  author = {{{{The kdbench authors}}}},\n{year}"
+        f"  note = {{{measured}, kdbench {_safe(versions) or 'of an unknown version'}}}\n}}"
+    )
+
+
+def _safe(text: str) -> str:
+    """Untrusted text without what TeX reads as more than a letter."""
+    return shorten(re.sub(r"[^A-Za-z0-9 .,+=/:-]", "?", text))
