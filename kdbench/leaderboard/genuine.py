@@ -3,9 +3,11 @@ replaces these."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from kdbench.leaderboard.copies import copies
+from kdbench.leaderboard.near_copies import near_copies
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.evidence import Evidence, Excluded, exclude
 from kdbench.results.record import Record
@@ -14,10 +16,12 @@ from kdbench.results.untrusted import plain
 
 def split_genuine(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Excluded]]:
     """The runs on all of the very images that installed data sets of these names stand for; and the others, with those
-    that have a network or an answer of another training: nobody knows which of the two is right."""
+    that have a network or an answer of another training: nobody knows which of the two is right. One that has nearly
+    the answers of another is kept with a remark."""
     kept: list[Evidence] = []
     excluded: list[Excluded] = []
     copied = {id(copy.run): str(copy) for copy in copies(runs, of_methods=False)}
+    near = {id(copy.run): str(copy) for copy in near_copies(runs)}
     for run in runs:
         if id(run) in copied:
             excluded.append(exclude(run, copied[id(run)]))
@@ -28,6 +32,8 @@ def split_genuine(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Exclud
             excluded.append(exclude(run, text))
         elif run.record.spec.examples is not None:
             excluded.append(exclude(run, f"measured on {run.record.spec.examples:,} of the test images alone"))
+        elif id(run) in near:
+            kept.append(dataclasses.replace(run, remarks=(*run.remarks, near[id(run)])))
         else:
             kept.append(run)
     return kept, excluded

@@ -229,6 +229,10 @@ def _score(case: Case, score: Score, headline: Headline | None) -> Iterator[Find
         found = f"{score.unit}, {_direction(score.higher_is_better)}"
         said = f"{headline.unit}, {_direction(headline.higher_is_better)}"
         yield ("higher_is_better",), f"{found} is better, but task '{task.name}' says {said} is better", "error"
+    elif task.lower_is_better is not None and score.higher_is_better != (score.metric not in task.lower_is_better):
+        found, said = _direction(score.higher_is_better), _direction(not score.higher_is_better)
+        text = f"{found} is better, but task '{task.name}' says {said} is better of '{plain(score.metric)}'"
+        yield ("higher_is_better",), text, "error"
     if score.metric in task.shares and score.unit != "fraction":
         yield ("unit",), f"{plain(score.unit)!r}, but '{score.metric}' of task '{task.name}' is a fraction", "error"
     if score.metric in task.shares and score.unit == "fraction":

@@ -15,6 +15,7 @@ from kdbench.errors import KdbenchError
 from kdbench.leaderboard.accounting import BASES, Basis, by_basis
 from kdbench.leaderboard.case import Case, Finding
 from kdbench.leaderboard.copies import copies
+from kdbench.leaderboard.near_copies import near_copies
 from kdbench.leaderboard.rules import judge
 from kdbench.plugin.loader import load_plugins
 from kdbench.results import untrusted
@@ -132,6 +133,7 @@ def copied(paths: Sequence[Path]) -> list[Problem]:
     """A problem for each of these records that is a copy of another training's, among them or published beside them.
 
     Equal losses or answers of two methods are only a warning for runs that are not published: they may be wanted.
+    Answers that are nearly another training's are one for all.
     """
     wanted = {path.resolve(): path for path in paths}
     suites = {path.resolve().parent.parent for path in paths if path.name != "record.json"}
@@ -146,6 +148,11 @@ def copied(paths: Sequence[Path]) -> list[Problem]:
         if path is not None:
             sure = id(copy.run) in certain or path.name != "record.json"
             found.append(Problem(path, None, "hashes", str(copy), "error" if sure else "warning"))
+    told = {problem.path for problem in found}
+    for near in near_copies(runs):
+        path = wanted.get(near.run.path.resolve())
+        if path is not None and path not in told:
+            found.append(Problem(path, None, "hashes.evidence", str(near), "warning"))
     return found
 
 

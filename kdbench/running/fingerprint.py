@@ -12,7 +12,7 @@ import functools
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,16 @@ from torch import Tensor, nn
 from kdbench.inference.prediction import freeze
 from kdbench.methods.context import Batch, Context
 from kdbench.methods.method import Method, MethodSpec
+from kdbench.progress import say
 from kdbench.results.record import Fingerprint
 from kdbench.running.trial import tiny_network, tiny_set, tiny_training
+from kdbench.shared_state import left_alone
 from kdbench.specs import LabelNoise, Recipe, Suite
 from kdbench.torch_state import exclusive
 from kdbench.training.loop import TrainingRun
+
+if TYPE_CHECKING:
+    from kdbench.running.plan import Plan
 
 VERSION: Final = 1
 """Raised when the short training becomes another one."""
@@ -121,3 +126,16 @@ def _alone() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
+
+
+def plan_fingerprint(plan: Plan) -> Fingerprint | None:
+    """What the method computes, before it trains for hours; None, and a note, where it fails on a tiny network."""
+    try:
+        with left_alone(f"method '{plan.method}'"):
+            return fingerprint(plan.plugins.methods.get(plan.method), plan.params, plan.suite)
+    except (Exception, SystemExit) as error:  # anybody's method, and made for other networks than the tiny one
+        say([
+            f"note: the record will have no fingerprint of method '{plan.method}', which fails on a tiny network: "
+            f"{type(error).__name__}: {error}"
+        ])  # fmt: skip
+        return None

@@ -1,8 +1,10 @@
-"""What is said of a run that is there already."""
+"""A run that has its record, and what is said of one that is there already."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import torch
 
@@ -11,6 +13,16 @@ from kdbench.results.record import Record
 from kdbench.running import provenance
 from kdbench.running.options import RunOptions
 from kdbench.running.plan import Plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """A run that has its record."""
+
+    record: Record
+    path: Path
+    whole: bool
+    """Whether it was there already."""
 
 
 def finished_notes(plan: Plan, record: Record, options: RunOptions) -> list[str]:

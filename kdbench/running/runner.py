@@ -27,8 +27,8 @@ from kdbench.running import provenance
 from kdbench.running.begun import BEGUN, Begun, Part
 from kdbench.running.dry_run import dry_run
 from kdbench.running.evaluation import TaskResult, check_batches, check_tasks, run_task
-from kdbench.running.fingerprint import fingerprint
-from kdbench.running.finished import finished_notes
+from kdbench.running.fingerprint import plan_fingerprint
+from kdbench.running.finished import Done, finished_notes
 from kdbench.running.graph import RunGraph, Trained, is_mistake
 from kdbench.running.isolated.client import words
 from kdbench.running.isolated.runs import plugins_apart, run_apart
@@ -122,16 +122,6 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     return done.record
 
 
-@dataclasses.dataclass(frozen=True)
-class Done:
-    """A run that has its record."""
-
-    record: Record
-    path: Path
-    whole: bool
-    """Whether it was there already."""
-
-
 def run_here(
     plan: Plan, seed: int, options: RunOptions, *, fresh: bool, track: Iterable[str], died: str | None = None
 ) -> Done:
@@ -171,19 +161,6 @@ def run_here(
 
 def _waiting(spec: RunSpec) -> Callable[[str], None]:
     return lambda holder: say([f"run {spec.run_id} of '{spec.method}' is being done by {holder}: waiting for it"])
-
-
-def _fingerprint(plan: Plan) -> Fingerprint | None:
-    """What the method computes, before it trains for hours; None, and a note, where it fails on a tiny network."""
-    try:
-        with left_alone(f"method '{plan.method}'"):
-            return fingerprint(plan.plugins.methods.get(plan.method), plan.params, plan.suite)
-    except (Exception, SystemExit) as error:  # anybody's method, and made for other networks than the tiny one
-        say([
-            f"note: the record will have no fingerprint of method '{plan.method}', which fails on a tiny network: "
-            f"{type(error).__name__}: {error}"
-        ])  # fmt: skip
-        return None
 
 
 def record_path(record: Record, out: str | Path = "runs") -> Path:
@@ -236,7 +213,7 @@ class _Job:
         if failure is None:
             say(self.plan.notes())
             self._begun().write(self.folder)
-            self.fingerprint = _fingerprint(self.plan)
+            self.fingerprint = plan_fingerprint(self.plan)
             failure = self._through(self._condition)
         return failure
 

@@ -48,6 +48,7 @@ class Attack(Task):
     family = "adversarial"
     version = 3
     shares = frozenset({"robust_accuracy", "conditional_accuracy"})
+    lower_is_better = frozenset()
 
     class Settings(base.Settings):
         """Which attacks, their budget and the images they are run on."""

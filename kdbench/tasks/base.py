@@ -298,6 +298,9 @@ class Task:
     """Whether it measures corrupted images, so that its scores depend on ``data.corruption_images``."""
     shares: ClassVar[frozenset[str]] = frozenset()
     """Metrics that are shares of examples with Wilson's interval, so that value and n determine it."""
+    lower_is_better: ClassVar[frozenset[str] | None] = None
+    """Metrics of which less is better, of all others more; None: the task does not say, and only its headline is
+    held against a record."""
 
     def prepare(self, settings: Any) -> None:
         """Raise ``KdbenchError`` when something it needs is not installed; called before anything is trained."""

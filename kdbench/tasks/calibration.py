@@ -37,6 +37,7 @@ class Calibration(Task):
 
     name = "calibration"
     family = "calibration"
+    lower_is_better = frozenset({"ece"})
 
     class Settings(base.Settings):
         """How confidence is binned."""

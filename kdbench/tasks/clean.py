@@ -27,6 +27,7 @@ class Clean(Task):
     Settings = CorrectSettings
     unattacked = "correct"
     shares = frozenset({"accuracy", "top5_accuracy"})
+    lower_is_better = frozenset()
 
     def applies(self, condition: Condition) -> bool:
         return condition.noise is None

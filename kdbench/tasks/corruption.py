@@ -45,6 +45,7 @@ class Corruption(Task):
     by_order = True
     uses_corruptions = True
     shares = frozenset({"accuracy", "mca", "conditional_mca", "mean_accuracy", "mean_conditional_accuracy"})
+    lower_is_better = frozenset()
 
     class Settings(base.Settings):
         """Which images, and from which seed the random corruptions are drawn."""

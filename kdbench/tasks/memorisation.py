@@ -48,6 +48,7 @@ class Memorisation(Task):
     family = "noisy labels"
     needs_training = True
     shares = frozenset({"accuracy", "observed_accuracy", "loss_share"})
+    lower_is_better = frozenset({"ece"})
 
     class Settings(base.Settings):
         """How many images and views."""

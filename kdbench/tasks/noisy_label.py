@@ -23,6 +23,7 @@ class NoisyLabel(Task):
     by_order = True
     unattacked = "correct"
     shares = frozenset({"accuracy"})
+    lower_is_better = frozenset()
     needs_training = True
 
     def applies(self, condition: Condition) -> bool:

@@ -27,6 +27,7 @@ class OutOfDistribution(Task):
     by_order = True
     Settings = CorrectSettings
     shares = frozenset({"accuracy", "top5_accuracy"})
+    lower_is_better = frozenset()
     needs_ood = True
 
     def check_data(self, settings: Any, data: DataFacts) -> None:

@@ -51,6 +51,7 @@ class OutOfDistributionDetection(Task):
     """
 
     name = "ood_detection"
+    lower_is_better = frozenset({"fpr95"})
 
     class Settings(base.Settings):
         """Data sets whose test images are to be told from the suite's."""

@@ -32,6 +32,7 @@ class Peers(Task):
     by_order = True
     needs_training = True
     shares = frozenset({"accuracy"})
+    lower_is_better = frozenset()
 
     def predictors(self, method: MethodSpec) -> Mapping[str, Mapping[str, Any]]:
         found = {name: {"evaluate": name} for name in NETWORKS}

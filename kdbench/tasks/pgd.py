@@ -59,6 +59,7 @@ class PGD(Task):
     family = "adversarial"
     version = 2
     shares = frozenset({"robust_accuracy", "conditional_accuracy", "accuracy_at_step", "zero_gradient_share"})
+    lower_is_better = frozenset({"zero_gradient_share"})
 
     class Settings(base.Settings):
         """Budget of the attack and the images it is run on."""

@@ -28,6 +28,7 @@ class SoftmaxMagnitude(Task):
     """
 
     name = "softmax_magnitude"
+    lower_is_better = frozenset()
 
     class Settings(base.Settings):
         """Which networks, and how finely."""

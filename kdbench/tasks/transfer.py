@@ -46,6 +46,7 @@ class Transfer(Task):
     )
     version = 2
     shares = frozenset({"accuracy", "conditional_accuracy"})
+    lower_is_better = frozenset()
 
     class Settings(base.Settings):
         """Sources and budget of the attack."""

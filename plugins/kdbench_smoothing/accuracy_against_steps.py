@@ -27,6 +27,7 @@ class AccuracyAgainstSteps(kdbench.Task):
 
     name = "accuracy_against_steps"
     shares = frozenset({"accuracy"})
+    lower_is_better = frozenset()
 
     class Settings(TaskSettings):
         """Budget of the attack and the images it is run on."""

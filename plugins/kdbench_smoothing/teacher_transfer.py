@@ -25,6 +25,7 @@ class TeacherTransfer(kdbench.Task):
 
     name = "teacher_transfer"
     shares = frozenset({"accuracy"})
+    lower_is_better = frozenset()
 
     class Settings(AttackSettings):
         """Budget of the attack and the images it is run on."""

@@ -25,6 +25,7 @@ class TransferMatrix(kdbench.Task):
 
     name = "transfer_matrix"
     shares = frozenset({"accuracy", "conditional_accuracy"})
+    lower_is_better = frozenset()
 
     class Settings(AttackSettings):
         """Budget of the attack, the images it is run on, and how random networks are judged."""

@@ -83,7 +83,7 @@ def prepare(suite: str) -> Any:
     tasks = [(plugins.tasks.get("clean"), None)]
     data = load_suite_data(load_suite(suite), plugins, DataPlace.default(), **needed_data(tasks))
     provenance.collect(plugins=plugins.loaded, device=CPU, started="", seconds={})
-    vars(runner).update(load_suite_data=lambda *_, **__: data, _fingerprint=lambda plan: None)
+    vars(runner).update(load_suite_data=lambda *_, **__: data, plan_fingerprint=lambda plan: None)
     return runner
 
 

@@ -59,6 +59,10 @@ FORGERIES: dict[str, tuple[Edit, str, str]] = {
         lambda r: score(r, "clean", "accuracy").update(unit="percent", value=99.0, ci_low=98.0, ci_high=100.0),
         "scores[0].unit", "'accuracy' of task 'clean' is a fraction",
     ),
+    "the other way round": (
+        lambda r: score(r, "pgd", "conditional_accuracy", steps=20).update(higher_is_better=False),
+        "scores", "lower is better, but task 'pgd' says higher is better of 'conditional_accuracy'",
+    ),
     "a check with another limit": (
         lambda r: check(r, "large_eps").update(value=0.4, limit=0.5, passed=True), "checks[5].limit",
         "'large_eps' passes up to 0",

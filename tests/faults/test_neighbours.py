@@ -28,7 +28,7 @@ class Neighbours:
         self.place = place
         (place / "site").mkdir()
         self.suite = place / "small.toml"
-        self.suite.write_text(SUITE.replace('"tiny"', '"wrn-10-1"'))
+        self.suite.write_text(SUITE.replace('"tiny"', '"wrn-10-1"').replace("epochs = 2", "epochs = 1"))
         environment = {name: value for name, value in os.environ.items() if name != "KDBENCH_ISOLATION"}
         self.words = place / "words.txt"
         command = [sys.executable, "-m", "tests.faults.neighbours", str(place / "site")]
@@ -122,8 +122,11 @@ def test_those_that_train_change_nothing_of_others(
 ) -> None:
     theirs = neighbours.run(f"bad-{name}", tmp_path)
     if name in HARMS:
-        assert f"method 'bad-{name}'" in (theirs.get("error") or theirs["mistake"])
-    assert theirs["networks"]["clean/teacher"] == alone["networks"]["clean/teacher"]
+        changed = f"method 'bad-{name}' changed what all code of the process shares"
+        words = "loss is not a differentiable scalar" if name == "gradients" else changed  # of its own next step
+        assert words in (theirs.get("error") or theirs["mistake"])
+    if "mistake" not in theirs:
+        assert theirs["networks"]["clean/teacher"] == alone["networks"]["clean/teacher"]
     found = neighbours.run("kd", tmp_path)
     row(f"a method changes what all share while it trains: {name}", "named if it is seen; others train the same bits",
         lost="status" not in found, changed=found != alone)  # fmt: skip
@@ -150,10 +153,10 @@ def test_one_whose_process_ends_is_a_failed_record(
 
 @pytest.mark.parametrize("name", ["hang", "stubborn"] if ALL else ["hang"])
 def test_one_that_hangs_is_ended_by_its_limit(neighbours: Neighbours, tmp_path: Path, row: Row, name: str) -> None:
-    found = neighbours.run(f"bad-{name}", tmp_path, timeout=0.1)
+    found = neighbours.run(f"bad-{name}", tmp_path, timeout=0.02)
     row(f"a method never returns: {name}", "--timeout ends it as a failed record", lost="status" not in found,
         changed=False)  # fmt: skip
-    words = "longer than the 0.1 minutes" if name == "hang" else "did not end after the 1.1 minutes"
+    words = "longer than the 0.02 minutes" if name == "hang" else "did not end after the 1.02 minutes"
     assert found["status"] == "failed" and words in found["error"]
 
 

@@ -114,7 +114,8 @@ class Student:
                     correct = margin > (0 if k == 0 else 1.2 + 0.01 * k - easier)
                     self.share(task, "accuracy_at_step", correct, variant=variant, steps=k, rule=rule)
             for k in range(1, 21):
-                self.share(task, "zero_gradient_share", np.zeros(N_SUBSET, bool), variant=variant, steps=k)
+                step = {"variant": variant, "steps": k}
+                self.score(task, "zero_gradient_share", 0.0, N_SUBSET, setting=step, higher_is_better=False)
             few, many = (margin > 1.2 + 0.01 * k - easier for k in (10, 20))
             lost = int((few & ~many).sum())
             how = {"setting": {"variant": variant}, "n": N_SUBSET}

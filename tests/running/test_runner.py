@@ -21,9 +21,10 @@ from kdbench.leaderboard.parts import joined
 from kdbench.plugin.loader import Plugins
 from kdbench.results.evidence import Evidence
 from kdbench.results.record import Record, read_record
+from kdbench.running.fingerprint import plan_fingerprint
 from kdbench.running.loading import load_predictor
 from kdbench.running.plan import Plan
-from kdbench.running.runner import _fingerprint, record_path, run
+from kdbench.running.runner import record_path, run
 from kdbench.suites import load_suite
 from tests.running.stages import follow
 
@@ -192,7 +193,7 @@ def test_a_method_that_fails_on_a_tiny_network_is_run_without_a_fingerprint(
 ) -> None:
     """It asks for what only the network has that was trained for it."""
     plan = Plan.make(load_suite(str(tiny_suite)), staged, "copies", {}, ["clean"], ["clean"])
-    assert _fingerprint(plan) is None
+    assert plan_fingerprint(plan) is None
     [message] = caplog.messages
     assert message.startswith(
         "note: the record will have no fingerprint of method 'copies', which fails on a tiny network: AttributeError: "

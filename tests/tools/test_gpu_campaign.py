@@ -22,6 +22,7 @@ from PIL import Image
 
 from kdbench.results.record import Score
 from kdbench.running.evaluation import TaskResult
+from kdbench.sealed import Sealed, faults
 from kdbench.training.log import read_log
 from tools import gpu_campaign
 from tools.campaign import calls, images, measure, outbox, pack, parts
@@ -123,6 +124,7 @@ def work_folder(work: Path, seed: int = 0) -> None:
     for name in ("ce-wrn-aa", "ce-wrn-bb"):
         put(trainings / name / "checkpoint.safetensors", 60 * KIB)
         (trainings / name / "log.jsonl").write_text("{}\n")
+        Sealed(trainings / name).write({"softmax.npz": b"softmax"})
     put(trainings / "kd-wrn-cc/resume.pt", 150 * KIB, seed)
     (trainings / "kd-wrn-cc/log.jsonl").write_text("{}\n" * 3)
     (work / "log.txt").write_text("log\n")
@@ -143,10 +145,15 @@ def test_what_comes_out_is_enough_to_go_on_and_no_more(tmp_path: Path) -> None:
     again.mkdir()
     assert outbox.restore(out, again) == []
     left_out = {"runs/s/ce/1234/checkpoint-clean.safetensors", "runs/s/trainings/ce-wrn-aa/checkpoint.safetensors",
-                "runs/s/trainings/ce-wrn-aa/log.jsonl"}  # fmt: skip
+                "runs/s/trainings/ce-wrn-aa/log.jsonl",
+                "runs/s/trainings/ce-wrn-aa/softmax.npz", "runs/s/trainings/ce-wrn-aa/SHA256SUMS"}  # fmt: skip
     assert relative(again) == relative(work) - left_out
     for name in relative(again):
         assert (again / name).read_bytes() == (work / name).read_bytes(), name
+    teacher = again / "runs/s/trainings/ce-wrn-bb"
+    assert faults(teacher) == {}
+    (teacher / "softmax.npz").write_bytes(b"another")
+    assert list(faults(teacher)) == ["softmax.npz"], "sums come along"
 
 
 @pytest.mark.usefixtures("small_files")

@@ -25,7 +25,7 @@ TOTAL_BYTES = 63 * 2**20
 SLICES = 2
 HEADER = 4096
 LOG, RESULTS, RECORDS, NETWORKS = "log.txt", "results.json", "records.tar.gz", "networks.tar"
-KEPT_OF_A_TRAINING = ("checkpoint.safetensors", "log.jsonl", "softmax.npz")
+KEPT_OF_A_TRAINING = ("checkpoint.safetensors", "log.jsonl", "softmax.npz", "SHA256SUMS")
 
 Unit = tuple[Path, ...]
 """Files that are of use together only."""

@@ -15,10 +15,13 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from kdbench.plugin.before import Before, take
 
+ACCELERATORS = ("/dev/nvidia", "/dev/kfd", "/dev/dri", "/dev/dxg", "/dev/accel")
+"""Beginnings of the files by which a process speaks to an accelerator."""
 STDIO = 3
 """Standard input, output and error of whoever asks for a node are the node's."""
 
@@ -65,8 +68,8 @@ def _ends() -> tuple[socket.socket, socket.socket, int, int]:
 
 
 def _fork() -> None:
-    if not sys.platform.startswith("linux") or threading.active_count() > 1:
-        return  # other systems' libraries don't bear it, nor do threads of Python; numpy's are made anew after a fork
+    if not bears_fork():
+        return
     _warm()
     asked, control, lifeline, life = _ends()
     sys.stdout.flush()
@@ -81,6 +84,15 @@ def _fork() -> None:
     asked.close()
     os.close(lifeline)
     Server.control, Server.lifeline = control, life
+
+
+def bears_fork() -> bool:
+    """Whether a fork of this process computes as it would. Libraries of other systems don't bear it, nor do Python's
+    threads (numpy makes its own anew), nor drivers of accelerators that were asked for anything."""
+    if not sys.platform.startswith("linux") or threading.active_count() > 1:
+        return False
+    held = [os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+    return not any(name.startswith(ACCELERATORS) for name in held)
 
 
 def _spawn() -> None:

@@ -1,0 +1,1 @@
+"""Processes for nodes, without any process."""
