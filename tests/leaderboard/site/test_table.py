@@ -78,7 +78,7 @@ def test_shades_are_the_distance_to_the_best_in_half_intervals_of_the_difference
     pairs = Pairs(value[:, None] - value, np.full((6, 6), 0.025), np.full((6, 6), 0.01), known, known)
     cells = [cell(one, mark="best" if one == 0.9 else "") for one in value]
     found = dataclasses.replace(board(*cells), pairs={ACCURACY.key: pairs})
-    assert marks(found) == ["best", "d1", "d2", "d3", "d4", "d0"], "1.6, 3.2, 7.2 and 28 halves; the last: no test tells"
+    assert marks(found) == ["best", "d1", "d2", "d3", "d4", "d0"], "1.6, 3.2, 7.2 and 28 halves; no test tells the last"
 
 
 def test_a_column_says_unit_direction_and_test_images() -> None:
