@@ -73,6 +73,7 @@ def open_page(browser: Browser) -> Iterator[Opener]:
         context.route("**/*", guard)
         page = context.new_page()
         page.set_default_timeout(10_000)
+        page.set_default_navigation_timeout(60_000)  # a thousand methods on a busy machine
         watch(page)
         page.goto(address)
         return page

@@ -313,3 +313,20 @@ def test_what_is_chosen_can_be_compared_wherever_the_table_is_scrolled(open_page
     assert box["y"] + box["height"] == pytest.approx(page.viewport_size["height"], abs=1)
     page.get_by_role("button", name="Clear choice").click()
     assert not page.locator("#choice").is_visible()
+
+
+def test_on_a_phone_a_row_is_a_card_with_its_choice_and_nothing_scrolls_sideways(
+    open_page: Opener, small_site: str
+) -> None:
+    page = open_page(f"{small_site}/index.html")
+    page.set_viewport_size({"width": 360, "height": 800})
+    card = page.locator("#board tbody tr").first
+    labels = card.locator("td:visible").evaluate_all("all => all.map(cell => cell.dataset.label).filter(Boolean)")
+    assert labels[:2] == ["Place", "clean"]
+    page.get_by_label("Sort by").select_option(label="Method")
+    assert names(page) == sorted(names(page))
+    card.get_by_role("checkbox").click()
+    assert page.locator("#choice").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    scrolls = "element => element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight"
+    assert not page.get_by_role("region", name="Table of methods, scrolls sideways").evaluate(scrolls)

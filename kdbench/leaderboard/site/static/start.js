@@ -93,6 +93,7 @@ function render() {
   if (find.value !== state.words) find.value = state.words;
   if (at("family")) at("family").value = state.family;
   at("flags").value = state.flags;
+  at("sort").value = state.column;
   at("against").value = KEYS[state.against] ?? "";
   at("across").value = state.across;
   at("up").value = state.up;
@@ -111,6 +112,8 @@ for (const head of HEADS) {
 at("find").addEventListener("input", (event) => change({ words: event.target.value }, true));
 if (at("family")) at("family").addEventListener("change", (event) => change({ family: event.target.value }));
 at("flags").addEventListener("change", (event) => change({ flags: event.target.value }));
+at("sort").append(...HEADS.map((head) => make("option", { value: head.dataset.column }, head.querySelector("button").textContent)));
+at("sort").addEventListener("change", (event) => change({ column: event.target.value, direction: ascendingIsBest(event.target.value) ? "asc" : "desc" }));
 at("against").append(...ROWS.map((row) => make("option", { value: row.key }, `difference to ${clipped(row.title, 40)}`)));
 at("against").addEventListener("change", (event) => change({ against: KEYS.indexOf(event.target.value) }));
 at("reset").addEventListener("click", () => change({ words: "", family: "", flags: "", weights: DATA.weighed.map(() => 1), against: -1 }));
