@@ -1,0 +1,54 @@
+"""The tutorial, typed as it stands: every block in its order, but those whose comment says why not."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from kdbench.results.record import read_record
+from tests.docs.blocks import ROOT, blocks
+
+TUTORIAL = blocks(ROOT / "docs/tutorial.md")
+
+
+def test_what_is_not_run_is_what_installs_or_is_tested_elsewhere() -> None:
+    assert [block.code.split()[-1] for block in TUTORIAL if block.why_not] == [".", "my_method", "check_method(heated)"]
+    assert len(TUTORIAL) > 10
+
+
+def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
+    program = tmp_path / "bin/kdbench"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m kdbench "$@"\n')
+    program.chmod(0o755)
+    package = tmp_path / "my_method"
+    package.mkdir()
+    path = os.pathsep.join([str(package), *filter(None, sys.path)])
+    environment = os.environ | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": path}
+    for block in TUTORIAL:
+        if named := re.match(r"# (my_method/[\w.]+)\n", block.code):
+            (tmp_path / named[1]).write_text(block.code)
+            if block.kind == "toml":  # what installing it writes
+                info = package / "my_method-0.1.dist-info"
+                info.mkdir()
+                (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-method\nVersion: 0.1\n")
+                entry = re.search(r'^my-method = "(\w+)"$', block.code, re.M)
+                assert entry is not None
+                (info / "entry_points.txt").write_text(f"[kdbench]\nmy-method = {entry[1]}\n")
+        elif not block.why_not:
+            command = {"bash": ["bash", "-euc"], "python": [sys.executable, "-c"]}[block.kind]
+            done = subprocess.run(
+                [*command, block.code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+            if "kdbench plugins" in block.code:
+                assert "my-method" in done.stdout
+            if "compare" in block.code:
+                assert "heated" in done.stdout
+    records = [read_record(path) for path in (tmp_path / "runs").rglob("record.json")]
+    assert {record.spec.method for record in records} == {"ce", "heated"}
+    assert (tmp_path / "site/index.html").is_file()
+    assert any((tmp_path / "page").glob("*.html"))
