@@ -56,6 +56,7 @@ def test_scripts_and_folders_that_are_named_are_there() -> None:
         "ood_imagenet_digests",
         "screenshot",
         "measure_isolation",
+        "try_release",
     }
     for name in scripts:
         assert '__name__ == "__main__"' in (ROOT / f"tools/{name}.py").read_text()
