@@ -30,11 +30,12 @@ Do = Callable[..., dict[str, Any]]
 
 
 def share(items: Sequence[Item], most: int) -> list[Item]:
-    """At most ``most`` of them, ``MOST`` in a campaign, drawn anew by each run. The seed is printed."""
+    """At most ``most`` of them, ``MOST`` in a campaign, drawn anew by each run, alike in its processes. The
+    seed is printed."""
     most = MOST or most
     if len(items) <= most:
         return list(items)
-    seed = random.randrange(2**32)
+    seed = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(2**32)
     print(f"share of {most} of {len(items)} drawn with seed {seed}")
     return random.Random(seed).sample(items, most)
 
