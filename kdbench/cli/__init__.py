@@ -29,6 +29,7 @@ COMMANDS = {
     "list": "catalogue",
     "describe": "catalogue",
     "plugins": "catalogue",
+    "new-plugin": "new_plugin",
     "doctor": "doctor",
     "data": "data",
     "leaderboard": "leaderboard",
