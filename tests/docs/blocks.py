@@ -64,10 +64,8 @@ def command_lines(code: str) -> list[list[str]]:
     prompted = [line.strip()[2:] for line in lines if line.strip().startswith("$ ")]
     found: list[list[str]] = []
     for line in prompted or lines:
-        line = re.sub(
-            r"(?:^|\s)#\s.*$|(?<=\s)[<>]\s*\S+", "", line
-        )  # neither comments nor files that it reads and writes
-        lexer = shlex.shlex(line, posix=True, punctuation_chars="&|;")
+        typed = re.sub(r"(?:^|\s)#\s.*$|(?<=\s)[<>]\s*\S+", "", line)  # without comments and files at its ends
+        lexer = shlex.shlex(typed, posix=True, punctuation_chars="&|;")
         lexer.whitespace_split, lexer.commenters = True, ""
         words: list[str] = []
         for word in [*lexer, ";"]:
