@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import random
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pluggy
 import torch
 from torch import Tensor, nn
@@ -62,12 +64,13 @@ def check_method(
     """Check what a plugin author can get wrong; raises ``AssertionError`` that names the rule and what was found.
 
     Finite scalar loss; gradients reach the student (and networks of the method's own that ask for them) and nothing
-    else; frozen networks, training images and labels stay as they were; no state is shared between runs; parameters
-    that are marked ``MeasuredOnly`` change nothing of it; the same seed gives the same weights; a last batch of one
-    image and 10 as well as 100 classes work; an interrupted training ends where an uninterrupted one does; the
-    predictor gives one finite logit a class, and a checkpoint alone, loaded where no training data are, predicts
-    the same. What the method needs is there as untrained networks, whatever should have trained them. All of it is
-    trained and measured on ``device``.
+    else; the batch stays as it was, and so do the default dtype, Python's and NumPy's random numbers and torch's seed;
+    frozen networks, training images and labels stay as they were; no state is shared between runs; parameters that are
+    marked ``MeasuredOnly`` change nothing of it; the same seed gives the same weights; a last batch of one image and 10
+    as well as 100 classes work; an interrupted training ends where an uninterrupted one does; the predictor gives one
+    finite logit a class, and a checkpoint alone, loaded where no training data are, predicts the same. What the method
+    needs is there as untrained networks, whatever should have trained them. All of it is trained and measured on
+    ``device``, which may be a pretended accelerator: then tensors on the wrong device are found too.
     """
     assert isinstance(method, MethodSpec), f"expected what @kdbench.method returns, found {type(method).__name__}"
     resolved = method.validate(params or {})
@@ -141,7 +144,13 @@ class _Trial:
         for view, images in views.items():
             assert images.shape == (4, 3, 32, 32), f"'{name}': view '{view}' has shape {tuple(images.shape)}"
             assert images.isfinite().all(), f"'{name}': view '{view}' is not finite"
-        loss = method.loss(Batch(views["images"], labels, index, views), ctx)
+        given = {f"views['{view}']": images for view, images in views.items() if view != "images"}
+        given |= {"images": views["images"], "labels": labels, "index": index}
+        copies = {what: tensor.clone() for what, tensor in given.items()}
+        with self._global_state_untouched():
+            loss = method.loss(Batch(views["images"], labels, index, views), ctx)
+        for what, tensor in given.items():
+            assert torch.equal(tensor, copies[what]), f"'{name}' changed batch.{what} in place"
         assert isinstance(loss, Tensor) and loss.ndim == 0, f"'{name}': the loss must be a scalar tensor"
         assert loss.isfinite(), f"'{name}': the loss is {loss.item()}"
         assert loss.requires_grad, f"'{name}': the loss does not depend on the student"
@@ -200,6 +209,18 @@ class _Trial:
         except (KdbenchError, TrainingDivergedError) as error:
             raise AssertionError(f"'{self.method.name}' with {self.classes} classes: {error}") from error
 
+    @contextlib.contextmanager
+    def _global_state_untouched(self) -> Iterator[None]:
+        """Neither the default dtype nor random numbers that no seed of a training reaches, or that others use."""
+        before = _global_state()
+        yield
+        changed = [what for what, state in _global_state().items() if state != before[what]]
+        torch.set_default_dtype(before["torch's default dtype"])
+        assert not changed, (
+            f"'{self.method.name}' changed {', '.join(changed)}, which all code shares: draw from ctx.generator, and "
+            "make tensors with a dtype of their own"
+        )
+
     def check_inputs_untouched(self) -> None:
         """Data and borrowed networks are as they were."""
         name, (images, labels) = self.method.name, self.copy
@@ -207,6 +228,16 @@ class _Trial:
         assert torch.equal(self.data.labels, labels), f"'{name}' changed the training labels in place"
         for role, network in self.networks.items():
             _same(self.before[role], _tensors(network), f"'{name}' changed the {role}")
+
+
+def _global_state() -> dict[str, Any]:
+    numpy_state = np.random.get_state(legacy=False)
+    return {
+        "torch's default dtype": torch.get_default_dtype(),
+        "the seed of torch's random numbers": torch.initial_seed(),
+        "Python's random numbers": random.getstate(),
+        "NumPy's random numbers": repr(numpy_state["state"]),
+    }
 
 
 def _keep_context(method: Method, kept: list[Context]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from pydantic import Field
@@ -129,6 +131,46 @@ class FailsOnOne(Peers):
 
     def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
         return super().loss(batch, ctx) + ctx.student(batch.images).var(0).mean()
+
+
+def harm(what: str) -> kdbench.MethodSpec:
+    """Cross-entropy that leaves something else than it found."""
+
+    @kdbench.method("harm")
+    def harmful(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        if what == "images":
+            batch.images.mul_(0.5)
+        elif what == "labels":
+            batch.labels.fill_(0)
+        elif what == "dtype":
+            torch.set_default_dtype(torch.float64)
+        elif what == "seed":
+            torch.manual_seed(0)
+        elif what == "python":
+            random.random()
+        elif what == "numpy":
+            np.random.rand()
+        loss: Tensor = F.cross_entropy(ctx.student(batch.images), batch.labels)
+        return loss
+
+    return harmful
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("images", "'harm' changed batch.images in place"),
+        ("labels", "'harm' changed batch.labels in place"),
+        ("dtype", "'harm' changed torch's default dtype, which all code shares"),
+        ("seed", "'harm' changed the seed of torch's random numbers, which all code shares: draw from ctx.generator"),
+        ("python", "'harm' changed Python's random numbers"),
+        ("numpy", "'harm' changed NumPy's random numbers"),
+    ],
+)
+def test_the_kit_finds_what_a_loss_leaves_otherwise_than_it_found_it(what: str, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_method(harm(what), num_classes=(10,))
+    assert torch.get_default_dtype() == torch.float32
 
 
 @pytest.mark.filterwarnings("ignore:.*degrees of freedom")
