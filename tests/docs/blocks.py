@@ -20,7 +20,7 @@ FENCED = re.compile(r"^(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```(?P<kind>\w*)\
 INDENTED = re.compile(r"(?<=\n\n)(?: {4}[^\n]+\n(?:[ \t]*\n(?= {4}))*)+")
 SIGNATURE = re.compile(r"^(\s*def \w+\(.*\)(?: -> [^#:]+?)?)(?=\s*(?:#.*)?$)", re.M)
 """A function that is shown without its body."""
-PROGRAMS = ("kdbench", "python", "python3", "pip", "tox", "git", "ray", "srun", "scancel", "export")
+PROGRAMS = ("kdbench", "python", "python3", "pip", "tox", "git", "ray", "srun", "scancel", "export", "docker")
 
 
 @dataclass(frozen=True)
