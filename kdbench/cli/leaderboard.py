@@ -138,7 +138,9 @@ def validate(
 @leaderboard_app.command(cls=OnceCommand)
 def verify(
     file: Annotated[Path, typer.Argument(help="The record.")],
-    checkpoint: Annotated[str, typer.Option(help="The record's checkpoint: a file or an https address.")],
+    checkpoint: Annotated[
+        str | None, typer.Option(help="The record's: a file or an https address; default: the one beside it.")
+    ] = None,
     condition: Annotated[str | None, typer.Option(help="Its condition; default: found by its hash.")] = None,
     tasks: Tasks = None,
     examples: Annotated[int | None, typer.Option(min=1, help="Sample of so many test images; default: all.")] = None,
@@ -257,6 +259,9 @@ _KINDS = ("added", "removed", "changed", "moved")
 def submit(
     record: Annotated[Path, typer.Argument(help="A run's folder, or its record.json.")],
     to: Annotated[Path, typer.Option(help="Folder of published records.")] = PUBLISHED,
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="Copy its networks too, of 1 MiB at most, for `verify`.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Copy a valid record to its place, and print the pull request.
@@ -265,7 +270,7 @@ def submit(
     """
     from kdbench.leaderboard.submit import submit as copy
 
-    done = copy(record, to)
+    done = copy(record, to, checkpoints=checkpoints)
     if as_json:
         print(json.dumps(done.to_dict()))
         return

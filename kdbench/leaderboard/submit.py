@@ -14,16 +14,18 @@ from kdbench.inside import inside, is_own_file
 from kdbench.leaderboard.copies import copies
 from kdbench.leaderboard.validate import published, validate
 from kdbench.plugin.parameters import as_assignments
-from kdbench.results.evidence import Evidence, beside
+from kdbench.results.evidence import Evidence, beside, checkpoint_beside, same_file
 from kdbench.results.headline import installed_task, shown
 from kdbench.results.record import EvaluatedModel, Record, read_record
 from kdbench.results.store import read_records
-from kdbench.results.untrusted import EVIDENCE_LIMIT, RECORD_LIMIT, plain, read_bytes
+from kdbench.results.untrusted import EVIDENCE_LIMIT, RECORD_LIMIT, Unreadable, plain, read_bytes
 from kdbench.results.wording import FLAG, describe_setting, failed_checks, percent
 from kdbench.specs import Suite
 
 DEFAULT = Path("leaderboards/records")
 """Where records are published, in a checkout."""
+LARGEST_CHECKPOINT = 2**20
+"""Bytes of a network that is published with its record: a repository keeps all of them for ever."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +48,9 @@ class Submission:
         return {"record": str(self.record), "written": written, **texts}
 
 
-def submit(path: Path, folder: Path = DEFAULT) -> Submission:
+def submit(path: Path, folder: Path = DEFAULT, *, checkpoints: bool = False) -> Submission:
     """Copy a valid record to ``<folder>/<suite>/<method>/<run_id>.json``, and beside it per-example results, log and
-    attestations.
+    attestations; with ``checkpoints`` also the networks that were measured, so that anybody can verify it.
 
     Published records are evidence: a file that is there already stays, and one that differs is an error.
 
@@ -75,6 +77,8 @@ def submit(path: Path, folder: Path = DEFAULT) -> Submission:
     # The record comes last: where it lies, its evidence lies.
     contents = {beside(target, name): read_bytes(beside(source, name), EVIDENCE_LIMIT) for name in published(record)}
     contents |= {beside(target, one.file): one.to_json().encode() for one in run.attestations}
+    if checkpoints:
+        contents |= {checkpoint_beside(target, name): _network(source, record, name) for name in record.checkpoints}
     contents[target] = read_bytes(source, RECORD_LIMIT)
     for file, content in contents.items():
         if os.path.lexists(file) and not is_own_file(file):
@@ -87,6 +91,21 @@ def submit(path: Path, folder: Path = DEFAULT) -> Submission:
     for file in written:
         write_atomically(file, contents[file])
     return Submission(target, written, missing(record), _title(record), _body(record))
+
+
+def _network(source: Path, record: Record, condition: str) -> bytes:
+    """The checkpoint of a condition, which is the record's and small enough for a repository."""
+    file = checkpoint_beside(source, condition)
+    try:
+        content = same_file(file, record.checkpoints[condition]).read_bytes()
+    except Unreadable as error:
+        raise KdbenchError(f"checkpoint {file} {error.message}", "publish the record without --checkpoints") from None
+    if len(content) > LARGEST_CHECKPOINT:
+        raise KdbenchError(
+            f"checkpoint {file} has {len(content) / 2**20:.1f} MiB, at most {LARGEST_CHECKPOINT / 2**20:g} are published",
+            "leave --checkpoints out, and link it in the pull request",
+        )
+    return content
 
 
 def missing(record: Record) -> list[str]:

@@ -23,7 +23,7 @@ from kdbench.leaderboard.measuring import Job
 from kdbench.leaderboard.validate import validate
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.attestation import AgreementVerdict
-from kdbench.results.evidence import Predictions
+from kdbench.results.evidence import Predictions, checkpoint_beside
 from kdbench.results.record import Record, read_record
 from kdbench.running.evaluation import check_model
 from kdbench.running.graph import RunGraph
@@ -83,7 +83,7 @@ class Verification:
 
 def verify(
     path: Path,
-    checkpoint: str | Path,
+    checkpoint: str | Path | None = None,
     *,
     condition: str | None = None,
     tasks: Iterable[str] | None = None,
@@ -94,10 +94,11 @@ def verify(
 ) -> Verification:
     """Measure the checkpoint of a record again and hold it against the record.
 
-    ``checkpoint``: a file or an https address; it must be the very file that the record hashed, which also says what
-    condition it is of. ``examples`` measures that many of the test images of each task, drawn by ``sample_seed``, by
-    default one that nobody knew before. Tasks that attack through the suite's other networks find them under
-    ``options.out``; where they are not there, ``train`` trains them, and otherwise these tasks are skipped.
+    ``checkpoint``: a file or an https address, by default the file beside the record; it must be the very file that the
+    record hashed, which also says what condition it is of. ``examples`` measures that many of the test images of each
+    task, drawn by ``sample_seed``, by default one that nobody knew before. Tasks that attack through the suite's other
+    networks find them under ``options.out``; where they are not there, ``train`` trains them, and otherwise these tasks
+    are skipped.
 
     Raises:
         KdbenchError: the record is not valid, the checkpoint is another one, the data are others than the record's, or
@@ -110,7 +111,9 @@ def verify(
     condition = _condition(record, condition)
     where = options.device
     seed = secrets.randbits(32) if sample_seed is None else sample_seed
-    with _file(checkpoint, record, condition, options) as file:
+    with _file(
+        _beside(path, record, condition) if checkpoint is None else checkpoint, record, condition, options
+    ) as file:
         condition = _same_checkpoint(record, file, condition)
         case = Case(record, load_plugins(), Predictions.of(path, record), None)
         chosen, skipped = _tasks(case, condition, tasks)
@@ -178,6 +181,20 @@ def _condition(record: Record, condition: str | None) -> str | None:
     if condition is not None and condition not in record.checkpoints:
         raise unknown_name("condition", condition, record.checkpoints, "these are the record's")
     return condition
+
+
+def _beside(path: Path, record: Record, condition: str | None) -> Path:
+    """The checkpoint that lies beside the record."""
+    files = {name: checkpoint_beside(path, name) for name in ([condition] if condition else record.checkpoints)}
+    there = [name for name, file in files.items() if file.is_file()]
+    if not there:
+        looked = " or ".join(file.name for file in files.values())
+        raise KdbenchError(f"no checkpoint beside {path}: there is no {looked}", "name it with --checkpoint")
+    if len(there) > 1:
+        raise KdbenchError(
+            f"{len(there)} checkpoints lie beside {path}", f"say --condition {' or '.join(there)}, or name --checkpoint"
+        )
+    return files[there[0]]
 
 
 @contextmanager

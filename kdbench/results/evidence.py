@@ -107,6 +107,11 @@ def beside(record: Path, name: str) -> Path:
     return record.with_name(name if record.name == "record.json" else f"{record.stem}.{name}")
 
 
+def checkpoint_beside(record: Path, condition: str) -> Path:
+    """Where the measured network of a condition lies, if it does."""
+    return beside(record, f"checkpoint-{condition}.safetensors")
+
+
 def attestations(path: Path) -> tuple[list[Attestation], list[tuple[Path, Unreadable]]]:
     """The attestations beside the record at ``path``, by name; and files that are named like one and are none."""
     start = beside(path, SUFFIX).name.removesuffix(SUFFIX)

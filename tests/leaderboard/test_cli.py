@@ -191,3 +191,23 @@ def test_commands_of_workflows_are_ours(path: Path) -> None:
 
 def test_there_are_workflows() -> None:
     assert [path.name for path in WORKFLOWS] == ["ci.yml", "leaderboard.yml"]
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("0123456789abcdef.json", True),
+        ("0123456789abcdef.predictions.npz", True),
+        ("0123456789abcdef.log.jsonl", True),
+        ("0123456789abcdef.checkpoint-sym-40.safetensors", True),
+        ("0123456789abcdef.fedcba9876543210.attestation.json", True),
+        ("0123456789abcdef.softmax-clean.npz", False),
+        ("0123456789abcdef.checkpoint-../x.safetensors", False),
+        ("record.json", False),
+    ],
+)
+def test_the_workflow_takes_what_submit_writes_and_nothing_else(name: str, taken: bool) -> None:
+    text = next(path for path in WORKFLOWS if path.name == "leaderboard.yml").read_text()
+    [own] = re.findall(r"^ +name='(.*)'$", text, re.M)
+    [place] = re.findall(r'^ +place="(.*)"$', text, re.M)
+    assert bool(re.search(place.replace("$name", own), f"leaderboards/records/cifar10-lite/kd/{name}")) == taken

@@ -14,6 +14,7 @@ import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
 from kdbench.leaderboard import verify as module
+from kdbench.leaderboard.submit import submit
 from kdbench.leaderboard.verify import Verification, verify
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error, wilson_interval
 from kdbench.results.record import Record
@@ -68,6 +69,35 @@ def test_the_same_machine_measures_the_same(ran: Ran) -> None:
     assert found.refuted == []
     assert json.dumps(found.to_dict())
     assert ran.verify("sym-40").condition == "sym-40"
+
+
+def test_the_checkpoint_beside_a_record_is_the_default(ran: Ran, tmp_path: Path) -> None:
+    done = submit(ran.path, tmp_path / "records", checkpoints=True)
+    assert {file.name.removeprefix(f"{ran.record.run_id}.") for file in done.written} == {
+        "json", "predictions.npz", "log.jsonl", "checkpoint-clean.safetensors", "checkpoint-sym-40.safetensors",
+    }  # fmt: skip
+    options = RunOptions.make(out=ran.out, device="cpu")
+    assert verify(done.record, condition="sym-40", tasks=["noisy_label"], options=options).refuted == []
+    with pytest.raises(KdbenchError, match=r"2 checkpoints lie beside .* .say --condition clean or sym-40"):
+        verify(done.record, options=options)
+    done.record.with_suffix(".checkpoint-clean.safetensors").unlink()
+    assert verify(done.record, tasks=["noisy_label"], options=options).condition == "sym-40", "the one that is there"
+    done.record.with_suffix(".checkpoint-sym-40.safetensors").unlink()
+    with pytest.raises(KdbenchError, match=r"no checkpoint beside .*checkpoint-clean.safetensors or .*name it"):
+        verify(done.record, options=options)
+
+
+def test_a_large_or_another_checkpoint_is_not_published(
+    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdbench.leaderboard.submit.LARGEST_CHECKPOINT", 1000)
+    with pytest.raises(KdbenchError, match=r"has 0\.\d MiB, at most .* are published"):
+        submit(ran.path, tmp_path / "records", checkpoints=True)
+    other = ran.copy(tmp_path)
+    other.checkpoint("clean").write_bytes(b"other")
+    with pytest.raises(KdbenchError, match="is not the file that the record hashed"):
+        submit(other.path, tmp_path / "records", checkpoints=True)
+    assert not (tmp_path / "records").exists()
 
 
 def test_a_sample_is_measured_on_the_same_examples(ran: Ran) -> None:
