@@ -102,7 +102,7 @@ def _network(source: Path, record: Record, condition: str) -> bytes:
         raise KdbenchError(f"checkpoint {file} {error.message}", "publish the record without --checkpoints") from None
     if len(content) > LARGEST_CHECKPOINT:
         raise KdbenchError(
-            f"checkpoint {file} has {len(content) / 2**20:.1f} MiB, at most {LARGEST_CHECKPOINT / 2**20:g} are published",
+            f"checkpoint {file} has {len(content) / 2**20:.1f} MiB, {LARGEST_CHECKPOINT / 2**20:g} at most",
             "leave --checkpoints out, and link it in the pull request",
         )
     return content

@@ -91,7 +91,7 @@ def test_a_large_or_another_checkpoint_is_not_published(
     ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdbench.leaderboard.submit.LARGEST_CHECKPOINT", 1000)
-    with pytest.raises(KdbenchError, match=r"has 0\.\d MiB, at most .* are published"):
+    with pytest.raises(KdbenchError, match="MiB, .* at most"):
         submit(ran.path, tmp_path / "records", checkpoints=True)
     other = ran.copy(tmp_path)
     other.checkpoint("clean").write_bytes(b"other")
