@@ -43,12 +43,12 @@ def test_the_scores_are_those_that_a_leaderboard_ranks(tmp_path: Path) -> None:
         "axis": "clean", "condition": "clean", "score": "clean/accuracy", "run": "ce",
         "value": 0.75, "ci_low": low, "ci_high": high, "n": 200, "flagged": False,
     }  # fmt: skip
-    assert column(plot, "axis") == ["clean", "ECE", "noisy sym-40"]
+    assert column(plot, "axis") == ["clean", "noisy sym-40", "ECE"], "by families, as on the board"
     [axes] = plot.figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "clean, n = 200", "ECE \N{DOWNWARDS ARROW}, n = 100", "noisy sym-40, n = 200",
+        "clean, n = 200", "noisy sym-40, n = 200", "ECE \N{DOWNWARDS ARROW}, n = 100",
     ]  # fmt: skip
-    assert [x for x, _ in markers(axes)] == [0.75, 0.3, 0.5]
+    assert [x for x, _ in markers(axes)] == [0.75, 0.5, 0.3]
     assert texts(axes)[0] == f"75.0 ({100 * low:.1f}\N{EN DASH}{100 * high:.1f})"
     assert axes.get_xlim() == (0, 1)  # shown as 0 to 100 %
     assert "percent" in axes.get_xlabel()
