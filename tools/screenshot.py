@@ -29,6 +29,8 @@ def main() -> None:
         page.goto((Path(folder) / "index.html").as_uri())
         for box in page.locator("#board input[type=checkbox]").all()[:3]:
             box.check()
+        # On the whole page it would lie across the table.
+        page.locator("#choice").evaluate("bar => bar.hidden = true")
         bottom = page.locator("#scatter").bounding_box()
         assert bottom is not None
         height = bottom["y"] + bottom["height"] + page.evaluate("scrollY") + ROOM
