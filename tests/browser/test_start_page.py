@@ -330,3 +330,21 @@ def test_on_a_phone_a_row_is_a_card_with_its_choice_and_nothing_scrolls_sideways
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     scrolls = "element => element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight"
     assert not page.get_by_role("region", name="Table of methods, scrolls sideways").evaluate(scrolls)
+
+
+def test_the_scatter_joins_and_names_what_no_other_beats_on_both(open_page: Opener, small_site: str) -> None:
+    board = boards.small().boards[0]
+    page = open_page(f"{small_site}/index.html#x=clean/clean&y=sym-40/noisy_label")
+    both = {
+        row.title: (row.cells["clean/clean"].value, row.cells["sym-40/noisy_label"].value)
+        for row in board.rows if {"clean/clean", "sym-40/noisy_label"} <= row.cells.keys()
+    }  # fmt: skip
+    front = [
+        title for title, (x, y) in both.items()
+        if not any((a >= x and b >= y) and (a, b) != (x, y) for a, b in both.values())
+    ]  # fmt: skip
+    assert len(front) > 1
+    rows = "paretoFront(ROWS.filter((row) => row.cells[0] && row.cells[6]), 0, 6).map((row) => row.title)"
+    assert sorted(page.evaluate(rows)) == sorted(front)
+    assert set(front) <= set(page.locator("#scatter text.label").all_text_contents())
+    assert page.locator("#scatter path.front").count() == 1

@@ -57,6 +57,18 @@ function drawParallel(place, chosen) {
   place.replaceChildren(svg);
 }
 
+/** Rows whose means no other row beats on both axes, from one end of the front to the other. */
+function paretoFront(rows, across, up) {
+  const good = (row, axis) => (DATA.axes[axis][3] ? 1 : -1) * row.cells[axis][0];
+  const ordered = [...rows].sort((a, b) => good(b, across) - good(a, across) || good(b, up) - good(a, up));
+  let best = -Infinity;
+  return ordered.filter((row) => {
+    const further = good(row, up) > best;
+    best = Math.max(best, good(row, up));
+    return further;
+  });
+}
+
 function drawScatter(place, chosen, across, up) {
   const [left, right, top, bottom, width, height] = [52, 16, 12, 44, 480, 340];
   const svg = drawn("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img" });
@@ -86,6 +98,9 @@ function drawScatter(place, chosen, across, up) {
   svg.append(drawn("text", beside, said(DATA.axes[up])));
   const picked = new Map(chosen.map((row, number) => [row, number]));
   const shownRows = [...ROWS].sort((a, b) => picked.has(a) - picked.has(b)).filter((row) => row.cells[across] && row.cells[up]);
+  const front = paretoFront(shownRows, across, up);
+  svg.append(drawn("path", { class: "front", d: path(front.map((row) => [atX(row.cells[across][0]), atY(row.cells[up][0])])) }));
+  const labelled = new Set(front.length + chosen.length <= COLOURS ? [...picked.keys(), ...front] : picked.keys());
   const lines = [];
   for (const row of shownRows) {
     const [x, y] = [row.cells[across], row.cells[up]];
@@ -107,7 +122,7 @@ function drawScatter(place, chosen, across, up) {
   }
   const points = shownRows.map((row) => [atX(row.cells[across][0]), atY(row.cells[up][0])]);
   const labels = shownRows.flatMap((row, index) =>
-    picked.has(row) ? [{ text: clipped(row.title, 24), x: points[index][0], y: points[index][1] }] : [],
+    labelled.has(row) ? [{ text: clipped(row.title, 24), x: points[index][0], y: points[index][1] }] : [],
   );
   placeLabels(labels, points, lines, [left + 2, 0, width, height - bottom]).forEach(({ box, leader }, index) => {
     if (leader) svg.append(drawn("path", { class: "leader", d: segment(leader) }));
