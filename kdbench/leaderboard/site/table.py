@@ -83,9 +83,9 @@ def _row_view(board: Board, row: Row, shaded: Mapping[str, int | None]) -> dict[
 
 def _cell_view(cell: Cell, axis: Axis, shade: int | None) -> dict[str, Any]:
     said = [
-        f"95 % interval {interval(cell.ci_low, cell.ci_high, axis.unit)}, over {cell.basis}",
-        f"ranks {cell.ranks} of those that tests leave open",
-        f"n = {cell.n:,}",
+        f"{interval(cell.ci_low, cell.ci_high, axis.unit)}, over {cell.basis}",
+        f"rank {cell.ranks}",
+        f"n {cell.n:,}",
         *cell.flags,
     ]
     return {

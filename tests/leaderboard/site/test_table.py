@@ -61,7 +61,7 @@ def test_marks_are_those_of_the_cells_with_a_sign_each() -> None:
     assert [view["sign"] for view in views] == ["○", "★", "☆", ""]
     assert views[1]["value"] == "90.0"
     assert views[1]["half"] == "±2.0"
-    assert views[1]["said"].startswith("95 % interval 88.0 to 92.0, over seeds and examples; ranks 1–3 ")  # noqa: RUF001
+    assert views[1]["said"] == "88.0 to 92.0, over seeds and examples; rank 1–3; n 2,000"  # noqa: RUF001  # a dash
 
 
 def test_the_interval_of_one_seed_is_in_brackets_and_its_row_says_that_it_is_unranked() -> None:
