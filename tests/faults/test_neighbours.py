@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -41,6 +42,7 @@ class Neighbours:
     def say(self, method: str, out: Path, **more: Any) -> None:
         """Begin a run."""
         assert self.process.stdin is not None
+        (self.place / "site/pid").unlink(missing_ok=True)  # of an earlier run
         job = {"suite": str(self.suite), "method": method, "out": str(out), **more}
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
@@ -48,7 +50,8 @@ class Neighbours:
     def hear(self) -> dict[str, Any]:
         """What came of it."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        ready = select.select([self.process.stdout], [], [], 600)[0]
+        line = self.process.stdout.readline() if ready else ""
         assert line, self.words.read_text()
         found: dict[str, Any] = json.loads(line)
         return found
