@@ -26,7 +26,7 @@ def new_plugin(
     """
     from kdbench.errors import KdbenchError
     from kdbench.plugin.catalogue import catalogue
-    from kdbench.plugin.new import REGISTRIES, check_name, write_plugin
+    from kdbench.plugin.new import PREFIX, REGISTRIES, check_name, write_plugin
 
     short = check_name(name, kind)
     registry = catalogue().registries[REGISTRIES[kind]]
@@ -36,7 +36,7 @@ def new_plugin(
             "two of one name belong to neither: choose another",
         )
     files = write_plugin(name, kind, into)
-    folder = into / f"kdbench-{short}"
+    folder = into / f"{PREFIX}{short}"
     if as_json:
         print(json.dumps({"folder": str(folder), "files": [str(file) for file in files]}))
         return

@@ -12,7 +12,7 @@ import pytest
 
 from kdbench.errors import KdbenchError
 from kdbench.plugin.new import KINDS, write_plugin
-from tests.commands import kdbench
+from tests.commands import kdbench, started_anew
 
 LISTED = {"method": "methods", "task": "tasks", "attack": "attacks", "dataset": "datasets", "noise": "label-noises"}
 
@@ -51,9 +51,7 @@ def test_what_it_brings_is_found(kind: str, tmp_path: Path, monkeypatch: pytest.
     write_plugin("my-own", kind, tmp_path)
     install(tmp_path / "kdbench-my-own", tmp_path / "site")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
-    done = subprocess.run(
-        [sys.executable, "-m", "kdbench", "list", LISTED[kind]], capture_output=True, text=True, env=dict(os.environ)
-    )
+    done = started_anew("list", LISTED[kind])
     assert done.returncode == 0, done.stderr
     assert any(line.startswith("my-own ") for line in done.stdout.splitlines()), done.stdout
 

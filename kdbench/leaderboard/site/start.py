@@ -13,7 +13,7 @@ from kdbench.leaderboard.site.citing import bibtex
 from kdbench.leaderboard.site.downloads import NAME, formats
 from kdbench.leaderboard.site.finding import finding
 from kdbench.leaderboard.site.text import web_address
-from kdbench.leaderboard.site.weighing import weights_data
+from kdbench.leaderboard.site.weighing import weighed
 
 
 def start_view(board: Board) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def start_view(board: Board) -> dict[str, Any]:
             {run.record.provenance.kdbench_commit or "" for row in board.rows for run in row.records} - {""}
         ),
         "weightings": f"{WEIGHTINGS:,}",
-        "weighed": weights_data(board)["weighed"],
+        "weighed": weighed(board),
     }
 
 

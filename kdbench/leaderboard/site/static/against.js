@@ -25,8 +25,7 @@ function kindOf(found) {
 
 function differenceNodes(found, unit) {
   const half = shown(found.half, unit);
-  const value = `${found.value < 0 ? "−" : "+"}${shown(Math.abs(found.value), unit)}`;
-  return [make("b", {}, value), " ", make("small", {}, found.dashed ? `(±${half})` : `±${half}`)];
+  return [make("b", {}, signed(found.value, unit, 1)), " ", make("small", {}, found.dashed ? `(±${half})` : `±${half}`)];
 }
 
 function applyAgainst(reference) {

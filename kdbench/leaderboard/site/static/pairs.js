@@ -26,7 +26,7 @@ function difference(axis, i, j) {
   return found && { value, dashed, ...found };
 }
 
-function signed(value, unit) {
-  const text = shown(Math.abs(value), unit, 2);
+function signed(value, unit, digits = 2) {
+  const text = shown(Math.abs(value), unit, digits);
   return `${value < 0 ? "−" : "+"}${text}`;
 }
