@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, get_args
 
 import numpy as np
@@ -55,15 +55,21 @@ class Examples:
     measured: NDArray[Any]
 
 
-def refuted(agreements: Iterable[Agreement]) -> list[Agreement]:
-    """Those that say that the record is wrong."""
-    return [one for one in agreements if one.verdict in REFUTED]
+class Judged:
+    """What has a verdict on every score of a record."""
 
+    agreements: list[Agreement]
 
-def counts(agreements: Iterable[Agreement]) -> dict[AgreementVerdict, int]:
-    """Verdict to the number of scores, of all verdicts that there are."""
-    found = collections.Counter(one.verdict for one in agreements)
-    return {verdict: found[verdict] for verdict in get_args(AgreementVerdict)}
+    @property
+    def refuted(self) -> list[Agreement]:
+        """The scores that say that the record is wrong."""
+        return [one for one in self.agreements if one.verdict in REFUTED]
+
+    @property
+    def counts(self) -> dict[AgreementVerdict, int]:
+        """Verdict to the number of scores, of all verdicts that there are."""
+        found = collections.Counter(one.verdict for one in self.agreements)
+        return {verdict: found[verdict] for verdict in get_args(AgreementVerdict)}
 
 
 def compare(

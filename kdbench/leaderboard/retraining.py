@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kdbench.errors import KdbenchError, plain
 from kdbench.files import check_writable, file_sha256, write_atomically
-from kdbench.leaderboard.agreement import Agreement, Examples, compare, counts, refuted
+from kdbench.leaderboard.agreement import Agreement, Examples, Judged, compare
 from kdbench.leaderboard.measuring import other_labels, other_than_recorded
 from kdbench.leaderboard.staleness import computation
 from kdbench.leaderboard.validate import validate
@@ -21,7 +21,6 @@ from kdbench.results.attestation import (
     LONGEST_FACT,
     LONGEST_FINDING,
     MOST_FINDINGS,
-    AgreementVerdict,
     Attestation,
     Person,
 )
@@ -37,7 +36,7 @@ from kdbench.training.log import LOG
 
 
 @dataclasses.dataclass(frozen=True)
-class Retraining:
+class Retraining(Judged):
     """What training a record's specification again has shown."""
 
     path: Path
@@ -62,16 +61,6 @@ class Retraining:
         """What was trained where, in words."""
         where = "the machine of the record" if self.exact else f"elsewhere: {'; '.join(self.differing)}"
         return f"{self.record.run_id} trained again on {where}"
-
-    @property
-    def refuted(self) -> list[Agreement]:
-        """The scores that did not come out again."""
-        return refuted(self.agreements)
-
-    @property
-    def counts(self) -> dict[AgreementVerdict, int]:
-        """Verdict to the number of scores, of all verdicts that there are."""
-        return counts(self.agreements)
 
     @property
     def agreed(self) -> bool:

@@ -17,12 +17,11 @@ from kdbench.data.download import fetch
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.files import file_sha256
 from kdbench.inference.prediction import folded_copy
-from kdbench.leaderboard.agreement import Agreement, counts, refuted, unchecked
+from kdbench.leaderboard.agreement import Agreement, Judged, unchecked
 from kdbench.leaderboard.case import Case
 from kdbench.leaderboard.measuring import Job
 from kdbench.leaderboard.validate import validate
 from kdbench.plugin.loader import Plugins, load_plugins
-from kdbench.results.attestation import AgreementVerdict
 from kdbench.results.evidence import Predictions, checkpoint_beside
 from kdbench.results.record import Record, read_record
 from kdbench.running.evaluation import check_model
@@ -38,7 +37,7 @@ LARGEST: Final = 4 * 2**30
 
 
 @dataclasses.dataclass(frozen=True)
-class Verification:
+class Verification(Judged):
     """What measuring a checkpoint again has shown."""
 
     run_id: str
@@ -60,16 +59,6 @@ class Verification:
         whole = self.examples is None
         sample = "all examples" if whole else f"{self.examples} examples a task, --sample-seed {self.sample_seed}"
         return f"{self.run_id} {self.condition} on {self.device}, {sample}"
-
-    @property
-    def refuted(self) -> list[Agreement]:
-        """The scores that the checkpoint does not have."""
-        return refuted(self.agreements)
-
-    @property
-    def counts(self) -> dict[AgreementVerdict, int]:
-        """Verdict to the number of scores, of all verdicts that there are."""
-        return counts(self.agreements)
 
     def holds(self, *, partly: bool = False) -> bool:
         """Whether the record was reproduced: all of it that was asked for, or ``partly`` what can be measured here."""
