@@ -19,7 +19,10 @@ TRIES: Final = 5
 
 def read(root: Path, folders: Iterable[str]) -> Files:
     """What is in some folders of ``root``."""
-    return Changes(root, folders, since_now=False).take()
+    changes = Changes(root, folders, since_now=False)
+    while (found := changes.take()) is None:
+        pass
+    return found[0]
 
 
 def lay(root: Path, files: Mapping[str, bytes]) -> None:
@@ -44,8 +47,9 @@ class Changes:
         self._root, self._folders = root, tuple(folders)
         self._known = dict(self._stamps()) if since_now else {}
 
-    def take(self) -> Files:
-        """The files that are new or were replaced, all of one moment: a folder's list fits its files."""
+    def take(self) -> tuple[Files, tuple[str, ...]] | None:
+        """The files that are new or were replaced, and the names of those that are no more, all of one moment: the list
+        of a folder fits its files. None while they change faster than they are read: the next time has it all."""
         for _ in range(TRIES):
             found, stamps = dict[str, bytes](), dict(self._stamps())
             for name, stamp in stamps.items():
@@ -53,16 +57,10 @@ class Changes:
                     with contextlib.suppress(FileNotFoundError):  # its worker has just deleted it
                         found[name] = (self._root / name).read_bytes()
             if dict(self._stamps()) == stamps:
-                break
-        self._known |= {name: stamps[name] for name in found}
-        return found
-
-    def gone(self) -> tuple[str, ...]:
-        """Those that were there and are no more, each once."""
-        missing = sorted(self._known.keys() - dict(self._stamps()).keys())
-        for name in missing:
-            del self._known[name]
-        return tuple(missing)
+                gone = tuple(sorted(self._known.keys() - stamps.keys()))
+                self._known = stamps
+                return found, gone
+        return None
 
     def _stamps(self) -> Iterator[tuple[str, tuple[int, int]]]:
         for folder in self._folders:

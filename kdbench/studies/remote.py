@@ -109,9 +109,11 @@ def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
                     try:
                         status = process.wait(timeout=job.keep_seconds)
                     except subprocess.TimeoutExpired:
-                        yield News(changes.take(), log.read(), gone=changes.gone())
+                        files, gone = changes.take() or ({}, ())
+                        yield News(files, log.read(), gone=gone)
                         continue
-                    last = News(changes.take(), log.read(), status, changes.gone())
+                    files, gone = changes.take() or ({}, ())
+                    last = News(files, log.read(), status, gone)
                     break
             finally:
                 process.kill()

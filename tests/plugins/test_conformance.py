@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -132,7 +133,12 @@ def remembers_globally(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
     return cross_entropy(batch, ctx) * (1 + calls)
 
 
-def unseeded(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+def drawn_by_the_system(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+    noise = torch.randn(batch.images.shape, generator=torch.Generator().manual_seed(secrets.randbits(31)))
+    return nn.functional.cross_entropy(ctx.student(batch.images + 0.1 * noise), batch.labels)
+
+
+def reseeding(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
     noise = torch.randn(batch.images.shape, generator=torch.Generator().manual_seed(torch.seed() % 2**31))
     return nn.functional.cross_entropy(ctx.student(batch.images + 0.1 * noise), batch.labels)
 
@@ -190,7 +196,8 @@ class KeepsItsMemory(ForgetsItsMemory):
         (vector, (), "must be a scalar"),
         (ten_classes_only, (), "the loss is nan"),
         (remembers_globally, (), "the same seed gave other weights"),
-        (unseeded, (), "the same seed gave other weights"),
+        (drawn_by_the_system, (), "the same seed gave other weights"),
+        (reseeding, (), "changed the seed of torch's random numbers, which all code shares"),
         (trains_the_teacher, ("teacher",), "gradient reached the teacher"),
         (spoils_teacher_statistics, ("teacher",), "changed the teacher"),
         (ForgetsItsAverage, (), "a resumed training ended differently"),

@@ -8,7 +8,13 @@ import pytest
 from kdbench.files import write_atomically
 from kdbench.sealed import Sealed, faults
 from kdbench.studies import parcel
-from kdbench.studies.parcel import Changes, lay, read
+from kdbench.studies.parcel import TRIES, Changes, Files, lay, read
+
+
+def taken(changes: Changes) -> Files:
+    found = changes.take()
+    assert found is not None
+    return found[0]
 
 
 def test_what_is_read_here_is_laid_there_and_unfinished_files_stay(tmp_path: Path) -> None:
@@ -26,15 +32,14 @@ def test_what_is_read_here_is_laid_there_and_unfinished_files_stay(tmp_path: Pat
 def test_only_what_changed_is_taken_and_what_is_gone_is_said(tmp_path: Path) -> None:
     lay(tmp_path, {"a/old": b"0", "a/resume.pt": b"1"})
     changes = Changes(tmp_path, ["a"])
-    assert changes.take() == {}
+    assert changes.take() == ({}, ())
     lay(tmp_path, {"a/resume.pt": b"2", "a/log.jsonl": b"epoch"})
-    assert changes.take() == {"a/resume.pt": b"2", "a/log.jsonl": b"epoch"}
+    assert changes.take() == ({"a/resume.pt": b"2", "a/log.jsonl": b"epoch"}, ())
     lay(tmp_path, {"a/resume.pt": b"2"})  # the same content in another file
-    assert changes.take() == {"a/resume.pt": b"2"}
+    assert changes.take() == ({"a/resume.pt": b"2"}, ())
     (tmp_path / "a/resume.pt").unlink()
-    assert changes.take() == {}
-    assert changes.gone() == ("a/resume.pt",)
-    assert changes.gone() == ()
+    assert changes.take() == ({}, ("a/resume.pt",))
+    assert changes.take() == ({}, ())
 
 
 def test_nothing_looks_finished_before_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +55,7 @@ def test_a_copy_admits_what_was_there_until_all_of_it_is_there(tmp_path: Path, m
     files = Sealed(here / "t")
     files.write({"resume.pt": b"1", "log.jsonl": b"1"})
     changes = Changes(here, ["t"], since_now=False)
-    lay(there, changes.take())
+    lay(there, taken(changes))
     for number in (b"2", b"3"):
         files.write({"resume.pt": number, "log.jsonl": number})
     write = write_atomically
@@ -61,7 +66,7 @@ def test_a_copy_admits_what_was_there_until_all_of_it_is_there(tmp_path: Path, m
         assert faults(there / "t") == {}
 
     monkeypatch.setattr(parcel, "write_atomically", checked)
-    lay(there, changes.take())
+    lay(there, taken(changes))
     assert read(there, ["t"]) == read(here, ["t"])
     (there / "t/resume.pt").write_bytes(b"2")
     assert list(faults(there / "t")) == []  # the last but one, which a change that is not settled admits
@@ -69,18 +74,25 @@ def test_a_copy_admits_what_was_there_until_all_of_it_is_there(tmp_path: Path, m
     assert list(faults(there / "t")) == ["resume.pt"]
 
 
-def test_what_is_taken_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("times", [2, TRIES + 1])
+def test_what_is_taken_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """However often a worker changes its files while they are read, and when one of them goes just then."""
     files = Sealed(tmp_path / "here/t")
-    files.write({"resume.pt": b"1"})
-    again, stamps = [2], Changes._stamps
+    files.write({"resume.pt": b"1", "old": b"1"})
+    changes = Changes(tmp_path / "here", ["t"])
+    again, stamps = [times], Changes._stamps
 
     def meanwhile(self: Changes) -> Iterator[tuple[str, tuple[int, int]]]:
         found = list(stamps(self))
         if again[0]:
             again[0] -= 1
-            files.write({"resume.pt": b"2", "log.jsonl": b"%d" % again[0]})
+            files.write({"resume.pt": b"2", "log.jsonl": b"%d" % again[0]}, ["old"])
         yield from found
 
     monkeypatch.setattr(Changes, "_stamps", meanwhile)
-    lay(tmp_path / "there", read(tmp_path / "here", ["t"]))
-    assert faults(tmp_path / "there/t") == {}
+    taken = changes.take()
+    assert (taken is None) == (times > TRIES)
+    news, gone = taken or changes.take() or pytest.fail("nothing changes any more")
+    lay(tmp_path / "there", news)
+    assert gone == ("t/old",) and faults(tmp_path / "there/t") == {}
+    assert read(tmp_path / "there", ["t"]) == read(tmp_path / "here", ["t"])

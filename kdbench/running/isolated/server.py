@@ -7,6 +7,7 @@ node starts it anew. It ends with the process that it was made for, and each nod
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import select
 import signal
@@ -195,6 +196,8 @@ def _node(connection: socket.socket, stdio: list[int]) -> NoReturn:
         for place, number in enumerate(stdio):
             os.dup2(number, place)
             os.close(number)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # what is printed is seen, however this process ends
         from kdbench.running.isolated.node import main as do
 
         status = do(connection)
