@@ -74,7 +74,7 @@ def at_size(found: Mapping[str, float] | None) -> str:
 
 
 def studies(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """What a study costs beside its trainings, and what a second worker brings."""
+    """What a study costs beside its trainings."""
     if not rows:
         return "## Studies\n\nNot measured yet."
     heads = {

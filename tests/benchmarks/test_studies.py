@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import random
+import subprocess
+import sys
 import time
 import tracemalloc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +105,19 @@ def test_a_study_of_100_000_nodes(tmp_path: Path, results: dict[str, Any]) -> No
         "makespan_over_least": round(engine.now / least, 3),
         **machine(torch.device("cpu")),
     }
+
+
+def test_two_workers_against_one(tmp_path: Path, side_by_side: Callable[..., float]) -> None:
+    """A study of real trainings, each with one thread: the whole command, its planning and starts of workers too."""
+    seeds, folders = 4, itertools.count()
+
+    def sweep(workers: int) -> None:
+        command = [sys.executable, "-m", "kdbench", "sweep", "--name", "workers", "--suite", "digits", "--method", "ce"]
+        command += ["--seed", f"0-{seeds - 1}", "--condition", "clean", "--tasks", "clean", "--device", "cpu"]
+        command += ["--workers", str(workers), "--out", str(tmp_path / str(next(folders)))]
+        subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)
+
+    side_by_side(
+        "study of four trainings on digits, two workers", lambda: sweep(2), lambda: sweep(1), peer_name="one worker",
+        n=seeds, unit="trainings", reach="2x", device=torch.device("cpu"), warm_up=False,
+    )  # fmt: skip
