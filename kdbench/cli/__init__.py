@@ -14,6 +14,7 @@ from kdbench.cli.app import app
 from kdbench.cli.interruption import BY_CTRL_C, end_by_sigterm, last_words
 from kdbench.cli.said import complain, show_warning
 from kdbench.errors import KdbenchError
+from kdbench.interruption import heed_lost
 from kdbench.search_path import without_working_directory
 from kdbench.threads import wait_asleep
 
@@ -43,6 +44,7 @@ def main() -> None:
     without_working_directory()
     wait_asleep()
     end_by_sigterm()
+    heed_lost()
     try:
         load_commands(sys.argv[1:])
         if {"run", "reproduce"} & {*_named(sys.argv[1:])[:2]}:  # what trains methods that anybody may have written

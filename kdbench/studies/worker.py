@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError
+from kdbench.interruption import heed_lost
 from kdbench.search_path import without_working_directory
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.process import INTERRUPTED, UNREADY
@@ -127,5 +128,6 @@ if __name__ == "__main__":
 
     without_working_directory()
     prepare()
+    heed_lost()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it holds is let go: another goes on at once
     sys.exit(main(sys.argv[1:]))

@@ -19,6 +19,7 @@ import warnings
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+from kdbench.interruption import heed_lost
 from kdbench.plugin.before import Before, take
 
 ACCELERATORS = ("/dev/nvidia", "/dev/kfd", "/dev/dri", "/dev/dxg", "/dev/accel")
@@ -192,6 +193,7 @@ def _node(connection: socket.socket, stdio: list[int]) -> NoReturn:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        heed_lost()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it holds is let go: another goes on at once
         for place, number in enumerate(stdio):
             os.dup2(number, place)
