@@ -43,7 +43,7 @@ from kdbench.running.loading import build_network, load_predictor, network_build
 from kdbench.running.trial import TINY, tiny_network, tiny_set, tiny_training
 from kdbench.specs import LabelNoise, Recipe, Training
 from kdbench.training.checkpoint import load_checkpoint
-from kdbench.training.loop import TrainingDivergedError, TrainingRun, fit
+from kdbench.training.loop import NotEnoughMemoryError, TrainingDivergedError, TrainingRun, fit
 
 __all__ = ["Reads", "check_attack", "check_method", "counted_reads", "pretend_accelerator"]
 
@@ -206,7 +206,7 @@ class _Trial:
         """What the harness refuses as an assertion that names the method."""
         try:
             yield
-        except (KdbenchError, TrainingDivergedError) as error:
+        except (KdbenchError, TrainingDivergedError, NotEnoughMemoryError) as error:
             raise AssertionError(f"'{self.method.name}' with {self.classes} classes: {error}") from error
 
     @contextlib.contextmanager

@@ -48,6 +48,10 @@ class TrainingDivergedError(Exception):
         self.epoch, self.what = epoch, what
 
 
+class NotEnoughMemoryError(Exception):
+    """A training's batch does not fit, and can't be halved: it is the recipe's."""
+
+
 @exclusive()
 def fit(
     spec: Training,
@@ -75,7 +79,8 @@ def fit(
     that the checkpoint alone is enough to load. With a ``compiler`` the networks of a long training run compiled: the
     same values up to rounding, so that weights are those of another training with the same seed. Returns the log: one
     entry an epoch. Raises ``TrainingDivergedError`` when the loss is not finite, ``KdbenchError`` when a network has
-    another number of classes, ``SharedStateError`` when the method changes what all code of the process shares.
+    another number of classes, ``SharedStateError`` when the method changes what all code of the process shares,
+    ``NotEnoughMemoryError`` when a batch of the recipe does not fit.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(forked_random_numbers(device))
@@ -205,15 +210,16 @@ class TrainingRun:
         return entry | self._own_log(entry)
 
     def in_memory(self, epoch: int) -> dict[str, Any]:
-        """``epoch``, with one line where the memory is too small: a training's batch can't be halved, it is the
-        recipe's."""
+        """``epoch``, with one line where the memory is too small."""
         try:
             return self.epoch(epoch)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             found = f"{self.ctx.device} is out of memory in epoch {epoch + 1} with batches of {self.recipe.batch_size}"
-        raise KdbenchError(found, "use a device with more, or --set recipe.batch_size=N, which is another setting")
+        raise NotEnoughMemoryError(
+            f"{found}: use a device with more, or --set recipe.batch_size=N, which is another setting"
+        )
 
     def _own_log(self, entry: Mapping[str, Any]) -> dict[str, float]:
         """What the method adds to a log entry, checked to be numbers under names of their own."""

@@ -64,6 +64,20 @@ def test_what_a_method_raises_is_in_the_record(
     assert "in on_epoch_start" in path.with_name("traceback.txt").read_text()
 
 
+@pytest.mark.parametrize("failure", [MemoryError(), RuntimeError("not enough memory: you tried to allocate 9 bytes")])
+def test_too_little_memory_is_a_failed_record_that_says_what_to_do(
+    tiny_suite: Path, tmp_path: Path, fragile: type[Fragile], failure: BaseException
+) -> None:
+    fragile.failure = failure
+    record = attempt(tiny_suite, tmp_path)
+    assert (record.status, record.error) == (
+        "failed",
+        "condition clean: NotEnoughMemoryError: cpu is out of memory in epoch 2 with batches of 20: use a device with "
+        "more, or --set recipe.batch_size=N, which is another setting",
+    )
+    assert broke_off(record_path(record, tmp_path).parent)
+
+
 def test_the_next_call_goes_on_from_the_last_epoch(tiny_suite: Path, tmp_path: Path, fragile: type[Fragile]) -> None:
     fragile.failure = RuntimeError("not today")
     failed = attempt(tiny_suite, tmp_path)
