@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import pluggy
 
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.plugin import before, hookspecs
+from kdbench.plugin.exits import exits_are_raised
 from kdbench.plugin.registry import Registry
 
 if TYPE_CHECKING:
@@ -169,9 +171,9 @@ def _origin(point: importlib.metadata.EntryPoint) -> str:
 def load_plugins() -> Plugins:
     """Load every installed plugin once; one that fails is noted in ``failures`` and takes nobody down.
 
-    A plugin that raises at import, misspells a hook, takes arguments a hook has not, returns something other than what
-    the hook asks for, or changes settings or functions of torch is left out whole, so that nothing half-registered can
-    be used; what it changed is undone.
+    A plugin that raises or ends the process at import, misspells a hook, takes arguments a hook has not, returns
+    something other than what the hook asks for, or changes settings or functions of torch is left out whole, so that
+    nothing half-registered can be used; what it changed is undone.
     """
     contracts = _contracts()
     from kdbench.shared_state import SharedState
@@ -185,7 +187,8 @@ def load_plugins() -> Plugins:
         origin = _origin(point)
         name = f"{origin.partition(' ')[0]}:{point.name}"
         try:
-            module = _load(point)
+            with exits_are_raised():
+                module = _load(point)
             manager.register(module, name=name)
             manager.check_pending()
             brought = _collect(manager, name, contracts)
@@ -196,6 +199,11 @@ def load_plugins() -> Plugins:
                 manager.unregister(name=name)
             plugins.failures.append(Failure(point.name, origin, _describe(error)))
             continue
+        except KeyboardInterrupt:
+            warnings.warn(
+                f"plugin '{point.name}' of {origin} was being imported: --no-plugins leaves it out", stacklevel=2
+            )
+            raise
         plugins.loaded[name] = origin
         for kind, key, entry in brought:
             getattr(plugins, kind).add(key, entry, origin)

@@ -37,11 +37,22 @@ def test_a_strangers_plugin_is_found_and_attributed(install: Install) -> None:
     assert load_plugins().methods.origin("mine") == "stranger 1.0"
 
 
+def test_an_interruption_says_which_plugin_was_being_imported(install: Install) -> None:
+    install("slow", "raise KeyboardInterrupt")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        pytest.warns(match="plugin 'slow' of slow 1.0 was being imported: --no-plugins leaves it out"),
+    ):
+        load_plugins()
+
+
 @pytest.mark.parametrize(
     ("source", "error"),
     [
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("import os; os._exit(0)", "SystemExit: 0"),
+        ("import os\nif os.fork() == 0: os._exit(0)\nos._exit(os.wait()[1])", "SystemExit: 0"),
         ("def (", "SyntaxError"),
         (
             "import kdbench\n@kdbench.hookimpl\ndef kdbench_register_metods():\n    return []",
