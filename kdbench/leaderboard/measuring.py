@@ -183,7 +183,11 @@ class Job:
 
         record, place = self.case.record, (self.condition, task.name)
         recorded = at(record.scores, *place)
-        compared = compare(recorded, outcome.scores, examples, whole=not sampled, exact=self.exact and not sampled)
+        others = sum(score.condition == self.condition and score.task != task.name for score in record.scores)
+        compared = compare(
+            recorded, outcome.scores, examples, whole=not sampled, exact=self.exact and not sampled,
+            together_with=others,
+        )  # fmt: skip
         if sampled:
             return compared, []
         return compared, other_than_recorded(record, *place, outcome.scores, outcome.checks, exact=self.exact)

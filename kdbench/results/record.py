@@ -352,9 +352,9 @@ class Record(Strict):
         """Indented JSON with a stable order of fields."""
         return self.model_dump_json(indent=1) + "\n"
 
-    def write(self, path: Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the record in one piece."""
-        write_atomically(path, self.to_json().encode())
+        write_atomically(Path(path), self.to_json().encode())
 
     def flags(self, score: Score) -> list[Check]:
         """The failed checks that make one of this record's scores doubtful."""
@@ -380,9 +380,9 @@ class Record(Strict):
 M = TypeVar("M", bound=Strict)
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: str | Path) -> Record:
     """Read and validate a record file."""
-    return read_strict(Record, path, "record", hint="run again with --fresh", name="a record.json")
+    return read_strict(Record, Path(path), "record", hint="run again with --fresh", name="a record.json")
 
 
 def read_strict(model: type[M], path: Path, what: str, *, hint: str, name: str) -> M:

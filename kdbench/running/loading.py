@@ -61,7 +61,7 @@ def make_method(plugins: Plugins, spec: Training) -> Method:
 
 @exclusive()
 def load_predictor(
-    path: Path,
+    path: str | Path,
     *,
     params: Mapping[str, Any] | None = None,
     device: torch.device | None = None,
@@ -72,7 +72,7 @@ def load_predictor(
     ``params`` are parameters of its method that only matter when it is measured, such as ``{"evaluate": "peer"}``, in
     place of those that it was kept with. Raises ``KdbenchError`` for parameters of the training.
     """
-    found = plugins or load_plugins()
+    found, path = plugins or load_plugins(), Path(path)
     tensors, metadata = load_checkpoint(path)
     lineage = lineage_of(path, metadata)
     spec = lineage.training

@@ -199,7 +199,7 @@ def test_our_own_checkpoint_opens_with_its_models_name_too(ours: Ours) -> None:
 
 
 def test_a_student_is_loaded_without_the_package_of_its_method(ours: Ours) -> None:
-    network = load_predictor(ours.checkpoint, plugins=models_alone())
+    network = load_predictor(str(ours.checkpoint), plugins=models_alone())
     assert is_frozen(network)
     assert same_weights(network, load_checkpoint(ours.checkpoint)[0], "student")
 

@@ -7,9 +7,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from kdbench.data import builtin_specs, ood_imagenet, tiny_imagenet
 from kdbench.plugin import hookspecs
 from kdbench.results.record import read_record
+from kdbench.suites import load_suite
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -73,15 +76,18 @@ def test_docs_hold_prose_and_what_is_generated_for_readers() -> None:
     assert not {"tools", "docs", "tests"} & set(built["wheel"]["packages"])
 
 
-def test_committed_records_are_valid_and_in_their_place() -> None:
-    paths = list((ROOT / "leaderboards/records").rglob("*.json"))
-    assert {path.parent.name for path in paths} >= {"ce", "kd", "nrd"}
+@pytest.mark.parametrize(("folder", "methods"), [("records", {"ce", "kd", "nrd"}), ("coming", set())])
+def test_committed_records_are_valid_and_in_their_place(folder: str, methods: set[str]) -> None:
+    paths = list((ROOT / "leaderboards" / folder).rglob("*.json"))
+    assert {path.parent.name for path in paths} >= methods
     for path in paths:
         record = read_record(path)
         assert record.status == "finished"
         place = Path(record.spec.suite.name) / record.spec.method / f"{record.run_id}.json"
-        assert path.relative_to(ROOT / "leaderboards/records") == place
+        assert path.relative_to(ROOT / "leaderboards" / folder) == place
         assert record.provenance.kdbench_dirty is False
+        if folder == "coming":
+            assert record.spec.suite.version == load_suite(record.spec.suite.name).version
 
 
 def test_every_data_set_is_in_the_docs_and_says_where_it_comes_from() -> None:
