@@ -31,7 +31,7 @@ def main() -> None:
             box.check()
         # On the whole page it would lie across the table.
         page.locator("#choice").evaluate("bar => bar.hidden = true")
-        bottom = page.locator("#scatter").bounding_box()
+        bottom = page.locator("#parallel").bounding_box()
         assert bottom is not None
         height = bottom["y"] + bottom["height"] + page.evaluate("scrollY") + ROOM
         shot = page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": WIDTH, "height": height})

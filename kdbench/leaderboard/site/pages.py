@@ -37,13 +37,20 @@ SCRIPTS: Final = {
         "weights.js",
         "against.js",
         "labels.js",
-        "plots.js",
+        "scales.js",
+        "readout.js",
+        "parallel.js",
+        "scatter.js",
+        "dots.js",
+        "bars.js",
         "start.js",
     ),
     "compare": ("page.js", "state.js", "draw.js", "pairs.js", "compare.js"),
     "method": ("page.js",),
 }
 """Kind of page to its scripts, in order. They are inline: a browser gives files of a folder no common origin."""
+STYLES: Final = {"table": ("table.css",)}
+"""Kind of page to what it has beside the style sheet of all."""
 KEY: Final = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 """What a key must look like to be a file's name."""
 MANIFEST: Final = "pages.json"
@@ -146,7 +153,7 @@ class _Site:
         """A page of one kind; ``root`` leads to the site's folder."""
         scripts = [_static(name) for name in SCRIPTS.get(kind, ())]
         docs = self.docs if text.web_address(self.docs) else f"{root}{self.docs}"
-        style = _static("style.css")
+        style = "".join(map(_static, ("style.css", *STYLES.get(kind, ()))))
         return self.environment.get_template(f"{kind}.html.j2").render(
             root=root, docs=docs if self.docs else "", board=board, boards=self.boards.boards, style=Markup(style),
             scripts=[Markup(script) for script in scripts], policy=text.content_policy([style], scripts), **values,

@@ -17,7 +17,7 @@ import pytest
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.board import Boards
 from kdbench.leaderboard.site import build
-from kdbench.leaderboard.site.pages import SCRIPTS, pages, site_files
+from kdbench.leaderboard.site.pages import SCRIPTS, STYLES, pages, site_files
 from tests.browser import boards
 
 
@@ -199,5 +199,5 @@ def test_the_command_has_all_seeds_and_parameters(small: dict[str, str]) -> None
 
 def test_templates_and_scripts_are_package_files() -> None:
     folder = files("kdbench.leaderboard.site")
-    for name in {name for names in SCRIPTS.values() for name in names} | {"style.css"}:
+    for name in {name for names in (*SCRIPTS.values(), *STYLES.values()) for name in names} | {"style.css"}:
         assert (folder / "static" / name).is_file()
