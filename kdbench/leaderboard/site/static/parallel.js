@@ -25,13 +25,14 @@ function drawParallel(place, rows, chosen) {
     const share = (value - low) / (high - low);
     return worst + (best - worst) * (DATA.axes[axis][3] ? share : 1 - share);
   };
+  const texts = []; // on top of the lines that cross them
   DATA.axes.forEach(([, title, unit, higher], index) => {
     const here = along(index);
     const [low, high] = spans[index].map((end) => shown(end, unit));
     const [better, poorer] = higher ? [high, low] : [low, high];
     const same = rows.map((row) => row.cells[index]).find(Boolean);
     const numbers = same && (alike[index] ? [`all ${shown(same[0], unit)}`, ""] : [better, poorer]);
-    const write = (kind, x, y, anchor, text) => svg.append(drawn("text", { class: kind, x, y, "text-anchor": anchor }, text));
+    const write = (kind, x, y, anchor, text) => texts.push(drawn("text", { class: kind, x, y, "text-anchor": anchor }, text));
     svg.append(drawn("path", { class: "axis", d: segment([...put(here, worst), ...put(here, best)]) }));
     if (turned) write("label", width / 2, here - 14, "middle", clipped(title, 24));
     else write("label", here, 14, "middle", clipped(title, Math.floor(((width - 96) / Math.max(1, count - 1)) / 7)));
@@ -61,6 +62,7 @@ function drawParallel(place, rows, chosen) {
     });
     flush();
   });
+  svg.append(...texts);
   place.replaceChildren(svg);
   return found;
 }
