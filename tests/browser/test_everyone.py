@@ -82,6 +82,7 @@ def test_print_shows_the_whole_table_and_no_controls(open_page: Opener, small_si
     page = open_page(f"{small_site}/index.html")
     page.emulate_media(media="print")
     assert not page.get_by_label("Find").is_visible()
+    assert not page.locator(".readout").first.is_visible() and page.locator("#scatter svg").is_visible()
     assert page.evaluate("getComputedStyle(document.querySelector('.scroll.tall')).overflowX") == "visible"
 
 

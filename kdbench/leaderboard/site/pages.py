@@ -66,7 +66,7 @@ def build(boards: Boards, out: Path, docs: str = "") -> list[Path]:
     same bytes. ``docs`` is where each page links to as the documentation: a web address, or a file below ``out``, which
     need not be there yet; "" for no link.
     """
-    if docs and not web_or_within(docs):
+    if docs and not _web_or_within(docs):
         raise KdbenchError(
             f"{docs!r} is no place of documentation", "give a web address, or a path in the site: docs/index.html"
         )
@@ -86,7 +86,7 @@ def build(boards: Boards, out: Path, docs: str = "") -> list[Path]:
     return [out / name for name in names]
 
 
-def web_or_within(address: str) -> bool:
+def _web_or_within(address: str) -> bool:
     """Whether it is a web address or a path that stays within the site."""
     within = re.fullmatch(r"[A-Za-z0-9._/-]+", address) and not {"", ".", ".."} & set(address.split("/"))
     return bool(within) or text.web_address(address) is not None
