@@ -29,6 +29,8 @@ def benchmarks_page() -> str:
 
 {studies(measured.get("studies", {}))}
 
+{page(measured.get("page", {}))}
+
 {durations(load_records())}
 
 This file and the README's table are written by `python -m tools.update`; `tox -e bench` measures again.
@@ -90,6 +92,31 @@ The scheduler alone, with simulated workers and nodes of 60 to 600 made-up secon
 beside the trainings; {any_row["device_name"]}, one measurement.
 
 {table(["size", *heads.values()], lines)}"""
+
+
+def page(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """How long a reader of the leaderboard's page waits."""
+    if not rows:
+        return "## The leaderboard's page\n\nNot measured yet."
+    any_row = next(iter(rows.values()))
+    heads = ["what is done", "to the paint, ms, median (lowest-highest)", "times", "machine", "load of its cores"]
+    lines = [
+        [
+            name,
+            f"**{row['median']}** ({row['lowest']}-{row['highest']})",
+            str(row["n"]),
+            f"{row['device_name']}, {row['cores']} cores, {row['browser']}",
+            f"{row['load']} of {row['cores']}",
+        ]
+        for name, row in rows.items()
+    ]
+    return f"""## The leaderboard's page
+
+A page of {any_row["methods"]:,} methods, from the act to the paint after it. Wanted: under 200 ms for a sort. The load
+is the average of the minute before: where it is above the number of cores, other work made the browser wait, and the
+times are no measure of the page.
+
+{table(heads, lines)}"""
 
 
 def durations(records: Sequence[Record]) -> str:

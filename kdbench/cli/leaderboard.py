@@ -33,6 +33,9 @@ def build(
     records: Records = PUBLISHED,
     out: Annotated[Path, typer.Option(help="Folder for the site.")] = SITE,
     index: Annotated[Path | None, typer.Option(help="Also write the boards in short, as JSON, to this file.")] = None,
+    docs: Annotated[
+        str, typer.Option(help="Documentation that pages link to: an address, or a path in the site; default: none.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Rank records, one board per suite, and write the pages."""
@@ -42,7 +45,7 @@ def build(
     from kdbench.results.untrusted import plain
 
     boards = rank(records) if index is None else write_index(records, index)
-    files = build_site(boards, out)
+    files = build_site(boards, out, docs)
     excluded = [*boards.excluded, *(one for board in boards.boards for one in board.excluded)]
     if as_json:
         ranked = {board.suite: len(board.rows) for board in boards.boards}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import itertools
 from typing import TYPE_CHECKING
@@ -135,7 +136,7 @@ def test_filters_combine_and_live_in_the_address(open_page: Opener, small_site: 
     assert names(again) == ["gce"]
     assert again.get_by_label("Find").input_value() == "GC"
     page.get_by_label("Find").fill("nothing like it")
-    assert page.get_by_text("No method matches").is_visible()
+    assert page.locator("#nothing").is_visible()
     page.get_by_role("button", name="Reset").click()
     page.get_by_label("Flags").select_option("with")
     assert names(page) == ["soft-randomization"]
@@ -241,6 +242,22 @@ def test_families_open_to_their_columns_by_keyboard_and_in_the_address(open_page
         one.get_attribute("data-column") for one in open_page(f"{small_site}/index.html#sort=clean/transfer")
         .locator("#board th[aria-sort]:visible").all()
     ], "what a table is sorted by is shown"  # fmt: skip
+
+
+def test_however_many_families_there_are_each_folds(open_page: Opener, tmp_path: Path) -> None:
+    board = boards.small().boards[0]
+    axes = tuple(
+        dataclasses.replace(board.axes[0], key=f"clean/{family}-{place}", family=family, counts=False)
+        for family in "abcdefghijkl"
+        for place in range(2)
+    )
+    name, html = next(pages(boards.Boards((dataclasses.replace(board, axes=(*board.axes, *axes)),), ())))
+    (tmp_path / name).write_text(html)
+    page = open_page((tmp_path / name).as_uri())
+    last = page.locator('[data-column="clean/l-1"]')
+    assert page.locator('[data-column="clean/l-0"]').is_visible() and not last.is_visible()
+    page.get_by_role("button", name="l", exact=True).click()
+    assert last.is_visible() and not page.locator('[data-column="clean/k-1"]').is_visible()
 
 
 def test_places_for_weights_are_those_of_python_to_the_last_bit(open_page: Opener, small_site: str) -> None:

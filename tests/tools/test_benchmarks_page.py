@@ -91,7 +91,7 @@ def test_growth_has_a_column_for_each_size_in_order() -> None:
     assert lines[-2:] == ["| one | - | 1.50 s, 20 MiB |", "| other | 0.25 s, 1 MiB | - |"]
 
 
-@pytest.mark.parametrize("section", ["ratios", "growth"])
+@pytest.mark.parametrize("section", ["ratios", "growth", "page"])
 def test_what_is_measured_is_shown(section: str) -> None:
     measured = json.loads(benchmarks_page.MEASURED.read_text())
     page = benchmarks_page.benchmarks_page()

@@ -64,6 +64,7 @@ def test_scripts_and_folders_that_are_named_are_there() -> None:
     for name in scripts:
         assert '__name__ == "__main__"' in (ROOT / f"tools/{name}.py").read_text()
     workflow = (ROOT / ".github/workflows/leaderboard.yml").read_text()
+    assert "--docs docs/index.html" in workflow and '--site-dir "$PWD/site/docs"' in workflow, "the board links to it"
     watched = re.findall(r'"([\w/]+)/\*\*"', workflow)
     assert {"docs", "kdbench"} <= set(watched)
     assert all((ROOT / folder).is_dir() for folder in watched)

@@ -37,31 +37,43 @@ SCRIPTS: Final = {
         "weights.js",
         "against.js",
         "labels.js",
-        "plots.js",
+        "scales.js",
+        "readout.js",
+        "parallel.js",
+        "scatter.js",
+        "dots.js",
+        "bars.js",
         "start.js",
     ),
     "compare": ("page.js", "state.js", "draw.js", "pairs.js", "compare.js"),
     "method": ("page.js",),
 }
 """Kind of page to its scripts, in order. They are inline: a browser gives files of a folder no common origin."""
+STYLES: Final = {"table": ("table.css",)}
+"""Kind of page to what it has beside the style sheet of all."""
 KEY: Final = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 """What a key must look like to be a file's name."""
 MANIFEST: Final = "pages.json"
 """Lists what a build wrote, so that the next one can take away the page of a method that is gone."""
 
 
-def build(boards: Boards, out: Path) -> list[Path]:
+def build(boards: Boards, out: Path, docs: str = "") -> list[Path]:
     """Write the site of all boards into ``out``; returns its files. Raises ``KdbenchError`` when it cannot.
 
     ``index.html`` shows the first suite; each suite has ``<board>/index.html``, ``<board>/compare.html``,
     ``<board>/method/<row>.html`` and its scores as ``<board>/scores.csv``, with pyarrow as Parquet too. Files that an
     earlier build wrote and this one does not are removed; others in ``out`` are left alone. The same boards give the
-    same bytes.
+    same bytes. ``docs`` is where each page links to as the documentation: a web address, or a file below ``out``, which
+    need not be there yet; "" for no link.
     """
+    if docs and not _web_or_within(docs):
+        raise KdbenchError(
+            f"{docs!r} is no place of documentation", "give a web address, or a path in the site: docs/index.html"
+        )
     names = []
     try:
         earlier = _earlier(out)
-        for name, content in site_files(boards):
+        for name, content in site_files(boards, docs):
             names.append(name)
             write_atomically(inside(out, name), content)
         for name in sorted(earlier - set(names)):
@@ -74,22 +86,28 @@ def build(boards: Boards, out: Path) -> list[Path]:
     return [out / name for name in names]
 
 
-def site_files(boards: Boards) -> Iterator[tuple[str, bytes]]:
+def _web_or_within(address: str) -> bool:
+    """Whether it is a web address or a path that stays within the site."""
+    within = re.fullmatch(r"[A-Za-z0-9._/-]+", address) and not {"", ".", ".."} & set(address.split("/"))
+    return bool(within) or text.web_address(address) is not None
+
+
+def site_files(boards: Boards, docs: str = "") -> Iterator[tuple[str, bytes]]:
     """Path within the site and content of all its files."""
-    for name, content in pages(boards):
+    for name, content in pages(boards, docs):
         yield name, content.encode()
     for board in boards.boards:
         for name, data in downloads(board).items():
             yield f"{board.key}/{name}", data
 
 
-def pages(boards: Boards) -> Iterator[tuple[str, str]]:
+def pages(boards: Boards, docs: str = "") -> Iterator[tuple[str, str]]:
     """Path within the site and HTML, page by page, so that a large site need not fit into memory."""
     for board in boards.boards:
         for key in (board.key, *(row.key for row in board.rows)):
             if not re.fullmatch(KEY, key):
                 raise ValueError(f"key {key!r} is no file name")
-    site = _Site(boards, _environment())
+    site = _Site(boards, _environment(), docs)
     if not boards.boards:
         yield "index.html", site.page("empty", "", None, title="Nothing to rank", excluded=boards.excluded)
     for number, board in enumerate(boards.boards):
@@ -121,9 +139,10 @@ def _earlier(out: Path) -> set[str]:
 class _Site:
     """Renders pages of one set of boards."""
 
-    def __init__(self, boards: Boards, environment: Environment) -> None:
+    def __init__(self, boards: Boards, environment: Environment, docs: str) -> None:
         self.boards = boards
         self.environment = environment
+        self.docs = docs
 
     def table(self, root: str, board: Board, view: Mapping[str, Any], data: Any, here: str) -> str:
         """A suite's page; ``here`` leads to the suite's folder."""
@@ -133,9 +152,10 @@ class _Site:
     def page(self, kind: str, root: str, board: Board | None, **values: Any) -> str:
         """A page of one kind; ``root`` leads to the site's folder."""
         scripts = [_static(name) for name in SCRIPTS.get(kind, ())]
-        style = _static("style.css")
+        docs = self.docs if text.web_address(self.docs) else f"{root}{self.docs}"
+        style = "".join(map(_static, ("style.css", *STYLES.get(kind, ()))))
         return self.environment.get_template(f"{kind}.html.j2").render(
-            root=root, board=board, boards=self.boards.boards, style=Markup(style),
+            root=root, docs=docs if self.docs else "", board=board, boards=self.boards.boards, style=Markup(style),
             scripts=[Markup(script) for script in scripts], policy=text.content_policy([style], scripts), **values,
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from kdbench.leaderboard.site.badges import row_badges
 from kdbench.leaderboard.site.citing import bibtex
 from kdbench.leaderboard.site.downloads import NAME, formats
 from kdbench.leaderboard.site.finding import finding
-from kdbench.leaderboard.site.text import web_address
+from kdbench.leaderboard.site.text import shorten, web_address
 from kdbench.leaderboard.site.weighing import weighed
 
 
@@ -23,6 +23,7 @@ def start_view(board: Board) -> dict[str, Any]:
     unequal = unequal_views(board.rows)
     return {
         "finding": finding(board),
+        "reference": next((shorten(row.title, 24) for row in board.rows if row.key == board.reference), ""),
         "standings": [
             ("" if place is None else place.places, round(100 * share), row_badges(row, unequal))
             for row, place, share in zip(board.rows, places, shares, strict=True)

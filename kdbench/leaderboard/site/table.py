@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from kdbench.leaderboard.board import Axis, Board, Cell, Mark, Row
 from kdbench.leaderboard.marks import NEAR
+from kdbench.leaderboard.placing import families
 from kdbench.leaderboard.site.shades import shades
 from kdbench.leaderboard.site.text import interval, number, shorten
 from kdbench.results.wording import words
@@ -83,7 +84,7 @@ def _row_view(board: Board, row: Row, shaded: Mapping[str, int | None]) -> dict[
 
 def _cell_view(cell: Cell, axis: Axis, shade: int | None) -> dict[str, Any]:
     said = [
-        f"{interval(cell.ci_low, cell.ci_high, axis.unit)}, over {cell.basis}",
+        f"{interval(cell.ci_low, cell.ci_high, axis.unit)}, over {_basis(cell)}",
         f"rank {cell.ranks}",
         f"n {cell.n:,}",
         *cell.flags,
@@ -96,6 +97,12 @@ def _cell_view(cell: Cell, axis: Axis, shade: int | None) -> dict[str, Any]:
         "sign": SIGNS[cell.mark],
         "flags": cell.flags,
     }
+
+
+def _basis(cell: Cell) -> str:
+    """What the interval is over, with the number of seeds."""
+    count = f"{len(cell.per_seed)} seed{'s' * (len(cell.per_seed) != 1)}"
+    return cell.basis.replace("seeds", count) if "seeds" in cell.basis else f"{cell.basis} of {count}"
 
 
 def hardware(board: Board) -> list[str]:
@@ -124,6 +131,8 @@ def table_data(board: Board) -> dict[str, Any]:
             [axis.key, shorten(axis.title, 24), axis.unit, int(axis.higher_is_better)] for axis in board.axes
         ],
         "robust": _robust_axis(board),
+        "sorted": _sorted_axis(board),
+        "reference": board.reference,
         "signs": SIGNS,
         "rows": [
             [
@@ -147,11 +156,21 @@ def _robust_axis(board: Board) -> int:
         for number, axis in enumerate(board.axes)
         if axis.metric == metric
     ]
+    return _first_decided(board, robust, min(1, len(board.axes) - 1))
+
+
+def _sorted_axis(board: Board) -> int:
+    """What is drawn as a list beside that scatter to begin with: the first axis of a family that the scatter does not
+    show, of families whose first axis tells methods apart if there are any."""
+    shown = {board.axes[number].family for number in (0, _robust_axis(board))} if board.axes else set()
+    others = [board.axes.index(own[0]) for name, own in families(board.axes).items() if name not in shown]
+    return _first_decided(board, others, 0)
+
+
+def _first_decided(board: Board, numbers: Sequence[int], otherwise: int) -> int:
+    """The first of these axes that has a best, else the first of them."""
     best = {axis for row in board.rows for axis, cell in row.cells.items() if cell.mark == "best"}
-    return next(
-        (number for number in robust if board.axes[number].key in best),
-        robust[0] if robust else min(1, len(board.axes) - 1),
-    )
+    return next((number for number in numbers if board.axes[number].key in best), next(iter(numbers), otherwise))
 
 
 def _numbers(cell: Cell | None) -> list[float | int | str] | None:

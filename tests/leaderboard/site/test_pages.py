@@ -17,7 +17,7 @@ import pytest
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.board import Boards
 from kdbench.leaderboard.site import build
-from kdbench.leaderboard.site.pages import SCRIPTS, pages, site_files
+from kdbench.leaderboard.site.pages import SCRIPTS, STYLES, pages, site_files
 from tests.browser import boards
 
 
@@ -133,6 +133,34 @@ def test_building_again_gives_the_same_bytes_and_takes_away_what_is_gone(tmp_pat
     assert (tmp_path / "scores.csv").exists() and outside.exists()
 
 
+@pytest.mark.parametrize(
+    ("docs", "root", "deep"),
+    [
+        ("docs/index.html", "docs/index.html", "../../docs/index.html"),
+        ("https://example.org/kdbench/", "https://example.org/kdbench/", "https://example.org/kdbench/"),
+        ("", None, None),
+    ],
+)
+def test_every_page_links_to_the_documentation_where_there_is_one(
+    tmp_path: Path, docs: str, root: str | None, deep: str | None
+) -> None:
+    build(boards.small(), tmp_path, docs)
+
+    def linked(name: str) -> str | None:
+        tags = Page((tmp_path / name).read_text()).tags
+        return next((attributes["href"] for _, attributes in tags if attributes.get("class") == "docs"), None)
+
+    assert linked("index.html") == root
+    assert linked("cifar10-lite/method/kd.html") == deep
+
+
+@pytest.mark.parametrize("docs", ["javascript:alert(1)", "../docs", "/docs", "docs//x", "do cs", "//example.org"])
+def test_a_place_of_documentation_outside_of_the_site_is_refused(tmp_path: Path, docs: str) -> None:
+    with pytest.raises(KdbenchError, match=r"is no place of documentation .*docs/index\.html"):
+        build(boards.small(), tmp_path, docs)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_to_rank_is_a_page_that_says_why(tmp_path: Path) -> None:
     build(Boards((), boards.small().excluded), tmp_path)
     content = (tmp_path / "index.html").read_text()
@@ -171,5 +199,5 @@ def test_the_command_has_all_seeds_and_parameters(small: dict[str, str]) -> None
 
 def test_templates_and_scripts_are_package_files() -> None:
     folder = files("kdbench.leaderboard.site")
-    for name in {name for names in SCRIPTS.values() for name in names} | {"style.css"}:
+    for name in {name for names in (*SCRIPTS.values(), *STYLES.values()) for name in names} | {"style.css"}:
         assert (folder / "static" / name).is_file()

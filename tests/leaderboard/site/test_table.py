@@ -61,7 +61,7 @@ def test_marks_are_those_of_the_cells_with_a_sign_each() -> None:
     assert [view["sign"] for view in views] == ["○", "★", "☆", ""]
     assert views[1]["value"] == "90.0"
     assert views[1]["half"] == "±2.0"
-    assert views[1]["said"] == "88.0 to 92.0, over seeds and examples; rank 1–3; n 2,000"  # noqa: RUF001  # a dash
+    assert views[1]["said"] == "88.0 to 92.0, over 3 seeds and examples; rank 1–3; n 2,000"  # noqa: RUF001  # a dash
 
 
 def test_the_interval_of_one_seed_is_in_brackets_and_its_row_says_that_it_is_unranked() -> None:
@@ -121,10 +121,11 @@ def test_the_numbers_for_the_scripts_are_those_of_the_table() -> None:
     assert table.table_data(board(dataclasses.replace(broken, ci_low=math.nan)))["rows"][0][4] == [None]
 
 
-def robust(*columns: tuple[str, bool]) -> int:
-    """The axis for the scatter; each column is its metric and whether methods differ on it."""
+def begun(*columns: tuple[str, bool], name: str = "robust") -> int:
+    """The axis that a plot begins with; each column is its metric and family, and whether methods differ on it."""
     axes = tuple(
-        dataclasses.replace(ACCURACY, key=f"{number}", metric=metric) for number, (metric, _) in enumerate(columns)
+        dataclasses.replace(ACCURACY, key=f"{number}", metric=metric, family=metric)
+        for number, (metric, _) in enumerate(columns)
     )
     cells = [
         {
@@ -136,16 +137,25 @@ def robust(*columns: tuple[str, bool]) -> int:
     rows: tuple[Row, ...] = tuple(
         dataclasses.replace(boards.row("x", "x", (), bare=True), cells=by_axis) for by_axis in cells
     )
-    found: int = table.table_data(dataclasses.replace(board(), axes=axes, rows=rows))["robust"]
+    found: int = table.table_data(dataclasses.replace(board(), axes=axes, rows=rows))[name]
     return found
 
 
 def test_the_scatter_begins_with_robustness_where_methods_differ_in_it() -> None:
-    assert robust(("accuracy", True), ("mca", True), ("robust_accuracy", True)) == 2
-    assert robust(("accuracy", True), ("mca", True), ("robust_accuracy", False)) == 1
-    assert robust(("accuracy", True), ("robust_accuracy", False), ("mca", False)) == 1
-    assert robust(("accuracy", True), ("ece", True)) == 1
-    assert robust(("accuracy", True)) == 0
+    assert begun(("accuracy", True), ("mca", True), ("robust_accuracy", True)) == 2
+    assert begun(("accuracy", True), ("mca", True), ("robust_accuracy", False)) == 1
+    assert begun(("accuracy", True), ("robust_accuracy", False), ("mca", False)) == 1
+    assert begun(("accuracy", True), ("ece", True)) == 1
+    assert begun(("accuracy", True)) == 0
+
+
+def test_the_list_begins_with_what_the_scatter_does_not_show_where_methods_differ_in_it() -> None:
+    shown = (("accuracy", True), ("robust_accuracy", True))
+    assert begun(*shown, ("ece", False), ("noisy labels", True), name="sorted") == 3
+    assert begun(*shown, ("ece", True), ("noisy labels", True), name="sorted") == 3, "families have an order"
+    assert begun(*shown, ("ece", True), ("noisy labels", False), name="sorted") == 2
+    assert begun(*shown, ("ece", False), name="sorted") == 2
+    assert begun(("accuracy", True), name="sorted") == 0
 
 
 def test_a_row_says_what_its_students_saw_only_where_rows_differ() -> None:

@@ -10,6 +10,9 @@ const GROUPS = [...table.tHead.querySelectorAll("tr.groups th")].map((head, inde
   mark: `fold${index}`,
 }));
 
+// A rule for each family that there is: the style sheet cannot count them.
+GROUPS.forEach(({ mark }, index) => document.styleSheets[0].insertRule(`.${mark} .g${index}.more { display: none; }`));
+
 /** The family of a column, which is open while the table is sorted by it. */
 function familyOf(column) {
   const head = HEADS.find((one) => one.dataset.column === column);

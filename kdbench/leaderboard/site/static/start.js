@@ -4,6 +4,7 @@
 
 const DEFAULT = 5; // methods that are drawn before any is chosen: the first of the ranking
 const MOST = 8; // as many as there are colours
+const AXES = ["across", "up", "of"]; // what the plots show, and the controls for it
 const PAGE = 100; // rows that are shown at first, and more at each press of a button
 const at = (id) => document.getElementById(id);
 
@@ -26,6 +27,7 @@ function currentState() {
     limit: Math.max(PAGE, Number.parseInt(given.get("show"), 10) || 0),
     across: axis("x", 0),
     up: axis("y", DATA.robust),
+    of: axis("of", DATA.sorted),
   };
 }
 
@@ -47,23 +49,49 @@ function change(changes, quiet = false) {
       show: state.limit === PAGE ? "" : String(state.limit),
       x: key(state.across, 0),
       y: key(state.up, DATA.robust),
+      of: key(state.of, DATA.sorted),
     },
     quiet,
   );
   render();
 }
 
+const PLOTS = {
+  scatter: new Readout(at("scatter")),
+  dots: new Readout(at("dots"), (across, down) => Math.abs(down)),
+  parallel: new Readout(at("parallel")),
+};
 let plotted = "";
+let wide = "";
 
-function renderChosen(state) {
-  const wanted = JSON.stringify([state.chosen, state.across, state.up]);
+/** Of the rows that the filters let through: all of them in grey, and in colour what is chosen or else the first ones. */
+function renderPlots(state, found) {
+  const { chosen: keys, across, up, of, words, family, flags } = state;
+  const wanted = JSON.stringify([keys, across, up, of, words, family, flags, wide]);
   if (wanted === plotted || !DATA.axes.length) return;
   plotted = wanted;
-  const rows = state.chosen.length ? state.chosen.map((key) => BY_KEY.get(key)) : ROWS.slice(0, DEFAULT);
-  const drawnRows = rows.slice(0, MOST);
-  at("chosen-note").textContent = state.chosen.length
-    ? `${rows.length} chosen${rows.length > MOST ? `; the first ${MOST} are drawn` : ""}.`
-    : `None is chosen: these are the first ${rows.length}. Tick methods in the table to draw and compare them.`;
+  const chosen = keys.map((key) => BY_KEY.get(key));
+  const drawable = chosen.length ? chosen.filter((row) => found.includes(row)) : found.slice(0, DEFAULT);
+  const coloured = drawable.slice(0, MOST);
+  const draw = (name, rows, paint) => {
+    if (!rows.length) drawNothing(at(name), found.length ? "No method that matches the filter has this." : "No method matches the filter.");
+    PLOTS[name].show(rows.length ? paint(at(name), rows) : []);
+  };
+  const having = (...axes) => found.filter((row) => axes.every((axis) => row.cells[axis]));
+  draw("scatter", having(across, up), (place, rows) => drawScatter(place, rows, coloured, across, up));
+  draw("dots", having(of), (place, rows) => drawDots(place, rows, coloured, of));
+  draw("parallel", coloured, (place, rows) => drawParallel(place, found, rows));
+  const hidden = chosen.length && chosen.length - drawable.length;
+  at("chosen-note").textContent = chosen.length
+    ? `${chosen.length} chosen${hidden ? `, ${hidden} of which the filter hides` : ""}${drawable.length > MOST ? `; the first ${MOST} are drawn` : ""}.`
+    : `None is chosen: these are the first ${drawable.length}. Tick methods in the table to draw and compare them.`;
+  at("chosen-names").replaceChildren(
+    ...coloured.map((row, number) => make("li", {}, sample(number), " ", named(row.title))),
+  );
+}
+
+function renderChoice(state) {
+  const rows = state.chosen.map((key) => BY_KEY.get(key));
   const link = at("compare");
   if (state.chosen.length === 2 || state.chosen.length === 3) {
     link.href = `${link.dataset.page}#m=${state.chosen.join(",")}`;
@@ -74,20 +102,16 @@ function renderChosen(state) {
   }
   at("choice").hidden = !state.chosen.length;
   at("chosen-count").textContent = `${rows.length} chosen: ${rows.slice(0, 3).map((row) => clipped(row.title, 24)).join(", ")}${rows.length > 3 ? ", …" : ""}`;
-  at("chosen-names").replaceChildren(
-    ...drawnRows.map((row, number) => make("li", {}, sample(number), " ", named(row.title))),
-  );
-  drawParallel(at("parallel"), drawnRows);
-  drawScatter(at("scatter"), drawnRows, state.across, state.up);
 }
 
 function render() {
   const state = currentState();
+  const found = fitting(state);
   applySort(state.column, state.direction);
   applyFolds(state.open, state.column);
   applyWeights(state.weights);
   applyAgainst(state.against);
-  applyRows(state);
+  applyRows(found, state);
   applyChoice(state.chosen);
   const find = at("find");
   if (find.value !== state.words) find.value = state.words;
@@ -95,9 +119,9 @@ function render() {
   at("flags").value = state.flags;
   at("sort").value = state.column;
   at("against").value = KEYS[state.against] ?? "";
-  at("across").value = state.across;
-  at("up").value = state.up;
-  renderChosen(state);
+  for (const name of AXES) at(name).value = state[name];
+  renderChoice(state);
+  renderPlots(state, found);
 }
 
 for (const head of HEADS) {
@@ -124,12 +148,31 @@ body.addEventListener("change", (event) => {
   const { value, checked } = event.target;
   change({ chosen: checked ? [...chosen, value] : chosen.filter((key) => key !== value) });
 });
-for (const name of ["across", "up"]) {
+for (const name of AXES) {
   at(name).append(...DATA.axes.map(([, title], index) => make("option", { value: index }, title)));
   at(name).addEventListener("change", (event) => change({ [name]: Number(event.target.value) }));
 }
-document.querySelector(".tools").hidden = false;
+document.querySelector(".filters").hidden = false;
 if (at("weights")) at("weights").hidden = false;
-document.querySelector(".chosen").hidden = !DATA.axes.length || !ROWS.length;
+for (const part of document.querySelectorAll(".drawn, .chosen")) part.hidden = !DATA.axes.length || !ROWS.length;
+
+/** A phone has one plot before the cards; the list follows them. */
+function settle() {
+  if (NARROW.matches) at("after").prepend(at("list"));
+  else at("before").append(at("list"));
+  resized();
+  render();
+}
+
+/** Plots are drawn for the room that they have. */
+function resized() {
+  const now = Object.values(PLOTS).map(({ place }) => place.clientWidth).join();
+  if (now === wide) return;
+  wide = now;
+  render();
+}
+
+NARROW.addEventListener("change", settle);
+for (const { place } of Object.values(PLOTS)) new ResizeObserver(resized).observe(place);
 onState(render);
-render();
+settle();

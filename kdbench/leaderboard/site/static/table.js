@@ -35,8 +35,8 @@ function goodness(column) {
   return ROWS.map((row) => (row.cells[axis] ? sign * row.cells[axis][0] - (row.cells[axis][3] ? 1e12 : 0) : NaN));
 }
 
-function sorted(column, direction) {
-  const rows = [...ROWS];
+function sorted(found, column, direction) {
+  const rows = [...found];
   if (column === "method") {
     rows.sort((a, b) => NAMES.compare(a.title, b.title) || a.index - b.index);
     return direction === "desc" ? rows.reverse() : rows;
@@ -58,19 +58,22 @@ function applySort(column, direction) {
   }
 }
 
-function fits(row, words, family, flags) {
-  return (
-    words.every((word) => row.text.includes(word)) &&
-    (!family || row.family === family) &&
-    (!flags || row.flagged === (flags === "with"))
+/** The rows that the filters let through. */
+function fitting({ words, family, flags }) {
+  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+  return ROWS.filter(
+    (row) =>
+      wanted.every((word) => row.text.includes(word)) &&
+      (!family || row.family === family) &&
+      (!flags || row.flagged === (flags === "with")),
   );
 }
 
 /** Only rows that are shown are in the page: laying out a thousand would take a second at each sort. */
-function applyRows({ column, direction, words, family, flags, limit }) {
-  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = sorted(column, direction).filter((row) => fits(row, wanted, family, flags));
-  const rows = found.slice(0, limit).map((row) => row.element);
+function applyRows(found, { column, direction, limit }) {
+  const first = sorted(found, column, direction).slice(0, limit);
+  applyBars(first);
+  const rows = first.map((row) => row.element);
   if (rows.length !== body.rows.length || rows.some((row, index) => row !== body.rows[index])) {
     body.replaceChildren(...rows);
   }
