@@ -33,16 +33,21 @@ def build(
     records: Records = PUBLISHED,
     out: Annotated[Path, typer.Option(help="Folder for the site.")] = SITE,
     index: Annotated[Path | None, typer.Option(help="Also write the boards in short, as JSON, to this file.")] = None,
+    repository: Annotated[
+        str | None, typer.Option(metavar="URL", help="https address of the records' git repository, to link files.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Rank records, one board per suite, and write the pages."""
     from kdbench.leaderboard.index import write_index
     from kdbench.leaderboard.ranking import rank
     from kdbench.leaderboard.site import build as build_site
+    from kdbench.leaderboard.site.repository import Repository
     from kdbench.results.untrusted import plain
 
+    linked = None if repository is None else Repository.of(repository, records)
     boards = rank(records) if index is None else write_index(records, index)
-    files = build_site(boards, out)
+    files = build_site(boards, out, linked)
     excluded = [*boards.excluded, *(one for board in boards.boards for one in board.excluded)]
     if as_json:
         ranked = {board.suite: len(board.rows) for board in boards.boards}
