@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from kdbench.leaderboard.site.text import content_policy
 from kdbench.leaderboard.submit import reproduce
-from kdbench.report.parts import Missing, Plot
+from kdbench.report.parts import Gallery, Missing, Plot
 from kdbench.report.runs import Run
 from kdbench.results.record import Record
 from kdbench.results.wording import failed_checks, words
@@ -47,7 +47,37 @@ class Shown:
         return cls(plot.key, plot.title, plot.caption, image, plot.table.columns, rows[:MOST_ROWS], left_out)
 
 
-def page(runs: Sequence[Run], parts: Sequence[Shown], missing: Sequence[Missing]) -> str:
+@dataclasses.dataclass(frozen=True)
+class ShownGallery:
+    """Single images as the page shows them."""
+
+    key: str
+    title: str
+    caption: str
+    groups: list[dict[str, object]]
+
+    @classmethod
+    def of(cls, gallery: Gallery) -> ShownGallery:
+        """With its images inside."""
+        groups: list[dict[str, object]] = [
+            {
+                "title": group.title,
+                "said": group.said,
+                "cards": [
+                    {
+                        "images": [(alt, f"data:image/png;base64,{base64.b64encode(png).decode()}")
+                                   for alt, png in card.images],
+                        "lines": card.lines,
+                    }
+                    for card in group.cards
+                ],
+            }
+            for group in gallery.groups
+        ]  # fmt: skip
+        return cls(gallery.key, gallery.title, gallery.caption, groups)
+
+
+def page(runs: Sequence[Run], parts: Sequence[Shown | ShownGallery], missing: Sequence[Missing]) -> str:
     """The page as HTML."""
     files = resources.files("kdbench.report") / "templates"
     style = (files / "report.css").read_text(encoding="utf-8")

@@ -12,9 +12,10 @@ from kdbench.errors import KdbenchError
 from kdbench.files import check_writable, write_atomically
 from kdbench.progress import bar
 from kdbench.report import compare, confidence, confusion, examples, learning, memorisation, scores
+from kdbench.report import images as galleries
 from kdbench.report.bench import Bench
-from kdbench.report.page import Shown, page
-from kdbench.report.parts import Missing, Part, Plot
+from kdbench.report.page import Shown, ShownGallery, page
+from kdbench.report.parts import Gallery, Missing, Part, Plot
 from kdbench.report.runs import Run, open_runs
 from kdbench.report.style import png_of, styled, svg_of
 from kdbench.training.checkpoint import load_checkpoint
@@ -55,7 +56,7 @@ def write_report(
     check_writable(folder)
     bench = Bench(runs, DataPlace.default(data_dir), resolve_device(device))
     makers = _makers(runs, bench, views, images)
-    shown: list[Shown] = []
+    shown: list[Shown | ShownGallery] = []
     missing: list[Missing] = []
     files: list[Path] = []
     with styled(), bar("report", shown=progress) as update:
@@ -64,6 +65,12 @@ def write_report(
             for part in _safely(title, make):
                 if isinstance(part, Missing):
                     missing.append(part)
+                    continue
+                if isinstance(part, Gallery):
+                    numbers = folder / f"{part.key}.csv"
+                    write_atomically(numbers, part.table.to_csv().encode("utf-8", "replace"))
+                    files.append(numbers)
+                    shown.append(ShownGallery.of(part))
                     continue
                 svg = svg_of(part.figure)
                 files += _write(folder, part, svg)
@@ -91,6 +98,7 @@ def _makers(runs: Sequence[Run], bench: Bench, views: int, images: int | None) -
         "Softmax vectors over epochs": lambda: learning.polygons(runs, bench.class_names),
         "Memorisation and label correction": lambda: memorisation.memorisation(runs, bench, views, images),
         "Examples": lambda: examples.examples(runs, bench),
+        "Images by kind of mistake": lambda: galleries.images(runs, bench),
     }
 
 
