@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from kdbench.report.parts import Gallery, Missing, Part, Plot
 from kdbench.report.runs import Run, open_runs
 from kdbench.report.style import png_of, styled, svg_of
 from kdbench.training.checkpoint import load_checkpoint
+from kdbench.training.log import LOG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Report:
     page: Path
     """The self-contained HTML."""
     files: tuple[Path, ...]
-    """Figures as PNG and SVG, and the numbers of each as CSV."""
+    """Figures as PNG and SVG, the numbers of each as CSV, and records with their logs."""
     missing: tuple[Missing, ...]
 
 
@@ -75,7 +77,10 @@ def write_report(
                 svg = svg_of(part.figure)
                 files += _write(folder, part, svg)
                 shown.append(Shown.of(part, svg))
-    write_atomically(folder / "report.html", page(runs, shown, missing).encode("utf-8", "replace"))
+    beside = [_copies(folder, run, number) for number, run in enumerate(runs, 1)]
+    files += [path for copied in beside for path in copied.values()]
+    names = [{what: path.name for what, path in copied.items()} for copied in beside]
+    write_atomically(folder / "report.html", page(runs, shown, missing, names).encode("utf-8", "replace"))
     return Report(folder / "report.html", tuple(files), tuple(missing))
 
 
@@ -122,6 +127,16 @@ def _train_sizes(runs: Sequence[Run]) -> dict[str, int]:
             if isinstance(facts.get("train_size"), int):
                 sizes[condition] = facts["train_size"]
     return sizes
+
+
+def _copies(folder: Path, run: Run, number: int) -> dict[str, Path]:
+    """The record and its log beside the page, by what they are: a page that is moved with its folder still has them."""
+    contents = {"record": (f"record-{number}.json", run.path.read_bytes())}
+    with contextlib.suppress(KdbenchError):  # the part with the curves says why it has no log
+        contents["log"] = (f"log-{number}.jsonl", run.evidence(LOG).read_bytes())
+    for name, content in contents.values():
+        write_atomically(folder / name, content)
+    return {what: folder / name for what, (name, _) in contents.items()}
 
 
 def _write(folder: Path, part: Plot, svg: bytes) -> list[Path]:
