@@ -14,6 +14,7 @@ from kdbench.leaderboard.board import Axis, Board, Row
 from kdbench.leaderboard.installed import installed_classes
 from kdbench.leaderboard.rows import view_words
 from kdbench.leaderboard.site import charts
+from kdbench.leaderboard.site.history import versions
 from kdbench.leaderboard.site.origin import again, explain
 from kdbench.leaderboard.site.repository import Repository
 from kdbench.leaderboard.site.table import SIGNS, axis_view
@@ -60,6 +61,7 @@ def method_view(
         "measured": explain(board, row),
         "again": again(records, row.evaluated is not None),
         "files": [_files(run, repository) for run in row.records],
+        "versions": versions(board, row),
         "history": [(one.run_id, one.reason) for one in board.excluded if one.method == row.method],
         "flags": list(dict.fromkeys(flag for cell in row.cells.values() for flag in cell.flags)),
         "conditions": [view for name in conditions if (view := _condition(name, runs))["any"]],
