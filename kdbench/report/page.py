@@ -84,8 +84,9 @@ def page(
     parts: Sequence[Shown | ShownGallery],
     missing: Sequence[Missing],
     beside: Sequence[Mapping[str, str]] = (),
+    title: str | None = None,
 ) -> str:
-    """The page as HTML; ``beside``: of each run what lies beside the page, by what it is."""
+    """The page as HTML; ``beside``: of each run what lies beside the page, by what it is; ``title``: of the runs."""
     files = resources.files("kdbench.report") / "templates"
     style = (files / "report.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_cut)
@@ -94,7 +95,7 @@ def page(
     return template.render(
         policy=content_policy([style], []),
         style=Markup(style),
-        title=f"{' and '.join(run.label for run in runs)} on {spec.suite.label}",
+        title=title or f"{' and '.join(run.label for run in runs)} on {spec.suite.label}",
         suite=spec.suite,
         runs=[{**_facts(run), "files": own} for run, own in zip(runs, beside or itertools.repeat({}), strict=False)],
         parts=parts,

@@ -75,7 +75,7 @@ def write_report(
                     shown.append(ShownGallery.of(part))
                     continue
                 svg = svg_of(part.figure)
-                files += _write(folder, part, svg)
+                files += write_plot(folder, part, svg)
                 shown.append(Shown.of(part, svg))
     beside = [_copies(folder, run, number) for number, run in enumerate(runs, 1)]
     files += [path for copied in beside for path in copied.values()]
@@ -139,7 +139,8 @@ def _copies(folder: Path, run: Run, number: int) -> dict[str, Path]:
     return {what: folder / name for what, (name, _) in contents.items()}
 
 
-def _write(folder: Path, part: Plot, svg: bytes) -> list[Path]:
+def write_plot(folder: Path, part: Plot, svg: bytes) -> list[Path]:
+    """A plot as PNG, SVG and its numbers; returns the files."""
     contents = {"png": png_of(part.figure), "svg": svg, "csv": part.table.to_csv().encode("utf-8", "replace")}
     files = [folder / f"{part.key}.{kind}" for kind in contents]
     for path, content in zip(files, contents.values(), strict=True):
