@@ -83,4 +83,5 @@ def _runs(name: str, folder: Path, names: list[str]) -> list[Run]:
     """One run of each setting, for the facts of the page."""
     whole = next((x for x in names if is_of_suite(x)), "")
     contestants = find([name], folder, varied=whole).contestants[:MOST_SETTINGS]
-    return [Run(plain(one.title, 80), one.finished[0].record, one.finished[0].path) for one in contestants]
+    first = [(plain(one.title, 80), one.finished[0]) for one in contestants]
+    return [Run(f"{title}, seed {run.record.spec.seed}", run.record, run.path) for title, run in first]
