@@ -14,7 +14,7 @@ from kdbench.comparing.series import make_series
 from kdbench.errors import KdbenchError
 from kdbench.files import check_writable, write_atomically
 from kdbench.report.page import Shown, page
-from kdbench.report.parts import Missing, Part
+from kdbench.report.parts import Missing, Plot
 from kdbench.report.runs import Run
 from kdbench.report.style import plain, styled, svg_of
 from kdbench.report.write import Report, write_plot
@@ -64,7 +64,7 @@ def varied(plan: StudyPlan) -> list[str]:
     return [key for key, values in found.items() if len(values) > 1]
 
 
-def _figures(name: str, folder: Path, x: str, number: int) -> Iterator[Part]:
+def _figures(name: str, folder: Path, x: str, number: int) -> Iterator[Plot | Missing]:
     """Of one parameter: a figure, or several where one has no room for all scores."""
     title = f"Scores against {plain(x)}"
     try:
