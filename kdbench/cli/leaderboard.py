@@ -36,16 +36,21 @@ def build(
     docs: Annotated[
         str, typer.Option(help="Documentation that pages link to: an address, or a path in the site; default: none.")
     ] = "",
+    repository: Annotated[
+        str | None, typer.Option(metavar="URL", help="https address of the records' git repository, to link files.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Rank records, one board per suite, and write the pages."""
     from kdbench.leaderboard.index import write_index
     from kdbench.leaderboard.ranking import rank
     from kdbench.leaderboard.site import build as build_site
+    from kdbench.leaderboard.site.repository import Repository
     from kdbench.results.untrusted import plain
 
+    linked = None if repository is None else Repository.of(repository, records)
     boards = rank(records) if index is None else write_index(records, index)
-    files = build_site(boards, out, docs)
+    files = build_site(boards, out, docs, linked)
     excluded = [*boards.excluded, *(one for board in boards.boards for one in board.excluded)]
     if as_json:
         ranked = {board.suite: len(board.rows) for board in boards.boards}

@@ -221,6 +221,8 @@ class Board:
     reference: str = ""
     """Key of the row that others are held against: the method, without parameters of its own, that also trains the
     suite's networks; "" where it is not among the rows."""
+    others: tuple[Board, ...] = ()
+    """The boards of other versions of the suite, newest first: each is ranked by itself, and none is compared."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,6 +48,16 @@ def group(runs: Sequence[Evidence]) -> list[Group]:
     return [_group(same) for _, same in sorted(by_suite.items())]
 
 
+def other_versions(runs: Sequence[Evidence], ranked: Group) -> list[Group]:
+    """The groups of the other versions of a group's suite, newest first: they compare with nothing but themselves."""
+    by_version: dict[int, list[Evidence]] = {}
+    for run in runs:
+        suite = run.record.spec.suite
+        if suite.label == ranked.suite.label and suite.version != ranked.suite.version:
+            by_version.setdefault(suite.version, []).append(run)
+    return [_group(same) for _, same in sorted(by_version.items(), reverse=True)]
+
+
 def comparable(runs: Sequence[Evidence]) -> Selection:
     """Of runs whose suites have one name and changes, those that may stand in one table; and why the others may not."""
     here = _installed(runs)

@@ -52,7 +52,7 @@ def publish(site: Path, to: str, *, message: str = "Leaderboard") -> Publication
         remote, hash_, branch = to.removeprefix("git:").rpartition("#")
         if not hash_ or not remote or not branch:
             raise KdbenchError(f"'{to}' names no remote and branch", "write it as git:REMOTE#BRANCH")
-        return _publish_to_branch(site, _without_secret(to), remote, branch, message)
+        return _publish_to_branch(site, without_secret(to), remote, branch, message)
     target = Path(to)
     if target.resolve() == site.resolve() or site.resolve() in target.resolve().parents:
         raise KdbenchError(f"'{to}' lies in the site itself", "name another folder")
@@ -130,12 +130,12 @@ def _publish_to_branch(site: Path, to: str, remote: str, branch: str, message: s
             if not _moved_on(pushed):
                 raise _refusal("push", pushed)
     raise KdbenchError(
-        f"'{branch}' of {_without_secret(remote)} moved on during each of {ATTEMPTS} attempts",
+        f"'{branch}' of {without_secret(remote)} moved on during each of {ATTEMPTS} attempts",
         "another publication is running: try again later",
     )
 
 
-def _without_secret(text: str) -> str:
+def without_secret(text: str) -> str:
     """Addresses without the user and token that may stand in them."""
     return re.sub(r"://[^/@\s]+@", "://", text)
 
@@ -212,6 +212,6 @@ def _refusal(command: str, done: subprocess.CompletedProcess[str]) -> KdbenchErr
     said = [line.strip() for line in f"{done.stderr}\n{done.stdout}".splitlines() if line.strip()]
     reasons = [line for line in said if line.startswith(("fatal:", "error:", "remote:", "!"))] or said
     return KdbenchError(
-        f"git {command}: {_without_secret(reasons[0]) if reasons else 'failed'}",
+        f"git {command}: {without_secret(reasons[0]) if reasons else 'failed'}",
         "is the remote right, and may you push?",
     )

@@ -6,6 +6,7 @@ records -> those on genuine data -> groups that can be compared -> methods with 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from kdbench.leaderboard.axes import columns
 from kdbench.leaderboard.board import Board, Boards
 from kdbench.leaderboard.cells import measure
 from kdbench.leaderboard.genuine import split_genuine
-from kdbench.leaderboard.grouping import Group, group
+from kdbench.leaderboard.grouping import Group, group, other_versions
 from kdbench.leaderboard.keys import file_key
 from kdbench.leaderboard.notes import notes
 from kdbench.leaderboard.ranks import rank_axis
@@ -40,7 +41,13 @@ def make_boards(runs: Sequence[Evidence], excluded: Sequence[Excluded] = ()) -> 
     excluded = (*excluded, *foreign)
     groups = group(genuine)
     suites = {one.suite.label for one in groups}
-    boards = tuple(_board(one, [file for file in excluded if file.suite == one.suite.label]) for one in groups)
+    boards = tuple(
+        dataclasses.replace(
+            _board(one, [file for file in excluded if file.suite == one.suite.label]),
+            others=tuple(_board(other, []) for other in other_versions(genuine, one)),
+        )
+        for one in groups
+    )
     return Boards(boards, tuple(file for file in excluded if file.suite not in suites))
 
 

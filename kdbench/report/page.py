@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import dataclasses
 import importlib.metadata
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import jinja2
 from markupsafe import Markup
 
-from kdbench.leaderboard.site.text import content_policy
+from kdbench.leaderboard.installed import installed_method
+from kdbench.leaderboard.site.text import content_policy, web_address
 from kdbench.leaderboard.submit import reproduce
-from kdbench.report.parts import Missing, Plot
+from kdbench.report.parts import Gallery, Missing, Plot
 from kdbench.report.runs import Run
 from kdbench.results.record import Record
 from kdbench.results.wording import failed_checks, words
@@ -47,8 +49,44 @@ class Shown:
         return cls(plot.key, plot.title, plot.caption, image, plot.table.columns, rows[:MOST_ROWS], left_out)
 
 
-def page(runs: Sequence[Run], parts: Sequence[Shown], missing: Sequence[Missing]) -> str:
-    """The page as HTML."""
+@dataclasses.dataclass(frozen=True)
+class ShownGallery:
+    """Single images as the page shows them."""
+
+    key: str
+    title: str
+    caption: str
+    groups: list[dict[str, object]]
+
+    @classmethod
+    def of(cls, gallery: Gallery) -> ShownGallery:
+        """With its images inside."""
+        groups: list[dict[str, object]] = [
+            {
+                "title": group.title,
+                "said": group.said,
+                "cards": [
+                    {
+                        "images": [(alt, f"data:image/png;base64,{base64.b64encode(png).decode()}")
+                                   for alt, png in card.images],
+                        "lines": card.lines,
+                    }
+                    for card in group.cards
+                ],
+            }
+            for group in gallery.groups
+        ]  # fmt: skip
+        return cls(gallery.key, gallery.title, gallery.caption, groups)
+
+
+def page(
+    runs: Sequence[Run],
+    parts: Sequence[Shown | ShownGallery],
+    missing: Sequence[Missing],
+    beside: Sequence[Mapping[str, str]] = (),
+    title: str | None = None,
+) -> str:
+    """The page as HTML; ``beside``: of each run what lies beside the page, by what it is; ``title``: of the runs."""
     files = resources.files("kdbench.report") / "templates"
     style = (files / "report.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_cut)
@@ -57,9 +95,9 @@ def page(runs: Sequence[Run], parts: Sequence[Shown], missing: Sequence[Missing]
     return template.render(
         policy=content_policy([style], []),
         style=Markup(style),
-        title=f"{' and '.join(run.label for run in runs)} on {spec.suite.label}",
+        title=title or f"{' and '.join(run.label for run in runs)} on {spec.suite.label}",
         suite=spec.suite,
-        runs=[_facts(run) for run in runs],
+        runs=[{**_facts(run), "files": own} for run, own in zip(runs, beside or itertools.repeat({}), strict=False)],
         parts=parts,
         missing=missing,
         version=importlib.metadata.version("kdbench"),
@@ -102,6 +140,12 @@ def _params(record: Record) -> list[tuple[str, list[str]]]:
     ]
 
 
+def _paper(record: Record) -> str | None:
+    """Address of the paper of an installed method."""
+    method = None if record.evaluated is not None else installed_method(record.spec.method)
+    return None if method is None else web_address(method.paper)
+
+
 def _facts(run: Run) -> dict[str, object]:
     """What the page says of one run."""
     record = run.record
@@ -129,6 +173,7 @@ def _facts(run: Run) -> dict[str, object]:
         "facts": facts,
         "conditions": list(record.spec.params),
         "params": _params(record) if record.evaluated is None else [],
+        "paper": _paper(record),
         "command": reproduce(record),
         "failed_checks": failed_checks(record.checks),
         "checks": len(record.checks),

@@ -60,6 +60,36 @@ class Plot:
 
 
 @dataclasses.dataclass(frozen=True)
+class Card:
+    """A test image, with what became of it."""
+
+    images: tuple[tuple[str, bytes], ...]
+    """What it is in words, and a PNG: the image as it is, then what was made of it."""
+    lines: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Images of one kind."""
+
+    title: str
+    said: str
+    """How many of how many are shown, and how they were chosen."""
+    cards: tuple[Card, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """Single test images, and the numbers that are known of them."""
+
+    key: str
+    title: str
+    caption: str
+    groups: tuple[Group, ...]
+    table: Table
+
+
+@dataclasses.dataclass(frozen=True)
 class Missing:
     """A part that could not be made."""
 
@@ -67,7 +97,7 @@ class Missing:
     reasons: tuple[str, ...]
 
 
-Part = Plot | Missing
+Part = Plot | Gallery | Missing
 
 
 def missing(title: str, reasons: Sequence[str]) -> Missing:

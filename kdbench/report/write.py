@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,12 +13,14 @@ from kdbench.errors import KdbenchError
 from kdbench.files import check_writable, write_atomically
 from kdbench.progress import bar
 from kdbench.report import compare, confidence, confusion, examples, learning, memorisation, scores
+from kdbench.report import images as galleries
 from kdbench.report.bench import Bench
-from kdbench.report.page import Shown, page
-from kdbench.report.parts import Missing, Part, Plot
+from kdbench.report.page import Shown, ShownGallery, page
+from kdbench.report.parts import Gallery, Missing, Part, Plot
 from kdbench.report.runs import Run, open_runs
 from kdbench.report.style import png_of, styled, svg_of
 from kdbench.training.checkpoint import load_checkpoint
+from kdbench.training.log import LOG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Report:
     page: Path
     """The self-contained HTML."""
     files: tuple[Path, ...]
-    """Figures as PNG and SVG, and the numbers of each as CSV."""
+    """Figures as PNG and SVG, the numbers of each as CSV, and records with their logs."""
     missing: tuple[Missing, ...]
 
 
@@ -55,7 +58,7 @@ def write_report(
     check_writable(folder)
     bench = Bench(runs, DataPlace.default(data_dir), resolve_device(device))
     makers = _makers(runs, bench, views, images)
-    shown: list[Shown] = []
+    shown: list[Shown | ShownGallery] = []
     missing: list[Missing] = []
     files: list[Path] = []
     with styled(), bar("report", shown=progress) as update:
@@ -65,10 +68,19 @@ def write_report(
                 if isinstance(part, Missing):
                     missing.append(part)
                     continue
+                if isinstance(part, Gallery):
+                    numbers = folder / f"{part.key}.csv"
+                    write_atomically(numbers, part.table.to_csv().encode("utf-8", "replace"))
+                    files.append(numbers)
+                    shown.append(ShownGallery.of(part))
+                    continue
                 svg = svg_of(part.figure)
-                files += _write(folder, part, svg)
+                files += write_plot(folder, part, svg)
                 shown.append(Shown.of(part, svg))
-    write_atomically(folder / "report.html", page(runs, shown, missing).encode("utf-8", "replace"))
+    beside = [_copies(folder, run, number) for number, run in enumerate(runs, 1)]
+    files += [path for copied in beside for path in copied.values()]
+    names = [{what: path.name for what, path in copied.items()} for copied in beside]
+    write_atomically(folder / "report.html", page(runs, shown, missing, names).encode("utf-8", "replace"))
     return Report(folder / "report.html", tuple(files), tuple(missing))
 
 
@@ -91,6 +103,7 @@ def _makers(runs: Sequence[Run], bench: Bench, views: int, images: int | None) -
         "Softmax vectors over epochs": lambda: learning.polygons(runs, bench.class_names),
         "Memorisation and label correction": lambda: memorisation.memorisation(runs, bench, views, images),
         "Examples": lambda: examples.examples(runs, bench),
+        "Images by kind of mistake": lambda: galleries.images(runs, bench),
     }
 
 
@@ -116,7 +129,18 @@ def _train_sizes(runs: Sequence[Run]) -> dict[str, int]:
     return sizes
 
 
-def _write(folder: Path, part: Plot, svg: bytes) -> list[Path]:
+def _copies(folder: Path, run: Run, number: int) -> dict[str, Path]:
+    """The record and its log beside the page, by what they are: a page that is moved with its folder still has them."""
+    contents = {"record": (f"record-{number}.json", run.path.read_bytes())}
+    with contextlib.suppress(KdbenchError):  # the part with the curves says why it has no log
+        contents["log"] = (f"log-{number}.jsonl", run.evidence(LOG).read_bytes())
+    for name, content in contents.values():
+        write_atomically(folder / name, content)
+    return {what: folder / name for what, (name, _) in contents.items()}
+
+
+def write_plot(folder: Path, part: Plot, svg: bytes) -> list[Path]:
+    """A plot as PNG, SVG and its numbers; returns the files."""
     contents = {"png": png_of(part.figure), "svg": svg, "csv": part.table.to_csv().encode("utf-8", "replace")}
     files = [folder / f"{part.key}.{kind}" for kind in contents]
     for path, content in zip(files, contents.values(), strict=True):

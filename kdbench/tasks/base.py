@@ -326,6 +326,14 @@ class Task:
         """
         return None
 
+    def remade(self, score: Score, data: TestData, index: Tensor, settings: Any, device: torch.device) -> Tensor | None:
+        """The very images behind a score, for a reader to look at: uint8 (n, 3, H, W) on the CPU, one per result.
+
+        ``index``: int64 (n,), the test images of the task's subset. None where data and settings alone do not decide
+        them, as with adversarial examples, which hang on the model and the machine.
+        """
+        return None
+
     def derives(self, score: Score) -> bool:
         """Whether ``audit`` recomputes one of its scores, from per-example results or from other scores; what it only
         holds against bounds is no such score."""

@@ -76,7 +76,7 @@ class Corruption(Task):
         with frozen(predictor, sample(data.test.images, SAMPLE).to(ctx.device)) as fast:
             for number, name in enumerate(corruptions.NAMES):
                 for severity in corruptions.SEVERITIES:
-                    images = self._images(data, index, name, severity, ctx)
+                    images = self._images(data, index, name, severity, ctx.settings, ctx.device)
                     correct = torch.stack([predict(fast, images, device=ctx.device).argmax(1) for _ in clean]) == labels
                     cells.append(correct)
                     ctx.keep(f"{name}-{severity}/correct", correct[0])
@@ -92,16 +92,27 @@ class Corruption(Task):
                 means += self._means(("mean_accuracy", "mean_conditional_accuracy"), own, clean[0], setting, ctx)
         return [*means, *scores]
 
-    def _images(self, data: TestData, index: Tensor, name: str, severity: int, ctx: EvaluationContext) -> Tensor:
+    def remade(self, score: Score, data: TestData, index: Tensor, settings: Any, device: torch.device) -> Tensor | None:
+        name, severity = score.setting.get("corruption"), score.setting.get("severity")
+        if name not in corruptions.NAMES or severity not in corruptions.SEVERITIES:
+            return None
+        shown = "published" if _is_published(data, str(name), int(severity)) else "generated"
+        if score.metric != "accuracy" or score.setting.get("images") != shown:
+            return None
+        return self._images(data, index, str(name), int(severity), settings, device)
+
+    def _images(
+        self, data: TestData, index: Tensor, name: str, severity: int, settings: Any, device: torch.device
+    ) -> Tensor:
         """The images of one variant, uint8 (n, 3, S, S) on the CPU: all of them, as no batch may hold one class."""
         # On the CPU whatever the device, so that every machine measures the same images.
-        generator = torch.Generator().manual_seed(derive_seed(ctx.settings.seed, "corruption", name, severity))
+        generator = torch.Generator().manual_seed(derive_seed(settings.seed, "corruption", name, severity))
         found = []
         for part in torch.split(index, PART):
             if data.published_corruptions is not None and _is_published(data, name, severity):
                 found.append(data.published_corruptions.load(name, severity, data.test.source_index[part]))
             else:
-                plain = data.test.images[part].to(ctx.device)
+                plain = data.test.images[part].to(device)
                 found.append(corruptions.corrupt(plain, name, severity, generator=generator).cpu())
         return torch.cat(found)
 

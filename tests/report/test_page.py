@@ -4,8 +4,8 @@ import html
 import re
 from pathlib import Path
 
-from kdbench.report.page import MOST_CHARACTERS, MOST_ROWS, Shown, page
-from kdbench.report.parts import Missing, Plot, Table
+from kdbench.report.page import MOST_CHARACTERS, MOST_ROWS, Shown, ShownGallery, page
+from kdbench.report.parts import Card, Gallery, Group, Missing, Plot, Table
 from kdbench.report.style import make_figure
 from tests.leaderboard.evidence import make
 from tests.report.reading import opened
@@ -66,6 +66,16 @@ def test_a_plot_is_inside_with_a_description_and_its_numbers(tmp_path: Path) -> 
     assert '<a href="#key">' in text and '<h2 id="key">' in text, "a list of contents"
     assert text.index('id="key"') < text.index('id="runs"'), "scores come before how they came about"
     assert "<td><bdi>cell</bdi></td><td><bdi>0</bdi></td>" in text
+
+
+def test_a_gallery_has_its_images_inside_and_untrusted_names_are_text(tmp_path: Path) -> None:
+    card = Card(((SCRIPT, b"plain"), ("the same under fog", b"changed")), (f"image 3: {SCRIPT}",))
+    group = Group(f"Wrong ({SCRIPT})", "1 shown of 2 such images; 9 were measured.", (card,))
+    gallery = Gallery("images-1", SCRIPT, SCRIPT, (group,), Table((), ()))
+    text = page(opened(tmp_path, make("ce")), [ShownGallery.of(gallery)], [])
+    assert text.count('src="data:image/png;base64,') == 2 and 'alt="the same under fog"' in text
+    assert "<script" not in text and f"image 3: {SCRIPT}" in text_of(text)
+    assert '<a href="images-1.csv">' in text and "1 shown of 2 such images" in text
 
 
 def test_a_long_table_is_cut_and_says_where_the_rest_is(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def table(report: Report, key: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_every_plot_is_there_as_png_svg_and_numbers(report: Report) -> None:
-    keys = {path.stem for path in report.files}
+def test_every_plot_is_there_as_png_svg_and_numbers(report: Report, trained: tuple[Record, Path]) -> None:
+    keys = {path.stem for path in report.files} - {"images-1", "record-1", "log-1"}
     assert keys == {
         "scores", "steps", "reliability", "confusion", "softmax-magnitude", "curves", "polygon-clean", "polygon-sym-40",
         "memorisation-sym-40", "examples-1",
@@ -49,7 +49,12 @@ def test_every_plot_is_there_as_png_svg_and_numbers(report: Report) -> None:
         "Memorisation and label correction of other students": ("condition clean has no label noise",),
     }
     text = report.page.read_text(encoding="utf-8")
-    assert text.count("<img ") == text.count('alt="') == len(keys)
+    assert text.count("<img ") == text.count('alt="')
+    assert text.count("data:image/svg+xml") == len(keys)
+    assert (report.page.parent / "record-1.json").read_bytes() == (trained[1] / "record.json").read_bytes()
+    assert (report.page.parent / "log-1.jsonl").read_bytes() == (trained[1] / "log.jsonl").read_bytes()
+    shown = table(report, "images-1")
+    assert shown and text.count("data:image/png") == len(shown)  # no corruption was measured: one picture each
     assert "condition clean has no label noise" in text
 
 
@@ -84,7 +89,7 @@ def test_the_command_line_writes_the_same_bytes(report: Report, trained: tuple[R
 def test_without_data_and_checkpoints_the_rest_is_made_and_the_reason_named(tmp_path: Path) -> None:
     found = write_report([make("ce").publish(tmp_path / "records")], tmp_path / "report")
     made = {path.stem for path in found.files}
-    assert {"scores", "corruptions", "steps", "transfer", "reliability", "curves"} == made
+    assert {"scores", "corruptions", "steps", "transfer", "reliability", "curves", "record-1", "log-1"} == made
     reasons = {part.title: " ".join(part.reasons) for part in found.missing}
     assert "softmax-clean.npz of ce is not beside the record" in reasons["Softmax vectors over epochs"]
     for title in ("Magnitude of softmax outputs", "Memorisation and label correction", "Examples"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from kdbench.leaderboard.board import Board, Pairs
-from kdbench.leaderboard.site.table import table_data
 from kdbench.results.wording import words
 
 MOST_BYTES: Final = 200_000
@@ -22,15 +22,14 @@ STEPS: Final = 62
 """Of p-values for a factor of ten: a step is 4 %."""
 
 
-def comparison_data(board: Board) -> dict[str, Any]:
-    """The table's data, seeds and parameters of each row, and ``pairs_data``.
+def comparison_data(board: Board, table: Mapping[str, Any], pairs: Mapping[str, Any]) -> dict[str, Any]:
+    """The table's data (``table_data``), seeds and parameters of each row, and the pairs (``pairs_data``).
 
     A row is [key, title, cells], a cell without what is 0 or empty at its end.
     """
     facts = [[[run.record.spec.seed for run in row.runs], row.budget, words(row.params)] for row in board.rows]
-    table = table_data(board)
     rows = [[key, title, [cell and _trimmed(cell) for cell in cells]] for key, title, *_, cells in table["rows"]]
-    return {**table, "rows": rows, "facts": facts, **pairs_data(board)}
+    return {**table, "rows": rows, "facts": facts, **pairs}
 
 
 def pairs_data(board: Board) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,16 +10,18 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from kdbench.leaderboard.board import Board, Row
+from kdbench.leaderboard.board import Axis, Board, Row
 from kdbench.leaderboard.installed import installed_classes
 from kdbench.leaderboard.rows import view_words
 from kdbench.leaderboard.site import charts
+from kdbench.leaderboard.site.history import versions
 from kdbench.leaderboard.site.origin import again, explain
+from kdbench.leaderboard.site.repository import Repository
 from kdbench.leaderboard.site.table import SIGNS, axis_view
 from kdbench.leaderboard.site.text import interval, number
 from kdbench.leaderboard.submit import reproduce
 from kdbench.results.confusion import confusion_of, pooled
-from kdbench.results.evidence import Evidence, beside
+from kdbench.results.evidence import Evidence, beside, checkpoint_beside
 from kdbench.results.figures import (
     HeatMap,
     TransferTable,
@@ -44,18 +47,21 @@ MOST_COLUMNS: Final = 20
 MOST_MISTAKES: Final = 10
 
 
-def method_view(board: Board, row: Row) -> dict[str, Any]:
-    """What the template of a method's page asks for."""
+def method_view(
+    board: Board, row: Row, axes: Sequence[BoardAxis], repository: Repository | None = None
+) -> dict[str, Any]:
+    """What the template of a method's page asks for; ``axes`` are the board's (``board_axes``)."""
     runs = {run.record.spec.seed: run for run in row.runs}
     records = [run.record for run in (*row.runs, *row.failed)]
     sources = [one.record for one in row.records]
     conditions = list(dict.fromkeys(name for record in records for name in record.spec.params))
     groups = _score_groups(row.runs)
     return {
-        "axes": [_axis(board, row, axis) for axis in board.axes],
+        "axes": [_axis(row, axis) for axis in axes],
         "measured": explain(board, row),
         "again": again(records, row.evaluated is not None),
-        "files": [_files(run) for run in row.records],
+        "files": [_files(run, repository) for run in row.records],
+        "versions": versions(board, row),
         "history": [(one.run_id, one.reason) for one in board.excluded if one.method == row.method],
         "flags": list(dict.fromkeys(flag for cell in row.cells.values() for flag in cell.flags)),
         "conditions": [view for name in conditions if (view := _condition(name, runs))["any"]],
@@ -66,7 +72,10 @@ def method_view(board: Board, row: Row) -> dict[str, Any]:
         "checks": [(record.spec.seed, check) for record in records for check in record.checks],
         "params": _parameters(records),
         "command": reproduce(*records) if records else "",
-        "commits": sorted({record.provenance.kdbench_commit or "" for record in sources} - {""}),
+        "commits": [
+            (commit, repository and repository.source(commit))
+            for commit in sorted({record.provenance.kdbench_commit or "" for record in sources} - {""})
+        ],
         "records": records,
         "sources": sources,
         "cost": [_cost(record) for record in sources],
@@ -78,21 +87,39 @@ def method_view(board: Board, row: Row) -> dict[str, Any]:
     }
 
 
-def _axis(board: Board, row: Row, axis: Any) -> dict[str, Any]:
-    view = axis_view(board, axis)
+@dataclasses.dataclass(frozen=True)
+class BoardAxis:
+    """An axis as the pages of all methods show it."""
+
+    axis: Axis
+    view: Mapping[str, Any]
+    by_row: Mapping[str, Sequence[float]]
+    """Row's key to the scores of its seeds."""
+    scale: tuple[float, float]
+    """Ends of the scale that every row's seeds are drawn on."""
+
+
+def board_axes(board: Board) -> list[BoardAxis]:
+    """What the pages of all methods of a board share, once."""
+    found = []
+    for axis in board.axes:
+        cells = {row.key: cell for row in board.rows if (cell := row.cells.get(axis.key))}
+        by_row = {key: [score.value for _, score in cell.per_seed] for key, cell in cells.items()}
+        scale = charts.bulk([value for values in by_row.values() for value in values])
+        found.append(BoardAxis(axis, axis_view(board, axis), by_row, scale))
+    return found
+
+
+def _axis(row: Row, shared_axis: BoardAxis) -> dict[str, Any]:
+    axis, scale = shared_axis.axis, shared_axis.scale
     cell = row.cells.get(axis.key)
     if cell is None:
-        return {**view, "cell": None}
+        return {**shared_axis.view, "cell": None}
     values = [score.value for _, score in cell.per_seed]
-    others = [
-        score.value
-        for each in board.rows if each is not row and axis.key in each.cells
-        for _, score in each.cells[axis.key].per_seed
-    ]  # fmt: skip
-    scale = charts.bulk([*values, *others])
+    others = [value for key, of_row in shared_axis.by_row.items() if key != row.key for value in of_row]
     near = others if len(others) <= MOST_OTHERS else []
     return {
-        **view,
+        **shared_axis.view,
         "scale": interval(*scale, axis.unit),
         "cell": cell,
         "sign": SIGNS[cell.mark],
@@ -103,10 +130,16 @@ def _axis(board: Board, row: Row, axis: Any) -> dict[str, Any]:
     }
 
 
-def _files(run: Evidence) -> dict[str, Any]:
-    """Names of the files of one record, as they lie among the records."""
-    evidence = [beside(run.path, name).name for name in run.record.hashes.evidence]
-    return {"seed": run.record.spec.seed, "record": "/".join(run.path.parts[-3:]), "evidence": evidence}
+def _files(run: Evidence, repository: Repository | None) -> dict[str, Any]:
+    """The files of one record, as they lie among the records: name and address, None where there is no link."""
+    record = run.record
+    beside_it = [beside(run.path, name) for name in record.hashes.evidence]
+    networks = [file for name in record.hashes.students if (file := checkpoint_beside(run.path, name)).is_file()]
+    return {
+        "seed": record.spec.seed,
+        "record": ("/".join(run.path.parts[-3:]), repository and repository.file(run.path)),
+        "beside": [(file.name, repository and repository.file(file)) for file in (*beside_it, *networks)],
+    }
 
 
 def _condition(name: str, runs: Mapping[int, Evidence]) -> dict[str, Any]:

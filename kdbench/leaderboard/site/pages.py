@@ -20,7 +20,8 @@ from kdbench.leaderboard.board import Board, Boards
 from kdbench.leaderboard.site import text
 from kdbench.leaderboard.site.comparing import comparison_data, pairs_data
 from kdbench.leaderboard.site.downloads import NAME, downloads
-from kdbench.leaderboard.site.method import method_view
+from kdbench.leaderboard.site.method import board_axes, method_view
+from kdbench.leaderboard.site.repository import Repository
 from kdbench.leaderboard.site.start import start_view
 from kdbench.leaderboard.site.table import board_view, table_data
 from kdbench.leaderboard.site.weighing import weights_data
@@ -57,7 +58,7 @@ MANIFEST: Final = "pages.json"
 """Lists what a build wrote, so that the next one can take away the page of a method that is gone."""
 
 
-def build(boards: Boards, out: Path, docs: str = "") -> list[Path]:
+def build(boards: Boards, out: Path, docs: str = "", repository: Repository | None = None) -> list[Path]:
     """Write the site of all boards into ``out``; returns its files. Raises ``KdbenchError`` when it cannot.
 
     ``index.html`` shows the first suite; each suite has ``<board>/index.html``, ``<board>/compare.html``,
@@ -65,6 +66,7 @@ def build(boards: Boards, out: Path, docs: str = "") -> list[Path]:
     earlier build wrote and this one does not are removed; others in ``out`` are left alone. The same boards give the
     same bytes. ``docs`` is where each page links to as the documentation: a web address, or a file below ``out``, which
     need not be there yet; "" for no link.
+    With a ``repository`` pages link to the files of records and to the source that measured them.
     """
     if docs and not _web_or_within(docs):
         raise KdbenchError(
@@ -73,7 +75,7 @@ def build(boards: Boards, out: Path, docs: str = "") -> list[Path]:
     names = []
     try:
         earlier = _earlier(out)
-        for name, content in site_files(boards, docs):
+        for name, content in site_files(boards, docs, repository):
             names.append(name)
             write_atomically(inside(out, name), content)
         for name in sorted(earlier - set(names)):
@@ -92,16 +94,16 @@ def _web_or_within(address: str) -> bool:
     return bool(within) or text.web_address(address) is not None
 
 
-def site_files(boards: Boards, docs: str = "") -> Iterator[tuple[str, bytes]]:
+def site_files(boards: Boards, docs: str = "", repository: Repository | None = None) -> Iterator[tuple[str, bytes]]:
     """Path within the site and content of all its files."""
-    for name, content in pages(boards, docs):
+    for name, content in pages(boards, docs, repository):
         yield name, content.encode()
     for board in boards.boards:
         for name, data in downloads(board).items():
             yield f"{board.key}/{name}", data
 
 
-def pages(boards: Boards, docs: str = "") -> Iterator[tuple[str, str]]:
+def pages(boards: Boards, docs: str = "", repository: Repository | None = None) -> Iterator[tuple[str, str]]:
     """Path within the site and HTML, page by page, so that a large site need not fit into memory."""
     for board in boards.boards:
         for key in (board.key, *(row.key for row in board.rows)):
@@ -112,15 +114,19 @@ def pages(boards: Boards, docs: str = "") -> Iterator[tuple[str, str]]:
         yield "index.html", site.page("empty", "", None, title="Nothing to rank", excluded=boards.excluded)
     for number, board in enumerate(boards.boards):
         view = {**board_view(board), **start_view(board)}
-        data = {**table_data(board), **pairs_data(board), **weights_data(board)}
+        table, pairs = table_data(board), pairs_data(board)
+        data = {**table, **pairs, **weights_data(board)}
         if number == 0:
             yield "index.html", site.table("", board, view, data, f"{board.key}/")
         yield f"{board.key}/index.html", site.table("../", board, view, data, "")
         title = f"Comparison on {text.shorten(board.suite)}"
-        yield f"{board.key}/compare.html", site.page("compare", "../", board, title=title, data=comparison_data(board))
+        compared = comparison_data(board, table, pairs)
+        yield f"{board.key}/compare.html", site.page("compare", "../", board, title=title, data=compared)
+        axes = board_axes(board)
         for row in board.rows:
             title = f"{text.shorten(row.title)} on {text.shorten(board.suite)}"
-            html = site.page("method", "../../", board, title=title, row=row, view=method_view(board, row))
+            view = method_view(board, row, axes, repository)
+            html = site.page("method", "../../", board, title=title, row=row, view=view)
             yield f"{board.key}/method/{row.key}.html", html
 
 

@@ -11,10 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kdbench.leaderboard.board import Pairs
-from kdbench.leaderboard.site.comparing import comparison_data, paired_rows
+from kdbench.leaderboard.board import Board, Pairs
+from kdbench.leaderboard.site.comparing import comparison_data, paired_rows, pairs_data
 from kdbench.leaderboard.site.pages import pages
+from kdbench.leaderboard.site.table import table_data
 from tests.browser import boards
+
+
+def compared(board: Board) -> dict[str, Any]:
+    return comparison_data(board, table_data(board), pairs_data(board))
 
 
 def decoded(pairs: Any, steps: int) -> list[tuple[float | None, float | None, bool, bool]]:
@@ -30,7 +35,7 @@ def decoded(pairs: Any, steps: int) -> list[tuple[float | None, float | None, bo
 
 def test_the_triangle_of_pairs_has_every_pair_once() -> None:
     board = boards.small().boards[0]
-    data = comparison_data(board)
+    data = compared(board)
     pairs, count = board.pairs["clean/clean"], len(board.rows)
     found = decoded(data["pairs"][0], data["steps"])
     places = [(i, j) for i in range(count) for j in range(i + 1, count)]
@@ -56,7 +61,7 @@ def test_a_triangle_by_hand() -> None:
     significant = np.array([[False, True, False], [True, False, False], [False, False, False]])
     board = boards.small().boards[0]
     pairs = {board.axes[0].key: Pairs(value, np.abs(value) / 3, np.abs(value) / 3, significant, ~np.isnan(value))}
-    data = comparison_data(dataclasses.replace(board, rows=board.rows[:3], axes=board.axes[:2], pairs=pairs))
+    data = compared(dataclasses.replace(board, rows=board.rows[:3], axes=board.axes[:2], pairs=pairs))
     first, nothing, small = decoded(data["pairs"][0], data["steps"])
     assert first == (pytest.approx(0.1), pytest.approx(0.1, rel=0.02), True, True)
     assert nothing == (None, None, False, False)
@@ -73,7 +78,7 @@ def test_a_page_is_never_larger_than_300_kb(count: int) -> None:
 
 def test_each_row_has_its_seeds_budget_and_parameters() -> None:
     board = boards.small().boards[0]
-    facts = dict(zip([row.key for row in board.rows], comparison_data(board)["facts"], strict=True))
+    facts = dict(zip([row.key for row in board.rows], compared(board)["facts"], strict=True))
     assert facts["kd"] == [[0, 1, 2], "standard", "temperature 8"]
     assert facts["half"] == [[0], "standard", ""]
 
@@ -81,5 +86,5 @@ def test_each_row_has_its_seeds_budget_and_parameters() -> None:
 def test_too_many_methods_have_no_pairs() -> None:
     most = paired_rows(len(boards.AXES))
     board = boards.large(most + 1).boards[0]
-    assert comparison_data(board)["pairs"] is None
-    assert comparison_data(dataclasses.replace(board, rows=board.rows[:most]))["pairs"] is not None
+    assert compared(board)["pairs"] is None
+    assert compared(dataclasses.replace(board, rows=board.rows[:most]))["pairs"] is not None

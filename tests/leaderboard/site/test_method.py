@@ -10,7 +10,7 @@ import pytest
 
 from kdbench.leaderboard.board import Board, Row
 from kdbench.leaderboard.site import method
-from kdbench.leaderboard.site.method import method_view
+from kdbench.leaderboard.site.charts import bulk
 from kdbench.results.record import Score
 from tests.browser import boards
 
@@ -18,6 +18,10 @@ from tests.browser import boards
 @pytest.fixture(scope="module")
 def board() -> Board:
     return boards.small().boards[0]
+
+
+def method_view(board: Board, row: Row) -> dict[str, Any]:
+    return method.method_view(board, row, method.board_axes(board))
 
 
 def row(board: Board, key: str) -> Row:
@@ -107,6 +111,14 @@ def test_an_axis_has_its_score_seeds_and_interval_or_is_not_measured(board: Boar
     assert first["interval"] == f"{100 * cell.ci_low:.1f} to {100 * cell.ci_high:.1f}"
     assert first["per_seed"] == [(0, f"{100 * cell.per_seed[0][1].value:.2f}")]
     assert last["cell"] is None
+
+
+def test_all_rows_share_the_scale_of_an_axis_and_none_is_among_its_others(board: Board) -> None:
+    [first, *_] = method.board_axes(board)
+    every = [score.value for one in board.rows for _, score in one.cells["clean/clean"].per_seed]
+    assert first.scale == bulk(every) and sorted(v for of in first.by_row.values() for v in of) == sorted(every)
+    strip = method_view(board, row(board, "kd"))["axes"][0]["strip"]
+    assert (strip.count('class="seed"'), strip.count('class="othersone"')) == (3, len(every) - 3)
 
 
 def test_a_doubtful_method_says_why_and_lists_its_checks(board: Board) -> None:
