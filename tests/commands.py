@@ -12,11 +12,17 @@ import os
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Mapping
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-IMPORTED = ("kdbench.cli.run", "kdbench.cli.evaluate", "kdbench.running.runner", "kdbench.running.evaluation")
+ROOT = Path(__file__).parents[1]
+IMPORTED = (
+    "kdbench.cli.run", "kdbench.cli.evaluate", "kdbench.running.runner", "kdbench.running.evaluation",
+    "torch._dynamo",  # the first optimizer of a process imports it, for a second or two
+)  # fmt: skip
+PLUGINS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["kdbench"].values()
 
 
 def kdbench(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -42,7 +48,7 @@ def started_anew(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @functools.cache
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*IMPORTED])
+    context.set_forkserver_preload([*IMPORTED, *PLUGINS])
     return context
 
 
