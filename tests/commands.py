@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 IMPORTED = (
     "kdbench.cli.run", "kdbench.cli.evaluate", "kdbench.running.runner", "kdbench.running.evaluation",
+    "kdbench.testing", "pytest",
     "torch._dynamo",  # the first optimizer of a process imports it, for a second or two
 )  # fmt: skip
 PLUGINS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["kdbench"].values()
@@ -27,7 +28,12 @@ PLUGINS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry
 
 def kdbench(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """What ``kdbench ARGUMENTS`` writes and ends with, in the working directory and environment of the test."""
-    command = ["kdbench", *map(str, arguments)]
+    return forked("kdbench", *arguments, **environment)
+
+
+def forked(program: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same of a program of Python's: ``kdbench`` or ``pytest``."""
+    command = [program, *map(str, arguments)]
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("out", "err")]
         process = _server().Process(target=_run, args=(command, {**os.environ, **environment}, os.getcwd(), files))
@@ -59,7 +65,12 @@ def _run(command: list[str], environment: Mapping[str, str], folder: str, files:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    sys.path[:0] = [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one and one not in sys.path]
     sys.argv = command
+    if command[0] == "pytest":
+        import pytest
+
+        sys.exit(pytest.main(command[1:]))
     from kdbench.cli import main
 
     main()
