@@ -15,7 +15,7 @@ import torch
 from kdbench.files import file_sha256
 from kdbench.models import create
 from tests.cli.test_startup import imported
-from tests.commands import kdbench
+from tests.commands import kdbench, started_anew
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     suite = folder / "tiny.toml"
     suite.write_text(TINY_SUITE)
     words = ["run", "--method", "ce", "--suite", suite, "--out", folder / "runs", "--tasks", "clean,noisy_label"]
-    done = kdbench(*words)
+    done = started_anew(*words)
     assert done.returncode == 0, done.stderr
     return suite, Path(done.stdout.splitlines()[-1])
 
