@@ -128,8 +128,10 @@ class SharedState:
     @classmethod
     def take(cls) -> SharedState:
         """How it is."""
-        held = [_held(namespace) for module in _modules() for namespace in (module, *_classes(module))]
-        return cls({name: read() for name, (read, _) in SETTINGS.items()}, held)
+        every: list[Namespace] = []
+        for module in _modules():
+            every += [module, *_classes(module)]
+        return cls({name: read() for name, (read, _) in SETTINGS.items()}, [_held(namespace) for namespace in every])
 
     def check(self, who: str) -> None:
         """Make it so again, and raise ``SharedStateError`` where that was needed: ``who`` is to blame."""
