@@ -24,6 +24,7 @@ MODULES = frozenset({"torch", "torch._tensor", "torch.functional", "torch.nn.fun
 PACKAGES = ("torch.nn.modules.", "torch.optim.", "kdbench.")
 """Whose functions and classes are watched: some modules, and all in some packages."""
 
+_code = operator.attrgetter("__code__")
 Access = tuple[Callable[[], Any], Callable[[Any], Any]]
 
 
@@ -79,26 +80,58 @@ def left_alone(who: str) -> Iterator[Callable[[], None]]:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Held:
+    """What a module or class held at some time."""
+
+    namespace: Namespace
+    names: frozenset[str]
+    values: dict[str, Any]
+    """Of these what counts: functions, classes and what is looked up like them."""
+    functions: tuple[types.FunctionType, ...]
+    codes: tuple[types.CodeType, ...]
+
+    @classmethod
+    def of(cls, namespace: Namespace) -> _Held:
+        """Now."""
+        now = vars(namespace)
+        values = {name: one for name, one in now.items() if _counts(one)}
+        functions = tuple(one for one in values.values() if type(one) is types.FunctionType)
+        return cls(namespace, frozenset(now), values, functions, tuple(map(_code, functions)))
+
+    def holds(self) -> bool:
+        """Whether it is so still; compared without a step of Python's each, as there are ten thousands."""
+        now = vars(self.namespace)
+        return all(map(operator.is_, map(now.get, self.values), self.values.values())) and all(
+            map(operator.is_, map(_code, self.functions), self.codes)
+        )
+
+    def undo(self) -> Iterator[str]:
+        """Make it so again; what had changed, in words."""
+        now = vars(self.namespace)
+        for name, kept in self.values.items():
+            if now.get(name) is not kept and not _by_torch(kept, now.get(name)):
+                yield f"{_title(self.namespace)}.{name} was replaced"
+                setattr(self.namespace, name, kept)
+        for function, code in zip(self.functions, self.codes, strict=True):
+            if function.__code__ is not code:
+                yield f"{function.__module__}.{function.__qualname__} has other code"
+                function.__code__ = code
+
+
+@dataclasses.dataclass(frozen=True)
 class SharedState:
     """How it was at some time."""
 
     settings: Mapping[str, Any]
-    names: list[tuple[Namespace, dict[str, Any]]]
-    """Module or class to what it held."""
-    code: list[tuple[types.FunctionType, types.CodeType]]
+    held: list[_Held]
 
     @classmethod
     def take(cls) -> SharedState:
         """How it is."""
-        names: list[tuple[Namespace, dict[str, Any]]] = []
-        code: list[tuple[types.FunctionType, types.CodeType]] = []
+        every: list[Namespace] = []
         for module in _modules():
-            every: list[Namespace] = [module, *_classes(module)]
-            for namespace in every:
-                held = dict(vars(namespace))
-                names.append((namespace, held))
-                code += [(one, one.__code__) for one in held.values() if type(one) is types.FunctionType]
-        return cls({name: read() for name, (read, _) in SETTINGS.items()}, names, code)
+            every += [module, *_classes(module)]
+        return cls({name: read() for name, (read, _) in SETTINGS.items()}, [_held(namespace) for namespace in every])
 
     def check(self, who: str) -> None:
         """Make it so again, and raise ``SharedStateError`` where that was needed: ``who`` is to blame."""
@@ -114,15 +147,21 @@ class SharedState:
             if found != kept:
                 changes.append(f"{name}: {kept} before, {found} now")
                 write(kept)
-        for namespace, held in self.names:
-            for name, kept in _replaced(namespace, held):
-                changes.append(f"{_title(namespace)}.{name} was replaced")
-                setattr(namespace, name, kept)
-        for function, code in self.code:
-            if function.__code__ is not code:
-                changes.append(f"{function.__module__}.{function.__qualname__} has other code")
-                function.__code__ = code
+        for one in self.held:
+            if not one.holds():
+                changes += one.undo()
         return changes
+
+
+_latest: dict[int, _Held] = {}
+"""What was found last of each module and class, by its ``id``: most of it is so still, and is not copied again."""
+
+
+def _held(namespace: Namespace) -> _Held:
+    found = _latest.get(id(namespace))
+    if found is None or vars(namespace).keys() != found.names or not found.holds():
+        found = _latest[id(namespace)] = _Held.of(namespace)
+    return found
 
 
 def _modules() -> list[types.ModuleType]:
@@ -135,18 +174,6 @@ def _classes(module: types.ModuleType) -> tuple[type[Any], ...]:
     """That a module defines."""
     name = module.__name__
     return tuple(one for one in list(vars(module).values()) if isinstance(one, type) and one.__module__ == name)
-
-
-def _replaced(namespace: Namespace, held: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Names of functions and classes that now mean something else, with what they meant."""
-    now = vars(namespace)
-    if all(map(operator.is_, map(now.get, held), held.values())):
-        return []
-    return [
-        (name, kept)
-        for name, kept in held.items()
-        if now.get(name) is not kept and _counts(kept) and not _by_torch(kept, now.get(name))
-    ]
 
 
 def _counts(kept: Any) -> bool:

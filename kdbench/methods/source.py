@@ -7,7 +7,7 @@ import functools
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType
@@ -55,17 +55,24 @@ def _concerns(module: ModuleType, start: ModuleType) -> bool:
     return CORE.encode() in _source(module) and any(_root(name) == CORE for name in _imports(module))
 
 
-def _imports(module: ModuleType) -> Iterator[str]:
+def _imports(module: ModuleType) -> tuple[str, ...]:
     """Names of modules that a module's file imports, and names in them that may be modules."""
-    for node in ast.walk(ast.parse(_source(module))):
+    return _imported(_source(module), module.__package__)
+
+
+@functools.lru_cache(maxsize=1024)
+def _imported(source: bytes, package: str | None) -> tuple[str, ...]:
+    """The same of a file of a package. Methods of one package have most of their files in common."""
+    found: dict[str, None] = {}
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name: None for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                base = resolve_name("." * node.level + base, module.__package__)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+                base = resolve_name("." * node.level + base, package)
+            found |= {base: None, **{f"{base}.{alias.name}": None for alias in node.names}}
+    return tuple(found)
 
 
 def _root(name: str) -> str:

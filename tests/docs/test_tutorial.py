@@ -6,9 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from kdbench.results.record import read_record
+from tests.commands import typed
 from tests.docs.blocks import ROOT, blocks
 
 TUTORIAL = blocks(ROOT / "docs/tutorial.md")
@@ -20,15 +24,19 @@ def test_what_is_not_run_is_what_installs_or_is_tested_elsewhere() -> None:
     assert len(TUTORIAL) > 10
 
 
-def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
-    program = tmp_path / "bin/kdbench"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m kdbench "$@"\n')
-    program.chmod(0o755)
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    with typed(folder):
+        yield folder
+
+
+def test_the_tutorial_can_be_followed(programs: Path, tmp_path: Path) -> None:
     package = tmp_path / "my_method"
     package.mkdir()
     path = os.pathsep.join([str(package), *filter(None, sys.path)])
-    environment = os.environ | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": path}
+    environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": path}
     for block in TUTORIAL:
         if named := re.match(r"# (my_method/[\w.]+)\n", block.code):
             (tmp_path / named[1]).write_text(block.code)

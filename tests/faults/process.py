@@ -67,6 +67,8 @@ class Strike:
 
 def prepare(suite: str) -> Any:
     """Everything that a run needs and that no fault is in, once: packages, plugins, data."""
+    import torch._dynamo  # noqa: F401 (the first optimizer of a process imports it, for a second or two)
+
     import kdbench.running.runner as runner
     from kdbench import files
     from kdbench.data import DataPlace

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from kdbench.errors import KdbenchError
 from kdbench.plugin.new import KINDS, write_plugin
-from tests.commands import kdbench, started_anew
+from tests.commands import forked, kdbench, started_anew
 
 LISTED = {"method": "methods", "task": "tasks", "attack": "attacks", "dataset": "datasets", "noise": "label-noises"}
 
@@ -30,7 +29,7 @@ def install(folder: Path, site: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_new_package_passes_its_own_tests(kind: str, tmp_path: Path) -> None:
+def test_a_new_package_passes_its_own_tests(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_plugin("my-own", kind, tmp_path)
     folder = tmp_path / "kdbench-my-own"
     assert {file.relative_to(folder).as_posix() for file in files} == {
@@ -38,22 +37,42 @@ def test_a_new_package_passes_its_own_tests(kind: str, tmp_path: Path) -> None:
         "tests/test_my_own.py", *(["tests/conftest.py"] if kind in ("method", "attack") else []),
     }  # fmt: skip
     paths = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH", ""))))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=folder, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": paths},
-    )  # fmt: skip
+    monkeypatch.chdir(folder)
+    done = forked("pytest", "-q", "-p", "no:cacheprovider", PYTHONPATH=paths)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of each kind, installed."""
+    place, site = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("site")
+    for kind in KINDS:
+        write_plugin(f"my-{kind}", kind, place)
+        install(place / f"kdbench-my-{kind}", site)
+    return site
+
+
+@pytest.fixture
+def _installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
+
+
+@pytest.mark.usefixtures("_installed")
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_it_brings_is_found(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "site").mkdir()
-    write_plugin("my-own", kind, tmp_path)
-    install(tmp_path / "kdbench-my-own", tmp_path / "site")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
-    done = started_anew("list", LISTED[kind])
+def test_what_it_brings_is_found(kind: str) -> None:
+    done = kdbench("list", LISTED[kind])
     assert done.returncode == 0, done.stderr
-    assert any(line.startswith("my-own ") for line in done.stdout.splitlines()), done.stdout
+    assert any(line.startswith(f"my-{kind} ") for line in done.stdout.splitlines()), done.stdout
+
+
+@pytest.mark.usefixtures("_installed")
+def test_each_is_loaded_by_a_python_that_has_imported_nothing_yet() -> None:
+    done = started_anew("plugins", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert not found["failures"]
+    assert {f"kdbench-my-{kind} 0.1.0" for kind in KINDS} <= {*found["loaded"].values()}
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,8 @@ def main() -> NoReturn:
 
 def _warm() -> None:
     """Import and look up once what every node needs. Nothing is computed: that would start threads."""
+    import torch._dynamo  # noqa: F401 (the first optimizer of a process imports it, for a second or two)
+
     import kdbench.running.runner  # noqa: F401
     from kdbench.running import package, provenance
 
