@@ -154,6 +154,11 @@ def _to_log(line: str) -> None:
 _LINES = Lines(_to_log)
 
 
+def lines(piece: Piece) -> contextlib.AbstractContextManager[Update]:
+    """A line each minute on how a piece stands, on standard error, while the block lasts."""
+    return _LINES.of(piece)
+
+
 def in_words(seconds: float) -> str:
     """A duration for people.
 

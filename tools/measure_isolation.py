@@ -31,30 +31,13 @@ def mine(batch, ctx):
 def kdbench_register_methods():
     return [mine]
 '''
-SUITE = """
-name = "small"
-version = 1
-title = "A few digits"
-why = "Measures what a process takes."
-dataset = "digits"
-student = "wrn-10-1"
-flip = false
-
-[networks.teacher]
-model = "wrn-10-1"
-method = "ce"
-seed = 1000
-
-[recipe]
-epochs = 1
-batch_size = 20
-lr = 0.03
-
-[conditions.clean]
-train_size = 60
-
-[tasks.clean]
-"""
+SMALL = {
+    "recipe.epochs": 1,
+    "recipe.batch_size": 20,
+    "conditions.clean.train_size": 60,
+    "networks.teacher.model": "wrn-10-1",
+}
+"""Of suite `digits`: what is measured is what a process takes."""
 
 
 def install(folder: Path) -> None:
@@ -72,14 +55,15 @@ def pairs(folder: Path, method: str, count: int) -> Iterator[tuple[float, float]
     from kdbench.running.isolated.state import SWITCH
     from kdbench.running.runner import run
 
-    suite = folder / "small.toml"
-    suite.write_text(SUITE)
     for number in range(count + 1):
         seconds = []
         for switch in ("off", ""):
             os.environ[SWITCH] = switch
             started = time.perf_counter()
-            record = run(str(suite), method, out=folder / f"runs{switch}", fresh=True)
+            record = run(
+                "digits", method, conditions=["clean"], tasks=["clean"], changes=SMALL, out=folder / f"runs{switch}",
+                fresh=True,
+            )  # fmt: skip
             seconds.append(time.perf_counter() - started)
             assert record.status == "finished", record.error
         if number:  # the first makes what the others find, such as the teacher

@@ -36,6 +36,8 @@ COMMANDS = {
     "leaderboard": "leaderboard",
 }
 """Command to the module that brings it once it is imported, in the order of the help."""
+MEASURING = {"run", "evaluate", "reproduce", "verify"}
+"""Commands that train or measure what anybody may have written."""
 
 
 def main() -> None:
@@ -47,14 +49,11 @@ def main() -> None:
     heed_lost()
     try:
         load_commands(sys.argv[1:])
-        if {"run", "reproduce"} & {*_named(sys.argv[1:])[:2]}:  # what trains methods that anybody may have written
+        if MEASURING & {*_named(sys.argv[1:])[:2]}:
             from kdbench.running.isolated.server import prepare
 
             prepare()
-        status = app(standalone_mode=False, prog_name="kdbench") or 0
-        if status == BY_CTRL_C:  # the parser turns an interruption into a status
-            raise KeyboardInterrupt
-        sys.exit(status)
+        sys.exit(_call())
     except KdbenchError as error:
         complain(f"error: {error.message}", f" ({error.hint})" if error.hint else "")
         sys.exit(2)
@@ -65,7 +64,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that is a file, a missing right: not ours to fix
-        complain(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        complain(f"error: {_of_system(error)}")
         sys.exit(2)
     except Exception as error:
         # Usage errors of the parser, which typer ships under a private name.
@@ -78,6 +77,29 @@ def main() -> None:
             command = getattr(getattr(error, "ctx", None), "command_path", "kdbench")
             complain(f"error: {error.format_message().rstrip('.')} (`{command} --help` shows what there is)")
         sys.exit(error.exit_code)
+
+
+def _call() -> int:
+    status = app(standalone_mode=False, prog_name="kdbench") or 0
+    if status == BY_CTRL_C:  # the parser turns an interruption into a status
+        raise KeyboardInterrupt
+    return int(status)
+
+
+def _of_system(error: OSError) -> str:
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+
+
+def again() -> int:
+    """The command once more, in a process that was made for it; the result is its status. What is wrong is raised, and
+    reported by the process that asked."""
+    load_commands(sys.argv[1:])
+    try:
+        return _call()
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        raise KdbenchError(_of_system(error)) from None
 
 
 def load_commands(words: Sequence[str] = ()) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdbench.cli.apart import evaluate_apart
 from kdbench.cli.app import app
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import Attacks, DataDir, Device, Download, Json, Out, Tasks, names, parse_params
@@ -71,6 +72,7 @@ def evaluate(
     from kdbench.sources import open_model
 
     check_writable(out)
+    evaluate_apart(source, suite, model, names(tasks), attack)
     with others_on_stderr():
         opened = open_model(
             source,

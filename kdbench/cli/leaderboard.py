@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from kdbench.cli.apart import record_apart
 from kdbench.cli.app import app
 from kdbench.cli.listing import NARROW, terminal_width
 from kdbench.cli.once import OnceCommand
@@ -174,6 +175,7 @@ def verify(
     from kdbench.leaderboard.verify import verify as measure
     from kdbench.running.options import RunOptions
 
+    record_apart(file, checkpoint)
     options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=not as_json)
     found = measure(
         file, checkpoint, condition=condition, tasks=names(tasks), examples=examples, sample_seed=sample_seed,
@@ -215,6 +217,7 @@ def reproduce(
 
     if by is not None:
         check_person(by)
+    record_apart(file)
     options = RunOptions.make(
         data_dir=data_dir, device=device, out=out, download=download, progress=not as_json, compile=compile,
         timeout=timeout,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from kdbench.results.frame import make_frame, plain_json, score_rows
 from kdbench.results.record import Check, EvaluatedModel, Record, Score
 from kdbench.results.samples import per_example, sample
 from kdbench.results.store import read_evidence
+from kdbench.running.observers import tell_observers
 from kdbench.running.options import run_folder
 from kdbench.sealed import Sealed, mend
 
@@ -126,8 +126,7 @@ class Evaluation:
             files = Sealed(folder)
             files.write({PREDICTIONS: predictions, path.name: kept.to_json().encode()})
             files.settle()
-        for failure in load_plugins().record_written(kept, path):
-            warnings.warn(f"observer {failure.plugin} of {failure.origin} failed: {failure.error}", stacklevel=2)
+        tell_observers(load_plugins(), kept, path)
         return path
 
     def compare(self, other: Evaluation | str | Path) -> pandas.DataFrame:

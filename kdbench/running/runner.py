@@ -9,7 +9,6 @@ import hashlib
 import shutil
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from kdbench.running.graph import RunGraph, Trained, is_mistake
 from kdbench.running.isolated.client import words
 from kdbench.running.isolated.runs import plugins_apart, run_apart
 from kdbench.running.kept_examples import KeptExamples
+from kdbench.running.observers import tell_observers
 from kdbench.running.options import (
     CRASH,
     PREVIOUS,
@@ -117,8 +117,8 @@ def run_plan(plan: Plan, seed: int, options: RunOptions, *, fresh: bool = False,
     else:
         path, whole = run_apart(plan, seed, options, fresh=fresh, track=track, plugins=apart)
         done = Done(read_record(path), path, whole)
-    for failure in () if done.whole else plan.plugins.record_written(done.record, done.path):
-        warnings.warn(f"observer {failure.plugin} of {failure.origin} failed: {failure.error}", stacklevel=2)
+    if not done.whole:
+        tell_observers(plan.plugins, done.record, done.path)
     return done.record
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from kdbench.files import write_atomically
-from kdbench.sealed import LAST, SUMS, Sealed, mend, parse_sums
+from kdbench.sealed import LAST, SUMS, DamagedError, Sealed, mend, parse_sums
 
 Files = dict[str, bytes]
 """Path in the folder of runs to content."""
@@ -29,8 +30,9 @@ def lay(root: Path, files: Mapping[str, bytes]) -> None:
     """Write files, each whole or not at all, and in an order in which nothing looks finished before it is.
 
     ``SHA256SUMS`` of a folder admits what is here and what comes before any file of it changes, and in the end is as it
-    came.
+    came. Raises ``DamagedError``, and writes nothing, where a file is not what the list that came with it says.
     """
+    _check(files)
     for name in (name for name in files if _base(name) == SUMS):
         folder = (root / name).parent
         mend(folder)
@@ -38,6 +40,19 @@ def lay(root: Path, files: Mapping[str, bytes]) -> None:
     order = (*LAST, SUMS)
     for name in sorted(files, key=lambda name: order.index(_base(name)) if _base(name) in order else -1):
         write_atomically(root / name, files[name])
+
+
+def _check(files: Mapping[str, bytes]) -> None:
+    for place, content in files.items():
+        if _base(place) != SUMS:
+            continue
+        folder = place.removesuffix(SUMS)
+        for name, admitted in parse_sums(content, Path(place)).items():
+            came = files.get(f"{folder}{name}")
+            if came is not None and hashlib.sha256(came).hexdigest() not in admitted:
+                raise DamagedError(
+                    f"{folder}{name} is not the file that was sent", "is the network or a disk at fault?"
+                )
 
 
 class Changes:

@@ -34,6 +34,9 @@ class Queue(Executor, Protocol):
     def submit(self, nodes: Sequence[tuple[str, Collection[str]]]) -> Mapping[str, str]:
         """Hand in nodes with their needs, needs first; one that is in the queue stays there. Key to job."""
 
+    def running(self) -> Collection[str]:
+        """Keys of the started nodes that ran when the queue was last asked. Quick, and from any thread."""
+
 
 class Schedule:
     """Nodes with their needs, worked off in an order in which nothing waits that need not.

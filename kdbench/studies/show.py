@@ -1,10 +1,10 @@
-"""How a study is watched while it runs: a live table on a terminal, one line per event elsewhere."""
+"""How a study is watched while it runs: a live table on a terminal; elsewhere a line per event and one each minute."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.progress import in_words
+from kdbench.progress import Piece, in_words, lines
 from kdbench.studies.estimate import Estimate
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import Node, StudyPlan
@@ -29,7 +29,12 @@ MOST_ROWS = 20
 class Watch:
     """On standard error. ``changed`` is the listener of ``work_off``."""
 
-    def __init__(self, folder: StudyFolder, plan: StudyPlan, workers: int, console: Console | None = None) -> None:
+    def __init__(
+        self, folder: StudyFolder, plan: StudyPlan, workers: int, console: Console | None = None,
+        running: Callable[[], Collection[str]] | None = None,
+    ) -> None:  # fmt: skip
+        """``running``: keys of the started nodes that run, of an engine with a queue; None: all of them do."""
+        self._running = running
         self._console = console or Console(stderr=True)
         self._plan, self._workers = plan, workers
         self._states: dict[str, str] = dict(Standing.read(folder, plan).states)
@@ -37,43 +42,60 @@ class Watch:
         self._estimate = Estimate.of_folder(folder.out, plan.suite)
         self._began: dict[str, float] = {}
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=1)
+        self._shown = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
+        self._shown.enter_context(self._live if self._console.is_terminal else lines(_Standing(self)))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
+        self._shown.close()
 
     def changed(self, node: Node, event: str, word: str) -> None:
         """A node was ``started``, is ``done``, ``failed`` or ``blocked``."""
         now = time.monotonic()
-        self._states[node.key] = "running" if event == "started" else event
-        took = f" in {in_words(now - self._began[node.key])}" if event == "done" else ""
-        if event == "started":
+        queue = self._running is not None
+        if event == "started" and not queue:
             self._began[node.key] = now
+        self._states[node.key] = ("queued" if queue else "running") if event == "started" else event
+        took = f" in {in_words(now - self._began[node.key])}" if event == "done" and not queue else ""
         if not self._console.is_terminal:
             done = sum(state == "done" for state in self._states.values())
             line = f"{time.strftime('%H:%M:%S')} [{done}/{len(self._states)}] {event}{took}: {node.title}"
             print(f"{line}: {word}" if word else line, file=self._console.file, flush=True)
 
+    def _look(self, now: float) -> None:
+        """Tell what runs from what is queued; the clock of a node begins when it is seen to run."""
+        if self._running is None:
+            return
+        running = set(self._running())
+        for key, state in self._states.items():
+            if state in ("running", "queued"):
+                self._states[key] = "running" if key in running else "queued"
+                if key in running:
+                    self._began.setdefault(key, now)
+
     def _table(self) -> Group:
-        rank = {"running": 0, "failed": 1, "blocked": 2, "open": 3, "done": 4}
+        self._look(time.monotonic())
+        rank = {"running": 0, "queued": 1, "failed": 2, "blocked": 3, "open": 4, "done": 5}
         nodes = sorted(self._plan.nodes, key=lambda node: rank[self._states[node.key]])
         table = Table("node", "state", "for", "of about", box=None, pad_edge=False)
         now = time.monotonic()
         for node in nodes[:MOST_ROWS]:
             state, about = self._states[node.key], self._estimate.seconds(node, self._conditions)
-            since = in_words(now - self._began[node.key]) if state == "running" else ""
+            since = in_words(now - self._began.get(node.key, now)) if state == "running" else ""
             table.add_row(Text(node.title), state, since, in_words(about) if about else "")
-        return Group(table, Text(self._summary(now)))
+        return Group(table, Text(self.summary(now)))
 
-    def _summary(self, now: float) -> str:
-        counts = {state: sum(one == state for one in self._states.values()) for state in ("done", "running", "failed")}
+    def summary(self, now: float) -> str:
+        """How many nodes are done, run, wait in a queue and failed, and the time that is left, in a line."""
+        self._look(now)
+        counts = {
+            state: sum(one == state for one in self._states.values())
+            for state in ("done", "running", "queued", "failed", "blocked")
+        }
         said = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done")
         left = self._left(now)
         return f"{len(self._states)} nodes: {said}" + (f", about {in_words(left)} left" if left is not None else "")
@@ -82,12 +104,23 @@ class Watch:
         """Seconds, None where an earlier record is missing."""
         total = 0.0
         for node in self._plan.nodes:
-            if self._states[node.key] in ("open", "running"):
+            if self._states[node.key] in ("open", "running", "queued"):
                 about = self._estimate.seconds(node, self._conditions)
                 if about is None:
                     return None
                 total += max(0.0, about - (now - self._began.get(node.key, now)))
         return total / self._workers
+
+
+class _Standing(Piece):
+    """A study as a piece of work: its line is the summary."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__("study", time.monotonic())
+        self._watch = watch
+
+    def line(self, now: float) -> str:
+        return f"study: {self._watch.summary(now)}, {in_words(now - self._began)} so far"
 
 
 def watched(
@@ -104,8 +137,9 @@ def watched(
         if not wait:
             return Standing.read(folder, plan), jobs
         folder.log(ENGINE).parent.mkdir(exist_ok=True)
+        running = executor.running if isinstance(executor, Queue) else None
         with (
-            Watch(folder, plan, executor.workers) as watch,
+            Watch(folder, plan, executor.workers, running=running) as watch,
             folder.log(ENGINE).open("a") as words,
             contextlib.redirect_stdout(words),
         ):

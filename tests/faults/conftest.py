@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 import pytest
 
 from kdbench.results.integrity import Count, Finding, verify
-from tests.faults import process
+from tests.conftest import SMALL_SUITE
 
 RESULTS = Path(__file__).parents[2] / "tools/data/faults.json"
 MOST = int(os.environ.get("KDBENCH_FAULTS", "0"))
 """Tries of each fault in a campaign, 0 in the normal run."""
 ALL = MOST > 0
+SUITE = SMALL_SUITE.partition("[tasks.")[0] + "[tasks.clean]\n"
 Item = TypeVar("Item")
 Row = Callable[..., None]
 Do = Callable[..., dict[str, Any]]
@@ -66,7 +67,7 @@ def row(_rows: dict[str, dict[str, int | str]]) -> Row:
 def _process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     place = tmp_path_factory.mktemp("faults")
     suite = place / "small.toml"
-    suite.write_text(process.SUITE)
+    suite.write_text(SUITE.replace('"wrn-10-1"', '"tiny"'))
     command = [sys.executable, "-m", "tests.faults.process", str(suite)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         yield running, place

@@ -19,31 +19,6 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 EVENTS = {"os.rename": 0, "os.remove": 0, "os.mkdir": 0, "os.rmdir": 0, "open": 0}
 """Audit events of a write, and which of their arguments is the path."""
 
-SUITE = """
-name = "small"
-version = 1
-title = "A few digits"
-why = "Tests: a training takes a moment."
-dataset = "digits"
-student = "tiny"
-flip = false
-
-[networks.teacher]
-model = "tiny"
-method = "ce"
-seed = 1000
-
-[recipe]
-epochs = 2
-batch_size = 20
-lr = 0.03
-
-[conditions.clean]
-train_size = 60
-
-[tasks.clean]
-"""
-
 
 class Strike:
     """Counts the writes below a folder and strikes before one of them: SIGKILL, or an error of the system."""

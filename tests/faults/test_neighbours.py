@@ -17,9 +17,8 @@ from typing import Any
 import pytest
 
 from kdbench.running.runner import run
-from tests.faults.conftest import ALL, Row, share
+from tests.faults.conftest import ALL, SUITE, Row, share
 from tests.faults.neighbours import HARMS, UNSEEN, summary
-from tests.faults.process import SUITE
 
 
 class Neighbours:
@@ -29,7 +28,7 @@ class Neighbours:
         self.place = place
         (place / "site").mkdir()
         self.suite = place / "small.toml"
-        self.suite.write_text(SUITE.replace('"tiny"', '"wrn-10-1"').replace("epochs = 2", "epochs = 1"))
+        self.suite.write_text(SUITE.replace("epochs = 2", "epochs = 1"))
         environment = {name: value for name, value in os.environ.items() if name != "KDBENCH_ISOLATION"}
         self.words = place / "words.txt"
         command = [sys.executable, "-m", "tests.faults.neighbours", str(place / "site")]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.files import write_atomically
-from kdbench.sealed import Sealed, faults
+from kdbench.sealed import DamagedError, Sealed, faults
 from kdbench.studies import parcel
 from kdbench.studies.parcel import TRIES, Changes, Files, lay, read
 
@@ -72,6 +72,18 @@ def test_a_copy_admits_what_was_there_until_all_of_it_is_there(tmp_path: Path, m
     assert list(faults(there / "t")) == []  # the last but one, which a change that is not settled admits
     (there / "t/resume.pt").write_bytes(b"1")
     assert list(faults(there / "t")) == ["resume.pt"]
+
+
+def test_what_came_damaged_is_not_laid(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    Sealed(here / "t").write({"resume.pt": b"1", "partial/x.npz": b"2", "log.jsonl": b"3"})
+    files = read(here, ["t"])
+    for name in ("t/resume.pt", "t/partial/x.npz"):
+        with pytest.raises(DamagedError, match=f"{name} is not the file that was sent"):
+            lay(there, {**files, name: b"another"})
+    assert not there.exists()
+    lay(there, files)
+    assert read(there, ["t"]) == files
 
 
 @pytest.mark.parametrize("times", [2, 2 * TRIES])

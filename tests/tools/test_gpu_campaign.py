@@ -157,6 +157,40 @@ def test_what_comes_out_is_enough_to_go_on_and_no_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_files")
+def test_a_resume_state_has_its_sums_and_is_checked_on_arrival(tmp_path: Path) -> None:
+    work, out, again = tmp_path / "work", tmp_path / "out", tmp_path / "again"
+    training = work / "runs/s/trainings/kd-wrn-cc"
+    Sealed(training).write({"resume.pt": b"state", "log.jsonl": b"{}\n"})
+    outbox.Outbox(work, out, pytest.fail).refresh()
+    again.mkdir()
+    assert outbox.restore(out, again) == []
+    there = again / "runs/s/trainings/kd-wrn-cc"
+    assert faults(there) == {}
+    (training / "resume.pt").write_bytes(b"other")  # by a disk, not by kdbench
+    outbox.Outbox(work, out, pytest.fail).refresh()
+    assert outbox.restore(out, again) == ["runs/s/trainings/kd-wrn-cc/resume.pt is damaged: it is made again"]
+    assert list(faults(there)) == ["resume.pt"]
+
+
+def test_a_resume_state_and_its_sums_are_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = Sealed(tmp_path)
+    files.write({"resume.pt": b"1", "log.jsonl": b"1"})
+    read, epochs = Path.read_bytes, iter([b"2", b"3"])
+
+    def between(path: Path) -> bytes:
+        content = read(path)
+        if path.name == "resume.pt" and (epoch := next(epochs, None)):
+            monkeypatch.setattr(Path, "read_bytes", read)
+            files.write({"resume.pt": epoch, "log.jsonl": epoch})
+            monkeypatch.setattr(Path, "read_bytes", between)
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", between)
+    found = dict(outbox._of_one_moment(tuple(tmp_path / name for name in ("resume.pt", "log.jsonl", "SHA256SUMS"))))
+    assert found[tmp_path / "resume.pt"] == found[tmp_path / "log.jsonl"] == b"3"
+
+
+@pytest.mark.usefixtures("small_files")
 def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

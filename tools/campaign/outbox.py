@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,8 +25,13 @@ FILE_BYTES = 16 * 2**20
 TOTAL_BYTES = 63 * 2**20
 SLICES = 2
 HEADER = 4096
+TRIES = 5
+"""To read files of one moment, while a training replaces them."""
+SUMS = "SHA256SUMS"
+SUM = re.compile(r"(?:# or )?([0-9a-f]{64})  (.+)")
+"""A line of it: what a file may hold."""
 LOG, RESULTS, RECORDS, NETWORKS = "log.txt", "results.json", "records.tar.gz", "networks.tar"
-KEPT_OF_A_TRAINING = ("checkpoint.safetensors", "log.jsonl", "softmax.npz", "SHA256SUMS")
+KEPT_OF_A_TRAINING = ("checkpoint.safetensors", "log.jsonl", "softmax.npz", SUMS)
 
 Unit = tuple[Path, ...]
 """Files that are of use together only."""
@@ -47,7 +53,7 @@ class Outbox:
         for name in (LOG, RESULTS):
             if (self._work / name).exists():
                 self._put(name, (self._work / name).read_bytes()[-FILE_BYTES:])
-        # A training that ends meanwhile takes its resume state away: the next time, then.
+        # A training that ends meanwhile takes its resume state away, or changes it again: the next time, then.
         with contextlib.suppress(FileNotFoundError):
             self._runs()
 
@@ -104,8 +110,7 @@ class Outbox:
     def _packed(self, units: Sequence[Unit], mode: str) -> bytes:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]  # one of two literals
-            for path in (path for unit in units for path in unit):
-                content = path.read_bytes()  # files are replaced whole, so that this is one version of it
+            for path, content in (found for unit in units for found in _of_one_moment(unit)):
                 member = tarfile.TarInfo(path.relative_to(self._work).as_posix())
                 member.size, member.mtime = len(content), int(path.stat().st_mtime)
                 archive.addfile(member, io.BytesIO(content))
@@ -117,6 +122,21 @@ class Outbox:
             if name not in self._left_out:
                 self._left_out.add(name)
                 self._say(f"{name} does not fit the files that come out: on another machine it is done again")
+
+
+def _of_one_moment(unit: Unit) -> list[tuple[Path, bytes]]:
+    """Files and what they hold, so that a list of sums fits what it is of. Raises ``FileNotFoundError`` where they
+    change faster than they are read."""
+    for _ in range(TRIES):
+        before = _stamps(unit)
+        found = [(path, path.read_bytes()) for path in unit]
+        if _stamps(unit) == before:
+            return found
+    raise FileNotFoundError(unit[0])
+
+
+def _stamps(unit: Unit) -> list[tuple[int, int]]:
+    return [(facts.st_ino, facts.st_mtime_ns) for facts in (path.stat() for path in unit)]
 
 
 def restore(source: Path, work: Path) -> list[str]:
@@ -144,7 +164,20 @@ def restore(source: Path, work: Path) -> list[str]:
             faults += _extract(content, f"state, generation {generation}", work)
         else:
             faults.append(f"state, generation {generation}, is not whole")
-    return faults
+    return [*faults, *_damaged(work)]
+
+
+def _damaged(work: Path) -> Iterator[str]:
+    """Files that are not what the list beside them admits; kdbench sets them aside. It is not installed yet here."""
+    for sums in sorted((work / "runs").rglob(SUMS)):
+        admitted: dict[str, set[str]] = {}
+        for line in sums.read_text(errors="replace").splitlines():
+            if found := SUM.fullmatch(line):
+                admitted.setdefault(found[2], set()).add(found[1])
+        for name, hashes in admitted.items():
+            path = sums.parent / name
+            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() not in hashes:
+                yield f"{path.relative_to(work)} is damaged: it is made again"
 
 
 def _extract(content: bytes, name: str, work: Path) -> list[str]:
@@ -186,7 +219,7 @@ def trained(folder: Path, finished: Sequence[Path]) -> Iterator[Unit]:
 def training(folder: Path) -> list[Unit]:
     """Trainings under way, the one with most epochs behind it first."""
     units = [
-        (resume, log)
+        (resume, log, *filter(Path.exists, [resume.with_name(SUMS)]))
         for resume in folder.glob("*/trainings/*/resume.pt")
         if (log := resume.with_name("log.jsonl")).exists() and not resume.with_name("checkpoint.safetensors").exists()
     ]

@@ -1,8 +1,10 @@
-"""The process that does one node: a run with its measurements, or a training. It loads the plugins that this needs."""
+"""The process that does one node: a run with its measurements, a training, or a command that measures. It loads the
+plugins that this needs."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -148,7 +150,18 @@ def _train(job: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     return {}
 
 
-JOBS: Mapping[str, Callable[[Mapping[str, Any], Tell], dict[str, Any]]] = {"run": _run, "train": _train}
+def _command(job: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+    Process.records = []
+    module, _, name = job["again"].partition(":")
+    status = getattr(importlib.import_module(module), name)()
+    return {"status": status, "records": [str(path) for path in Process.records]}
+
+
+JOBS: Mapping[str, Callable[[Mapping[str, Any], Tell], dict[str, Any]]] = {
+    "run": _run,
+    "train": _train,
+    "command": _command,
+}
 
 
 def _used(job: Mapping[str, Any]) -> dict[str, Any]:

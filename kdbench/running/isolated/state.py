@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 SWITCH = "KDBENCH_ISOLATION"
@@ -33,6 +34,9 @@ class Process:
     node: ClassVar[str] = ""
     """The node that it was made for: a run id's plan, or the digest of a training; "": for none."""
     spent: ClassVar[Spent] = Spent()
+    records: ClassVar[list[Path] | None] = None
+    """Those that a command has written whose process this is: whoever asked tells the observers of them. None: it is no
+    command's, and tells them itself."""
 
 
 def possible() -> bool:

@@ -23,6 +23,7 @@ from kdbench.errors import KdbenchError, first_line
 from kdbench.packages import extra, load, require
 from kdbench.running.options import RunOptions
 from kdbench.running.package import package_sha256
+from kdbench.sealed import DamagedError
 from kdbench.specs import Spec
 from kdbench.studies.executors import settings_of
 from kdbench.studies.folder import StudyFolder
@@ -196,10 +197,16 @@ class RayExecutor:
             self._log(node, f"its task on Ray ended: {why}\n".encode())
             error = self._ends.died(node.key, why)
         else:
-            self._keep(node, news)
-            if news.status is None:
-                return None
-            error = self._ends.error(node.key, news.status)
+            try:
+                self._keep(node, news)
+            except DamagedError as damage:  # what came before is here, and it goes on from there
+                self._log(node, f"{damage}\n".encode())
+                self._ray.cancel(task, force=True)
+                error = self._ends.died(node.key, str(damage))
+            else:
+                if news.status is None:
+                    return None
+                error = self._ends.error(node.key, news.status)
         del self._running[task]
         if error is None:
             for need in node.needs:

@@ -21,6 +21,8 @@ from kdbench.studies.nodes import Node
 from kdbench.studies.process import Ends
 
 POLL_SECONDS: Final = 5.0
+RUNNING: Final = "RUNNING", "COMPLETING", "STOPPED", "SUSPENDED"
+"""States of a job that has begun."""
 
 Handed = tuple[str, Collection[str]]
 """A node's key and those of its needs."""
@@ -51,6 +53,8 @@ class SlurmExecutor:
         """Keys of nodes that were handed in before their needs were done."""
         self._watched: dict[str, str] = {}
         """Key to job."""
+        self._running: Collection[str] = ()
+        """Jobs that ran when SLURM was last asked."""
 
     def submit(self, nodes: Sequence[Handed]) -> Mapping[str, str]:
         """Hand in what is not in the queue. The jobs of all of them, by key.
@@ -110,7 +114,12 @@ class SlurmExecutor:
             self._silent = True
             return set(self._watched.values())
         self._silent = False
+        self._running = {job for job, state in alive.items() if state in RUNNING}
         return alive.keys()
+
+    def running(self) -> Collection[str]:
+        """As for every queue."""
+        return [key for key, job in tuple(self._watched.items()) if job in self._running]
 
     def _error(self, node: Node, job: str) -> str | None:
         """Of a node whose job has left the queue: "" where it is done, None where it is to be handed in again."""
