@@ -30,6 +30,6 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not any(cell.outputs or cell.execution_count for cell in cells), "committed with outputs: clear them"
     executed(notebook, tmp_path, monkeypatch)
     printed = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
-    assert "Traceback" not in printed and "Error" not in printed
+    assert "error:" not in printed.lower() and "not found" not in printed  # of a command behind "!"
     assert any(cell.outputs for cell in cells)
     assert list((tmp_path / "runs").rglob("record.json"))
