@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import html
+import importlib
 import logging
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -75,7 +76,7 @@ def _drawn(label: str, console: Console) -> Iterator[Update]:
 @contextlib.contextmanager
 def _in_notebook(piece: Piece) -> Iterator[Update]:
     """One output that changes, and stays in the saved notebook as its last line; rich's own bar needs ipywidgets."""
-    from IPython.display import display
+    display: Any = importlib.import_module("IPython.display").display  # its package is not a dependency, nor typed
 
     def look(line: str, share: float | None = None) -> dict[str, str]:
         drawn = "" if share is None else f'<progress max="1" value="{share:.3f}"></progress> '
