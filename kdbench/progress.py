@@ -1,14 +1,16 @@
-"""How long work stands, on standard error: a bar on a terminal; elsewhere, as in a job's log, a line each minute."""
+"""How long work stands: a bar on a terminal and in a notebook; elsewhere, as in a job's log, a line each minute."""
 
 from __future__ import annotations
 
 import contextlib
+import html
+import importlib
 import logging
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,6 +19,8 @@ T = TypeVar("T")
 
 PERIOD: Final = 60.0
 """Seconds between two lines, and before the first."""
+REDRAWN: Final = 0.25
+"""Least seconds between two looks of a notebook's bar."""
 
 
 class Update(Protocol):
@@ -31,12 +35,18 @@ def _silent(share: float, note: str = "") -> None:
 
 @contextlib.contextmanager
 def bar(label: str, *, shown: bool) -> Iterator[Update]:
-    """A bar for one piece of long work, or its lines where there is no terminal; nothing where ``shown`` is false."""
+    """A bar for one piece of long work, or its lines where neither a terminal nor a notebook is.
+
+    Nothing where ``shown`` is false.
+    """
     console = Console(stderr=True)
     if not shown:
         yield _silent
     elif console.is_terminal:
         with _drawn(label, console) as update:
+            yield update
+    elif console.is_jupyter:
+        with _in_notebook(Piece(label, time.monotonic())) as update:
             yield update
     else:
         with _LINES.of(Piece(label, time.monotonic())) as update:
@@ -61,6 +71,32 @@ def _drawn(label: str, console: Console) -> Iterator[Update]:
 
         yield update
         progress.update(task, completed=1.0)
+
+
+@contextlib.contextmanager
+def _in_notebook(piece: Piece) -> Iterator[Update]:
+    """One output that changes, and stays in the saved notebook as its last line; rich's own bar needs ipywidgets."""
+    display: Any = importlib.import_module("IPython.display").display  # its package is not a dependency, nor typed
+
+    def look(line: str, share: float | None = None) -> dict[str, str]:
+        drawn = "" if share is None else f'<progress max="1" value="{share:.3f}"></progress> '
+        return {"text/plain": line, "text/html": f"{drawn}<code>{html.escape(line)}</code>"}
+
+    drawn_at = time.monotonic()
+    handle = display(look(piece.line(drawn_at), 0.0), raw=True, display_id=True)
+
+    def update(share: float, note: str = "") -> None:
+        nonlocal drawn_at
+        now = time.monotonic()
+        piece.advance(now, share, note)
+        if now - drawn_at >= REDRAWN:
+            drawn_at = now
+            handle.update(look(piece.line(now), share), raw=True)
+
+    try:
+        yield update
+    finally:
+        handle.update(look(piece.ended(time.monotonic())), raw=True)
 
 
 class Piece:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,3 +121,36 @@ def test_lines_are_for_standard_error_alone(capfd: pytest.CaptureFixture[str], m
 
 def test_tracked_gives_the_same_results() -> None:
     assert list(tracked(iter("abc"), "letters", 3, shown=True)) == ["a", "b", "c"]
+
+
+def test_in_a_notebook_one_output_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    code = """
+from kdbench import progress
+progress.REDRAWN = 0.0
+with progress.bar("train <kd>", shown=True) as update:
+    for step in range(100):
+        update(step / 100, f"step {step}")
+with progress.bar("hidden", shown=False) as update:
+    update(0.5)
+"""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    messages = []
+    client = NotebookClient(new_notebook(cells=[new_code_cell(code)]), timeout=600)
+    heard = client.process_message
+
+    def listen(message: Any, *rest: Any) -> Any:
+        messages.append(message)
+        return heard(message, *rest)
+
+    monkeypatch.setattr(client, "process_message", listen)
+    [output] = client.execute().cells[0].outputs
+    assert output.data["text/plain"].startswith("train <kd>: over after ")
+    assert output.data["text/html"].startswith("<code>train &lt;kd&gt;: over after ")
+    updates = [one["content"]["data"] for one in messages if one["msg_type"] == "update_display_data"]
+    assert len(updates) == 101
+    assert "train <kd>: 50 %, step 50" in updates[50]["text/plain"]
+    assert 'value="0.500"' in updates[50]["text/html"]

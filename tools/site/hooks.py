@@ -6,6 +6,7 @@ turned into those between pages, and one that leads elsewhere is left for mkdocs
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -16,7 +17,11 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
 
-PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+NOTEBOOKS = {
+    path.relative_to(ROOT).as_posix(): f"notebook_{path.stem}.md"
+    for path in sorted(ROOT.glob("examples/notebooks/*.ipynb"))
+}
+PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"} | NOTEBOOKS
 """File of the root to its page."""
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#]+)")
 FOREIGN = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\ssrc=\"?https?:|<link\b[^>]*\shref=\"?https?:")
@@ -29,7 +34,8 @@ def on_config(config: Any) -> None:
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that have another source."""
-    made = {page: rooted((ROOT / name).read_text()) for name, page in PAGES.items()}
+    texts = {page: (ROOT / name).read_text() for name, page in PAGES.items()}
+    made = {page: rooted(notebook(text) if page in NOTEBOOKS.values() else text) for page, text in texts.items()}
     made["commands.md"] = commands()
     made |= api()
     made["site.css"] = Path(__file__).with_name("site.css").read_text()
@@ -53,6 +59,12 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
 def rooted(text: str) -> str:
     """Text of a file of the root, with links as from docs/."""
     return LINK.sub(lambda found: "](" + found[1].removeprefix("docs/"), text)
+
+
+def notebook(text: str) -> str:
+    """A notebook's cells as a page: its words, and its code, which the tests execute."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(source if kind == "markdown" else f"```python\n{source}\n```" for kind, source in cells)
 
 
 def commands() -> str:
