@@ -129,5 +129,7 @@ if __name__ == "__main__":
     without_working_directory()
     prepare()
     heed_lost()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it holds is let go: another goes on at once
+    # What it holds is let go: another goes on at once. A shell's background job would ignore the first of them.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

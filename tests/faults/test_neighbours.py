@@ -34,8 +34,9 @@ class Neighbours:
         command = [sys.executable, "-m", "tests.faults.neighbours", str(place / "site")]
         with self.words.open("w") as words:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, text=True, env=environment
-            )
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, text=True, env=environment,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+            )  # fmt: skip
         self.left_out = self.hear()
 
     def say(self, method: str, out: Path, **more: Any) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from kdbench.studies.executors import make_executor
 from kdbench.studies.executors.local import LocalExecutor
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import Node, StudyPlan
+from kdbench.studies.process import INTERRUPTED
 from kdbench.studies.study import make_study
 from kdbench.studies.sweep import Standing, find_study, plan_study, work_off
 from kdbench.studies.worker import work
@@ -236,6 +238,24 @@ def test_a_worker_that_is_killed_in_mid_training_goes_on_and_loses_no_bit(small:
     assert executor._ends._deaths == {plan.nodes[0].key: 1}
     alone = run(str(small), "ce", changes={"recipe.epochs": 10}, out=tmp_path / "alone")
     assert read_record(folder.out / plan.nodes[0].path).scores == alone.scores
+
+
+def test_workers_of_a_background_job_are_interrupted_too(small: Path, tmp_path: Path) -> None:
+    """Its shell has it ignore SIGINT, and so would what it starts."""
+    folder, plan = planned(small, tmp_path / "runs", methods=["ce"], parameters={"recipe.epochs": 5000})
+    executor = make_executor(folder, plan.study, RunOptions.make(out=folder.out))
+    assert isinstance(executor, LocalExecutor)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        executor.start(plan.nodes[0].key)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    (worker,) = executor._running
+    while not list(folder.out.glob("small/trainings/*/resume.pt")):
+        assert worker.process.poll() is None, folder.log(plan.nodes[0].key).read_text()
+        time.sleep(0.02)
+    executor.stop()
+    assert worker.process.returncode == INTERRUPTED
 
 
 @pytest.mark.parametrize(("numbered", "device", "gpus"), [(True, "cuda:0", []), (False, "cuda", ["0", "1"])])

@@ -197,6 +197,8 @@ def _in_words(row: Mapping[str, Any]) -> list[str]:
 
 
 def _die_with_parent() -> None:
-    """A step is interrupted when the campaign is killed, where the system can do that (Linux)."""
+    """A step heeds SIGINT, which a shell has its background jobs ignore, and gets it when the campaign is killed, where
+    the system can do that (Linux)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
