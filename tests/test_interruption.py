@@ -12,6 +12,8 @@ import os, select, signal, sys, weakref
 from kdbench.interruption import heed_lost
 
 heed_lost()
+for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
+    signal.signal(number, signal.default_int_handler)
 
 def interrupted(*_):
     os.kill(os.getpid(), getattr(signal, sys.argv[2]))
@@ -24,7 +26,6 @@ class Dropped:
 
 one = Dropped()
 callback = weakref.ref(one, interrupted) if sys.argv[1] == "weakref" else None
-signal.signal(signal.SIGTERM, signal.default_int_handler)
 del one
 try:
     print("goes on", flush=True)

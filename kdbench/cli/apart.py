@@ -39,12 +39,17 @@ def evaluate_apart(
 
 def record_apart(file: Path, checkpoint: str | None = None) -> None:
     """The same for a command that measures a record again."""
+    from kdbench.errors import KdbenchError
     from kdbench.plugin.loader import load_plugins
     from kdbench.results.evidence import checkpoint_beside
     from kdbench.results.record import read_record
     from kdbench.running.isolated.needed import of_record
 
-    record, plugins = read_record(file), load_plugins()
+    plugins = load_plugins()
+    try:
+        record = read_record(file)
+    except KdbenchError:
+        return  # the command itself says what is wrong with it
     if record.evaluated is not None and checkpoint is not None and ADDRESS in checkpoint:
         return  # likewise
     beside = [checkpoint_beside(file, condition) for condition in record.checkpoints]

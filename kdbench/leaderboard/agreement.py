@@ -80,7 +80,7 @@ def compare(
     whole: bool,
     exact: bool = False,
     retrained: bool = False,
-    together_with: int = 0,
+    tasks: int = 1,
 ) -> list[Agreement]:
     """Every recorded score against the one that was measured again.
 
@@ -101,10 +101,10 @@ def compare(
         exact: whether this is the machine, with the threads and versions, that measured the record: then what is not
             the same is not within its interval either.
         retrained: whether the network was trained again, too.
-        together_with: other scores, compared elsewhere, over which and these the level holds.
+        tasks: over which the level holds, in equal parts: the other ones are compared elsewhere.
     """
     pairs = list(_pairs(recorded, measured))
-    level = LEVEL / max(1, together_with + sum(new is not None for _, new in pairs))
+    level = LEVEL / tasks / max(1, sum(new is not None for _, new in pairs))
     results = []
     for old, new in pairs:
         if new is None:

@@ -183,10 +183,10 @@ class Job:
 
         record, place = self.case.record, (self.condition, task.name)
         recorded = at(record.scores, *place)
-        others = sum(score.condition == self.condition and score.task != task.name for score in record.scores)
+        tasks = {score.task for score in record.scores if score.condition == self.condition}
         compared = compare(
             recorded, outcome.scores, examples, whole=not sampled, exact=self.exact and not sampled,
-            together_with=others,
+            tasks=max(1, len(tasks)),
         )  # fmt: skip
         if sampled:
             return compared, []

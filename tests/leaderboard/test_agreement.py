@@ -123,11 +123,11 @@ def test_of_many_scores_of_an_honest_record_hardly_one_is_called_not() -> None:
     assert refused <= 5
 
 
-def test_the_level_holds_over_what_is_compared_elsewhere_too() -> None:
-    """Ten against none, p = 2 / 2^10 = .002: rare for one score and for 25 (.05 / 25), not for 26."""
+def test_the_level_holds_over_all_tasks() -> None:
+    """Ten against none, p = 2 / 2^10 = .00195: rare for the one score of one of 25 tasks (.05 / 25), not of 26."""
     both = Examples(np.zeros(100, bool), np.arange(100) < 10)
     found = [
-        compare([share(0.0, 100)], [share(0.1, 100)], lambda score: both, whole=False, together_with=others)[0].verdict
-        for others in (0, 24, 25)
+        compare([share(0.0, 100)], [share(0.1, 100)], lambda score: both, whole=False, tasks=tasks)[0].verdict
+        for tasks in (1, 25, 26)
     ]
     assert found == ["not", "not", "within interval"]

@@ -40,7 +40,7 @@ def test_a_killed_node_goes_on_elsewhere_from_its_last_epoch(small: Path, tmp_pa
     for news in work_remotely(job, files):
         lay(here, news.files)
         if news.status is None and log in news.files:
-            os.kill(child(), signal.SIGKILL)
+            os.kill(worker_process(), signal.SIGKILL)
     assert news.status == -signal.SIGKILL
     epochs = (here / log).read_bytes()
     assert 0 < epochs.count(b"\n") <= 3
@@ -63,9 +63,11 @@ def test_a_killed_node_goes_on_elsewhere_from_its_last_epoch(small: Path, tmp_pa
     assert ours.hashes.students["clean"].sha256 == theirs.hashes.students["clean"].sha256
 
 
-def child() -> int:
-    """The one process that this one has started."""
-    return int(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[0])
+def worker_process() -> int:
+    """The one of this process's children that does a node."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    [found] = [one for one in children if remote.__name__ in Path(f"/proc/{one}/cmdline").read_text()]
+    return int(found)
 
 
 def test_what_killed_tasks_left_on_a_machine_is_removed(tmp_path: Path) -> None:
