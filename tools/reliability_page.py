@@ -76,9 +76,9 @@ that never returns; none outlives the command.
 - A process of its own takes 1.3 s: 1.29 s more a node in the median of five pairs of runs of `kd` (0.57 to 1.73), and
   1.35 s of a method of a third party, whose run has two (0.95 to 1.50), on 2 cores of an AMD EPYC with other work on
   them (`python -m tools.measure_isolation 5`).
-- `kdbench evaluate`, `leaderboard verify` and `leaderboard reproduce` are done whole by such a process, with the plugins
-  that the model, the suite and the tasks name; observers of records are told by the command itself. A process that dies
-  is one line, exit status 2.
+- `kdbench evaluate`, `leaderboard verify` and `leaderboard reproduce` are done whole by such a process, with the
+  plugins that the model, the suite and the tasks name; observers of records are told by the command itself. A process
+  that dies is one line, exit status 2.
 
 Not defended: a package that acts when Python itself starts (a `.pth` file), a plugin that reaches into a run that needs
 it, `kdbench.evaluate` in a notebook, `kdbench evaluate hf:...` (what it brings may need any plugin), and what compares

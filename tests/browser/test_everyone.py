@@ -121,7 +121,7 @@ def test_untrusted_text_on_the_table_is_text(open_page: Opener, hostile_site: st
     page = open_page(f"{hostile_site}/index.html", viewport={"width": width, "height": 800})
     unfold(page)
     untouched(page)
-    texts = page.locator("#board tbody th a").all_inner_texts()
+    texts = page.locator("#board tbody th > a").all_inner_texts()
     assert len(texts) == len(HOSTILE)
     assert HOSTILE["script"] in texts and HOSTILE["image"] in texts
     assert "⟨U+202E⟩gnp.exe⟨U+2066⟩⟨U+200F⟩" in texts

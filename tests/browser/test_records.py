@@ -31,7 +31,7 @@ def test_hostile_records_become_plain_pages(open_page: Opener, tmp_path: Path) -
     page = open_page((tmp_path / "site/index.html").as_uri(), viewport={"width": 360, "height": 800})
     unfold(page)
     untouched(page)
-    shown = page.locator("#board tbody th a").all_inner_texts()
+    shown = page.locator("#board tbody th > a").all_inner_texts()
     assert len(shown) == 6
     assert any(text.startswith(texts["script"]) for text in shown)
     assert all(file in page.inner_text("main") for file in ("broken.json", "latin.json"))

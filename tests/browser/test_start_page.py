@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def names(page: Page) -> list[str]:
-    return page.locator("#board tbody th a").all_inner_texts()
+    return page.locator("#board tbody th > a").all_inner_texts()
 
 
 def head(page: Page, column: str) -> None:

@@ -25,10 +25,10 @@ STEPS: Final = 62
 def comparison_data(board: Board, table: Mapping[str, Any], pairs: Mapping[str, Any]) -> dict[str, Any]:
     """The table's data (``table_data``), seeds and parameters of each row, and the pairs (``pairs_data``).
 
-    A row is [key, title, cells], a cell without what is 0 or empty at its end.
+    A row is [key, title, cells].
     """
     facts = [[[run.record.spec.seed for run in row.runs], row.budget, words(row.params)] for row in board.rows]
-    rows = [[key, title, [cell and _trimmed(cell) for cell in cells]] for key, title, *_, cells in table["rows"]]
+    rows = [[key, title, cells] for key, title, *_, cells in table["rows"]]
     return {**table, "rows": rows, "facts": facts, **pairs}
 
 
@@ -54,11 +54,6 @@ def paired_rows(axes: int) -> int:
     """
     pairs = MOST_BYTES * 3 // 4 // (BYTES * max(1, axes))
     return int(0.5 + math.sqrt(0.25 + 2 * pairs))
-
-
-def _trimmed(cell: list[Any]) -> list[Any]:
-    last = max(place for place, value in enumerate(cell) if place < 3 or value)
-    return cell[: last + 1]
 
 
 def _triangle(pairs: Pairs) -> list[Any]:

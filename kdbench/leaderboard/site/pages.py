@@ -114,6 +114,8 @@ def pages(boards: Boards, docs: str = "", repository: Repository | None = None) 
         yield "index.html", site.page("empty", "", None, title="Nothing to rank", excluded=boards.excluded)
     for number, board in enumerate(boards.boards):
         view = {**board_view(board), **start_view(board)}
+        if repository is not None:
+            view["code"] = repository.address
         table, pairs = table_data(board), pairs_data(board)
         data = {**table, **pairs, **weights_data(board)}
         if number == 0:

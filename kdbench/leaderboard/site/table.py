@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from kdbench.leaderboard.board import Axis, Board, Cell, Mark, Row
 from kdbench.leaderboard.marks import NEAR
 from kdbench.leaderboard.placing import families
 from kdbench.leaderboard.site.shades import shades
-from kdbench.leaderboard.site.text import interval, number, shorten
+from kdbench.leaderboard.site.text import interval, number, shorten, web_address
 from kdbench.results.wording import words
 
 SIGNS: Final[Mapping[Mark, str]] = {"best": "★", "near": "☆", "unknown": "○", "": ""}
@@ -76,10 +77,24 @@ def _row_view(board: Board, row: Row, shaded: Mapping[str, int | None]) -> dict[
         "family": shorten(row.family, 32),
         "evaluated": row.evaluated is not None,
         "seeds": len(row.runs),
+        "cost": _cost(row),
+        "paper": web_address(row.paper),
         "rank": None if row.mean_rank is None else f"{row.mean_rank:.2f}",
         "unranked": row.unranked,
         "cells": cells,
     }
+
+
+def _cost(row: Row) -> str:
+    """How long a student trained, on average, and the most memory that a run took; "" of what was not trained here."""
+    records = [run.record for run in row.runs]
+    seconds = [network.seconds for record in records for network in record.hashes.students.values()]
+    if row.evaluated or not seconds:
+        return ""
+    memory = max(
+        record.provenance.peak_device_memory_bytes or record.provenance.peak_memory_bytes for record in records
+    )
+    return f"{statistics.mean(seconds) / 60:.2g} min, {memory / 2**30:.2g} GiB"
 
 
 def _cell_view(cell: Cell, axis: Axis, shade: int | None) -> dict[str, Any]:
@@ -174,11 +189,14 @@ def _first_decided(board: Board, numbers: Sequence[int], otherwise: int) -> int:
 
 
 def _numbers(cell: Cell | None) -> list[float | int | str] | None:
-    """Value, ends of the interval, whether it is flagged, whether it is of one seed, and its mark: to six digits, more
-    than any interval is worth."""
+    """Value, ends of the interval, whether it is flagged, whether it is of one seed, and its mark, without what is 0 or
+    empty at the end: to six digits, more than any interval is worth."""
     if cell is None:
         return None
     values = (cell.value, cell.ci_low, cell.ci_high)
     if not all(math.isfinite(value) for value in values):
         return None
-    return [*(float(f"{value:.6g}") for value in values), int(bool(cell.flags)), int(cell.one_seed), cell.mark]
+    found = [*(float(f"{value:.6g}") for value in values), int(bool(cell.flags)), int(cell.one_seed), cell.mark]
+    while len(found) > len(values) and not found[-1]:
+        found.pop()
+    return found

@@ -45,6 +45,7 @@ def test_a_method_page_links_what_the_repository_has(records: Path, tmp_path: Pa
     expected = {f"{URL}/tree/{COMMIT}", *(f"{place}.{ending}" for ending in endings)}
     assert expected == set(links(methods / "ce.html"))
     assert not [link for link in links(methods / "kd.html") if "/blob/" in link], "it is not in the repository"
+    assert links(tmp_path / "site/index.html") == [URL]
 
 
 def test_without_a_repository_there_are_names_and_no_links(records: Path, tmp_path: Path) -> None:

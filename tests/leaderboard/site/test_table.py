@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kdbench.leaderboard.board import Axis, Board, Cell, Pairs, Row
+from kdbench.leaderboard.ranking import rank
 from kdbench.leaderboard.rows import unequal_views
 from kdbench.leaderboard.site import table
 from kdbench.leaderboard.site.badges import row_badges
+from kdbench.plugin.loader import load_plugins
 from tests.browser import boards
+from tests.leaderboard.evidence import make
 
 ACCURACY, ECE = boards.AXES[0], boards.AXES[5]
 
@@ -113,10 +117,10 @@ def test_the_numbers_for_the_scripts_are_those_of_the_table() -> None:
     assert data["rows"] == [
         ["m0", "m0", "baselines", None, [[0.812346, 0.792346, 0.832346, 0, 0, "best"]]],
         ["m1", "m1", "baselines", None, [None]],
-        ["m2", "m2", "baselines", None, [[0.5, 0.48, 0.52, 1, 0, ""]]],
+        ["m2", "m2", "baselines", None, [[0.5, 0.48, 0.52, 1]]],
     ]
     assert data["signs"]["best"] == "★"
-    assert table.table_data(board(alone(0.5)))["rows"][0][4][0][4:] == [1, ""]
+    assert table.table_data(board(alone(0.5)))["rows"][0][4][0][4:] == [1]
     broken = cell(0.5)
     assert table.table_data(board(dataclasses.replace(broken, ci_low=math.nan)))["rows"][0][4] == [None]
 
@@ -168,3 +172,21 @@ def test_a_row_says_what_its_students_saw_only_where_rows_differ() -> None:
 
     assert said(*rows) == [["view crop"], ["view strong"], []]
     assert said(rows[0], rows[0]) == [[], []]
+
+
+def test_a_method_is_shown_with_its_paper_and_what_it_takes(tmp_path: Path) -> None:
+    """The mean of 12.5 s and 47.5 s a student is half a minute; of 3 and 1.25 GiB the larger is said."""
+    for seed, seconds, memory in ((0, 12.5, 3 * 2**30), (1, 47.5, 5 * 2**28)):
+        made = make("kd", seed=seed)
+        hashes, provenance = made.record.hashes, made.record.provenance
+        students = {name: one.model_copy(update={"seconds": seconds}) for name, one in hashes.students.items()}
+        made.changed(
+            hashes=hashes.model_copy(update={"students": students}),
+            provenance=provenance.model_copy(update={"peak_memory_bytes": memory, "peak_device_memory_bytes": None}),
+        ).publish(tmp_path / "records")
+    ranked = rank(tmp_path / "records").boards[0]
+    [row] = table.board_view(ranked)["rows"]
+    assert (row["cost"], row["paper"]) == ("0.5 min, 3 GiB", load_plugins().methods.get("kd").paper)
+    evil = dataclasses.replace(ranked.rows[0], paper="javascript:alert(1)", runs=())
+    [row] = table.board_view(dataclasses.replace(ranked, rows=(evil,)))["rows"]
+    assert (row["cost"], row["paper"]) == ("", None)
