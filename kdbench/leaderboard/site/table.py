@@ -196,7 +196,8 @@ def _numbers(cell: Cell | None) -> list[float | int | str] | None:
     values = (cell.value, cell.ci_low, cell.ci_high)
     if not all(math.isfinite(value) for value in values):
         return None
-    found = [*(float(f"{value:.6g}") for value in values), int(bool(cell.flags)), int(cell.one_seed), cell.mark]
+    shown = (float(f"{value:.6g}") for value in values)
+    found: list[float | int | str] = [*shown, int(bool(cell.flags)), int(cell.one_seed), cell.mark]
     while len(found) > len(values) and not found[-1]:
         found.pop()
     return found
