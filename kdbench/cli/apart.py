@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -62,11 +62,7 @@ def _apart(plugins: Plugins, names: Iterable[tuple[str, str]]) -> None:
 
     status = command_apart(plugins, names, AGAIN)
     if status is not None:
-        _end(status)
-
-
-def _end(status: int) -> NoReturn:
-    raise typer.Exit(status)
+        raise typer.Exit(status)
 
 
 def _lineage(checkpoint: Path) -> Lineage | None:

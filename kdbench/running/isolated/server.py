@@ -128,8 +128,6 @@ def main() -> NoReturn:
 
 def _warm() -> None:
     """Import and look up once what every node needs. Nothing is computed: that would start threads."""
-    import torch._dynamo  # noqa: F401 (the first optimizer of a process imports it, for a second or two)
-
     import kdbench.running.runner  # noqa: F401
     from kdbench.running import package, provenance
 
@@ -140,6 +138,8 @@ def _warm() -> None:
 
 def _serve(asked: socket.socket, control: socket.socket, lifeline: int) -> NoReturn:
     """Fork a process for each connection, and say on it how that process ended."""
+    import torch._dynamo  # noqa: F401 (the first optimizer of a process imports it, for a second or two)
+
     Server.control = control
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
