@@ -160,6 +160,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("KDBENCH_CACHE_DIR") or user_cache_dir()).expanduser()
 
 
+DOWNLOADS: Final = "downloads"
+"""In the cache folder: where data are found that are not in the user's data folder."""
+
+
 def user_cache_dir(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
     """The platform's folder for caches of this user (XDG base directories on Linux).
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import KdbenchError
-from kdbench.files import cache_folder
+from kdbench.files import DOWNLOADS, cache_folder
 
 FOLDERS = "class folders"
 SOURCES = ("official archive", FOLDERS, "embedded", "generated")
@@ -141,7 +141,7 @@ class DataPlace:
     @property
     def downloads(self) -> Path:
         """The folder that downloads go to and are found in when there is no ``data_dir``."""
-        return self.cache_dir / "downloads"
+        return self.cache_dir / DOWNLOADS
 
     @property
     def download_root(self) -> Path:

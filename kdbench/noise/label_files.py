@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,6 +71,20 @@ def read(noise: LabelNoise, data: DataFacts, place: DataPlace) -> GivenLabels:
             f"file of labels '{path}' has {outside:,} labels outside [0, {len(data.class_names) - 1}]", HINT
         )
     return GivenLabels(labels, sha256=hashlib.sha256(blob).hexdigest())
+
+
+def for_elsewhere(noises: Iterable[LabelNoise | None], place: DataPlace) -> dict[str, bytes]:
+    """Users' files of labels, by the names under which another machine finds them by their hash, in its downloads.
+
+    One that isn't here is left out: what needs it says so.
+    """
+    found = {}
+    for noise in noises:
+        if noise is not None and noise.kind == NAME:
+            with contextlib.suppress(KdbenchError):
+                path, blob = _content(noise, place)
+                found[f"{FOLDER}/{noise.sha256}{path.suffix}"] = blob
+    return found
 
 
 def _content(noise: LabelNoise, place: DataPlace) -> tuple[Path, bytes]:

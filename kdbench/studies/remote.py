@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from kdbench.files import DOWNLOADS, cache_folder
 from kdbench.running.package import package_sha256
 from kdbench.search_path import without_working_directory
 from kdbench.studies.parcel import Changes, Files, lay
@@ -52,6 +53,8 @@ class Job:
     threads: int
     keep_seconds: float
     wanted: Wanted
+    labels: Files = dataclasses.field(default_factory=dict)
+    """Users' files of labels, for the downloads of the machine."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +104,7 @@ def work_remotely(job: Job, *parcels: Files) -> Iterator[News]:
         out = folder / "runs"
         for parcel in parcels:
             lay(out, parcel)
+        lay(cache_folder() / DOWNLOADS, job.labels)
         changes = Changes(out, (*job.folders, f"studies/{job.study}/failed"))
         words = folder / "log.txt"
         with _start(job, out, words) as process, words.open("rb") as log:

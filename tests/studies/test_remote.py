@@ -7,8 +7,10 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from kdbench.noise.label_files import for_elsewhere
 from kdbench.results.record import read_record
 from kdbench.running.options import RunOptions
 from kdbench.running.package import package_sha256
@@ -20,6 +22,8 @@ from kdbench.studies.remote import Job, Wanted, unfit, work_remotely
 from kdbench.studies.study import make_study
 from kdbench.studies.sweep import plan_study
 from kdbench.studies.worker import work
+from tests.conftest import SMALL_SUITE
+from tests.running.test_given_labels import wrong_labels
 
 
 def job_of(plan: StudyPlan, scratch: Path, key: str) -> tuple[Job, Files]:
@@ -61,6 +65,27 @@ def test_a_killed_node_goes_on_elsewhere_from_its_last_epoch(small: Path, tmp_pa
     ours, theirs = read_record(here / node.path), read_record(alone.out / node.path)
     assert ours.scores == theirs.scores
     assert ours.hashes.students["clean"].sha256 == theirs.hashes.students["clean"].sha256
+
+
+def test_a_users_labels_come_along(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "own.npy"
+    np.save(file, wrong_labels(0))
+    head, _ = SMALL_SUITE.split("[tasks.pgd]")
+    own = '[conditions.own]\ntrain_size = 100\nnoise = { kind = "file", path = "own.npy" }\n\n[tasks.noisy_label]\n'
+    small.write_text(head + own)
+    study = make_study("a test", {"name": "s", "suite": str(small), "methods": ["ce"], "conditions": ["own"]})
+    options = RunOptions.make(out=tmp_path / "runs")
+    plan = plan_study(study, options)
+    noises = [condition.noise for condition in plan.suite.conditions.values()]
+    labels = for_elsewhere(noises, options.place)
+    file.unlink()
+    monkeypatch.setenv("KDBENCH_CACHE_DIR", str(tmp_path / "cache of the machine"))
+    (tmp_path / "scratch").mkdir()
+    job, files = job_of(plan, tmp_path / "scratch", plan.nodes[-1].key)
+    *_, last = work_remotely(dataclasses.replace(job, labels=labels), files)
+    assert last.status == 0, last.log
+    *_, last = work_remotely(dataclasses.replace(job, labels={}), files)
+    assert last.status == 0, "it keeps them for the next node"
 
 
 def worker_process() -> int:

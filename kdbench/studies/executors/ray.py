@@ -19,7 +19,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from kdbench.data import DataPlace
 from kdbench.errors import KdbenchError, first_line
+from kdbench.noise.label_files import for_elsewhere
 from kdbench.packages import extra, load, require
 from kdbench.running.options import RunOptions
 from kdbench.running.package import package_sha256
@@ -73,21 +75,20 @@ def check_settings(settings: Mapping[str, Any]) -> RaySettings:
 def make(folder: StudyFolder, study: Study, options: RunOptions) -> RayExecutor:
     """As for every engine: connected, and its machines checked."""
     settings = check_settings(settings_of(study, "ray"))
-    return RayExecutor(
-        folder, settings, threads=study.threads, device=options.device.type, data_dir=options.place.data_dir
-    )
+    return RayExecutor(folder, settings, threads=study.threads, device=options.device.type, place=options.place)
 
 
 class RayExecutor:
     """Submits a task for each node and writes what tasks bring into the study's folder."""
 
     def __init__(
-        self, folder: StudyFolder, settings: RaySettings, *, threads: int, device: str, data_dir: Path | None
+        self, folder: StudyFolder, settings: RaySettings, *, threads: int, device: str, place: DataPlace
     ) -> None:
         self._folder, self._settings, self._threads, self._device = folder, settings, threads, device
         gpus = settings.gpus if settings.gpus is not None else float(device.startswith("cuda"))
         self._needed = {"CPU": settings.cpus or float(threads), "GPU": gpus, "memory": (settings.memory_gb or 0) * 1e9}
-        data = str(data_dir.resolve()) if data_dir else ""
+        self._place = place
+        data = str(place.data_dir.resolve()) if place.data_dir else ""
         self._wanted = Wanted(package_sha256(), data, settings.scratch)
         self._nodes: dict[str, Node] = {}
         self._running: dict[Any, Node] = {}
@@ -156,11 +157,14 @@ class RayExecutor:
         if not self._nodes:
             self._plan = self._folder.plan()
             self._nodes = {node.key: node for node in self._plan.nodes}
+            noises = [condition.noise for condition in self._plan.suite.conditions.values()]
+            self._labels = for_elsewhere(noises, self._place)
         node = self._nodes[key]
         self._folder.forget_failure(key)
         job = Job(
-            self._folder.name, key, node.folders, self._device, self._threads, self._settings.keep_seconds, self._wanted
-        )
+            self._folder.name, key, node.folders, self._device, self._threads, self._settings.keep_seconds,
+            self._wanted, self._labels,
+        )  # fmt: skip
         needs = [self._nodes[need] for need in node.needs]
         alone = self._plan.model_copy(update={"nodes": (*needs, node)})
         own = {f"studies/{self._folder.name}/plan.json": alone.model_dump_json().encode()}
