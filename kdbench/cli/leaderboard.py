@@ -207,7 +207,7 @@ def reproduce(
 ) -> None:
     """Train a record's specification again, and compare each score.
 
-    On the machine of the record, with its threads and versions, it must be the same; elsewhere it may differ by what
+    On the processor of the record, with its threads and versions, it must be the same; elsewhere it may differ by what
     the intervals of both allow. --by writes what came of it to a small file beside the record, which `submit` carries
     and the board reads: "reproduced by NAME". Exit status 1 for a score that is not reproduced, and for what else is
     another one.

@@ -19,7 +19,7 @@ from kdbench.inference.prediction import folded_copy
 from kdbench.leaderboard.agreement import ROUNDING, Agreement, Examples, compare
 from kdbench.leaderboard.case import Case
 from kdbench.progress import bar
-from kdbench.results.machine import differences, machine
+from kdbench.results.machine import machine, other_bits
 from kdbench.results.record import Check, NoiseFacts, Record, Score
 from kdbench.running.evaluation import run_task
 from kdbench.running.graph import RunGraph
@@ -145,7 +145,7 @@ class Job:
         """Whether all that is known to decide the bits of a measurement is as it was for the record."""
         made = self.case.record.provenance
         here = collect(plugins=self.case.plugins.loaded, device=self.graph.device, started=utc_now(), seconds={})
-        return not differences(machine(here), machine(made)) and not made.smaller_batches
+        return not other_bits(machine(here), machine(made)) and not made.smaller_batches
 
     def measure(
         self, task: Task, settings: Any, networks: Mapping[str, nn.Module]

@@ -25,7 +25,7 @@ from kdbench.results.attestation import (
     Person,
 )
 from kdbench.results.evidence import Evidence, beside
-from kdbench.results.machine import differences, machine
+from kdbench.results.machine import machine, other_bits
 from kdbench.results.record import Record, Score, read_record
 from kdbench.running.options import RunOptions, broke_off
 from kdbench.running.plan import Plan
@@ -45,9 +45,9 @@ class Retraining(Judged):
     again: Record
     """Of the new training."""
     exact: bool
-    """Whether machine, threads and versions are the record's, so that the same bits must come out."""
+    """Whether processor, threads and versions are the record's, so that the same bits must come out."""
     differing: list[str]
-    """What of these is another one in the new training, in words."""
+    """Why other bits may come out, in words."""
     agreements: list[Agreement]
     """Every score of the record, in its order."""
     findings: tuple[str, ...]
@@ -186,7 +186,7 @@ def _compare(was: Evidence, now: Evidence) -> Retraining:
     record, again = was.record, now.record
     there = machine(record.provenance, record.hashes.students.values())
     here = machine(again.provenance, again.hashes.students.values())
-    differing = differences(there, here)
+    differing = other_bits(there, here)
     smaller = record.provenance.smaller_batches or again.provenance.smaller_batches
     exact = not differing and not smaller and again.run_id == record.run_id
     agreements = compare(

@@ -48,6 +48,13 @@ def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]
     ]
 
 
+def other_bits(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
+    """Why one specification may give other bits on them, in words; [] where it must give the same: on one machine's
+    processor. Kernels of an accelerator may add in another order at each call."""
+    device = ours.get("device")
+    return differences(ours, theirs) or ([] if device == "cpu" else [f"device {device}, which may add in any order"])
+
+
 def processor() -> str:
     """Model name of the processor, as the operating system reports it."""
     try:

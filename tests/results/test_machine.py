@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdbench.results.machine import differences, machine
+from kdbench.results.machine import differences, machine, other_bits
 from tests.leaderboard.evidence import network, provenance
 
 MADE = provenance("2026-01-02T03:04:05+00:00")
@@ -36,3 +36,10 @@ def test_the_files_of_kdbench_count_not_the_commit_where_both_are_known() -> Non
     assert differences(machine(old), machine(new)) == []
     edited = new.model_copy(update={"kdbench_sha256": "b" * 64})
     assert differences(machine(old), machine(edited)) == [f"kdbench {'b' * 40}, not {'a' * 40}"]
+
+
+def test_only_a_processor_must_give_the_same_bits_again() -> None:
+    here, gpu = machine(MADE), machine(MADE.model_copy(update={"device": "cuda"}))
+    assert other_bits(here, here) == []
+    assert other_bits(gpu, gpu) == ["device cuda, which may add in any order"]
+    assert other_bits(here, gpu) == differences(here, gpu) != []
