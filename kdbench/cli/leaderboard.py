@@ -148,9 +148,11 @@ def validate(
 def verify(
     file: Annotated[Path, typer.Argument(help="The record.")],
     checkpoint: Annotated[
-        str | None, typer.Option(help="The record's: a file or an https address; default: the one beside it.")
+        str | None, typer.Option(help="The record's: a file or an https address; default: each that lies beside it.")
     ] = None,
-    condition: Annotated[str | None, typer.Option(help="Its condition; default: found by its hash.")] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="This one's alone; default: each whose checkpoint there is.")
+    ] = None,
     tasks: Tasks = None,
     examples: Annotated[int | None, typer.Option(min=1, help="Sample of so many test images; default: all.")] = None,
     sample_seed: Annotated[int | None, typer.Option(min=0, help="Draws the sample; default: one never used.")] = None,
@@ -165,10 +167,10 @@ def verify(
     download: Download = True,
     as_json: Json = False,
 ) -> None:
-    """Measure a record's checkpoint again, and compare each score.
+    """Measure a record's checkpoints again, and compare each score.
 
-    It is the same, within its interval, not, not reproduced, or unchecked where it was not measured. On the machine of
-    the record, with its threads and versions, it must be the same. A summary of at most five lines; --all shows each
+    It is the same, within its interval, not, not reproduced, or unchecked where it was not measured. On the processor
+    of the record, with its threads and versions, it must be the same. A summary of at most five lines; --all shows each
     score. Exit status 1 for a score that is not reproduced, a check or a label that is another one, and a task that
     cannot be measured here.
     """

@@ -53,7 +53,8 @@ def _first(lines: Sequence[str], what: str) -> Iterator[str]:
 
 def _row(one: Agreement) -> tuple[str, str, str, str, str, str]:
     measured = f"{one.measured:.4f}" if one.n else "-"
-    return one.verdict, name(one.score), f"{one.recorded:.4f}", measured, str(one.n), one.basis
+    score = f"{one.score.condition}/{name(one.score)}"
+    return one.verdict, score, f"{one.recorded:.4f}", measured, str(one.n), one.basis
 
 
 def _counts(found: Again) -> str:

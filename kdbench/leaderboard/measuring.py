@@ -98,6 +98,8 @@ class Job:
 
     case: Case
     condition: str
+    beside: tuple[str, ...]
+    """Conditions that are verified with it, itself among them: the level holds over all."""
     suite_data: SuiteData
     part: Part
     """What the record measured of it."""
@@ -183,7 +185,7 @@ class Job:
 
         record, place = self.case.record, (self.condition, task.name)
         recorded = at(record.scores, *place)
-        tasks = {score.task for score in record.scores if score.condition == self.condition}
+        tasks = {(score.condition, score.task) for score in record.scores if score.condition in self.beside}
         compared = compare(
             recorded, outcome.scores, examples, whole=not sampled, exact=self.exact and not sampled,
             tasks=max(1, len(tasks)),

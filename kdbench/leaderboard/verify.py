@@ -1,4 +1,4 @@
-"""Measuring a published checkpoint again: is each score of its record the same, within its interval, or not?"""
+"""Measuring published checkpoints again: is each score of their record the same, within its interval, or not?"""
 
 from __future__ import annotations
 
@@ -38,18 +38,20 @@ LARGEST: Final = 4 * 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Verification(Judged):
-    """What measuring a checkpoint again has shown."""
+    """What measuring a record's checkpoints again has shown."""
 
     run_id: str
-    condition: str
+    conditions: tuple[str, ...]
+    """Whose checkpoints were measured."""
     device: str
     examples: int | None
     """Size of the sample of test images; None: all."""
     sample_seed: int
     agreements: list[Agreement]
-    """Every score of the record under the condition, in its order."""
+    """Every score of the record under the conditions, in its order."""
     skipped: dict[str, str]
-    """Tasks of the record that could not be measured, and why; those that were not asked for are not among them."""
+    """``<condition>/<task>`` of the record that could not be measured, and why; those that were not asked for are not
+    among them."""
     findings: tuple[str, ...] = ()
     """What else is not as it is recorded: checks, label noise, scores that the record lacks."""
 
@@ -58,7 +60,7 @@ class Verification(Judged):
         """What was measured, in words."""
         whole = self.examples is None
         sample = "all examples" if whole else f"{self.examples} examples a task, --sample-seed {self.sample_seed}"
-        return f"{self.run_id} {self.condition} on {self.device}, {sample}"
+        return f"{self.run_id} {', '.join(self.conditions)} on {self.device}, {sample}"
 
     def holds(self, *, partly: bool = False) -> bool:
         """Whether the record was reproduced: all of it that was asked for, or ``partly`` what can be measured here."""
@@ -81,17 +83,17 @@ def verify(
     train: bool = False,
     options: RunOptions,
 ) -> Verification:
-    """Measure the checkpoint of a record again and hold it against the record.
+    """Measure the checkpoints of a record again and hold them against the record.
 
-    ``checkpoint``: a file or an https address, by default the file beside the record; it must be the very file that the
-    record hashed, which also says what condition it is of. ``examples`` measures that many of the test images of each
-    task, drawn by ``sample_seed``, by default one that nobody knew before. Tasks that attack through the suite's other
-    networks find them under ``options.out``; where they are not there, ``train`` trains them, and otherwise these tasks
-    are skipped.
+    ``checkpoint``: a file or an https address, by default the files beside the record: that of ``condition``, or of
+    each condition that has one there. Each must be the very file that the record hashed, which also says what condition
+    it is of. ``examples`` measures that many of the test images of each task, drawn by ``sample_seed``, by default one
+    that nobody knew before. Tasks that attack through the suite's other networks find them under ``options.out``; where
+    they are not there, ``train`` trains them, and otherwise these tasks are skipped.
 
     Raises:
-        KdbenchError: the record is not valid, the checkpoint is another one, the data are others than the record's, or
-            a name is unknown.
+        KdbenchError: the record is not valid, a checkpoint is another one, the data are others than the record's, or a
+            name is unknown.
     """
     errors = [problem for problem in validate(path) if problem.severity == "error"]
     if errors:
@@ -100,42 +102,44 @@ def verify(
     condition = _condition(record, condition)
     where = options.device
     seed = secrets.randbits(32) if sample_seed is None else sample_seed
-    with _file(
-        _beside(path, record, condition) if checkpoint is None else checkpoint, record, condition, options
-    ) as file:
-        condition = _same_checkpoint(record, file, condition)
+    with _files(path, record, checkpoint, condition, options) as files:
         case = Case(record, load_plugins(), Predictions.of(path, record), None)
-        chosen, skipped = _tasks(case, condition, tasks)
+        places, skipped = _places(case, list(files), tasks)
+        conditions = tuple(of for of in files if of in {place for place, _ in (*places, *skipped)})
+        chosen = {name: known for (_, name), known in places.items()}
         suite_data = load_suite_data(record.spec.suite, case.plugins, options.place, **needed_data(chosen.values()))
         require_same_data(record, suite_data, chosen)
         part = suite_data.part(record.spec.examples)
         graph = RunGraph(record.spec.suite, suite_data.dataset, case.plugins, options)
-        network = _network(record, file, suite_data, where, case.plugins)
-        student = folded_copy(network, suite_data.test.test.images, where)
-        job = Job(case, condition, suite_data, part, graph, student, examples, seed, train)
+        jobs = {}
+        for of in conditions:
+            network = _network(record, files[of], suite_data, where, case.plugins)
+            student = folded_copy(network, suite_data.test.test.images, where)
+            jobs[of] = Job(case, of, conditions, suite_data, part, graph, student, examples, seed, train)
         measured: list[Agreement] = []
-        findings = job.label_noise()
-        for name, (task, settings) in chosen.items():
-            networks, reason = job.sources(task, settings)
+        findings = [finding for job in jobs.values() for finding in job.label_noise()]
+        for (of, name), (task, settings) in places.items():
+            networks, reason = jobs[of].sources(task, settings)
             if reason:
-                skipped[name] = reason
+                skipped[of, name] = reason
             else:
-                networks |= _predictors(task, record, file, suite_data, where, case.plugins)
-                compared, more = job.measure(task, settings, networks)
+                networks |= _predictors(task, record, files[of], suite_data, where, case.plugins)
+                compared, more = jobs[of].measure(task, settings, networks)
                 measured, findings = measured + compared, findings + more
-    agreements = _all_scores(record, condition, measured, skipped)
-    return Verification(record.run_id, condition, where.type, examples, seed, agreements, skipped, tuple(findings))
+    agreements = _all_scores(record, conditions, measured, skipped)
+    reasons = {f"{of}/{name}": reason for (of, name), reason in skipped.items()}
+    return Verification(record.run_id, conditions, where.type, examples, seed, agreements, reasons, tuple(findings))
 
 
 def _all_scores(
-    record: Record, condition: str, measured: Sequence[Agreement], skipped: Mapping[str, str]
+    record: Record, conditions: Sequence[str], measured: Sequence[Agreement], skipped: Mapping[tuple[str, str], str]
 ) -> list[Agreement]:
-    """Every score of the record under the condition: what was found of it, or that it was not looked at."""
+    """Every score of the record under the conditions: what was found of it, or that it was not looked at."""
     found = {id(one.score): one for one in measured}
     return [
-        found.get(id(score)) or unchecked(score, skipped.get(score.task, "not asked for"))
+        found.get(id(score)) or unchecked(score, skipped.get((score.condition, score.task), "not asked for"))
         for score in record.scores
-        if score.condition == condition
+        if score.condition in conditions
     ]
 
 
@@ -172,18 +176,26 @@ def _condition(record: Record, condition: str | None) -> str | None:
     return condition
 
 
-def _beside(path: Path, record: Record, condition: str | None) -> Path:
-    """The checkpoint that lies beside the record."""
+def _beside(path: Path, record: Record, condition: str | None) -> dict[str, Path]:
+    """Condition to the checkpoint that lies beside the record; one at least."""
     files = {name: checkpoint_beside(path, name) for name in ([condition] if condition else record.checkpoints)}
-    there = [name for name, file in files.items() if file.is_file()]
+    there = {name: file for name, file in files.items() if file.is_file()}
     if not there:
         looked = " or ".join(file.name for file in files.values())
         raise KdbenchError(f"no checkpoint beside {path}: there is no {looked}", "name it with --checkpoint")
-    if len(there) > 1:
-        raise KdbenchError(
-            f"{len(there)} checkpoints lie beside {path}", f"say --condition {' or '.join(there)}, or name --checkpoint"
-        )
-    return files[there[0]]
+    return there
+
+
+@contextmanager
+def _files(
+    path: Path, record: Record, checkpoint: str | Path | None, condition: str | None, options: RunOptions
+) -> Iterator[dict[str, Path]]:
+    """Condition to its checkpoint: those beside the record, or the one that is named."""
+    if checkpoint is None:
+        yield {_same_checkpoint(record, file, of): file for of, file in _beside(path, record, condition).items()}
+        return
+    with _file(checkpoint, record, condition, options) as file:
+        yield {_same_checkpoint(record, file, condition): file}
 
 
 @contextmanager
@@ -233,22 +245,24 @@ def _same_checkpoint(record: Record, file: Path, condition: str | None) -> str:
     return condition or of[0]
 
 
-def _tasks(
-    case: Case, condition: str, names: Iterable[str] | None
-) -> tuple[dict[str, tuple[Task, Any]], dict[str, str]]:
-    """The record's tasks of a condition that can be measured here, and why others cannot."""
-    measured = dict.fromkeys(score.task for score in case.record.scores if score.condition == condition)
-    wanted = list(measured) if names is None else list(names)
+def _places(
+    case: Case, conditions: Sequence[str], names: Iterable[str] | None
+) -> tuple[dict[tuple[str, str], tuple[Task, Any]], dict[tuple[str, str], str]]:
+    """The record's tasks that can be measured here, by condition and name, and why others cannot."""
+    scores = [score for score in case.record.scores if score.condition in conditions]
+    measured = dict.fromkeys(score.task for score in scores)
+    wanted = set(measured if names is None else names)
+    for name in sorted(wanted - measured.keys()):
+        raise unknown_name("task", name, measured, f"the record has these under {' and '.join(conditions)}")
     chosen, skipped = {}, {}
-    for name in wanted:
-        if name not in measured:
-            raise unknown_name("task", name, measured, f"the record has these under {condition}")
+    for place in dict.fromkeys((score.condition, score.task) for score in scores if score.task in wanted):
+        name = place[1]
         known = case.task(name)
         if known is None:
             version = case.record.spec.tasks[name]
-            skipped[name] = f"task '{name}' is not installed here in version {version}"
+            skipped[place] = f"task '{name}' is not installed here in version {version}"
         else:
-            chosen[name] = known
+            chosen[place] = known
     for task, settings in chosen.values():
         task.prepare(settings)
     return chosen, skipped

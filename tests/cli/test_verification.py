@@ -14,16 +14,16 @@ def agreement(verdict: AgreementVerdict, step: int) -> Agreement:
 
 def found(refuted: int) -> Verification:
     agreements = [agreement("not" if step < refuted else "same", step) for step in range(50)]
-    skipped = {"transfer": "no teacher", "peers": "no peers"} if refuted else {}
-    return Verification("0" * 16, "clean", "cpu", None, 0, agreements, skipped, ("a", "b") if refuted else ())
+    skipped = {"clean/transfer": "no teacher", "clean/peers": "no peers"} if refuted else {}
+    return Verification("0" * 16, ("clean",), "cpu", None, 0, agreements, skipped, ("a", "b") if refuted else ())
 
 
 def test_a_summary_has_at_most_five_lines_and_says_what_is_wrong_first() -> None:
     lines = list(summary(found(3)))
     assert len(lines) == 5
-    assert lines[0].startswith("not: pgd/accuracy_at_step steps 0: 0.5000 recorded, 0.2500 measured, n = 100")
+    assert lines[0].startswith("not: clean/pgd/accuracy_at_step steps 0: 0.5000 recorded, 0.2500 measured, n = 100")
     assert lines[0].endswith("(and 2 more scores)")
-    assert lines[1] == "not measured: transfer: no teacher (and 1 more tasks)"
+    assert lines[1] == "not measured: clean/transfer: no teacher (and 1 more tasks)"
     assert lines[2] == "other than recorded: a (and 1 more findings)"
     assert lines[3] == "50 of 50 scores compared; --all shows each"
     assert "47 same" in lines[4] and "3 not" in lines[4]

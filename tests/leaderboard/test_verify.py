@@ -13,7 +13,9 @@ import pytest
 import kdbench
 from kdbench.errors import KdbenchError
 from kdbench.files import file_sha256
+from kdbench.leaderboard import measuring
 from kdbench.leaderboard import verify as module
+from kdbench.leaderboard.agreement import compare
 from kdbench.leaderboard.submit import submit
 from kdbench.leaderboard.verify import Verification, verify
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error, wilson_interval
@@ -60,7 +62,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_the_same_machine_measures_the_same(ran: Ran) -> None:
     found = ran.verify()
-    assert found.condition == "clean"
+    assert found.conditions == ("clean",)
     assert found.skipped == {}
     assert {agreement.score.task for agreement in found.agreements} == {"clean", "calibration", "pgd", "transfer"}
     recorded = [score for score in ran.record.scores if score.condition == "clean"]
@@ -68,23 +70,54 @@ def test_the_same_machine_measures_the_same(ran: Ran) -> None:
     assert {agreement.verdict for agreement in found.agreements} == {"same"}
     assert found.refuted == []
     assert json.dumps(found.to_dict())
-    assert ran.verify("sym-40").condition == "sym-40"
+    assert ran.verify("sym-40").conditions == ("sym-40",)
 
 
-def test_the_checkpoint_beside_a_record_is_the_default(ran: Ran, tmp_path: Path) -> None:
+def test_the_checkpoints_beside_a_record_are_the_default(ran: Ran, tmp_path: Path) -> None:
     done = submit(ran.path, tmp_path / "records", checkpoints=True)
     assert {file.name.removeprefix(f"{ran.record.run_id}.") for file in done.written} == {
         "json", "predictions.npz", "log.jsonl", "checkpoint-clean.safetensors", "checkpoint-sym-40.safetensors",
     }  # fmt: skip
     options = RunOptions.make(out=ran.out, device="cpu")
-    assert verify(done.record, condition="sym-40", tasks=["noisy_label"], options=options).refuted == []
-    with pytest.raises(KdbenchError, match=r"2 checkpoints lie beside .* .say --condition clean or sym-40"):
+    found = verify(done.record, options=options)
+    assert (found.conditions, found.skipped, found.findings) == (("clean", "sym-40"), {}, ())
+    assert [one.score for one in found.agreements] == ran.record.scores
+    assert {one.verdict for one in found.agreements} == {"same"}, "each by its own network"
+    alone = verify(done.record, condition="sym-40", options=options)
+    assert alone.conditions == ("sym-40",)
+    assert {one.score.condition for one in alone.agreements} == {"sym-40"}
+    assert verify(done.record, tasks=["noisy_label"], options=options).conditions == ("sym-40",), "clean has none"
+    clean, noisy = (done.record.with_suffix(f".checkpoint-{name}.safetensors") for name in ("clean", "sym-40"))
+    kept = clean.read_bytes()
+    clean.write_bytes(noisy.read_bytes())
+    with pytest.raises(KdbenchError, match="checkpoint-clean.* is not the record's: it is that of condition sym-40"):
         verify(done.record, options=options)
-    done.record.with_suffix(".checkpoint-clean.safetensors").unlink()
-    assert verify(done.record, tasks=["noisy_label"], options=options).condition == "sym-40", "the one that is there"
-    done.record.with_suffix(".checkpoint-sym-40.safetensors").unlink()
+    clean.write_bytes(kept)
+    noisy.unlink()
+    assert verify(done.record, tasks=["clean"], options=options).conditions == ("clean",), "the one that is there"
+    clean.unlink()
     with pytest.raises(KdbenchError, match=r"no checkpoint beside .*checkpoint-clean.safetensors or .*name it"):
         verify(done.record, options=options)
+
+
+def test_the_level_holds_over_all_conditions_that_are_verified(
+    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = submit(ran.path, tmp_path / "records", checkpoints=True)
+    parts: list[int] = []
+
+    def counted(*args: Any, tasks: int, **more: Any) -> Any:
+        parts.append(tasks)
+        return compare(*args, tasks=tasks, **more)
+
+    monkeypatch.setattr(measuring, "compare", counted)
+    options = RunOptions.make(out=ran.out, device="cpu")
+    verify(done.record, condition="sym-40", tasks=["noisy_label"], options=options)
+    of_noisy = len({score.task for score in ran.record.scores if score.condition == "sym-40"})
+    assert parts == [of_noisy]
+    parts.clear()
+    verify(done.record, tasks=["clean", "noisy_label"], options=options)
+    assert parts == [len({(score.condition, score.task) for score in ran.record.scores})] * 2
 
 
 def test_a_large_or_another_checkpoint_is_not_published(
@@ -179,7 +212,7 @@ def test_a_task_of_another_version_is_not_reproduced(ran: Ran, tmp_path: Path) -
     ).run_id  # fmt: skip
     later.path.write_text(json.dumps(values, indent=1))
     found = later.verify(tasks=["clean"])
-    assert found.skipped == {"clean": "task 'clean' is not installed here in version 7"}
+    assert found.skipped == {"clean/clean": "task 'clean' is not installed here in version 7"}
     assert found.counts["unchecked"] == len(found.agreements)
     assert (found.holds(), found.holds(partly=True)) == (False, True)
 
@@ -188,7 +221,7 @@ def test_tasks_that_need_other_networks_find_train_or_skip_them(ran: Ran, tmp_pa
     elsewhere = RunOptions.make(out=tmp_path / "elsewhere", device="cpu")
     found = ran.verify(tasks=["transfer", "clean"], options=elsewhere)
     assert {one.score.task for one in found.agreements if one.verdict == "same"} == {"clean"}
-    assert "--train trains it" in found.skipped["transfer"]
+    assert "--train trains it" in found.skipped["clean/transfer"]
     assert (found.holds(), found.holds(partly=True)) == (False, True)
     trained = ran.verify(tasks=["transfer"], options=elsewhere, train=True)
     assert {one.verdict for one in trained.agreements if one.score.task == "transfer"} == {"same"}
@@ -196,7 +229,7 @@ def test_tasks_that_need_other_networks_find_train_or_skip_them(ran: Ran, tmp_pa
     for file in (tmp_path / "elsewhere").rglob("checkpoint.safetensors"):
         shutil.copy(ran.checkpoint("clean"), file)
     found = ran.verify(tasks=["transfer"], options=elsewhere)
-    assert "is another network than the record's" in found.skipped["transfer"]
+    assert "is another network than the record's" in found.skipped["clean/transfer"]
 
 
 def test_another_checkpoint_is_refused(ran: Ran, tmp_path: Path) -> None:
