@@ -190,7 +190,7 @@ def test_commands_of_workflows_are_ours(path: Path) -> None:
 
 
 def test_there_are_workflows() -> None:
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "leaderboard.yml"]
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "leaderboard.yml", "verify.yml"]
 
 
 @pytest.mark.parametrize(

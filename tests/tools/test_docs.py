@@ -59,6 +59,7 @@ def test_scripts_and_folders_that_are_named_are_there() -> None:
         "ood_imagenet_digests",
         "screenshot",
         "measure_isolation",
+        "draw_record",
         "try_release",
     }
     for name in scripts:
