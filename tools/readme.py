@@ -51,11 +51,13 @@ def results(boards: Boards) -> str:
     n = {axis.title: max(row.cells[axis.key].n for row in board.rows if axis.key in row.cells) for axis in board.axes}
     counts = ", ".join(f"{title} {count:,}" for title, count in n.items())
     lower = ", ".join(axis.title for axis in board.axes if not axis.higher_is_better)
+    outside = [axis.title for axis in board.axes if not axis.counts]
+    aside = f" No part of it: {', '.join(outside)}." if outside else ""
     words = f"""Suite `{board.suite}`: percent, mean over seeds, with 95 % intervals over seeds and test images (over
 test images alone with one seed); n: {counts}. {lower}: lower is better. Bold: the best mean of a column, and what the
 paired difference's 95 % interval leaves at most {100 * NEAR:g} point behind it; {FLAG} marks scores that a reliability
-check makes doubtful. The rank is the mean over columns of midranks: the tests leave a range of ranks open, and its
-middle counts. {" ".join(board.notes)}
+check makes doubtful. The rank is the mean of midranks within each family of columns, then over families: the tests leave
+a range of ranks open, and its middle counts.{aside} {" ".join(board.notes)}
 Measured on {", ".join(machines)}; the records are in
 `leaderboards/records/`."""
     headings = ["method", "rank", "seeds", *(axis.title for axis in board.axes)]
