@@ -7,10 +7,11 @@ import sys
 
 
 def without_working_directory() -> None:
-    """Import nothing from the working directory, nor take plugins from it, unless PYTHONPATH names it or kdbench itself
-    lies there, in a checkout.
+    """Import nothing from the working directory, nor take plugins from it, unless PYTHONPATH names it, kdbench itself
+    lies there, in a checkout, or a package that is installed as editable.
 
-    Python puts it first for ``python -m``, and for an empty entry of PYTHONPATH, which a colon at its end makes.
+    Python puts it first for ``python -m``, and for an empty entry of PYTHONPATH, which a colon at its end makes. What
+    stands behind the standard library is of installed packages.
     """
     try:
         here = os.getcwd()
@@ -19,4 +20,7 @@ def without_working_directory() -> None:
     named = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if here not in (home, *map(os.path.abspath, named)):
-        sys.path[:] = [path for path in sys.path if path and os.path.abspath(path) != here]
+        library = os.path.dirname(os.__file__)
+        installed = sys.path[sys.path.index(library) :] if library in sys.path else []
+        own = sys.path[: len(sys.path) - len(installed)]
+        sys.path[:] = [path for path in own if path and os.path.abspath(path) != here] + installed

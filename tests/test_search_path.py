@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -33,5 +34,22 @@ def test_a_working_directory_that_is_named_counts(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{HOME}:{tmp_path}"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_the_folder_of_an_editable_package_counts_where_one_works_in_it(tmp_path: Path) -> None:
+    """As after ``pip install -e .``, which leaves a file that names the folder."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    [packages] = (tmp_path / "venv").glob("lib/python*/site-packages")
+    project = tmp_path / "project"
+    project.mkdir()
+    (packages / "_editable_known.pth").write_text(str(project))
+    (project / "known.py").write_text("found = True")
+    code = "from kdbench.search_path import without_working_directory as f; f(); import known; print(known.found)"
+    environment = {**os.environ, "PYTHONPATH": str(HOME)}
+    python = tmp_path / "venv/bin/python"
+    done = subprocess.run(
+        [python, "-c", code], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
     assert done.stdout == "True\n", done.stderr
