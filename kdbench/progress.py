@@ -42,7 +42,7 @@ def bar(label: str, *, shown: bool) -> Iterator[Update]:
     console = Console(stderr=True)
     if not shown:
         yield _silent
-    elif console.is_terminal:
+    elif is_drawn(console):
         with _drawn(label, console) as update:
             yield update
     elif console.is_jupyter:
@@ -51,6 +51,11 @@ def bar(label: str, *, shown: bool) -> Iterator[Update]:
     else:
         with _LINES.of(Piece(label, time.monotonic())) as update:
             yield update
+
+
+def is_drawn(console: Console) -> bool:
+    """Whether a changing line can be shown: on a terminal, not in a pipe that ``FORCE_COLOR`` makes look like one."""
+    return console.is_terminal and console.file.isatty()
 
 
 @contextlib.contextmanager
@@ -114,6 +119,7 @@ class Piece:
 
     def line(self, now: float) -> str:
         """How it stands: what it is, its note, how long it has lasted, and how much longer it takes where that shows.
+        An empty line is not written.
 
         The first share does not show it: what was resumed begins with more than nothing.
         """
@@ -173,8 +179,9 @@ class Lines:
             now = self._clock()
             if self._pieces and self._said is not None and now - self._said >= PERIOD:
                 self._said = now
-                self._mentioned.add(self._pieces[-1])
-                self._write(self._pieces[-1].line(now))
+                if line := self._pieces[-1].line(now):
+                    self._mentioned.add(self._pieces[-1])
+                    self._write(line)
             return PERIOD if self._said is None else PERIOD - (now - self._said)
 
     def _follow(self, over: threading.Event) -> None:

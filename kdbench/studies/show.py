@@ -1,19 +1,22 @@
-"""How a study is watched while it runs: a live table on a terminal; elsewhere a line per event and one each minute."""
+"""How a study is watched while it runs: a live table on a terminal; elsewhere a line for each node that ended, and one
+every ten minutes on how all stands."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.progress import Piece, in_words, lines
+from kdbench.progress import Piece, in_words, is_drawn, lines
 from kdbench.studies.estimate import Estimate
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import Node, StudyPlan
@@ -24,6 +27,8 @@ ENGINE = "engine"
 """Log of what an engine itself prints: standard output is for the answer."""
 MOST_ROWS = 20
 """Of the live table; what is running comes first."""
+STANDING: Final = 600.0
+"""Seconds between two lines of a log on how the whole study stands."""
 
 
 class Watch:
@@ -36,16 +41,22 @@ class Watch:
         """``running``: keys of the started nodes that run, of an engine with a queue; None: all of them do."""
         self._running = running
         self._console = console or Console(stderr=True)
+        self._drawn = _has_tables(self._console)
         self._plan, self._workers = plan, workers
         self._states: dict[str, str] = dict(Standing.read(folder, plan).states)
         self._conditions = plan.study.conditions or tuple(plan.suite.conditions)
+        self._done = sum(state == "done" for state in self._states.values())
         self._estimate = Estimate.of_folder(folder.out, plan.suite)
         self._began: dict[str, float] = {}
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=1)
         self._shown = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._shown.enter_context(self._live if self._console.is_terminal else lines(_Standing(self)))
+        if self._drawn:
+            self._shown.enter_context(self._live)
+        else:
+            self._say(self.summary(time.monotonic()))
+            self._shown.enter_context(lines(_Standing(self)))
         return self
 
     def __exit__(
@@ -60,11 +71,14 @@ class Watch:
         if event == "started" and not queue:
             self._began[node.key] = now
         self._states[node.key] = ("queued" if queue else "running") if event == "started" else event
-        took = f" in {in_words(now - self._began[node.key])}" if event == "done" and not queue else ""
-        if not self._console.is_terminal:
-            done = sum(state == "done" for state in self._states.values())
-            line = f"{time.strftime('%H:%M:%S')} [{done}/{len(self._states)}] {event}{took}: {node.title}"
-            print(f"{line}: {word}" if word else line, file=self._console.file, flush=True)
+        self._done += event == "done"
+        if event in ("done", "failed") and not self._drawn:  # what is blocked the summary counts
+            took = f" in {in_words(now - self._began[node.key])}" if node.key in self._began else ""
+            line = f"[{self._done}/{len(self._states)}] {event}{took}: {node.title}"
+            self._say(f"{line}: {word}" if word else line)
+
+    def _say(self, line: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {line}", file=self._console.file, flush=True)
 
     def _look(self, now: float) -> None:
         """Tell what runs from what is queued; the clock of a node begins when it is seen to run."""
@@ -113,14 +127,24 @@ class Watch:
 
 
 class _Standing(Piece):
-    """A study as a piece of work: its line is the summary."""
+    """A study as a piece of work: its line is the summary, every ``STANDING`` seconds."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__("study", time.monotonic())
-        self._watch = watch
+        self._watch, self._said = watch, self._began
 
     def line(self, now: float) -> str:
+        if now - self._said < STANDING:
+            return ""
+        self._said = now
         return f"study: {self._watch.summary(now)}, {in_words(now - self._began)} so far"
+
+
+def _has_tables(console: Console) -> bool:
+    """Whether a table that changes can be shown: not where standard output is a log, nor behind ``!`` in a notebook,
+    where a terminal is pretended and no line above the last can be drawn over."""
+    notebook = "JPY_PARENT_PID" in os.environ or "inline" in os.environ.get("MPLBACKEND", "")  # of its kernel
+    return is_drawn(console) and sys.stdout.isatty() and not notebook
 
 
 def watched(
