@@ -21,6 +21,7 @@ import pytest
 from kdbench.errors import KdbenchError
 from kdbench.results.record import Record, read_record
 from kdbench.running.options import RunOptions
+from kdbench.studies import parcel
 from kdbench.studies.executors import ray as engine
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import Node, StudyPlan
@@ -84,7 +85,18 @@ class Cluster:
     def lose_the_second(self) -> None:
         """Another one comes instead."""
         self._cluster.remove_node(self._second, allow_graceful=False)
-        self._cluster.add_node(**self._machine("three"))
+        joining = self._machine("three")
+        wait_for(lambda: self._joins(joining))
+
+    def _joins(self, machine: Mapping[str, Any]) -> bool:
+        """Ray gives a new machine half a minute, which is short where others compute."""
+        try:
+            self._cluster.add_node(**machine)
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+            return False
+        return True
 
     def workers(self, machine: str = "") -> dict[int, str]:
         """Process to key of the nodes that a machine does now, or both do."""
@@ -230,6 +242,44 @@ def _check_bits(tmp_path: Path, folder: StudyFolder, plan: StudyPlan) -> None:
         assert work(alone, node.key) == ""
         if node.kind == "run":
             assert facts(read_record(folder.out / node.path)) == facts(read_record(alone.out / node.path))
+
+
+@disturbed
+def test_a_parcel_that_comes_damaged_is_not_kept_and_its_node_goes_on(
+    small: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = RunOptions.make(out=tmp_path / "runs", device="cpu")
+    values = {"name": "s", "suite": str(small), "methods": ["ce"], "parameters": {"recipe.epochs": 30}}
+    ray = {"executor": "ray", "engine": {"ray": {"address": cluster.address, "keep_seconds": 0.2}}}
+    plan = plan_study(make_study("a test", {**values, **ray}), options)
+    folder, [node] = StudyFolder(options.out, "s"), plan.nodes
+    folder.write(plan)
+    damaged: list[str] = []
+
+    def lay(root: Path, files: Mapping[str, bytes]) -> None:
+        state = next((name for name in files if name.endswith("resume.pt")), None)
+        if state is None or damaged or begun(folder, node) == {}:  # not the first: there is something to go on from
+            parcel.lay(root, files)
+            return
+        damaged.append(state)
+        before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        try:
+            parcel.lay(root, {**files, state: files[state][:-1]})
+        finally:
+            assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+    monkeypatch.setattr(engine, "lay", lay)
+    executor = engine.make(folder, plan.study, options)
+    ended: dict[str, str] = {}
+    try:
+        executor.start(node.key)
+        wait_for(lambda: ended.update(executor.wait()) or ended)
+    finally:
+        executor.stop()
+    assert ended == {node.key: ""}
+    assert executor._ends._deaths == {node.key: 1}
+    assert folder.log(node.key).read_text().count(f"{damaged[0]} is not the file that was sent") == 1
+    _check_bits(tmp_path, folder, plan)
 
 
 @pytest.mark.parametrize(

@@ -293,6 +293,20 @@ def test_what_is_in_the_queue_is_not_handed_in_again(cluster: Path, tmp_path: Pa
     command("scancel", *last.values())
 
 
+def test_what_waits_in_the_queue_does_not_run(cluster: Path, tmp_path: Path) -> None:
+    _, executor, nodes = on_hold(tmp_path, setup=["sleep 600"])
+    jobs = executor.submit(nodes)
+    for key in ("teacher", "ce"):
+        executor.start(key)
+    executor._look()
+    assert list(executor.running()) == []
+    command("scontrol", "release", jobs["ce"])
+    until(lambda: executor._look() and list(executor.running()) == ["ce"], "a job that runs")
+    command("scancel", *jobs.values())
+    until(lambda: not executor._look(), "the end of the jobs")
+    assert list(executor.running()) == []
+
+
 def executor_study() -> Any:
     return make_study("a test", {"name": "s", "methods": ["ce"], "executor": "slurm"})
 
