@@ -49,6 +49,9 @@ def sweep(
     name: Annotated[str | None, typer.Option(help="Of the study, and of its folder.")] = None,
     executor: Annotated[str | None, typer.Option(help="Engine that computes.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Nodes at a time.")] = None,
+    per_gpu: Annotated[
+        int | None, typer.Option(min=1, help="Nodes at a time on one GPU; by earlier records where left out.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")] = None,
     address: Annotated[
         str | None, typer.Option(metavar="auto|HOST:PORT", help="Of a Ray cluster, for --executor ray.")
@@ -92,7 +95,8 @@ def sweep(
     from kdbench.studies.show import watched
     from kdbench.studies.sweep import Standing, plan_study
 
-    settings = {key: value for key, value in {"workers": workers, "address": address}.items() if value is not None}
+    asked = {"workers": workers, "per_gpu": per_gpu, "address": address}
+    settings = {key: value for key, value in asked.items() if value is not None}
     study = _study(words or [], more, assignments or [], zipped or [], settings)
     options = RunOptions.make(
         data_dir=data_dir, device=device, out=out, download=download, progress=not (as_json or dry_run)

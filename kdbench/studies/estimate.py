@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kdbench.results.record import Record
+from kdbench.results.record import Record, TrainedNetwork
 from kdbench.results.store import read_records
 from kdbench.specs import Suite
 from kdbench.studies.nodes import Node
@@ -25,15 +25,13 @@ class Estimate:
             if (record.spec.suite.name, record.spec.suite.version) != (suite.name, suite.version):
                 continue
             self.n += 1
-            method, changes = record.spec.method, _key(record.spec.suite.changed)
-            for condition, student in record.hashes.students.items():
-                seen["student", changes, condition, method].append(student.seconds)
-            for where, network in record.hashes.networks.items():
-                seen[_network(changes, where, method)].append(network.seconds)
+            changed = record.spec.suite.changed
+            for name, network in networks(record).items():
+                seen[network_key(changed, name, record.spec.method)].append(network.seconds)
             for phase, seconds in record.provenance.seconds.items():
                 if phase.startswith("evaluate/"):
                     _, condition, task = phase.split("/", 2)
-                    seen["task", changes, condition, task].append(seconds)
+                    seen["task", _key(changed), condition, task].append(seconds)
         self._medians = {key: statistics.median(values) for key, values in seen.items()}
 
     @classmethod
@@ -46,11 +44,7 @@ class Estimate:
     def network(self, changes: Mapping[str, Any], name: str, method: str) -> float | None:
         """Of a training by its condition and network, as ``clean/teacher`` or ``clean/student``; ``method`` trains the
         student that it is for."""
-        condition, _, role = name.partition("/")
-        key = _key(changes)
-        return self._medians.get(
-            ("student", key, condition, method) if role == "student" else _network(key, name, method)
-        )
+        return self._medians.get(network_key(changes, name, method))
 
     def task(self, changes: Mapping[str, Any], condition: str, task: str) -> float | None:
         """Of one measurement."""
@@ -63,7 +57,7 @@ class Estimate:
             return self.network(node.changes, f"{node.condition}/{node.role}", node.method)
         total = 0.0
         for condition in conditions if node.conditions is None else node.conditions:
-            student = self._medians.get(("student", changes, condition, node.method))
+            student = self.network(node.changes, f"{condition}/student", node.method)
             if student is None:
                 return None
             total += student + sum(
@@ -74,9 +68,16 @@ class Estimate:
         return total
 
 
-def _network(changes: str, name: str, method: str) -> tuple[str, ...]:
-    """A network of a method's own is another one of each method; the suite's are the same for all."""
-    return ("network", changes, name, method) if "/student/" in name else ("network", changes, name)
+def networks(record: Record) -> dict[str, TrainedNetwork]:
+    """All that a record's run needed, by condition and network, as ``clean/teacher`` or ``clean/student``."""
+    students = {f"{condition}/student": student for condition, student in record.hashes.students.items()}
+    return {**students, **record.hashes.networks}
+
+
+def network_key(changes: Mapping[str, Any], name: str, method: str) -> tuple[str, ...]:
+    """What finds a network of a suite: a student, and what a method has trained for itself, is of that method; the
+    suite's own are the same for all."""
+    return ("network", _key(changes), name, method if "/student/" in f"{name}/" else "")
 
 
 def _key(changes: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ from typing import Protocol, runtime_checkable
 class Executor(Protocol):
     """An engine: it is given nodes that are ready, and says which are done. One short file each."""
 
-    workers: int
-    """How many nodes it does at a time, for an estimate of the time left."""
+    @property
+    def workers(self) -> int:
+        """How many nodes it does at a time, for an estimate of the time left."""
 
     def free(self) -> int:
         """How many more nodes it takes now."""

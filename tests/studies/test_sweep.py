@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from kdbench.data import DataPlace
 from kdbench.errors import KdbenchError
 from kdbench.results.record import read_record
 from kdbench.running.options import RunOptions
@@ -256,19 +255,6 @@ def test_workers_of_a_background_job_are_interrupted_too(small: Path, tmp_path: 
         time.sleep(0.02)
     executor.stop()
     assert worker.process.returncode == INTERRUPTED
-
-
-@pytest.mark.parametrize(("numbered", "device", "gpus"), [(True, "cuda:0", []), (False, "cuda", ["0", "1"])])
-def test_a_gpu_named_by_its_number_is_the_only_one(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbered: bool, device: str, gpus: list[str]
-) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    folder, plan = planned(small, tmp_path / "runs", methods=["ce"])
-    options = RunOptions(DataPlace.default(), torch.device("cuda", 0), folder.out, numbered=numbered)
-    executor = make_executor(folder, plan.study, options)
-    assert isinstance(executor, LocalExecutor)
-    assert (executor._device, executor._gpus) == (device, gpus)
 
 
 def test_a_device_is_numbered_where_its_name_has_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
