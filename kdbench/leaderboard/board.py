@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from kdbench.results.comparison import Sample
 from kdbench.results.evidence import Evidence, Excluded
 from kdbench.results.families import OTHER
+from kdbench.results.frame import GIB
 from kdbench.results.headline import RANKED_SEEDS
 from kdbench.results.record import EvaluatedModel, Score
 
@@ -160,6 +162,22 @@ class Row:
         return tuple(record for run in (*self.runs, *self.failed) for record in run.sources)
 
     @property
+    def training_minutes(self) -> float | None:
+        """Wall time of a student's training, on average; None of what was not trained here."""
+        seconds = [one.seconds for run in self.runs for one in run.record.hashes.students.values()]
+        return None if self.evaluated or not seconds else statistics.mean(seconds) / 60
+
+    @property
+    def peak_memory_gib(self) -> float | None:
+        """The most of a machine's memory that a run took, in GiB."""
+        return _most_gib(run.record.provenance.peak_memory_bytes for run in self.runs)
+
+    @property
+    def peak_device_memory_gib(self) -> float | None:
+        """The most of an accelerator's memory that a run's tensors took, in GiB; None where it was not counted."""
+        return _most_gib(run.record.provenance.peak_device_memory_bytes for run in self.runs)
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader must know of its runs: each remark once, with the seeds that it holds for."""
         seeds: dict[str, list[int]] = {}
@@ -194,6 +212,11 @@ class Pairs:
             self.significant[places],
             self.paired[places],
         )
+
+
+def _most_gib(found: Iterable[int | None]) -> float | None:
+    most = max((one for one in found if one is not None), default=None)
+    return None if most is None else most / GIB
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,7 +63,10 @@ def _row(row: Row) -> dict[str, Any]:
         "params": dict(row.params),
         "budget": row.budget,
         "views": dict(row.views),
-        "mean_rank": None if row.mean_rank is None else round(row.mean_rank, DIGITS),
+        "mean_rank": _rounded(row.mean_rank),
+        "training_minutes": _rounded(row.training_minutes),
+        "peak_memory_gib": _rounded(row.peak_memory_gib),
+        "peak_device_memory_gib": _rounded(row.peak_device_memory_gib),
         "records": len(row.records),
         "runs": [record.record.run_id for run in row.runs for record in run.sources],
         "failed": [record.record.run_id for run in row.failed for record in run.sources],
@@ -71,6 +74,10 @@ def _row(row: Row) -> dict[str, Any]:
         "remarks": list(row.remarks),
         "cells": {axis: _cell(cell) for axis, cell in row.cells.items()},
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)
 
 
 def _cell(cell: Cell) -> dict[str, Any]:

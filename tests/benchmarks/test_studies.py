@@ -108,8 +108,9 @@ def test_a_study_of_100_000_nodes(tmp_path: Path, results: dict[str, Any]) -> No
 
 
 def test_two_workers_against_one(tmp_path: Path, side_by_side: Callable[..., float]) -> None:
-    """A study of real trainings, each with one thread: the whole command, its planning and starts of workers too."""
-    seeds, folders = 4, itertools.count()
+    """A study of real trainings of half a minute, each with one thread: the whole command, its planning and starts of
+    workers too. Three rounds of two trainings at once and one after the other take about five minutes."""
+    seeds, folders = 2, itertools.count()
 
     def sweep(workers: int) -> None:
         command = [sys.executable, "-m", "kdbench", "sweep", "--name", "workers", "--suite", "digits", "--method", "ce"]
@@ -118,6 +119,6 @@ def test_two_workers_against_one(tmp_path: Path, side_by_side: Callable[..., flo
         subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)
 
     side_by_side(
-        "study of four trainings on digits, two workers", lambda: sweep(2), lambda: sweep(1), peer_name="one worker",
+        "study of two trainings on digits, two workers", lambda: sweep(2), lambda: sweep(1), peer_name="one worker",
         n=seeds, unit="trainings", reach="2x", device=torch.device("cpu"), warm_up=False,
     )  # fmt: skip

@@ -10,7 +10,8 @@ import pytest
 
 import kdbench
 from kdbench.errors import KdbenchError
-from kdbench.leaderboard import load, save
+from kdbench.leaderboard import load, rank, save
+from kdbench.leaderboard.index import make_index
 from kdbench.results.frame import COLUMNS
 from kdbench.suites.changes import with_changes
 from tests.leaderboard.evidence import Made, digits, make
@@ -74,7 +75,8 @@ def test_one_file_and_none(tmp_path: Path) -> None:
 def test_csv_comes_back_as_it_was(tmp_path: Path) -> None:
     frame = table(tmp_path / "r", make("a"), make("b", failed="x"))
     save(frame, tmp_path / "out/x.csv")
-    back = pd.read_csv(tmp_path / "out/x.csv", dtype=dict(COLUMNS), keep_default_na=False)
+    unknown = {name: [""] for name in ("training_minutes", "peak_device_memory_gib")}
+    back = pd.read_csv(tmp_path / "out/x.csv", dtype=dict(COLUMNS), keep_default_na=False, na_values=unknown)
     pd.testing.assert_frame_equal(back, frame)
 
 
@@ -85,6 +87,34 @@ def test_parquet_comes_back_as_it_was(tmp_path: Path) -> None:
     back = pd.read_parquet(tmp_path / "x.parquet")
     pd.testing.assert_frame_equal(back.astype(dict(COLUMNS)), frame)
     assert back.value.dtype == np.float64
+
+
+def costly(seed: int, gpu: int | None, seconds: float) -> Made:
+    """A record of so many bytes of a GPU, whose student of clean images was trained so long."""
+    made = make("kd", seed=seed, tasks=["clean"])
+    hashes, provenance = made.record.hashes, made.record.provenance
+    student = hashes.students["clean"].model_copy(update={"seconds": seconds})
+    memory = {"peak_memory_bytes": 3 * 2**30, "peak_device_memory_bytes": gpu}
+    return made.changed(
+        hashes=hashes.model_copy(update={"students": {"clean": student}}),
+        provenance=provenance.model_copy(update=memory),
+    )
+
+
+def test_what_a_run_took_is_exported_with_its_units(tmp_path: Path) -> None:
+    """Of each score its own student's minutes; of a board's row the mean of them, and the most memory."""
+    frame = table(tmp_path / "r", costly(0, 5 * 2**29, 120.0), costly(1, None, 60.0))
+    cost = ["training_minutes", "peak_memory_gib", "peak_device_memory_gib"]
+    for ending, read in ((".csv", pd.read_csv), (".parquet", pd.read_parquet)):
+        if ending == ".parquet":
+            pytest.importorskip("pyarrow", reason="the extra 'parquet' is not installed")
+        save(frame, tmp_path / f"x{ending}")
+        clean = read(tmp_path / f"x{ending}").query("condition == 'clean'").drop_duplicates("seed").set_index("seed")
+        assert clean.loc[0, cost].tolist() == [2.0, 3.0, 2.5]
+        assert clean.loc[1, cost].tolist()[:2] == [1.0, 3.0] and np.isnan(clean.loc[1, "peak_device_memory_gib"])
+    [board] = make_index(rank(tmp_path / "r"), tmp_path / "r")["boards"]
+    [row] = board["rows"]
+    assert [row[name] for name in cost] == [1.5, 3.0, 2.5]
 
 
 def test_no_cell_is_a_formula(tmp_path: Path) -> None:

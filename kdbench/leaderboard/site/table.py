@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -87,14 +86,8 @@ def _row_view(board: Board, row: Row, shaded: Mapping[str, int | None]) -> dict[
 
 def _cost(row: Row) -> str:
     """How long a student trained, on average, and the most memory that a run took; "" of what was not trained here."""
-    records = [run.record for run in row.runs]
-    seconds = [network.seconds for record in records for network in record.hashes.students.values()]
-    if row.evaluated or not seconds:
-        return ""
-    memory = max(
-        record.provenance.peak_device_memory_bytes or record.provenance.peak_memory_bytes for record in records
-    )
-    return f"{statistics.mean(seconds) / 60:.2g} min, {memory / 2**30:.2g} GiB"
+    memory = row.peak_device_memory_gib or row.peak_memory_gib
+    return "" if row.training_minutes is None else f"{row.training_minutes:.2g} min, {memory:.2g} GiB"
 
 
 def _cell_view(cell: Cell, axis: Axis, shade: int | None) -> dict[str, Any]:
