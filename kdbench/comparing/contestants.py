@@ -57,6 +57,46 @@ class Field:
         return [run for one in self.contestants for run in one.finished]
 
 
+@dataclasses.dataclass(frozen=True)
+class Meant:
+    """Runs as they were read, by the word that means them: what they compare by is asked of them as often as needed."""
+
+    words: Mapping[str, Sequence[Evidence]]
+    notes: tuple[str, ...]
+    """What could not be read."""
+
+    def compared(self, suite: str | None = None, *, varied: str = "") -> Field:
+        """Who is compared; arguments and errors as for ``find``."""
+        notes = list(self.notes)
+        changed = {key for runs in self.words.values() for run in runs for key in run.record.spec.suite.changed}
+        if is_of_suite(varied) and varied not in changed:
+            raise unknown_name("value of the suite in which these runs differ", varied, changed)
+        chosen, left = _of_one_suite(self.words, suite, varied)
+        notes += left
+        kept: list[Evidence] = []
+        excluded: list[Excluded] = []
+        for same in _by_label([run for runs in chosen.values() for run in runs]):
+            alike, others = comparable(same)
+            kept += alike
+            excluded += others
+        notes += [_reason(one) for one in excluded]
+        found: list[tuple[str, MethodRuns]] = []
+        for word, runs in chosen.items():
+            alike = [run for run in runs if any(run is one for one in kept)]
+            if not alike:
+                reason = next(one.reason for one in excluded if one.path in {run.path for run in runs})
+                raise KdbenchError(f"'{word}' does not compare with the others: {reason}", "run it again as it is now")
+            for same in _by_label(alike):
+                methods, surplus = by_method(same)
+                notes += [_reason(one) for one in surplus]
+                value = same[0].record.spec.suite.changed.get(varied)
+                more = {} if value is None else {varied: value}
+                found += [(word, dataclasses.replace(one, params={**one.params, **more})) for one in methods]
+        contestants, unfinished = _named(found)
+        of_all = _without(kept[0].record.spec.suite, varied)
+        return Field(of_all, tuple(contestants), tuple(dict.fromkeys([*notes, *unfinished])))
+
+
 def find(words: Sequence[str], folder: Path, suite: str | None = None, *, varied: str = "") -> Field:
     """Who the words mean.
 
@@ -73,34 +113,13 @@ def find(words: Sequence[str], folder: Path, suite: str | None = None, *, varied
     """
     lookup = _Lookup(folder)
     meant = {word: lookup.runs(word) for word in dict.fromkeys(words)}
-    notes = list(lookup.notes)
-    changed = {key for runs in meant.values() for run in runs for key in run.record.spec.suite.changed}
-    if is_of_suite(varied) and varied not in changed:
-        raise unknown_name("value of the suite in which these runs differ", varied, changed)
-    chosen, left = _of_one_suite(meant, suite, varied)
-    notes += left
-    kept: list[Evidence] = []
-    excluded: list[Excluded] = []
-    for same in _by_label([run for runs in chosen.values() for run in runs]):
-        alike, others = comparable(same)
-        kept += alike
-        excluded += others
-    notes += [_reason(one) for one in excluded]
-    found: list[tuple[str, MethodRuns]] = []
-    for word, runs in chosen.items():
-        alike = [run for run in runs if any(run is one for one in kept)]
-        if not alike:
-            reason = next(one.reason for one in excluded if one.path in {run.path for run in runs})
-            raise KdbenchError(f"'{word}' does not compare with the others: {reason}", "run it again as it is now")
-        for same in _by_label(alike):
-            methods, surplus = by_method(same)
-            notes += [_reason(one) for one in surplus]
-            value = same[0].record.spec.suite.changed.get(varied)
-            more = {} if value is None else {varied: value}
-            found += [(word, dataclasses.replace(one, params={**one.params, **more})) for one in methods]
-    contestants, unfinished = _named(found)
-    of_all = _without(kept[0].record.spec.suite, varied)
-    return Field(of_all, tuple(contestants), tuple(dict.fromkeys([*notes, *unfinished])))
+    return Meant(meant, tuple(lookup.notes)).compared(suite, varied=varied)
+
+
+def of_study(study: StudyFolder) -> Meant:
+    """The runs of a study. Raises ``KdbenchError`` where none is finished."""
+    lookup = _Lookup(study.out)
+    return Meant({study.name: lookup.of_study(study)}, tuple(lookup.notes))
 
 
 class _Lookup:
@@ -121,7 +140,7 @@ class _Lookup:
         if name.endswith(".toml") or name in self._studies:
             from kdbench.studies.sweep import find_study  # seconds, for studies alone
 
-            return self._of_study(find_study(self._folder, name))
+            return self.of_study(find_study(self._folder, name))
         if path.exists():
             return self._at(path)
         where = f"{self._folder} has no record of it, and there is no such path"
@@ -144,7 +163,8 @@ class _Lookup:
         self.notes += [_reason(one) for one in excluded]
         return list(runs)
 
-    def _of_study(self, study: StudyFolder) -> list[Evidence]:
+    def of_study(self, study: StudyFolder) -> list[Evidence]:
+        """Those of a study that were started; raises ``KdbenchError`` where none is finished."""
         nodes = [node for node in study.plan().nodes if node.kind == "run"]
         states = study.states(nodes)
         there = [study.out / node.path for node in nodes if states[node.key] != "open"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from kdbench.comparing.contestants import find
+from kdbench.comparing.contestants import Meant, of_study
 from kdbench.comparing.drawing import MOST_PANELS, draw
 from kdbench.comparing.names import choose
 from kdbench.comparing.series import make_series
@@ -32,7 +32,8 @@ def write_study_report(name: str, folder: Path, out: Path) -> Report:
     A figure has a panel for each score and condition, a line for each method and setting of the other parameters, and
     95 % intervals; its files lie beside the page. Raises ``KdbenchError`` for a study without finished runs.
     """
-    plan = find_study(folder, name).plan()
+    study = find_study(folder, name)
+    plan, meant = study.plan(), of_study(study)
     names = varied(plan)
     check_writable(out)
     shown: list[Shown] = []
@@ -40,7 +41,7 @@ def write_study_report(name: str, folder: Path, out: Path) -> Report:
     files: list[Path] = []
     with styled():
         for number, x in enumerate(names, 1):
-            for part in _figures(name, folder, x, number):
+            for part in _figures(meant, x, number):
                 if isinstance(part, Missing):
                     missing.append(part)
                 else:
@@ -49,7 +50,7 @@ def write_study_report(name: str, folder: Path, out: Path) -> Report:
                     shown.append(Shown.of(part, svg))
     if not names:
         missing.append(Missing("Scores against a parameter", ("no parameter has two values in this study",)))
-    runs = _runs(name, folder, names)
+    runs = _runs(meant, names)
     html = page(runs, shown, missing, title=f"Study {plain(plan.study.name)} on {runs[0].record.spec.suite.label}")
     write_atomically(out / "report.html", html.encode("utf-8", "replace"))
     return Report(out / "report.html", tuple(files), tuple(missing))
@@ -64,11 +65,11 @@ def varied(plan: StudyPlan) -> list[str]:
     return [key for key, values in found.items() if len(values) > 1]
 
 
-def _figures(name: str, folder: Path, x: str, number: int) -> Iterator[Plot | Missing]:
+def _figures(meant: Meant, x: str, number: int) -> Iterator[Plot | Missing]:
     """Of one parameter: a figure, or several where one has no room for all scores."""
     title = f"Scores against {plain(x)}"
     try:
-        field = find([name], folder, varied=x if is_of_suite(x) else "")
+        field = meant.compared(varied=x if is_of_suite(x) else "")
         columns = choose(field.suite, field.runs)
         for part, start in enumerate(range(0, len(columns), MOST_PANELS), 1):
             series = make_series(field.contestants, columns[start : start + MOST_PANELS], x)
@@ -79,9 +80,9 @@ def _figures(name: str, folder: Path, x: str, number: int) -> Iterator[Plot | Mi
         yield Missing(title, (error.message,))
 
 
-def _runs(name: str, folder: Path, names: list[str]) -> list[Run]:
+def _runs(meant: Meant, names: list[str]) -> list[Run]:
     """One run of each setting, for the facts of the page."""
     whole = next((x for x in names if is_of_suite(x)), "")
-    contestants = find([name], folder, varied=whole).contestants[:MOST_SETTINGS]
+    contestants = meant.compared(varied=whole).contestants[:MOST_SETTINGS]
     first = [(plain(one.title, 80), one.finished[0]) for one in contestants]
     return [Run(f"{title}, seed {run.record.spec.seed}", run.record, run.path) for title, run in first]

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from kdbench import cli
+from kdbench.comparing import contestants
 from kdbench.comparing.contestants import find
 from kdbench.comparing.names import choose
 from kdbench.comparing.series import make_series
 from kdbench.comparing.study_report import write_study_report
 from kdbench.errors import KdbenchError
+from kdbench.results.evidence import Evidence, Excluded
+from kdbench.results.store import read_evidence
 from tests.comparing.conftest import Keep
 from tests.leaderboard.evidence import Made, make
 
@@ -45,6 +48,26 @@ def test_a_study_has_its_scores_against_what_varies(runs: Path, tmp_path: Path, 
     assert [(row["line"], row["score"], *(float(row[key]) for key in ("value", "ci_low", "ci_high")))
             for row in rows] == expected  # fmt: skip
     assert {row["line"] for row in rows} == {"one", "other", "ce (no sigma)"}
+
+
+def test_each_record_is_read_once_however_much_varies(
+    runs: Path, tmp_path: Path, keep_study: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_study([
+        make("one", params={"sigma": sigma, "alpha": alpha}, tasks=["clean"])
+        for sigma in (0.1, 0.2)
+        for alpha in (0.5, 0.9)
+    ])  # fmt: skip
+    read: list[Path] = []
+
+    def counted(path: Path) -> Evidence | Excluded:
+        read.append(path)
+        return read_evidence(path)
+
+    monkeypatch.setattr(contestants, "read_evidence", counted)
+    found = write_study_report("s", runs, tmp_path / "report")
+    assert {file.stem for file in found.files} == {"against-1-1", "against-2-1"}
+    assert len(read) == len(set(read)) == 4
 
 
 def test_a_study_in_which_nothing_varies_says_so(runs: Path, tmp_path: Path, keep_study: Keep) -> None:

@@ -90,7 +90,7 @@ class LocalExecutor:
         """The GPU of each worker. Asked for when the study has its plan."""
         at_once = max(1, cores() // self._threads)
         if not self._gpus:
-            places: list[Gpu | None] = [None] * at_once
+            places: Sequence[Gpu | None] = [None] * at_once
         elif self._settings.per_gpu:
             places = [gpu for _ in range(self._settings.per_gpu) for gpu in self._gpus]
         else:
