@@ -41,7 +41,7 @@ class Watch:
         """``running``: keys of the started nodes that run, of an engine with a queue; None: all of them do."""
         self._running = running
         self._console = console or Console(stderr=True)
-        self._drawn = _has_tables(self._console)
+        self._drawn = has_tables(self._console)
         self._plan, self._workers = plan, workers
         self._states: dict[str, str] = dict(Standing.read(folder, plan).states)
         self._conditions = plan.study.conditions or tuple(plan.suite.conditions)
@@ -140,7 +140,7 @@ class _Standing(Piece):
         return f"study: {self._watch.summary(now)}, {in_words(now - self._began)} so far"
 
 
-def _has_tables(console: Console) -> bool:
+def has_tables(console: Console) -> bool:
     """Whether a table that changes can be shown: not where standard output is a log, nor behind ``!`` in a notebook,
     where a terminal is pretended and no line above the last can be drawn over."""
     notebook = "JPY_PARENT_PID" in os.environ or "inline" in os.environ.get("MPLBACKEND", "")  # of its kernel

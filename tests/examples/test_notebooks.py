@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -33,3 +34,13 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "error:" not in printed.lower() and "not found" not in printed  # of a command behind "!"
     assert any(cell.outputs for cell in cells)
     assert list((tmp_path / "runs").rglob("record.json"))
+
+
+def test_behind_an_exclamation_mark_a_study_draws_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython gives the command a terminal, with colours, of which the notebook shows each redrawn line once more."""
+    code = (
+        "import sys; from kdbench.studies.show import *; print(sys.stderr.isatty(), has_tables(Console(stderr=True)))"
+    )
+    cell = nbformat.v4.new_code_cell(f'!{sys.executable} -c "{code}"')
+    executed(nbformat.v4.new_notebook(cells=[cell]), tmp_path, monkeypatch)
+    assert "".join(output.get("text", "") for output in cell.outputs).split() == ["True", "False"]
