@@ -11,7 +11,6 @@ from typing import Protocol, runtime_checkable
 class Executor(Protocol):
     """An engine: it is given nodes that are ready, and says which are done. One short file each."""
 
-    @property
     def workers(self) -> int:
         """How many nodes it does at a time, for an estimate of the time left."""
 

@@ -163,7 +163,7 @@ def watched(
         folder.log(ENGINE).parent.mkdir(exist_ok=True)
         running = executor.running if isinstance(executor, Queue) else None
         with (
-            Watch(folder, plan, executor.workers, running=running) as watch,
+            Watch(folder, plan, executor.workers(), running=running) as watch,
             folder.log(ENGINE).open("a") as words,
             contextlib.redirect_stdout(words),
         ):

@@ -31,10 +31,13 @@ class Simulated:
     """Workers whose nodes take made-up seconds, of which none passes."""
 
     def __init__(self, folder: StudyFolder, plan: StudyPlan) -> None:
-        self._left, self.now, self.workers = WORKERS, 0.0, WORKERS
+        self._left, self.now = WORKERS, 0.0
         self._ends: list[tuple[float, str]] = []
         self._seconds = random.Random(0)
         self.busy = 0.0
+
+    def workers(self) -> int:
+        return WORKERS
 
     def free(self) -> int:
         return self._left

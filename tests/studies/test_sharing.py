@@ -16,6 +16,7 @@ from kdbench.studies.executors import local
 from kdbench.studies.executors.local import LocalExecutor
 from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import StudyPlan
+from kdbench.studies.schedule import Queue
 from kdbench.studies.sharing import Peaks, fitting
 from kdbench.studies.study import make_study
 from kdbench.studies.sweep import plan_study
@@ -77,7 +78,7 @@ def test_a_gpu_takes_what_its_free_memory_holds(tmp_path: Path, caplog: pytest.L
     folder, plan = planned(tmp_path)
     engine = executor(folder, plan)
     assert shares(engine) == {"4": 3, "5": 3, "6": 1, "7": 7}  # of 1.5 * 6 + 1 GiB in nine tenths of what is free
-    assert engine.workers == engine.free() == 14
+    assert engine.workers() == engine.free() == 14
     assert [gpu.name for gpu in engine._places[:7] if gpu] == ["4", "5", "6", "7", "4", "5", "7"]
     assert "up to 7 nodes share a GPU: by earlier records each takes 6 GiB at most" in caplog.text
 
@@ -150,7 +151,18 @@ def test_other_devices(tmp_path: Path, device: str, numbered: bool, names: dict[
     """One that is named by its number is the only one; what has no such variable is one."""
     engine = executor(*planned(tmp_path), device, numbered)
     assert shares(engine) == names
-    assert engine.workers == (1 if names else 64)
+    assert engine.workers() == (1 if names else 64)
+
+
+def test_it_is_decided_when_the_study_has_its_plan(tmp_path: Path) -> None:
+    """A sweep makes its engine, and asks whether it is a queue, before the plan is written."""
+    keep(tmp_path, 6 * GIB)
+    folder, plan = planned(tmp_path)
+    (folder.path / "plan.json").unlink()
+    engine = executor(folder, plan)
+    assert not isinstance(engine, Queue)
+    folder.write(plan)
+    assert engine.workers() == 14
 
 
 def test_a_gpu_that_is_full_takes_one() -> None:

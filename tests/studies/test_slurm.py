@@ -340,7 +340,7 @@ def test_a_folder_that_the_nodes_do_not_see(cluster: Path) -> None:
     _, executor, nodes = on_hold(private)
     with pytest.raises(KdbenchError, match="machines don't see the folder .*private/runs"):
         executor.submit(nodes)
-    assert command("squeue", "--noheader").stdout == ""
+    until(lambda: command("squeue", "--noheader").stdout == "", "a queue that only had the question")
 
 
 def test_what_sbatch_refuses(cluster: Path, tmp_path: Path) -> None:

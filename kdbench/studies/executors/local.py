@@ -118,9 +118,8 @@ class LocalExecutor:
 
     @functools.cached_property
     def _idle(self) -> list[int]:
-        return list(range(self.workers))[::-1]
+        return list(range(self.workers()))[::-1]
 
-    @property
     def workers(self) -> int:
         """As for every executor."""
         return len(self._places)

@@ -105,7 +105,7 @@ class RayExecutor:
             retry_exceptions=False,
         )
         try:
-            self.workers = self._places()
+            self._workers = self._places()
             self._check()
         except BaseException:
             self.stop()
@@ -126,7 +126,7 @@ class RayExecutor:
     def _check(self) -> None:
         """Raise ``KdbenchError`` unless there is a machine, and all of them have what nodes need."""
         machines = self._machines()
-        if not self.workers:
+        if not self._workers:
             asked = ", ".join(f"{amount:g} {name}" for name, amount in self._needed.items() if amount)
             raise KdbenchError(
                 f"no machine of the Ray cluster has {asked} for a node",
@@ -147,6 +147,10 @@ class RayExecutor:
                 ) from None
             if complaint:
                 raise KdbenchError(complaint)
+
+    def workers(self) -> int:
+        """As for every executor: when it was made."""
+        return self._workers
 
     def free(self) -> int:
         """As for every executor. Machines come and go."""

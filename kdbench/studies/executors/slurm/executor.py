@@ -43,7 +43,6 @@ class SlurmExecutor:
         self._folder, self._settings, self._threads, self._device = folder, settings, threads, device
         self._data_dir = str(data_dir.resolve()) if data_dir else ""
         self._batches = Batches(folder)
-        self.workers = settings.array_parallelism
         self._users = self._batches.users() | {getpass.getuser()}
         self._ends = Ends(folder)
         self._silent = False
@@ -79,6 +78,10 @@ class SlurmExecutor:
                 batch = self._hand_in(some, waits)
                 jobs |= {key: batch.job_of(place) for place, key in enumerate(batch.keys)}
         return {key: jobs[key] for key, _ in nodes}
+
+    def workers(self) -> int:
+        """As for every executor."""
+        return self._settings.array_parallelism
 
     def free(self) -> int:
         """As for every executor: the queue takes all."""
