@@ -64,6 +64,17 @@ def wait_for(what: Callable[[], Any]) -> Any:
     return found
 
 
+def patiently(start: Callable[[], Any]) -> Any:
+    """Ray gives a new machine half a minute to start, which is short where others compute."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return start()
+        except Exception as error:
+            if "timed out" not in str(error) or time.monotonic() > end:
+                raise
+
+
 class Cluster:
     """Two machines with a core each. What one has on its disk the other has not."""
 
@@ -71,10 +82,9 @@ class Cluster:
         from ray.cluster_utils import Cluster
 
         self.folder = folder
-        self._cluster = Cluster(
-            initialize_head=True, head_node_args=self._machine("one") | {"include_dashboard": False}
-        )
-        self._second = self._cluster.add_node(**self._machine("two"))
+        head = self._machine("one") | {"include_dashboard": False}
+        self._cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+        self._second = self._join("two")
         self.address = self._cluster.address
 
     def _machine(self, name: str) -> dict[str, Any]:
@@ -85,18 +95,11 @@ class Cluster:
     def lose_the_second(self) -> None:
         """Another one comes instead."""
         self._cluster.remove_node(self._second, allow_graceful=False)
-        joining = self._machine("three")
-        wait_for(lambda: self._joins(joining))
+        self._join("three")
 
-    def _joins(self, machine: Mapping[str, Any]) -> bool:
-        """Ray gives a new machine half a minute, which is short where others compute."""
-        try:
-            self._cluster.add_node(**machine)
-        except Exception as error:
-            if "timed out during startup" not in str(error):
-                raise
-            return False
-        return True
+    def _join(self, name: str) -> Any:
+        machine = self._machine(name)
+        return patiently(lambda: self._cluster.add_node(**machine))
 
     def workers(self, machine: str = "") -> dict[int, str]:
         """Process to key of the nodes that a machine does now, or both do."""
