@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
@@ -16,7 +17,7 @@ import pluggy
 
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.plugin import before, hookspecs
-from kdbench.plugin.exits import exits_are_raised
+from kdbench.plugin.exits import deaths_are_said, exits_are_raised
 from kdbench.plugin.registry import Registry
 
 if TYPE_CHECKING:
@@ -167,13 +168,24 @@ def _origin(point: importlib.metadata.EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
 
 
+def _named(point: importlib.metadata.EntryPoint) -> str:
+    return f"plugin '{point.name}' of {_origin(point)}"
+
+
+@contextlib.contextmanager
+def _guarded(point: importlib.metadata.EntryPoint) -> Iterator[None]:
+    with deaths_are_said(_named(point)), exits_are_raised():
+        yield
+
+
 @functools.cache
 def load_plugins() -> Plugins:
     """Load every installed plugin once; one that fails is noted in ``failures`` and takes nobody down.
 
     A plugin that raises or ends the process at import, misspells a hook, takes arguments a hook has not, returns
     something other than what the hook asks for, or changes settings or functions of torch is left out whole, so that
-    nothing half-registered can be used; what it changed is undone.
+    nothing half-registered can be used; what it changed is undone. One whose import ends the process by a signal is
+    named on standard error.
     """
     contracts = _contracts()
     from kdbench.shared_state import SharedState
@@ -187,11 +199,10 @@ def load_plugins() -> Plugins:
         origin = _origin(point)
         name = f"{origin.partition(' ')[0]}:{point.name}"
         try:
-            with exits_are_raised():
-                module = _load(point)
-            manager.register(module, name=name)
-            manager.check_pending()
-            brought = _collect(manager, name, contracts)
+            with contextlib.nullcontext() if _is_ours(point) else _guarded(point):
+                manager.register(_load(point), name=name)
+                manager.check_pending()
+                brought = _collect(manager, name, contracts)
             shared.check("it")
         except (Exception, SystemExit) as error:  # a third party's import may raise anything
             shared.undo()
@@ -200,9 +211,7 @@ def load_plugins() -> Plugins:
             plugins.failures.append(Failure(point.name, origin, _describe(error)))
             continue
         except KeyboardInterrupt:
-            warnings.warn(
-                f"plugin '{point.name}' of {origin} was being imported: --no-plugins leaves it out", stacklevel=2
-            )
+            warnings.warn(f"{_named(point)} was being imported: --no-plugins leaves it out", stacklevel=2)
             raise
         plugins.loaded[name] = origin
         for kind, key, entry in brought:
