@@ -21,6 +21,7 @@ from kdbench.results.untrusted import Where, plain
 from kdbench.specs import Suite
 from kdbench.suites.changes import with_changes
 from kdbench.suites.reading import read_suite
+from kdbench.tasks.base import SAMPLED
 from kdbench.tasks.scorecard import Scorecard
 
 SAME = 1e-9
@@ -225,6 +226,9 @@ def _score(case: Case, score: Score, headline: Headline | None) -> Iterator[Find
     if known is None:
         return
     task, _ = known
+    if task.setting_keys is not None and (strange := score.setting.keys() - task.setting_keys - SAMPLED):
+        text = f"task '{task.name}' has no '{plain(min(strange))}' in the settings of its scores"
+        yield ("setting",), text, "error"
     if headline is not None and headline.means(score) and not headline.agrees(score):
         found = f"{score.unit}, {_direction(score.higher_is_better)}"
         said = f"{headline.unit}, {_direction(headline.higher_is_better)}"

@@ -41,6 +41,7 @@ from kdbench.specs import RunSpec, Suite, first_problem
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, Task, TestData
 from kdbench.tasks.attack import with_attacks
+from kdbench.tasks.base import SAMPLED
 from kdbench.torch_state import exclusive
 from kdbench.training.seeds import derive_seed
 
@@ -84,6 +85,9 @@ def run_task(
     stray = {score.task for score in scores} - {task.name} | {score.condition for score in scores} - {ctx.condition}
     if stray:
         raise KdbenchError(f"task '{task.name}' returned scores of {sorted(stray)}", "make them with ctx.share")
+    strange = {key for score in scores for key in score.setting} - (task.setting_keys or set()) - SAMPLED
+    if task.setting_keys is not None and strange:
+        raise KdbenchError(f"task '{task.name}' returned settings with {sorted(strange)}", "name them in setting_keys")
     headline = task.headline(settings)
     if headline is not None and not all(headline.agrees(score) for score in scores if headline.means(score)):
         raise KdbenchError(

@@ -270,6 +270,10 @@ class EvaluationContext:
         self.checks.append(Check(name=name, value=value, limit=limit, n=n, meaning=meaning, **options))
 
 
+SAMPLED = frozenset({"seed", "subset", "subset_seed", "draws"})
+"""Keys that ``EvaluationContext`` adds to the settings of scores."""
+
+
 class Task:
     """A measurement of a trained student. A changed definition is a new ``version``; versions are never ranked
     together."""
@@ -301,6 +305,9 @@ class Task:
     lower_is_better: ClassVar[frozenset[str] | None] = None
     """Metrics of which less is better, of all others more; None: the task does not say, and only its headline is
     held against a record."""
+    setting_keys: ClassVar[frozenset[str] | None] = None
+    """Keys that the settings of its scores may have beside ``SAMPLED``; None: the task does not say, as where others
+    decide."""
 
     def prepare(self, settings: Any) -> None:
         """Raise ``KdbenchError`` when something it needs is not installed; called before anything is trained."""

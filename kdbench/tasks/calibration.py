@@ -38,6 +38,7 @@ class Calibration(Task):
     name = "calibration"
     family = "calibration"
     lower_is_better = frozenset({"ece"})
+    setting_keys = frozenset({"bins"})
 
     class Settings(base.Settings):
         """How confidence is binned."""

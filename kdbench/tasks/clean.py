@@ -28,6 +28,7 @@ class Clean(Task):
     unattacked = "correct"
     shares = frozenset({"accuracy", "top5_accuracy"})
     lower_is_better = frozenset()
+    setting_keys = frozenset()
 
     def applies(self, condition: Condition) -> bool:
         return condition.noise is None

@@ -46,6 +46,7 @@ class Corruption(Task):
     uses_corruptions = True
     shares = frozenset({"accuracy", "mca", "conditional_mca", "mean_accuracy", "mean_conditional_accuracy"})
     lower_is_better = frozenset()
+    setting_keys = frozenset({"corruption", "severity", "images"})
 
     class Settings(base.Settings):
         """Which images, and from which seed the random corruptions are drawn."""

@@ -49,6 +49,7 @@ class Memorisation(Task):
     needs_training = True
     shares = frozenset({"accuracy", "observed_accuracy", "loss_share"})
     lower_is_better = frozenset({"ece"})
+    setting_keys = frozenset({"views", "images", "bins", "low", "high", "open"})
 
     class Settings(base.Settings):
         """How many images and views."""

@@ -24,6 +24,7 @@ class NoisyLabel(Task):
     unattacked = "correct"
     shares = frozenset({"accuracy"})
     lower_is_better = frozenset()
+    setting_keys = frozenset()
     needs_training = True
 
     def applies(self, condition: Condition) -> bool:

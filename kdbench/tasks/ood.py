@@ -28,6 +28,7 @@ class OutOfDistribution(Task):
     Settings = CorrectSettings
     shares = frozenset({"accuracy", "top5_accuracy"})
     lower_is_better = frozenset()
+    setting_keys = frozenset({"dataset"})
     needs_ood = True
 
     def check_data(self, settings: Any, data: DataFacts) -> None:

@@ -52,6 +52,7 @@ class OutOfDistributionDetection(Task):
 
     name = "ood_detection"
     lower_is_better = frozenset({"fpr95"})
+    setting_keys = frozenset({"dataset", "shift", "score"})
 
     class Settings(base.Settings):
         """Data sets whose test images are to be told from the suite's."""

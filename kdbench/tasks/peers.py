@@ -33,6 +33,7 @@ class Peers(Task):
     needs_training = True
     shares = frozenset({"accuracy"})
     lower_is_better = frozenset()
+    setting_keys = frozenset({"network"})
 
     def predictors(self, method: MethodSpec) -> Mapping[str, Mapping[str, Any]]:
         found = {name: {"evaluate": name} for name in NETWORKS}

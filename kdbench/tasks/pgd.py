@@ -23,6 +23,7 @@ from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,
+    as_set,
     at_most,
     conditional,
     excess,
@@ -60,6 +61,9 @@ class PGD(Task):
     version = 2
     shares = frozenset({"robust_accuracy", "conditional_accuracy", "accuracy_at_step", "zero_gradient_share"})
     lower_is_better = frozenset({"zero_gradient_share"})
+    setting_keys = frozenset(
+        {"variant", "steps", "rule", "eps", "step_size", "restarts", "start", "gradient_draws", "votes"}
+    )
 
     class Settings(base.Settings):
         """Budget of the attack and the images it is run on."""
@@ -152,6 +156,7 @@ class PGD(Task):
             if steps not in (counts if scored else range(max(counts) + 1)):
                 found = plain(steps, 20)
                 yield Objection(score, "setting", f"{found} steps, which the settings do not score: {list(counts)}")
+            yield from as_set(score, _budget(card.settings, str(score.setting.get("variant")), score.metric))
         each = {"zero_gradients": len(variants), "more_steps": len(variants) * (min(counts) < max(counts))}
         yield from expected_checks(card, {"random_model": 1, "large_eps": 1, **each})
         yield from audit_checks(card)
@@ -168,6 +173,12 @@ class PGD(Task):
             for check in card.checks:
                 if check.name == "more_steps" and check.setting.get("variant") == variant:
                     yield from same_check(check, *excess(many, few))
+
+
+def _budget(settings: Any, variant: str, metric: str) -> dict[str, Any]:
+    restarts = 1 if metric == "accuracy_at_step" else settings.restarts
+    found = {"eps": settings.eps, "restarts": restarts, "start": START}
+    return found | ({"step_size": settings.step_sizes[variant]} if variant in settings.step_sizes else {})
 
 
 def _gradients(card: Scorecard, variant: str) -> Iterator[Objection]:

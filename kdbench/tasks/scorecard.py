@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kdbench.errors import plain
 from kdbench.results.record import Check, Score
 
 Bools = TypeVar("Bools", NDArray[np.bool_], Tensor)
@@ -107,6 +108,14 @@ def at_most(low: Score, high: Score, why: str) -> Iterator[Objection]:
     """``low`` cannot lie above ``high``."""
     if low.value > high.value + 1e-9:
         yield Objection(low, "value", f"{low.value:.6g} is above {high.value:.6g}: {why}")
+
+
+def as_set(score: Score, settings: Mapping[str, Any]) -> Iterator[Objection]:
+    """What a score says of its setting is what the task's settings say, as far as it says it."""
+    for key, value in settings.items():
+        found = score.setting.get(key, value)
+        if found != value:
+            yield Objection(score, "setting", f"{key} is {plain(found, 20)}, but the settings say {value}")
 
 
 def falls_with(scores: list[Score], key: str, why: str) -> Iterator[Objection]:

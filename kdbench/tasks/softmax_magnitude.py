@@ -29,6 +29,7 @@ class SoftmaxMagnitude(Task):
 
     name = "softmax_magnitude"
     lower_is_better = frozenset()
+    setting_keys = frozenset({"network", "outputs", "bin", "low", "high"})
 
     class Settings(base.Settings):
         """Which networks, and how finely."""

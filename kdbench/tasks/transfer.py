@@ -19,6 +19,7 @@ from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,
+    as_set,
     conditional,
     excess,
     expected_checks,
@@ -47,6 +48,7 @@ class Transfer(Task):
     version = 2
     shares = frozenset({"accuracy", "conditional_accuracy"})
     lower_is_better = frozenset()
+    setting_keys = frozenset({"source", "eps", "step_size", "steps", *RULE, "gradient_draws", "votes"})
 
     class Settings(base.Settings):
         """Sources and budget of the attack."""
@@ -75,7 +77,7 @@ class Transfer(Task):
     def evaluate(self, predictor: nn.Module, data: TestData, ctx: EvaluationContext) -> list[Score]:
         settings = ctx.settings
         images, labels = ctx.part(data.test, settings.subset)
-        budget = {"eps": settings.eps, "step_size": settings.step_size, "steps": settings.steps}
+        budget = _budget(settings)
         judged = draws(predictor, images, settings.gradient_draws, settings.votes, ctx)
         sources = {**{role: ctx.networks[role] for role in settings.sources}, "self": predictor}
         scores, robust = [], {}
@@ -114,6 +116,7 @@ class Transfer(Task):
         for score in card.scores:
             if score.setting.get("source") not in (*sources, "self"):
                 yield Objection(score, "setting", f"no source of the settings, which are {', '.join(sources)}")
+            yield from as_set(score, {**_budget(card.settings), **RULE})
             adversarial = card.answers(f"{score.setting.get('source')}/correct")
             if score.metric == "accuracy":
                 yield from not_above_unattacked(card, score, adversarial)
@@ -124,3 +127,7 @@ class Transfer(Task):
             transferred = card.answers(f"{role}/correct")
             if white_box is not None and transferred is not None and white_box.shape == transferred.shape:
                 yield from same_check(check, *excess(white_box, transferred))
+
+
+def _budget(settings: Any) -> dict[str, Any]:
+    return {"eps": settings.eps, "step_size": settings.step_size, "steps": settings.steps}

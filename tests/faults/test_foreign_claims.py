@@ -94,6 +94,18 @@ FORGERIES: dict[str, tuple[Edit, str, str]] = {
             variant="easy"
         ), "scores", "no variant of the settings",
     ),
+    "what no setting has": (
+        lambda r: score(r, "clean", "accuracy")["setting"].update({"epochs\x1b": 300}), "scores[0].setting",
+        "task 'clean' has no 'epochs\\x1b' in the settings of its scores",
+    ),
+    "another budget": (
+        lambda r: score(r, "pgd", "robust_accuracy", steps=20, rule="worst")["setting"].update(eps=0.5), "scores",
+        "eps is 0.5, but the settings say 0.031",
+    ),
+    "another budget of a transfer": (
+        lambda r: score(r, "transfer", "accuracy")["setting"].update(steps=1000), "scores",
+        "steps is 1000, but the settings say 10",
+    ),
 }  # fmt: skip
 
 
