@@ -2,6 +2,9 @@
 
 Source: Darlow et al. 2018, "CINIC-10 is not ImageNet or CIFAR-10" (arXiv 1810.03505). CINIC-10 mixes CIFAR-10 images
 with downsampled ImageNet images; only the latter are used, because its CIFAR part holds training images.
+
+Its archive is known by an MD5 alone: no two independent sources give a SHA-256. It comes over HTTPS, and the MD5 finds
+out a damaged download; it is no defence against a forged one.
 """
 
 from __future__ import annotations

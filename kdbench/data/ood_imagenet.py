@@ -20,7 +20,8 @@ from kdbench.data.base import DataPlace, Dataset, DatasetSpec, below, missing_da
 from kdbench.data.cifar_classes import CIFAR10_CLASSES
 from kdbench.data.decoding import UNREADABLE, in_threads, to_rgb
 from kdbench.data.folders import count_class_folders, find_folder, from_class_folders
-from kdbench.data.tiny_imagenet import ARCHIVE, MD5, SIDE, URL, Files, images_of, opened, unreadable
+from kdbench.data.tiny_imagenet import ARCHIVE, SIDE, URL, Files, images_of, opened, unreadable
+from kdbench.data.tiny_imagenet import SHA256 as ARCHIVE_SHA256
 from kdbench.errors import KdbenchError
 from kdbench.files import new_folder
 
@@ -111,13 +112,13 @@ def build(place: DataPlace, source: Path, *, wanted: Digests | None = None) -> P
         if not found:
             raise KdbenchError(
                 f"'{source}' holds none of Tiny ImageNet's images, such as train/{next(iter(SYNSETS))}/images/*.JPEG",
-                f"give {ARCHIVE} from {URL} (MD5 {MD5}), or the folder that it was unpacked to",
+                f"give {ARCHIVE} from {URL} (SHA-256 {ARCHIVE_SHA256}), or the folder that it was unpacked to",
             )
         small = _chosen(files, source, found, needed, place.progress)
     if len(small) < len(needed):
         raise KdbenchError(
             f"'{source}' has {len(small):,} of the {len(needed):,} images of '{NAME}' among {len(found):,} photographs",
-            f"it is not Tiny ImageNet as its authors packed it: {URL}, MD5 {MD5}",
+            f"it is not Tiny ImageNet as its authors packed it: {URL}, SHA-256 {ARCHIVE_SHA256}",
         )
     _write(target, [(SYNSETS[synset], path, pixels) for synset, path, pixels in small.values()])
     return target
@@ -198,9 +199,9 @@ def spec() -> DatasetSpec:
         sha256=SHA256,
         test_images=IMAGES,
         count=count,
-        source=f"Tiny ImageNet of Stanford's class CS231n ({URL}, MD5 {MD5}), whose photographs are ImageNet's and "
-        "under its terms (https://image-net.org/download: research and teaching): 500 of each of seven classes, halved "
-        "to 32x32 by a box filter as CINIC-10 does it (Darlow et al. 2018, arXiv 1810.03505)",
+        source=f"Tiny ImageNet of Stanford's class CS231n ({URL}, SHA-256 {ARCHIVE_SHA256}), whose photographs are "
+        "ImageNet's and under its terms (https://image-net.org/download: research and teaching): 500 of each of seven "
+        "classes, halved to 32x32 by a box filter as CINIC-10 does it (Darlow et al. 2018, arXiv 1810.03505)",
         layout=LAYOUT,
         files=below(FOLDER),
         build=build,

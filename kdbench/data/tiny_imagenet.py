@@ -1,8 +1,10 @@
 """Reading Tiny ImageNet: 64x64 photographs of 200 ImageNet synsets, in the archive of its authors or unpacked.
 
-Source: the class CS231n at Stanford, http://cs231n.stanford.edu/tiny-imagenet-200.zip (MD5
-90528d7ca1a48142e341f4ef8d21d0de). ``train/<synset>/images/<synset>_<number>.JPEG``, 500 of each synset; ``val/images``
-with the synset of each of its 10,000 in ``val/val_annotations.txt``. The labels of ``test`` are not public.
+Source: the class CS231n at Stanford, https://cs231n.stanford.edu/tiny-imagenet-200.zip. It publishes no checksum. The
+SHA-256 of its 248,100,043 bytes is that of a copy on Hugging Face (cnak47/cv-datasets), of which Git LFS keeps hash and
+size, and the one that several loaders of others on GitHub check. ``train/<synset>/images/<synset>_<number>.JPEG``, 500
+of each synset; ``val/images`` with the synset of each of its 10,000 in ``val/val_annotations.txt``. The labels of
+``test`` are not public.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from kdbench.data.regular import read_regular
 from kdbench.errors import KdbenchError
 
 ARCHIVE = "tiny-imagenet-200.zip"
-URL = f"http://cs231n.stanford.edu/{ARCHIVE}"
-MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+URL = f"https://cs231n.stanford.edu/{ARCHIVE}"
+SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
 SIDE = 64
 ANNOTATIONS = "val_annotations.txt"
 SYNSET = re.compile(r"n\d{8}")
@@ -72,7 +74,7 @@ class Unpacked:
 
 def unreadable(name: str, source: object, error: Exception) -> KdbenchError:
     """The error for a file of the archive or the folder that can't be read."""
-    return KdbenchError(f"'{name}' in '{source}' can't be read: {error}", f"get it again from {URL} (MD5 {MD5})")
+    return KdbenchError(f"'{name}' in '{source}' can't be read: {error}", f"get it again from {URL} (SHA-256 {SHA256})")
 
 
 @contextlib.contextmanager
@@ -86,12 +88,12 @@ def opened(source: Path) -> Iterator[Files]:
         yield Unpacked(source)
         return
     if not source.is_file():
-        raise KdbenchError(f"'{source}' is not there", f"download it from {URL} (MD5 {MD5})")
+        raise KdbenchError(f"'{source}' is not there", f"download it from {URL} (SHA-256 {SHA256})")
     try:
         archive = zipfile.ZipFile(source)
     except (zipfile.BadZipFile, OSError) as error:
         raise KdbenchError(
-            f"'{source}' is no whole zip archive: {error}", f"download it again from {URL} (MD5 {MD5})"
+            f"'{source}' is no whole zip archive: {error}", f"download it again from {URL} (SHA-256 {SHA256})"
         ) from error
     with archive:
         yield Packed(archive)

@@ -49,8 +49,8 @@ def deaths_are_said(plugin: str) -> Iterator[None]:
     the signal where it is one of a crash. Importing in a fork first would leave the plugin out instead, but each import
     would be done twice, and neither threads nor macOS bear a fork. Where there is no shell, nothing is said.
 
-    It takes 9 ms a plugin in the median of 200 (four fifths of them: 1.5 to 20 ms), on 2 cores of an AMD EPYC with other
-    work on them.
+    It takes 9 ms a plugin in the median of 200 (four fifths of them: 1.5 to 20 ms), on 2 cores of an AMD EPYC with
+    other work on them.
     """
     reading, writing = os.pipe()
     command, shell = ["/bin/sh", "-c", TELLER, "sh", plugin, ADVICE], None

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kdbench.data import DataPlace, cifar, food101
+from kdbench.data import DataPlace, cifar, cinic, food101, tiny_imagenet
 from kdbench.data.download import fetch
 from kdbench.data.folders import from_class_folders
 from kdbench.data.photographs import Cut, Photograph, load_photographs, read_lines
@@ -123,6 +123,8 @@ def test_pinned_archives_come_over_https_with_sha256() -> None:
     ):
         assert all(url.startswith("https://") for url in urls)
         assert checksum.startswith("sha256:") and len(checksum) == 71
+    assert all(url.startswith("https://") for url in (*cinic.URLS, tiny_imagenet.URL))
+    assert len(tiny_imagenet.SHA256) == 64
 
 
 @dataclasses.dataclass

@@ -98,4 +98,4 @@ def test_every_data_set_is_in_the_docs_and_says_where_it_comes_from() -> None:
         assert f"`{spec.name.removesuffix('-299')}`" in page
         assert spec.source, spec.name
         assert spec.ways or spec.name.startswith("digits")
-    assert ood_imagenet.SHA256 in page and tiny_imagenet.MD5 in page
+    assert ood_imagenet.SHA256 in page and tiny_imagenet.SHA256 in page
