@@ -10,15 +10,20 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from kdbench.errors import KdbenchError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Stamps = TypeVar("Stamps")
+Found = TypeVar("Found")
+
+TRIES: Final = 5
+"""To read files of one moment, while another process replaces them."""
 TEMPORARY: Final = ".tmp"
 """End of the name of a file that is being written; it begins with a dot. A killed process leaves it behind."""
 FULL: Final = "what is there stays: free some space, and the same command goes on; or name another folder with --out"
@@ -33,6 +38,23 @@ OTHERWISE: Final = "name another folder with --out, or ask for the right to writ
 
 class WriteError(KdbenchError):
     """A file that can't be written: a full disk, a used up quota, no right, a limit on the size of files."""
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """What is another one once the file is another: files are replaced, not changed. Raises ``FileNotFoundError``."""
+    facts = path.stat()
+    return facts.st_ino, facts.st_mtime_ns
+
+
+def of_one_moment(stamps: Callable[[], Stamps], read: Callable[[Stamps], Found]) -> tuple[Stamps, Found] | None:
+    """The stamps of files and what was read of them, all of one moment: a list of hashes fits what it is of. None where
+    they change faster than they are read."""
+    for _ in range(TRIES):
+        before = stamps()
+        found = read(before)
+        if stamps() == before:
+            return before, found
+    return None
 
 
 @contextlib.contextmanager

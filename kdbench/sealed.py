@@ -98,6 +98,13 @@ def _sums_bytes(sums: Sums) -> bytes:
     return f"{text}{_SELF}{hashlib.sha256(text.encode()).hexdigest()}\n".encode()
 
 
+def sums_of(content: bytes, path: Path, names: Iterable[str]) -> bytes:
+    """The content of ``SHA256SUMS`` at ``path`` for a copy of its folder that has these files alone. Raises
+    ``DamagedError``."""
+    sums = parse_sums(content, path)
+    return _sums_bytes({name: sums[name] for name in names if name in sums})
+
+
 def check(path: Path, name: str | None = None) -> None:
     """Raise ``DamagedError`` where a file is not what ``SHA256SUMS`` beside it says.
 

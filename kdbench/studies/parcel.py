@@ -6,16 +6,12 @@ import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
 
-from kdbench.files import write_atomically
-from kdbench.sealed import LAST, SUMS, DamagedError, Sealed, mend, parse_sums
+from kdbench.files import of_one_moment, stamp, write_atomically
+from kdbench.sealed import LAST, SUMS, DamagedError, Sealed, Sums, mend, parse_sums
 
 Files = dict[str, bytes]
 """Path in the folder of runs to content."""
-
-TRIES: Final = 5
-"""To read files of one moment, while another process replaces them."""
 
 
 def read(root: Path, folders: Iterable[str]) -> Files:
@@ -32,27 +28,30 @@ def lay(root: Path, files: Mapping[str, bytes]) -> None:
     ``SHA256SUMS`` of a folder admits what is here and what comes before any file of it changes, and in the end is as it
     came. Raises ``DamagedError``, and writes nothing, where a file is not what the list that came with it says.
     """
-    _check(files)
-    for name in (name for name in files if _base(name) == SUMS):
-        folder = (root / name).parent
+    for name, sums in _checked(files).items():
+        folder = root / name
         mend(folder)
-        Sealed(folder).admit(parse_sums(files[name], folder / SUMS))
+        Sealed(folder).admit(sums)
     order = (*LAST, SUMS)
     for name in sorted(files, key=lambda name: order.index(_base(name)) if _base(name) in order else -1):
         write_atomically(root / name, files[name])
 
 
-def _check(files: Mapping[str, bytes]) -> None:
+def _checked(files: Mapping[str, bytes]) -> dict[str, Sums]:
+    """The folders with what their files may hold, which those that came do."""
+    found = {}
     for place, content in files.items():
         if _base(place) != SUMS:
             continue
         folder = place.removesuffix(SUMS)
-        for name, admitted in parse_sums(content, Path(place)).items():
+        found[folder] = parse_sums(content, Path(place))
+        for name, admitted in found[folder].items():
             came = files.get(f"{folder}{name}")
             if came is not None and hashlib.sha256(came).hexdigest() not in admitted:
                 raise DamagedError(
                     f"{folder}{name} is not the file that was sent", "is the network or a disk at fault?"
                 )
+    return found
 
 
 class Changes:
@@ -65,17 +64,21 @@ class Changes:
     def take(self) -> tuple[Files, tuple[str, ...]] | None:
         """The files that are new or were replaced, and the names of those that are no more, all of one moment: the list
         of a folder fits its files. None while they change faster than they are read: the next time has it all."""
-        for _ in range(TRIES):
-            found, stamps = dict[str, bytes](), dict(self._stamps())
-            for name, stamp in stamps.items():
-                if self._known.get(name) != stamp:
-                    with contextlib.suppress(FileNotFoundError):  # its worker has just deleted it
-                        found[name] = (self._root / name).read_bytes()
-            if dict(self._stamps()) == stamps:
-                gone = tuple(sorted(self._known.keys() - stamps.keys()))
-                self._known = stamps
-                return found, gone
-        return None
+        taken = of_one_moment(lambda: dict(self._stamps()), self._new)
+        if taken is None:
+            return None
+        stamps, found = taken
+        gone = tuple(sorted(self._known.keys() - stamps.keys()))
+        self._known = stamps
+        return found, gone
+
+    def _new(self, stamps: Mapping[str, tuple[int, int]]) -> Files:
+        found = dict[str, bytes]()
+        for name, now in stamps.items():
+            if self._known.get(name) != now:
+                with contextlib.suppress(FileNotFoundError):  # its worker has just deleted it
+                    found[name] = (self._root / name).read_bytes()
+        return found
 
     def _stamps(self) -> Iterator[tuple[str, tuple[int, int]]]:
         for folder in self._folders:
@@ -83,12 +86,10 @@ class Changes:
                 name = path.relative_to(self._root)
                 if any(part.startswith(".") for part in name.parts):
                     continue
-                try:
-                    facts = path.stat()
-                except FileNotFoundError:
-                    continue
-                if path.is_file():
-                    yield name.as_posix(), (facts.st_ino, facts.st_mtime_ns)
+                with contextlib.suppress(FileNotFoundError):
+                    now = stamp(path)
+                    if path.is_file():
+                        yield name.as_posix(), now
 
 
 def _base(name: str) -> str:

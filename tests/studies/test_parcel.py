@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.files import write_atomically
+from kdbench.files import TRIES, write_atomically
 from kdbench.sealed import DamagedError, Sealed, faults
 from kdbench.studies import parcel
-from kdbench.studies.parcel import TRIES, Changes, Files, lay, read
+from kdbench.studies.parcel import Changes, Files, lay, read
 
 
 def taken(changes: Changes) -> Files:

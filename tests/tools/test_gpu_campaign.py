@@ -168,8 +168,31 @@ def test_a_resume_state_has_its_sums_and_is_checked_on_arrival(tmp_path: Path) -
     assert faults(there) == {}
     (training / "resume.pt").write_bytes(b"other")  # by a disk, not by kdbench
     outbox.Outbox(work, out, pytest.fail).refresh()
-    assert outbox.restore(out, again) == ["runs/s/trainings/kd-wrn-cc/resume.pt is damaged: it is made again"]
+    assert outbox.restore(out, again) == [
+        "runs/s/trainings/kd-wrn-cc/resume.pt is damaged: it is not the file that SHA256SUMS lists"
+    ]
     assert list(faults(there)) == ["resume.pt"]
+
+
+@pytest.mark.usefixtures("small_files")
+def test_measurements_of_a_run_under_way_have_sums_of_themselves_alone(tmp_path: Path) -> None:
+    work, out, again = tmp_path / "work", tmp_path / "out", tmp_path / "again"
+    run, there = work / "runs/s/ce/5678", again / "runs/s/ce/5678"
+    parts = {"partial/clean-pgd.json": b"{}", "partial/clean-pgd.npz": b"found"}
+    Sealed(run).write({"checkpoint-clean.safetensors": b"a network, which does not travel", **parts})
+    (run / "partial/.clean-ood.npz.tmp").write_bytes(b"half of it")
+    outbox.Outbox(work, out, pytest.fail).refresh()
+    again.mkdir()
+    assert outbox.restore(out, again) == []
+    assert relative(there) == {"SHA256SUMS", *parts} and faults(there) == {}
+    (run / "partial/clean-pgd.npz").write_bytes(b"other")  # by a disk, not by kdbench
+    outbox.Outbox(work, out, pytest.fail).refresh()
+    assert outbox.restore(out, again) == [
+        "runs/s/ce/5678/partial/clean-pgd.npz is damaged: it is not the file that SHA256SUMS lists"
+    ]
+    (run / "SHA256SUMS").write_bytes(b"no list")
+    outbox.Outbox(work, out, pytest.fail).refresh()
+    assert outbox.restore(out, again) == ["runs/s/ce/5678/SHA256SUMS is damaged: nothing beside it can be checked"]
 
 
 def test_a_resume_state_and_its_sums_are_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,21 +15,18 @@ import hashlib
 import io
 import json
 import os
-import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from kdbench.files import of_one_moment, stamp
+from kdbench.sealed import MISSING, PARTS, SUMS, DamagedError, faults, sums_of
+
 FILE_BYTES = 16 * 2**20
 TOTAL_BYTES = 63 * 2**20
 SLICES = 2
 HEADER = 4096
-TRIES = 5
-"""To read files of one moment, while a training replaces them."""
-SUMS = "SHA256SUMS"
-SUM = re.compile(r"(?:# or )?([0-9a-f]{64})  (.+)")
-"""A line of it: what a file may hold."""
 LOG, RESULTS, RECORDS, NETWORKS = "log.txt", "results.json", "records.tar.gz", "networks.tar"
 KEPT_OF_A_TRAINING = ("checkpoint.safetensors", "log.jsonl", "softmax.npz", SUMS)
 
@@ -63,8 +60,7 @@ class Outbox:
         networks = sorted(trained(self._work / "runs", finished), key=_bytes, reverse=True)
         networks, more = _fitting(networks, FILE_BYTES)
         self._archive(NETWORKS, networks, FILE_BYTES)
-        measured = [tuple(files) for folder in unfinished if (files := sorted((folder / "partial").rglob("*.*")))]
-        self._state([*more, *measured, *training(self._work / "runs")])
+        self._state([*more, *filter(None, map(measured, unfinished)), *training(self._work / "runs")])
 
     def _put(self, name: str, content: bytes) -> None:
         digest = hashlib.sha256(content).digest()
@@ -125,18 +121,18 @@ class Outbox:
 
 
 def _of_one_moment(unit: Unit) -> list[tuple[Path, bytes]]:
-    """Files and what they hold, so that a list of sums fits what it is of. Raises ``FileNotFoundError`` where they
-    change faster than they are read."""
-    for _ in range(TRIES):
-        before = _stamps(unit)
-        found = [(path, path.read_bytes()) for path in unit]
-        if _stamps(unit) == before:
-            return found
-    raise FileNotFoundError(unit[0])
-
-
-def _stamps(unit: Unit) -> list[tuple[int, int]]:
-    return [(facts.st_ino, facts.st_mtime_ns) for facts in (path.stat() for path in unit)]
+    """Files and what they hold; a list of sums is of these files alone. Raises ``FileNotFoundError`` where they change
+    faster than they are read."""
+    taken = of_one_moment(lambda: [stamp(path) for path in unit], lambda _: {path: path.read_bytes() for path in unit})
+    if taken is None:
+        raise FileNotFoundError(unit[0])
+    found = taken[1]
+    for path in unit:
+        if path.name == SUMS:
+            names = [one.relative_to(path.parent).as_posix() for one in unit if one != path]
+            with contextlib.suppress(DamagedError):  # as it is: whoever goes on finds it out
+                found[path] = sums_of(found[path], path, names)
+    return list(found.items())
 
 
 def restore(source: Path, work: Path) -> list[str]:
@@ -168,16 +164,11 @@ def restore(source: Path, work: Path) -> list[str]:
 
 
 def _damaged(work: Path) -> Iterator[str]:
-    """Files that are not what the list beside them admits; kdbench sets them aside. It is not installed yet here."""
+    """Files that are not what the list beside them admits: kdbench sets them aside, and makes them again."""
     for sums in sorted((work / "runs").rglob(SUMS)):
-        admitted: dict[str, set[str]] = {}
-        for line in sums.read_text(errors="replace").splitlines():
-            if found := SUM.fullmatch(line):
-                admitted.setdefault(found[2], set()).add(found[1])
-        for name, hashes in admitted.items():
-            path = sums.parent / name
-            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() not in hashes:
-                yield f"{path.relative_to(work)} is damaged: it is made again"
+        for name, what in faults(sums.parent).items():
+            if what != MISSING:
+                yield f"{(sums.parent / name).relative_to(work)} {what}"
 
 
 def _extract(content: bytes, name: str, work: Path) -> list[str]:
@@ -219,11 +210,21 @@ def trained(folder: Path, finished: Sequence[Path]) -> Iterator[Unit]:
 def training(folder: Path) -> list[Unit]:
     """Trainings under way, the one with most epochs behind it first."""
     units = [
-        (resume, log, *filter(Path.exists, [resume.with_name(SUMS)]))
+        (resume, log, *_sums(resume.parent))
         for resume in folder.glob("*/trainings/*/resume.pt")
         if (log := resume.with_name("log.jsonl")).exists() and not resume.with_name("checkpoint.safetensors").exists()
     ]
     return sorted(units, key=lambda unit: -unit[1].read_bytes().count(b"\n"))
+
+
+def measured(run: Path) -> Unit:
+    """What a run under way has measured; () where that is nothing."""
+    files = [path for path in sorted((run / PARTS).rglob("*.*")) if not path.name.startswith(".")]
+    return (*files, *_sums(run)) if files else ()
+
+
+def _sums(folder: Path) -> list[Path]:
+    return [path for path in [folder / SUMS] if path.exists()]
 
 
 def _record_files(folder: Path) -> Iterator[Path]:
