@@ -45,6 +45,14 @@ def named(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
+def raised_at(error: BaseException) -> str:
+    """The file and line of the code that raised it."""
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
+
+
 def plain(text: object, limit: int = 200) -> str:
     """Untrusted text for a terminal or a report: what is not printable is escaped, and it ends.
 

@@ -34,7 +34,8 @@ PROMISES = """
   the checksums of archives, the hashes in records.
 
 Not defended: a disk that returns other bytes than it stored to whoever reads a file after its check, and a person who
-changes a file and its line in `SHA256SUMS`. Records that are published have hashes of their evidence (`kdbench
+changes a file and its line in `SHA256SUMS`. A forged archive of CINIC-10, of which only an MD5 is known
+([data.md](data.md)). Records that are published have hashes of their evidence (`kdbench
 leaderboard verify`).
 """
 
@@ -63,7 +64,9 @@ kdbench and kdbench's own plugins and has computed nothing; it imports the plugi
 with the threads of whoever asks. A teacher that `kd` shares with a method of yours is trained by a process that has
 imported neither, and checked against what its digest stands for. What comes of it lies in the run's folder as always.
 A process that dies, of too little memory or by `os._exit`, leaves a failed record that says how; `--timeout` ends one
-that never returns; none outlives the command.
+that never returns; none outlives the command. So it is whether a method or a task does it, and the other seeds are run.
+A data set that can't be loaded is one line that names it: there is no record yet, as its images are part of what a run
+is called by. A tracker that fails, or hangs for longer than `--timeout`, is left out with a warning.
 
 - With kdbench's own plugins alone, or with `--no-plugins`, everything is computed in the process of the command: that
   is as clean, and quicker. So it is with `KDBENCH_ISOLATION=off`, for a debugger. The record lists the plugins that its
@@ -72,7 +75,9 @@ that never returns; none outlives the command.
   What does not come from an installed package, such as a method that a notebook registers itself, is computed in the
   notebook's process, beside whatever else that has imported.
 - Within a process, a method that changes settings or functions of torch or kdbench fails with its name; a plugin that
-  does so at import is left out.
+  does so at import is left out, as is one that ends the process by `sys.exit` or `os._exit`. One that ends it by a
+  signal, as a broken extension does, ends the command, and one line names it.
+- What plugins print goes to standard error: standard output holds the answer alone.
 - A process of its own takes 1.3 s: 1.29 s more a node in the median of five pairs of runs of `kd` (0.57 to 1.73), and
   1.35 s of a method of a third party, whose run has two (0.95 to 1.50), on 2 cores of an AMD EPYC with other work on
   them (`python -m tools.measure_isolation 5`).

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from kdbench.cli.app import app
 from kdbench.cli.interruption import BY_CTRL_C, end_by_sigterm, last_words
 from kdbench.cli.said import complain, show_warning
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, named, raised_at
 from kdbench.interruption import heed_lost
 from kdbench.search_path import without_working_directory
 from kdbench.threads import wait_asleep
@@ -53,7 +53,10 @@ def main() -> None:
             from kdbench.running.isolated.server import prepare
 
             prepare()
-        sys.exit(_call())
+        status = _call()
+    except SystemExit as leave:  # of a third party's code: ours returns its status
+        complain(f"error: {raised_at(leave)} ended the command: {named(leave)}")
+        status = 2
     except KdbenchError as error:
         complain(f"error: {error.message}", f" ({error.hint})" if error.hint else "")
         sys.exit(2)
@@ -77,6 +80,7 @@ def main() -> None:
             command = getattr(getattr(error, "ctx", None), "command_path", "kdbench")
             complain(f"error: {error.format_message().rstrip('.')} (`{command} --help` shows what there is)")
         sys.exit(error.exit_code)
+    sys.exit(status)
 
 
 def _call() -> int:

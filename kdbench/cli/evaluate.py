@@ -12,7 +12,7 @@ from kdbench.cli.apart import evaluate_apart
 from kdbench.cli.app import app
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import Attacks, DataDir, Device, Download, Json, Out, Tasks, names, parse_params
-from kdbench.cli.said import others_on_stderr
+from kdbench.standard_output import others_on_stderr
 
 if TYPE_CHECKING:
     from kdbench.running.evaluated import Evaluation

@@ -14,7 +14,7 @@ from kdbench.cli.app import app
 from kdbench.cli.listing import NARROW, terminal_width
 from kdbench.cli.once import OnceCommand
 from kdbench.cli.options import PUBLISHED, Compile, DataDir, Device, Download, Json, Out, Tasks, Timeout, names
-from kdbench.cli.said import others_on_stderr
+from kdbench.standard_output import others_on_stderr
 
 leaderboard_app = typer.Typer(help="Records to a page, and back: rank, check, submit, publish.", no_args_is_help=True)
 app.add_typer(leaderboard_app, name="leaderboard")

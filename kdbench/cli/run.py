@@ -25,9 +25,10 @@ from kdbench.cli.options import (
     names,
     parse_params,
 )
-from kdbench.cli.said import WARNED, others_on_stderr
+from kdbench.cli.said import WARNED
 from kdbench.errors import KdbenchError
 from kdbench.seeds import parse_seeds
+from kdbench.standard_output import others_on_stderr
 
 if TYPE_CHECKING:
     from kdbench.plugin.catalogue import Catalogue

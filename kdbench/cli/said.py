@@ -1,11 +1,8 @@
-"""What the command line says on standard error, one line each; and what others print, which goes there too."""
+"""What the command line says on standard error, one line each."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-from collections.abc import Iterator
 
 WARNED: list[str] = []
 """Warnings that were shown, in their order."""
@@ -22,18 +19,3 @@ def show_warning(message: Warning | str, category: type[Warning], *_: object, **
         return
     WARNED.append(str(message))
     complain(f"warning: {message}")
-
-
-@contextlib.contextmanager
-def others_on_stderr() -> Iterator[None]:
-    """What methods, models and libraries print in the block goes to standard error, whether by Python or not: standard
-    output is for the answer alone."""
-    sys.stdout.flush()
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # a closed standard output
-            kept = os.dup(1)
-            stack.callback(os.close, kept)
-            os.dup2(2, 1)
-            stack.callback(os.dup2, kept, 1)
-        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        yield

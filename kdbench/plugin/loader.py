@@ -19,6 +19,7 @@ from kdbench.errors import KdbenchError, unknown_name
 from kdbench.plugin import before, hookspecs
 from kdbench.plugin.exits import deaths_are_said, exits_are_raised
 from kdbench.plugin.registry import Registry
+from kdbench.standard_output import others_on_stderr
 
 if TYPE_CHECKING:
     from kdbench.attacks.spec import AttackSpec
@@ -174,7 +175,7 @@ def _named(point: importlib.metadata.EntryPoint) -> str:
 
 @contextlib.contextmanager
 def _guarded(point: importlib.metadata.EntryPoint) -> Iterator[None]:
-    with deaths_are_said(_named(point)), exits_are_raised():
+    with others_on_stderr(), deaths_are_said(_named(point)), exits_are_raised():
         yield
 
 

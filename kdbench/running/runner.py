@@ -134,7 +134,11 @@ def run_here(
     provenance.commit()  # read now: the checkout may change while the run goes on
     suite, plugins = plan.suite, plan.plugins
     trackers = chosen_trackers(track, plugins.trackers)
-    suite_data = load_suite_data(suite, plugins, options.place, **needed_data(plan.tasks.values()))
+    try:
+        with time_limit(options.timeout):
+            suite_data = load_suite_data(suite, plugins, options.place, **needed_data(plan.tasks.values()))
+    except TookTooLongError as late:
+        raise KdbenchError(f"the data of suite '{suite.name}' were not loaded: {late}", "allow more") from None
     check_tasks(plan.tasks, suite_data.dataset.facts)
     graph = RunGraph(suite, suite_data.dataset, plugins, options)
     spec = plan.spec(suite_data, graph, seed)
@@ -146,7 +150,8 @@ def run_here(
             stack.enter_context(locked(folder.parent / f"{folder.name}.lease", _waiting(spec)))
             mend_run(folder)
             whole = not fresh and is_finished(folder)  # by the process that this one has waited for
-        tracking = stack.enter_context(contextlib.closing(Tracking(trackers, spec, folder, options.device)))
+        tracking = Tracking(trackers, spec, folder, options.device, options.timeout)
+        stack.callback(tracking.close)
         if whole:
             record = read_record(folder / RECORD)
             say(finished_notes(plan, record, options))

@@ -13,8 +13,8 @@ from torch import Tensor
 from kdbench import corruptions
 from kdbench.data import DataPlace, Dataset, DatasetSpec, ImageSet, KdbenchWarning, load_dataset, stratified_subset
 from kdbench.data.base import content_hash
-from kdbench.errors import KdbenchError
-from kdbench.plugin.loader import Plugins
+from kdbench.errors import KdbenchError, named, raised_at
+from kdbench.plugin.loader import GROUP, Plugins
 from kdbench.specs import Suite
 from kdbench.tasks import Task, TestData
 
@@ -115,10 +115,10 @@ def load_suite_data(
     spec = plugins.datasets.get(suite.dataset)
     outer = _outer(suite, spec, plugins, place) if ood else None
     beside = {name: _beside(name, spec, plugins) for name in outside}
-    dataset = _load(spec, place)
-    away = _load(outer, place) if outer else None
+    dataset = _load(spec, plugins, place)
+    away = _load(outer, plugins, place) if outer else None
     loaded = {away.name: away} if away else {}
-    loaded |= {name: _load(one, place) for name, one in beside.items() if name not in loaded}
+    loaded |= {name: _load(one, plugins, place) for name, one in beside.items() if name not in loaded}
     try:
         published = _published(dataset, place, quiet=not corrupted)
     except KdbenchError:
@@ -188,9 +188,20 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _load(spec: DatasetSpec, place: DataPlace) -> Dataset:
+def _load(spec: DatasetSpec, plugins: Plugins, place: DataPlace) -> Dataset:
     if place.data_dir is not None and not place.data_dir.is_dir():
         raise KdbenchError(
             f"data folder {place.data_dir} is not a folder", "fix --data-dir or KDBENCH_DATA_DIR, or leave it out"
         )
-    return load_dataset(spec, place)
+    try:
+        return load_dataset(spec, place)
+    except KdbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        origin = plugins.datasets.origin(spec.name)
+        if origin.partition(" ")[0] == GROUP:
+            raise
+        raise KdbenchError(
+            f"data set '{spec.name}' of {origin} can't be loaded: {named(error)}, at {raised_at(error)}",
+            "fix it or tell its author",
+        ) from error

@@ -32,7 +32,8 @@ def check_limit(minutes: float | None) -> None:
 def time_limit(minutes: float | None) -> Iterator[None]:
     """Raise ``TookTooLongError`` in the block once it has lasted so long, between two steps of Python; None: never.
 
-    An operation of torch that never returns is not ended by it.
+    In a block within another the time of the outer one stands still. An operation of torch that never returns is not
+    ended by it.
     """
     if minutes is None:
         yield
@@ -42,9 +43,10 @@ def time_limit(minutes: float | None) -> Iterator[None]:
         raise TookTooLongError(f"it took longer than the {minutes:g} minutes that --timeout allows")
 
     before = signal.signal(signal.SIGALRM, tell)
-    signal.setitimer(signal.ITIMER_REAL, 60 * minutes, AGAIN_SECONDS)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, 60 * minutes, AGAIN_SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, left, AGAIN_SECONDS if left else 0)

@@ -16,9 +16,9 @@ import torch
 
 from kdbench import packages
 from kdbench.devices import CPU
-from kdbench.errors import KdbenchError
 from kdbench.inference.random_numbers import kept_random_numbers
 from kdbench.plugin.registry import Registry
+from kdbench.running.time_limit import TookTooLongError, time_limit
 from kdbench.shared_state import left_alone
 from kdbench.trackers.spec import Tracker, TrackerSpec
 from kdbench.training.log import read_log
@@ -48,20 +48,17 @@ def _guest(name: str, device: torch.device) -> Iterator[None]:
 class Tracking:
     """The trackers of one run; each epoch of the student under each condition is sent once."""
 
-    def __init__(self, chosen: Iterable[TrackerSpec], spec: RunSpec, folder: Path, device: torch.device = CPU) -> None:
-        """Open them; raises ``KdbenchError`` when one does not open, as nothing is trained yet."""
+    def __init__(
+        self, chosen: Iterable[TrackerSpec], spec: RunSpec, folder: Path, device: torch.device = CPU,
+        timeout: float | None = None,
+    ) -> None:  # fmt: skip
+        """Open them. ``timeout``: minutes that a tracker may take at a time; the run's own limit is not spent."""
         self.trackers: dict[str, Tracker] = {}
         self.sent: set[tuple[str, int]] = set()
-        self.device = device
+        self.device, self.timeout = device, timeout
         for one in chosen:
-            try:
-                with _guest(one.name, device):
-                    self.trackers[one.name] = one.open(spec, folder)
-            except (Exception, SystemExit) as error:  # a server that is away, a full disk: anybody's code
-                self.close()
-                raise KdbenchError(
-                    f"tracker '{one.name}' does not open: {_line(error)}", "fix it or omit it"
-                ) from error
+            with self._left_out(one.name):
+                self.trackers[one.name] = one.open(spec, folder)
 
     def log(self, condition: str, entries: Iterable[Mapping[str, Any]]) -> None:
         """Send the entries of a condition's training log that were not sent yet."""
@@ -92,12 +89,18 @@ class Tracking:
 
     def _each(self, call: Callable[[Tracker], None]) -> None:
         for name, tracker in list(self.trackers.items()):
-            try:
-                with _guest(name, self.device):
-                    call(tracker)
-            except (Exception, SystemExit) as error:  # a tracker's fault must not cost anyone their run
-                del self.trackers[name]
-                warnings.warn(f"tracker '{name}' failed, the run goes on without it: {_line(error)}", stacklevel=3)
+            with self._left_out(name):
+                call(tracker)
+
+    @contextlib.contextmanager
+    def _left_out(self, name: str) -> Iterator[None]:
+        """Leave out a tracker that fails in the block: a server that is away must not cost anyone their run."""
+        try:
+            with _guest(name, self.device), time_limit(self.timeout):
+                yield
+        except (Exception, SystemExit, TookTooLongError) as error:  # anybody's code
+            self.trackers.pop(name, None)
+            warnings.warn(f"tracker '{name}' failed, the run goes on without it: {_line(error)}", stacklevel=4)
 
 
 def _line(error: BaseException) -> str:

@@ -30,8 +30,7 @@ class TrackerSpec:
     """A tracker by name, for ``--track NAME``.
 
     ``open(spec, folder)`` starts one for the run that ``spec`` describes, which is kept in ``folder``. It imports its
-    package, and raises whatever it likes where it can't start: nothing is trained yet. What a tracker raises later
-    costs its user the tracker, and never the run.
+    package. What a tracker raises, there or later, costs its user the tracker, and never the run.
     """
 
     name: str

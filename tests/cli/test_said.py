@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cli.said import others_on_stderr
+from kdbench.standard_output import others_on_stderr
 
 
 def test_what_others_print_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
@@ -22,7 +22,8 @@ def test_what_others_print_goes_to_standard_error(capfd: pytest.CaptureFixture[s
 
 
 def test_a_closed_standard_output_is_no_fault() -> None:
-    code = "import os; os.close(1); from kdbench.cli.said import others_on_stderr as f\nwith f(): os.write(2, b'said')"
+    module = "kdbench.standard_output"
+    code = f"import os; os.close(1); from {module} import others_on_stderr as f\nwith f(): os.write(2, b'said')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stderr == b"said"
 

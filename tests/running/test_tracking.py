@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from kdbench.plugin.loader import load_plugins
 from kdbench.plugin.registry import Registry
 from kdbench.results.record import Record, read_record
 from kdbench.running import tracking
+from kdbench.running.time_limit import time_limit
 from kdbench.specs import RunSpec
 from kdbench.trackers import Tracker, TrackerSpec
 from kdbench.training.checkpoint import load_checkpoint
@@ -124,9 +127,29 @@ def test_what_is_missing_is_said_before_anything_is_trained(
         trained(tiny_suite, tmp_path / "runs", track=["away"])
     with pytest.raises(KdbenchError, match=r"tracker 'theirs' needs.*pip install theirs\[server\]"):
         trained(tiny_suite, tmp_path / "runs", track=["theirs"])
-    with pytest.raises(KdbenchError, match="tracker 'broken' does not open: OSError: no space"):
-        trained(tiny_suite, tmp_path / "runs", track="broken")
     assert not list((tmp_path / "runs").rglob("checkpoint*"))
+    with pytest.warns(UserWarning, match="tracker 'broken' failed, the run goes on without it: OSError: no space"):
+        record, _, _ = trained(tiny_suite, tmp_path / "runs", track="broken")
+    assert record.status == "finished"
+
+
+def test_a_tracker_that_hangs_is_left_out_and_takes_nothing_of_the_runs_own_time(
+    tmp_path: Path, remembering: type[Remembering]
+) -> None:
+    def hang(self: Remembering, step: int, numbers: Mapping[str, float]) -> None:
+        while True:
+            time.sleep(0.01)
+
+    remembering.epoch = hang  # type: ignore[method-assign]
+    spec: Any = None
+    with time_limit(10):
+        found = tracking.Tracking([load_plugins().trackers.get("remembering")], spec, tmp_path, timeout=1)
+        found.timeout = 0.001
+        with pytest.warns(UserWarning, match="tracker 'remembering' failed.*longer than the 0.001 minutes"):
+            found.log("clean", [{"epoch": 1}])
+        left, again = signal.getitimer(signal.ITIMER_REAL)
+        assert not found.trackers and 9 * 60 < left <= 10 * 60 and again
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_what_a_tracker_draws_and_changes_is_none_of_the_trainings(

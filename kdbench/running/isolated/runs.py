@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdbench.errors import KdbenchError
 from kdbench.running.isolated.client import NodeDiedError, ask
 from kdbench.running.isolated.needed import of_run
 from kdbench.running.isolated.node import options_as_values
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from kdbench.running.plan import Plan
 
 GRACE_MINUTES = 1.0
-"""What a run that has a limit may take beyond it to write its failed record."""
+"""What a run that has a limit may take beyond it, and beyond what each of its trackers may, to write its failed
+record."""
 
 
 def plugins_apart(plan: Plan, track: Sequence[str]) -> list[str] | None:
@@ -34,7 +36,8 @@ def run_apart(
 ) -> tuple[Path, bool]:
     """The record of a run, and whether it was there already. Raises as the run does.
 
-    A process that dies leaves a failed record, like a method that raises: the same command goes on.
+    A process that dies leaves a failed record, like a method that raises: the same command goes on. Where it dies of
+    its data there is no specification to record, and ``KdbenchError`` says so.
     """
     job: dict[str, Any] = {
         "kind": "run",
@@ -50,9 +53,15 @@ def run_apart(
         "track": list(track),
         "died": None,
     }
-    limit = None if options.timeout is None else options.timeout + GRACE_MINUTES
+    limit = None if options.timeout is None else (1 + len(track)) * options.timeout + GRACE_MINUTES
     try:
         done = ask(job, plugins, minutes=limit)
     except NodeDiedError as death:
-        done = ask({**job, "track": [], "died": str(death)}, plugins)
+        try:
+            done = ask({**job, "track": [], "died": str(death)}, plugins, minutes=limit)
+        except NodeDiedError:
+            raise KdbenchError(
+                f"{job['node']}: {death}, and so does one that only loads the data of suite '{plan.suite.name}'",
+                "`kdbench data check` reads one data set after the other",
+            ) from None
     return Path(done["path"]), done["whole"]
