@@ -17,7 +17,7 @@ from tests.faults.conftest import SUITE, Row, share
 
 SOURCE = '''
 """What each does is asked for by environment variables; a task does another thing at each seed."""
-import os, sys, time
+import ctypes, os, sys, time
 import torch
 import kdbench
 from kdbench.data import Dataset, make_image_set
@@ -25,6 +25,7 @@ from kdbench.data import Dataset, make_image_set
 def misbehave(how):
     print("printed by Python")
     os.write(1, b"printed by another language\\n")
+    ctypes.CDLL(None).printf(b"printed by C\\n")
     if how == "exit":
         sys.exit(0)
     if how == "memory":
@@ -107,7 +108,8 @@ class Guests:
         """``kdbench run --json``."""
         self.seen.unlink(missing_ok=True)
         environment = {**os.environ, "PYTHONPATH": self.path, "SEEN": str(self.seen), **more}
-        environment.pop("KDBENCH_ISOLATION", None)
+        for name in ("KDBENCH_ISOLATION", "PYTHONUNBUFFERED"):  # with the second C keeps nothing back
+            environment.pop(name, None)
         command = [sys.executable, "-m", "kdbench", "run", "--method", "ce", "--suite", str(self.suite), "--json"]
         where = ["--out", str(self.out), "--tasks", tasks]
         return subprocess.run([*command, *where, *words], capture_output=True, text=True, env=environment)
@@ -139,7 +141,8 @@ def test_a_task_that_fails_is_a_failed_record_and_the_other_seeds_are_run(guests
     assert [record.error for record in found] == errors
     assert [record.status for record in found] == ["failed"] * 3 + ["finished"]
     assert [len(record.scores) for record in found] == [1, 1, 0, 2]
-    assert done.returncode == 2 and "printed by Python" in done.stderr and "printed by another" in done.stderr
+    assert done.returncode == 2
+    assert all(f"printed by {what}" in done.stderr for what in ("Python", "another language", "C\n"))
 
 
 def test_a_task_that_hangs_is_ended_by_its_limit(guests: Guests, row: Row) -> None:
