@@ -34,7 +34,7 @@ def data_status(spec: DatasetSpec, place: DataPlace) -> DataStatus:
         return DataStatus("missing", error.message, error.hint)
     except KdbenchError as error:
         return DataStatus("incomplete", error.message, error.hint or OWN_NAME)
-    except Exception as error:  # a third-party plugin may raise anything, and must not hide the other sets
+    except (Exception, SystemExit) as error:  # of a third party: it must not hide the other sets
         return DataStatus("broken", f"{type(error).__name__}: {' '.join(str(error).split())}", "tell its author")
     training = "" if train is None else f"{train:,} training, "
     return DataStatus("available", f"{training}{test:,} test images")

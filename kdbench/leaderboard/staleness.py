@@ -100,7 +100,7 @@ def _losses(asked: _Asked) -> tuple[float, ...] | str:
     """The losses here, or why there are none."""
     try:
         return tuple(losses(asked.method, asked.params, asked.noise))
-    except Exception as error:  # a third party's method, with parameters that it may not have any more
+    except (Exception, SystemExit) as error:  # a third party's method, with parameters that it may not have any more
         return f"{type(error).__name__}: {error}"
 
 

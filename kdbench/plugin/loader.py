@@ -88,7 +88,7 @@ class Plugins:
             try:
                 arguments = {"record": record, "path": path}
                 implementation.function(*(arguments[name] for name in implementation.argnames))
-            except Exception as error:  # an observer's fault must not cost anyone their record
+            except (Exception, SystemExit) as error:  # an observer's fault must not cost anyone their record
                 origin = self.loaded.get(implementation.plugin_name, implementation.plugin_name)
                 failures.append(Failure(implementation.plugin_name, origin, _describe(error)))
         return failures

@@ -53,7 +53,7 @@ def try_measures(name: str, jobs: Sequence[Job], options: RunOptions) -> None:
             data[plan.suite.dataset] = load_suite_data(plan.suite, plan.plugins, options.place, **needed_data(chosen))
         try:
             scores = _scores(same[0], task, data[plan.suite.dataset])
-        except Exception as failure:  # anybody's task, on a network and images that it was not made for
+        except (Exception, SystemExit) as failure:  # anybody's task, on a network and images that it was not made for
             say([f"note: '{name}': scores of task '{task}' under {condition} could not be tried: {named(failure)}"])
             continue
         for job in same:

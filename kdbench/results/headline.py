@@ -88,7 +88,7 @@ def headline_of(suite: Suite, name: str) -> Headline | None:
         return None
     try:
         return task.headline(task.settings_in(suite))
-    except Exception:  # the task may be a third party's, and the settings those of an untrusted suite
+    except (Exception, SystemExit):  # the task may be a third party's, and the settings those of an untrusted suite
         return None
 
 
@@ -100,7 +100,7 @@ def outside_of(suite: Suite, name: str) -> tuple[str, ...]:
         return ()
     try:
         return tuple(task.outside(task.settings_in(suite)))
-    except Exception:  # as above
+    except (Exception, SystemExit):  # as above
         return ()
 
 

@@ -142,7 +142,7 @@ def data_files(plan: Plan, place: DataPlace) -> DataFiles | None:
             return None
         try:
             paths += [os.path.abspath(path.expanduser()) for path in spec.files(place)]
-        except Exception:  # a third party's, and nobody's run must fail for it
+        except (Exception, SystemExit):  # a third party's, and nobody's run must fail for it
             return None
     paths = list(dict.fromkeys(paths))
     mark = _mark(paths)

@@ -153,8 +153,13 @@ def kdbench_record_written(record, path):
     Path({str(seen)!r}).write_text(f"{{record.run_id}} {{path.exists()}}")
 """
     install("watcher", observer)
-    install("clumsy", "import kdbench\n@kdbench.hookimpl\ndef kdbench_record_written(path):\n    raise OSError('full')")
-    with pytest.warns(UserWarning, match="observer clumsy:clumsy of clumsy 1.0 failed: OSError: full"):
+    hook = "import kdbench\n@kdbench.hookimpl\ndef kdbench_record_written(path):\n    raise"
+    install("clumsy", f"{hook} OSError('full')")
+    install("leaving", f"{hook} SystemExit(3)")
+    with (
+        pytest.warns(UserWarning, match="observer clumsy:clumsy of clumsy 1.0 failed: OSError: full"),
+        pytest.warns(UserWarning, match="observer leaving:leaving of leaving 1.0 failed: SystemExit: 3"),
+    ):
         record = run(str(tiny_suite), "ce", tasks=["clean"], out=tmp_path / "runs")
     assert seen.read_text() == f"{record.run_id} True"
 
