@@ -15,7 +15,7 @@ from typing import Any
 
 from kdbench.devices import reset_peak_memory
 from kdbench.errors import KdbenchError
-from kdbench.files import arrays_bytes, check_writable
+from kdbench.files import arrays_bytes, check_writable, writing
 from kdbench.inference.prediction import NotFiniteError, folded_copy
 from kdbench.locks import locked
 from kdbench.plugin.loader import load_plugins
@@ -391,7 +391,8 @@ class _Job:
         gone = [] if crash else [*self.files.listed(f"{PARTS}/"), CRASH]
         self.files.write({**contents, RECORD: record.to_json().encode()}, gone)
         self.files.settle()
-        (self.folder / BEGUN).unlink(missing_ok=True)
+        with writing(self.folder / BEGUN):
+            (self.folder / BEGUN).unlink(missing_ok=True)
         if not crash:
             shutil.rmtree(self.files.folder / PARTS, ignore_errors=True)
         if self.fresh:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError
-from kdbench.files import write_atomically
+from kdbench.files import write_atomically, writing
 from kdbench.locks import is_locked, owned
 from kdbench.specs import Spec, first_problem
 from kdbench.studies.nodes import Node, StudyPlan
@@ -112,7 +112,8 @@ class StudyFolder:
 
     def forget_failure(self, key: str) -> None:
         """A node is tried again."""
-        self._failure(key).unlink(missing_ok=True)
+        with writing(self._failure(key)):
+            self._failure(key).unlink(missing_ok=True)
 
     @property
     def _failures(self) -> Path:
