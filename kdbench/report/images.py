@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from kdbench.errors import KdbenchError
-from kdbench.inference.prediction import predict
 from kdbench.report.bench import Bench
 from kdbench.report.parts import Card, Gallery, Group, Part, Table, Value, missing
 from kdbench.report.runs import Run
 from kdbench.report.style import plain
+from kdbench.report.versions import Changed, Remade, Version, remade
 from kdbench.results.headline import headline_of, installed_task, unattacked_keys
 from kdbench.results.record import Score
 from kdbench.results.wording import describe_setting, shared
-from kdbench.tasks import Task, TestData
+from kdbench.tasks import Task
 
 MOST_IMAGES: Final = 12
 """Of a kind."""
@@ -33,9 +31,10 @@ MOST_BYTES: Final = 2**20
 """Of the PNGs of one run: the page holds them."""
 SURE: Final = 0.9
 SEED: Final = 0
-CHECKED: Final = 256
-"""Images that a student sees again, to check that they are those that it was measured on."""
-COLUMNS: Final = ("condition", "kind", "image", "true_class", "predicted", "confidence", "version", "known")
+COLUMNS: Final = (
+    "condition", "kind", "image", "true_class", "predicted", "confidence", "version", "version_predicted",
+    "version_confidence", "known",
+)  # fmt: skip
 
 Bools = NDArray[np.bool_]
 
@@ -47,36 +46,6 @@ class _Plain:
     correct: Bools
     answer: NDArray[Any] | None
     confidence: NDArray[Any] | None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Version:
-    """The test images, or a part of them, as a score measured them."""
-
-    title: str
-    score: Score
-    correct: Bools
-    """(n,)."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Changed:
-    """What one task made of the test images."""
-
-    title: str
-    task: Task
-    index: NDArray[np.int64]
-    """(n,): which test images."""
-    versions: tuple[_Version, ...]
-
-    @functools.cached_property
-    def wrong(self) -> dict[int, list[_Version]]:
-        """Test image to the versions that are wrong."""
-        found: dict[int, list[_Version]] = {}
-        for version in self.versions:
-            for place in self.index[~version.correct].tolist():
-                found.setdefault(place, []).append(version)
-        return found
 
 
 def images(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
@@ -94,8 +63,9 @@ def images(runs: Sequence[Run], bench: Bench) -> Iterator[Part]:
         caption = (
             f"Test images of {run.label}, each kind drawn with a fixed seed, whatever the images show. Below each its "
             "true class, what the student took it for and its largest softmax output, as far as the run kept them. "
-            "Corrupted images are those that were measured, made again; adversarial ones are not kept by a run and "
-            "depend on the machine that made them. A few images show, they do not measure."
+            "Corrupted images are those that were measured, made again. A run does not keep adversarial ones: they are "
+            "made again by the same attack from the same starts, and equal those that were measured up to rounding, "
+            "which hangs on the machine. A few images show, they do not measure."
         )
         table = Table(COLUMNS, tuple(maker.rows))
         yield Gallery(f"images-{number + 1}", f"{title}: {run.label}", caption, tuple(groups), table)
@@ -151,7 +121,7 @@ class _Maker:
                 return found
         return None
 
-    def _changed(self, condition: str) -> Iterator[_Changed]:
+    def _changed(self, condition: str) -> Iterator[Changed]:
         """Of each task that measured a part of the test images: its headline, or what that is the mean of."""
         spec = self.run.record.spec
         for name in spec.tasks:
@@ -164,11 +134,11 @@ class _Maker:
             kept = [one for one in kept if headline.picks(one[0])] or (kept if headline.results else [])
             alike = shared([score.setting for score, _ in kept]) if len(kept) > 1 else {}
             versions = tuple(
-                _Version(_version_title(score, alike, headline.title), score, found)
+                Version(_version_title(score, alike, headline.title), score, found)
                 for score, found in kept if found.shape == index.shape
             )  # fmt: skip
             if versions:
-                yield _Changed(headline.title, task, index.astype(np.int64), versions)
+                yield Changed(headline.title, task, index.astype(np.int64), versions)
 
     def _results(self, task: Task, score: Score) -> Bools | None:
         found = self.predictions.get(f"{score.condition}/{score.task}/{task.results_key(score)}")
@@ -180,76 +150,59 @@ class _Maker:
         return whole and bool(index.min() >= 0 and index.max() < len(self.test))
 
     def _as_they_are(
-        self, condition: str, kind: str, found: NDArray[np.int64], known: _Plain, changed: Sequence[_Changed]
+        self, condition: str, kind: str, found: NDArray[np.int64], known: _Plain, changed: Sequence[Changed]
     ) -> Iterator[Group]:
         cards = []
         for place in _drawn(found):
             said = _known(place, changed)
-            self._row(condition, kind, place, known, "", said)
+            self._row(condition, kind, place, known, said)
             cards.append(self._card(place, known, said))
         yield from self._group(condition, kind, cards, len(found), f"{len(known.correct):,} were measured")
 
-    def _broken(self, condition: str, one: _Changed, known: _Plain, changed: Sequence[_Changed]) -> Iterator[Group]:
+    def _broken(self, condition: str, one: Changed, known: _Plain, changed: Sequence[Changed]) -> Iterator[Group]:
         """Right as they are, and wrong in a version of one task."""
         right = one.index[known.correct[one.index]]
         broken = np.array([place for place in right.tolist() if place in one.wrong], dtype=np.int64)
         order = np.random.default_rng(SEED).permutation(len(one.versions))[:MOST_VERSIONS]
-        drawn: dict[int, _Version] = {}
+        drawn: dict[int, Version] = {}
         for version in (one.versions[place] for place in order):
             own = [place for place in broken.tolist() if version in one.wrong[place] and place not in drawn]
             share = -(-MOST_IMAGES // min(MOST_VERSIONS, len(one.versions)))
             drawn |= dict.fromkeys(_drawn(np.array(own, dtype=np.int64), share), version)
         kind = f"Right as they are, wrong under {one.title}"
-        cards = []
+        cards, notes = [], dict.fromkeys([f"{len(right):,} of those measured are right as they are"])
         for version in dict.fromkeys(drawn.values()):
             places = [place for place, its in drawn.items() if its is version]
-            for place, shown in zip(places, self._versions(condition, one, version, places), strict=True):
+            made: Sequence[Remade | None] = [None] * len(places)
+            try:
+                made, note = remade(self.run, self.bench, condition, one, version, places)
+            except KdbenchError as error:
+                note = f"where there is one picture, the changed one could not be made again: {error.message}"
+            notes |= {note: None} if note else {}
+            for place, again in zip(places, made, strict=True):
                 said = _known(place, changed)
-                self._row(condition, kind, place, known, version.title, said)
-                cards.append(self._card(place, known, said, version.title, shown))
-        of = f"{len(right):,} of those measured are right as they are"
-        if any(len(card.images) == 1 for card in cards):
-            of += "; where there is one picture, the changed one is not kept and could not be made again"
-        yield from self._group(condition, kind, cards, len(broken), of)
-
-    def _versions(
-        self, condition: str, one: _Changed, version: _Version, places: Sequence[int]
-    ) -> list[tuple[Tensor, int | None] | None]:
-        """The changed images, uint8 (3, H, W), each with its answer where there is a student; None where they cannot
-        be made again as they were."""
-        spec, device = self.run.record.spec, self.bench.device
-        nothing: list[tuple[Tensor, int | None] | None] = [None] * len(places)
-        # Another version of a task, or arithmetic of another kind of device, may make other images.
-        if spec.tasks[one.task.name] != one.task.version or self.run.record.provenance.device != device.type:
-            return nothing
-        index = torch.from_numpy(one.index)
-        made = one.task.remade(version.score, TestData(self.test), index, one.task.settings_in(spec.suite), device)
-        if made is None or len(made) != len(index):
-            return nothing
-        row = {place: number for number, place in enumerate(one.index.tolist())}
-        rows = [row[place] for place in places]
-        try:
-            student = self.bench.predictor(self.run, condition)
-        except KdbenchError:
-            return [(made[number], None) for number in rows]
-        checked = list(dict.fromkeys([*rows, *range(min(CHECKED, len(index)))]))
-        answers = predict(student, made[checked], device=device).argmax(1)
-        right = (answers == self.test.labels[index[checked]]).numpy()
-        if not np.array_equal(right, version.correct[checked]):
-            return nothing
-        return [(made[number], int(answer)) for number, answer in zip(rows, answers.tolist(), strict=False)]
+                self._row(condition, kind, place, known, said, version.title, again)
+                cards.append(self._card(place, known, said, version, again))
+        yield from self._group(condition, kind, cards, len(broken), "; ".join(notes))
 
     def _card(
-        self, place: int, known: _Plain, said: str, version: str = "", shown: tuple[Tensor, int | None] | None = None
+        self, place: int, known: _Plain, said: str, version: Version | None = None, again: Remade | None = None
     ) -> Card:
         true = self._class(int(self.test.labels[place]))
         lines = [f"image {place}: {true}", self._taken_for(place, known)]
         pictures = [(f"test image {place}, {true}", _png(self.test.images[place]))]
-        if shown is not None:
-            image, answer = shown
-            lines.append(f"{version}: {'wrong' if answer is None else f'taken for {self._class(answer)}'}")
-            pictures.append((f"the same under {version}", _png(image)))
+        if version is not None and again is not None:
+            pictures += [(words, _png(image)) for words, image in again.images]
+            lines.append(f"{version.title}: {self._answered(place, again)}")
         return Card(tuple(pictures), (*lines, *([said] if said else [])))
+
+    def _answered(self, place: int, again: Remade) -> str:
+        """To a version that the record says is wrong."""
+        if again.answer is None:
+            return "wrong"
+        right = again.answer == int(self.test.labels[place])
+        what = "right here, wrong in the record" if right else f"taken for {self._class(again.answer)}"
+        return f"{what}, {100 * again.confidence:.0f} %" if again.confidence is not None else what
 
     def _taken_for(self, place: int, known: _Plain) -> str:
         sure = "" if known.confidence is None else f", {100 * float(known.confidence[place]):.0f} %"
@@ -260,11 +213,16 @@ class _Maker:
     def _class(self, number: int) -> str:
         return plain(self.test.class_names[number], 24)
 
-    def _row(self, condition: str, kind: str, place: int, known: _Plain, version: str, said: str) -> None:
-        answer = None if known.answer is None else self.test.class_names[int(known.answer[place])]
+    def _row(
+        self, condition: str, kind: str, place: int, known: _Plain, said: str, version: str = "",
+        again: Remade | None = None,
+    ) -> None:  # fmt: skip
+        answers = [None if known.answer is None else int(known.answer[place]), again.answer if again else None]
         sure = None if known.confidence is None else float(known.confidence[place])
         true = self.test.class_names[int(self.test.labels[place])]
-        self.rows.append((condition, kind, place, true, answer, sure, version, said))
+        taken, then = (None if answer is None else self.test.class_names[answer] for answer in answers)
+        then_sure = again.confidence if again else None
+        self.rows.append((condition, kind, place, true, taken, sure, version, then, then_sure, said))
 
     def _group(self, condition: str, kind: str, cards: Sequence[Card], found: int, of: str) -> Iterator[Group]:
         """With as many of the cards as there is room for; nothing where nothing was found."""
@@ -295,7 +253,7 @@ def _drawn(found: NDArray[np.int64], most: int = MOST_IMAGES) -> list[int]:
     return sorted(int(place) for place in chosen)
 
 
-def _known(place: int, changed: Sequence[_Changed]) -> str:
+def _known(place: int, changed: Sequence[Changed]) -> str:
     """What became of an image in every task that measured it."""
     said = []
     for one in changed:

@@ -65,6 +65,7 @@ class ShownGallery:
             {
                 "title": group.title,
                 "said": group.said,
+                "wide": any(len(card.images) > 2 for card in group.cards),
                 "cards": [
                     {
                         "images": [(alt, f"data:image/png;base64,{base64.b64encode(png).decode()}")

@@ -337,7 +337,24 @@ class Task:
         """The very images behind a score, for a reader to look at: uint8 (n, 3, H, W) on the CPU, one per result.
 
         ``index``: int64 (n,), the test images of the task's subset. None where data and settings alone do not decide
-        them, as with adversarial examples, which hang on the model and the machine.
+        them, as with adversarial examples, which hang on the model and the machine: see ``attacked``.
+        """
+        return None
+
+    def attacked(
+        self,
+        score: Score,
+        predictor: nn.Module,
+        data: TestData,
+        index: Tensor,
+        rows: Tensor,
+        settings: Any,
+        device: torch.device,
+    ) -> Tensor | None:
+        """The adversarial images behind some results of a score: float32 (m, 3, H, W) in [0, 1], up to rounding.
+
+        ``predictor`` is what was measured, ``index`` as in ``remade``, ``rows``: int64 (m,), which of it. None where
+        the attack of a few images alone is not what it was among all.
         """
         return None
 

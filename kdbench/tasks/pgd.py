@@ -10,9 +10,11 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from kdbench.attacks import PGDResult, pgd
+from kdbench.attacks._starts import starting
 from kdbench.data import DataFacts
 from kdbench.devices import float64
 from kdbench.errors import plain
+from kdbench.inference.model import as_float
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
@@ -118,8 +120,7 @@ class PGD(Task):
                 steps=settings.steps,
                 restarts=settings.restarts,
                 start=START,
-                # On the CPU whatever the device, so that every machine starts at the same points.
-                generator=torch.Generator().manual_seed(derive_seed(settings.seed, "pgd")),
+                generator=_starts(settings),
                 full_restarts=full,
                 **how,
             )
@@ -132,6 +133,37 @@ class PGD(Task):
         few = spread(labels.cpu(), settings.large_eps_subset).to(ctx.device)
         check_large_eps(predictor, images[few], labels[few], how, ctx)
         return scores
+
+    def attacked(
+        self,
+        score: Score,
+        predictor: nn.Module,
+        data: TestData,
+        index: Tensor,
+        rows: Tensor,
+        settings: Any,
+        device: torch.device,
+    ) -> Tensor | None:
+        step_size, steps = settings.step_sizes.get(score.setting.get("variant")), score.setting.get("steps")
+        random = "votes" in score.setting  # its draws are not those of a call with other images
+        if self.results_key(score) is None or step_size is None or steps not in settings.steps or random:
+            return None
+        places = index[rows]
+        images = as_float(data.test.images[places].to(device))
+        begin = starting(START, images, settings.eps, settings.restarts, _starts(settings))
+        result = pgd(
+            predictor,
+            images,
+            data.test.labels[places].to(device),
+            eps=settings.eps,
+            step_size=step_size,
+            steps=int(steps),
+            restarts=settings.restarts,
+            start=torch.stack([begin(run, rows, images) for run in range(settings.restarts)]),
+            keep_examples=True,
+        )
+        assert result.examples is not None  # as they are kept
+        return result.examples.cpu()
 
     def headline(self, settings: Any) -> Headline:
         return Headline(
@@ -179,6 +211,11 @@ def _budget(settings: Any, variant: str, metric: str) -> dict[str, Any]:
     restarts = 1 if metric == "accuracy_at_step" else settings.restarts
     found = {"eps": settings.eps, "restarts": restarts, "start": START}
     return found | ({"step_size": settings.step_sizes[variant]} if variant in settings.step_sizes else {})
+
+
+def _starts(settings: Any) -> torch.Generator:
+    """On the CPU whatever the device, so that every machine starts at the same points."""
+    return torch.Generator().manual_seed(derive_seed(settings.seed, "pgd"))
 
 
 def _gradients(card: Scorecard, variant: str) -> Iterator[Objection]:

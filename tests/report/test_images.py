@@ -13,12 +13,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from kdbench import corruptions
-from kdbench.data import make_image_set
+from kdbench.data import DataPlace, make_image_set
 from kdbench.errors import KdbenchError
 from kdbench.report import images as galleries
+from kdbench.report.bench import Bench
 from kdbench.report.images import MOST_IMAGES, images
 from kdbench.report.parts import Card, Gallery, Missing
-from kdbench.report.runs import Run
+from kdbench.report.runs import Run, open_runs
+from kdbench.results.record import Record
+from kdbench.tasks.base import TestData
+from kdbench.tasks.pgd import PGD
 from kdbench.training.seeds import derive_seed
 from tests.leaderboard.evidence import Made, make
 from tests.leaderboard.student import N
@@ -56,8 +60,8 @@ def labels_of(made: Made) -> Any:
     return made.predictions.get("clean/clean/label", np.arange(N) % 10)
 
 
-def gallery(run: Run, bench: Shelf) -> Gallery:
-    [found] = images([run], bench)  # type: ignore[arg-type]  # as much of a bench as it asks
+def gallery(run: Run, bench: Shelf | Bench) -> Gallery:
+    [found] = images([run], bench)  # type: ignore[arg-type]  # a shelf is as much of a bench as it asks
     assert isinstance(found, Gallery)
     return found
 
@@ -131,11 +135,88 @@ def test_corrupted_images_are_those_that_were_measured(made: Made, tmp_path: Pat
         assert torch.equal(pixels(changed), every[index.tolist().index(row["image"])])
 
 
-def test_adversarial_images_are_not_made_up(made: Made, tmp_path: Path) -> None:
+def test_without_a_checkpoint_adversarial_images_are_not_made_up(made: Made, tmp_path: Path) -> None:
     [run] = opened(tmp_path, made)
     groups = [group for group in gallery(run, Shelf(labels_of(made))).groups if "PGD" in group.title]
     assert groups and all(len(card.images) == 1 for group in groups for card in group.cards)
-    assert all("could not be made again" in group.said for group in groups)
+    assert all("could not be made again: no checkpoint" in group.said for group in groups)
+
+
+def on_digits(trained: tuple[Record, Path]) -> tuple[Run, Bench]:
+    [run] = open_runs([trained[1]])
+    return run, Bench([run], DataPlace.default(None), torch.device("cpu"))
+
+
+def test_attacked_images_are_near_and_fool_the_student_as_in_the_record(trained: tuple[Record, Path]) -> None:
+    run, bench = on_digits(trained)
+    task, settings = PGD(), PGD().settings_in(run.record.spec.suite)
+    index = torch.from_numpy(run.predictions()["clean/pgd/index"])
+    score, *_ = [one for one in run.record.scores if task.results_key(one) == "pgd-std-3/correct"]
+    student, rows = bench.predictor(run, "clean"), torch.arange(len(index))
+    data = TestData(bench.dataset.test)
+    found = task.attacked(score, student, data, index, rows, settings, torch.device("cpu"))
+    assert found is not None and found.shape == bench.dataset.test.images[index].shape
+    away = (found - bench.dataset.test.images[index].float() / 255).abs()
+    assert settings.eps / 2 < float(away.max()) <= settings.eps + 1e-6
+    assert float(found.min()) >= 0 and float(found.max()) <= 1
+    right = (student(found).argmax(1) == bench.dataset.test.labels[index]).numpy()
+    assert np.array_equal(right, run.predictions()["clean/pgd/pgd-std-3/correct"])
+    some = torch.tensor([7, 2])
+    again = task.attacked(score, student, data, index, some, settings, torch.device("cpu"))
+    assert again is not None and torch.allclose(again, found[some], atol=settings.eps / 100)
+
+
+def test_what_cannot_be_attacked_again_is_none(trained: tuple[Record, Path]) -> None:
+    run, bench = on_digits(trained)
+    task, settings = PGD(), PGD().settings_in(run.record.spec.suite)
+    rest = bench.predictor(run, "clean"), TestData(bench.dataset.test), torch.arange(4), torch.arange(2), settings
+    known = next(one for one in run.record.scores if task.results_key(one) == "pgd-std-3/correct")
+    for odd in ({"votes": 32}, {"steps": 99}, {"variant": "none"}, {"rule": "any"}):
+        score = known.model_copy(update={"setting": {**known.setting, **odd}})
+        assert task.attacked(score, *rest, torch.device("cpu")) is None
+
+
+def test_an_attacked_image_stands_beside_its_difference_and_both_answers(
+    trained: tuple[Record, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, bench = on_digits(trained)
+    eps, test, student = 0.031, bench.dataset.test, bench.predictor(run, "clean")
+    found = gallery(run, bench)
+    [group] = [group for group in found.groups if "wrong under PGD" in group.title]
+    own = [row for row in rows(found) if f"{row['kind']} ({row['condition']})" == group.title]
+    assert len(own) == len(group.cards) > 0
+    assert "no pixel further away than 7.91/255, and the difference, 16 times magnified" in group.said
+    assert f"{len(own)} of {len(own)} are wrong again, as in the record" in group.said
+    for row, card in zip(own, group.cards, strict=True):
+        plain, changed, difference = (pixels(png).float() / 255 for _, png in card.images)
+        assert torch.equal(plain, test.images[row["image"]].float() / 255)
+        away = changed - plain
+        assert float(away.abs().max()) <= eps + 0.5 / 255
+        assert float((difference - (0.5 + 16 * away).clamp(0, 1)).abs().max()) <= 17 * 0.5 / 255 + 1e-6
+        assert row["version_predicted"] != row["true_class"] == row["predicted"]
+        answers = student(torch.stack([plain, changed])).softmax(1)
+        assert float(answers[0].max()) == pytest.approx(row["confidence"], abs=1e-4)
+        assert float(answers[1].max()) == pytest.approx(row["version_confidence"], abs=0.05), "up to 8 bits of a PNG"
+        said = f"taken for {row['version_predicted']}, {100 * row['version_confidence']:.0f} %"
+        assert any(line == f"{row['version']}: {said}" for line in card.lines)
+    monkeypatch.setattr(PGD, "attacked", lambda self, score, predictor, data, index, rows, *rest:
+                        data.test.images[index[rows]].float() / 255)  # fmt: skip
+    [group] = [group for group in gallery(run, bench).groups if "wrong under PGD" in group.title]
+    assert f"0 of {len(own)} are wrong again, as in the record, the others are right" in group.said
+    assert all("right here, wrong in the record" in " ".join(card.lines) for card in group.cards)
+
+
+def test_adversarial_images_of_another_student_are_not_shown(
+    trained: tuple[Record, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, bench = on_digits(trained)
+    other = nn.Sequential(nn.Flatten(), nn.Linear(bench.dataset.test.images[0].numel(), 10)).requires_grad_(False)
+    for tensor in other.parameters():
+        tensor.zero_()
+    monkeypatch.setattr(bench, "predictor", lambda run, condition: other)
+    [group] = [group for group in gallery(run, bench).groups if "wrong under PGD" in group.title]
+    assert all(len(card.images) == 1 for card in group.cards)
+    assert "answers otherwise than the record says" in group.said
 
 
 def test_a_student_that_answers_otherwise_shows_no_corrupted_images(made: Made, tmp_path: Path) -> None:
@@ -161,7 +242,7 @@ def test_a_student_that_answers_as_measured_names_its_answers(made: Made, tmp_pa
     assert found
     for row, card in found:
         answer = int(answers[row["version"]][index.tolist().index(row["image"])])
-        assert len(card.images) == 2 and f"{row['version']}: taken for class {answer}" in card.lines
+        assert len(card.images) == 2 and f"{row['version']}: taken for class {answer}, 23 %" in card.lines
 
 
 def test_images_of_another_device_are_not_made_again(made: Made, tmp_path: Path) -> None:
