@@ -5,7 +5,7 @@
 const DEFAULT = 5; // methods that are drawn before any is chosen: the first of the ranking
 const MOST = 8; // as many as there are colours
 const AXES = ["across", "up", "of"]; // what the plots show, and the controls for it
-const PAGE = 100; // rows that are shown at first, and more at each press of a button
+const PAGE = ROWS.length > 100 ? 50 : 100; // rows that are shown at first, and more at each press of a button: a sort takes as long as they do
 const at = (id) => document.getElementById(id);
 
 function currentState() {
@@ -141,6 +141,7 @@ at("sort").addEventListener("change", (event) => change({ column: event.target.v
 at("against").append(...ROWS.map((row) => make("option", { value: row.key }, `difference to ${clipped(row.title, 40)}`)));
 at("against").addEventListener("change", (event) => change({ against: KEYS.indexOf(event.target.value) }));
 at("reset").addEventListener("click", () => change({ words: "", family: "", flags: "", weights: DATA.weighed.map(() => 1), against: -1 }));
+at("more").textContent = `Show ${PAGE} more`;
 at("more").addEventListener("click", () => change({ limit: currentState().limit + PAGE }));
 at("clear").addEventListener("click", () => change({ chosen: [] }));
 body.addEventListener("change", (event) => {

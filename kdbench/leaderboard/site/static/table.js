@@ -84,7 +84,11 @@ function applyRows(found, { column, direction, limit }) {
   document.getElementById("more").hidden = found.length <= limit;
 }
 
+let picks;
+
 function applyChoice(keys) {
+  if (picks === keys.join()) return;
+  picks = keys.join();
   const chosen = new Set(keys);
   for (const row of ROWS) {
     const picked = chosen.has(row.key);

@@ -17,7 +17,13 @@ function weighted(values, weights) {
 
 /** How many numbers of an ascending list are below a value, or not above it. */
 function below(sorted, value, orEqual) {
-  return sorted.filter((one) => one < value || (orEqual && one === value)).length;
+  let [from, to] = [0, sorted.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (sorted[middle] < value || (orEqual && sorted[middle] === value)) from = middle + 1;
+    else to = middle;
+  }
+  return from;
 }
 
 /** Of each row its mean rank and its first and last place; null for one without. */
@@ -40,7 +46,11 @@ function readWeights(text) {
   return fine ? given : DATA.weighed.map(() => 1);
 }
 
+let weighing = "";
+
 function applyWeights(weights) {
+  if (weighing === weights.join()) return;
+  weighing = weights.join();
   if (weights.some((one) => one !== weights[0])) document.getElementById("weights").open = true;
   SLIDERS.forEach((slider, family) => {
     slider.value = weights[family];
