@@ -65,8 +65,28 @@ def test_methods_are_picked_and_the_back_button_takes_it_back(open_page: Opener,
 
 
 def test_too_many_methods_are_compared_unpaired_and_it_is_said(open_page: Opener, tmp_path: Path) -> None:
-    html = dict(itertools.islice(pages(boards.large(113)), 3))["cifar10-lite/compare.html"]
+    html = dict(itertools.islice(pages(boards.large(123)), 3))["cifar10-lite/compare.html"]
     (tmp_path / "compare.html").write_text(html)
     page = open_page(f"{tmp_path.as_uri()}/compare.html#m=method-0000,method-0001")
-    assert "more than 112 methods" in page.locator("#basis").inner_text()
+    assert "more than 122 methods" in page.locator("#basis").inner_text()
     assert all("unpaired" in text for text in page.locator("#differences td:last-child").all_inner_texts())
+
+
+def test_pairs_of_many_methods_are_those_of_the_board(open_page: Opener, tmp_path: Path) -> None:
+    """Texts of records are cut after 2,000 characters; the pairs of 32 methods are longer."""
+    made = boards.large(60)
+    board = made.boards[0]
+    for name, html in itertools.islice(pages(made), 3):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(html)
+    pairs, first, last = board.pairs["clean/clean"], board.rows[0], board.rows[-1]
+    half = f"±{100 * pairs.half_width[0, -1]:.1f}"
+    page = open_page(f"{tmp_path.as_uri()}/index.html#vs={last.key}")
+    cell = page.locator("#board tbody tr").first.locator("td").nth(2)
+    assert cell.inner_text().split() == [f"{100 * pairs.value[0, -1]:+.1f}".replace("-", "\N{MINUS SIGN}"), half]
+    better = pairs.value[0, -1] > 0
+    assert ("better" if better else "worse") in (cell.get_attribute("class") or "")
+    page = open_page(f"{tmp_path.as_uri()}/cifar10-lite/compare.html#m={first.key},{last.key}")
+    line = page.locator("#differences tbody tr").first
+    assert line.locator("td").last.inner_text() == f"{'A' if better else 'B'} is better"
+    assert line.locator("td").nth(3).inner_text() == "< .001"

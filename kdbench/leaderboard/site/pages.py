@@ -23,7 +23,7 @@ from kdbench.leaderboard.site.downloads import NAME, downloads
 from kdbench.leaderboard.site.method import board_axes, method_view
 from kdbench.leaderboard.site.repository import Repository
 from kdbench.leaderboard.site.start import start_view
-from kdbench.leaderboard.site.table import board_view, table_data
+from kdbench.leaderboard.site.table import board_view, label_style, said_data, table_data
 from kdbench.leaderboard.site.weighing import weights_data
 from kdbench.results.wording import words
 
@@ -117,7 +117,7 @@ def pages(boards: Boards, docs: str = "", repository: Repository | None = None) 
         if repository is not None:
             view["code"] = repository.address
         table, pairs = table_data(board), pairs_data(board)
-        data = {**table, **pairs, **weights_data(board)}
+        data = {**table, **pairs, **weights_data(board), **said_data(board)}
         if number == 0:
             yield "index.html", site.table("", board, view, data, f"{board.key}/")
         yield f"{board.key}/index.html", site.table("../", board, view, data, "")
@@ -155,13 +155,16 @@ class _Site:
     def table(self, root: str, board: Board, view: Mapping[str, Any], data: Any, here: str) -> str:
         """A suite's page; ``here`` leads to the suite's folder."""
         title = f"{text.shorten(board.suite)} leaderboard"
-        return self.page("table", root, board, title=title, view=view, data=data, here=here, stray=self.boards.excluded)
+        return self.page(
+            "table", root, board, label_style(view), title=title, view=view, data=data, here=here,
+            stray=self.boards.excluded,
+        )  # fmt: skip
 
-    def page(self, kind: str, root: str, board: Board | None, **values: Any) -> str:
+    def page(self, kind: str, root: str, board: Board | None, own_style: str = "", **values: Any) -> str:
         """A page of one kind; ``root`` leads to the site's folder."""
         scripts = [_static(name) for name in SCRIPTS.get(kind, ())]
         docs = self.docs if text.web_address(self.docs) else f"{root}{self.docs}"
-        style = "".join(map(_static, ("style.css", *STYLES.get(kind, ()))))
+        style = "".join(map(_static, ("style.css", *STYLES.get(kind, ())))) + own_style
         return self.environment.get_template(f"{kind}.html.j2").render(
             root=root, docs=docs if self.docs else "", board=board, boards=self.boards.boards, style=Markup(style),
             scripts=[Markup(script) for script in scripts], policy=text.content_policy([style], scripts), **values,
@@ -186,4 +189,6 @@ def _environment() -> Environment:
 
 @functools.cache
 def _static(name: str) -> str:
-    return (files("kdbench.leaderboard.site") / "static" / name).read_text(encoding="utf-8")
+    """A script or a style sheet, without indentation and lines that are comments."""
+    whole = (files("kdbench.leaderboard.site") / "static" / name).read_text(encoding="utf-8")
+    return re.sub(r"^[ \t]*(/\*(?:(?!\*/)[\s\S])*\*/|//.*)?[ \t]*\n|^[ \t]+", "", whole, flags=re.MULTILINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,10 +12,12 @@ from kdbench.leaderboard.board import Axis, Board, Cell, Mark, Row
 from kdbench.leaderboard.marks import NEAR
 from kdbench.leaderboard.placing import families
 from kdbench.leaderboard.site.shades import shades
-from kdbench.leaderboard.site.text import interval, number, shorten, web_address
+from kdbench.leaderboard.site.text import in_css, number, plain, shorten, web_address
 from kdbench.results.wording import words
 
 SIGNS: Final[Mapping[Mark, str]] = {"best": "★", "near": "☆", "unknown": "○", "": ""}
+FIRST_LABEL: Final = 3
+"""Cell of a row that has the place, after choice and method."""
 
 
 def board_view(board: Board) -> dict[str, Any]:
@@ -91,16 +94,9 @@ def _cost(row: Row) -> str:
 
 
 def _cell_view(cell: Cell, axis: Axis, shade: int | None) -> dict[str, Any]:
-    said = [
-        f"{interval(cell.ci_low, cell.ci_high, axis.unit)}, over {_basis(cell)}",
-        f"rank {cell.ranks}",
-        f"n {cell.n:,}",
-        *cell.flags,
-    ]
     return {
         "value": number(cell.value, axis.unit),
         "half": ("(±{})" if cell.one_seed else "±{}").format(number((cell.ci_high - cell.ci_low) / 2, axis.unit)),
-        "said": shorten("; ".join(said), 400),
         "kind": "doubt" if cell.flags else cell.mark or ("" if shade is None else f"d{shade}"),
         "sign": SIGNS[cell.mark],
         "flags": cell.flags,
@@ -130,6 +126,16 @@ def seeds(board: Board) -> str:
         return "no finished runs"
     many = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     return f"{many} seed{'s' if counts[-1] > 1 else ''} per method"
+
+
+def label_style(view: Mapping[str, Any]) -> str:
+    """What names the cells of a card, which has no heading: a rule for each column of ``board_view``."""
+    titles = ["Place", *(axis["title"] for axis in view["axes"])]
+    rules = (
+        f".board td:nth-child({place})::before{{content:{in_css(plain(title))}}}"
+        for place, title in enumerate(titles, FIRST_LABEL)
+    )
+    return f"@media (max-width: 700px) {{{''.join(rules)}}}"
 
 
 def table_data(board: Board) -> dict[str, Any]:
@@ -179,6 +185,27 @@ def _first_decided(board: Board, numbers: Sequence[int], otherwise: int) -> int:
     """The first of these axes that has a best, else the first of them."""
     best = {axis for row in board.rows for axis, cell in row.cells.items() if cell.mark == "best"}
     return next((number for number in numbers if board.axes[number].key in best), next(iter(numbers), otherwise))
+
+
+def said_data(board: Board) -> dict[str, Any]:
+    """What is said of each score beside its interval: by axis what most cells say of basis and n, and their ranks; by
+    row and axis the ranks where that is all, else [basis and n, ranks, flags], None for no score."""
+    facts = [[cell and _facts(cell) for cell in (row.cells.get(axis.key) for axis in board.axes)] for row in board.rows]
+    usual = [_most_common([cell[0] for cell in column if cell]) for column in zip(*facts, strict=True)]
+    said = [
+        [cell and (cell[1] if cell == [common, cell[1], ""] else cell) for common, cell in zip(usual, row, strict=True)]
+        for row in facts
+    ]
+    return {"usual": usual, "said": said}
+
+
+def _facts(cell: Cell) -> list[str]:
+    ranks = "-".join(str(rank) for rank in dict.fromkeys((cell.rank, cell.last_rank)))
+    return [f"over {_basis(cell)}; n {cell.n:,}", ranks, shorten("; ".join(cell.flags), 300)]
+
+
+def _most_common(texts: Sequence[str]) -> str:
+    return Counter(texts).most_common(1)[0][0] if texts else ""
 
 
 def _numbers(cell: Cell | None) -> list[float | int | str] | None:

@@ -65,7 +65,16 @@ def test_marks_are_those_of_the_cells_with_a_sign_each() -> None:
     assert [view["sign"] for view in views] == ["○", "★", "☆", ""]
     assert views[1]["value"] == "90.0"
     assert views[1]["half"] == "±2.0"
-    assert views[1]["said"] == "88.0 to 92.0, over 3 seeds and examples; rank 1–3; n 2,000"  # noqa: RUF001  # a dash
+
+
+def test_what_most_cells_of_a_column_say_is_said_once() -> None:
+    found = board(cell(0.8), cell(0.9), None, alone(0.7), cell(0.99, 4, "Doubtful."))
+    usual, said = table.said_data(found).values()
+    assert usual == ["over 3 seeds and examples; n 2,000"]
+    assert [row[0] for row in said] == [
+        "1-3", "1-3", None, ["over 1 seed and examples; n 2,000", "1", ""],
+        ["over 3 seeds and examples; n 2,000", "4-3", "Doubtful."],
+    ]  # fmt: skip
 
 
 def test_the_interval_of_one_seed_is_in_brackets_and_its_row_says_that_it_is_unranked() -> None:

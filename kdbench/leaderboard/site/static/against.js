@@ -11,7 +11,6 @@ function kept() {
   scores ??= ROWS.map((row) => [...row.element.cells].slice(FIRST).map((cell) => ({
     cell,
     usual: cell.className,
-    title: cell.title,
     nodes: [...cell.childNodes],
   })));
   return scores;
@@ -31,11 +30,11 @@ function differenceNodes(found, unit) {
 function applyAgainst(reference) {
   if (reference === against) return;
   against = reference;
-  kept().forEach((line, index) => line.forEach(({ cell, usual, title, nodes }, axis) => {
+  kept().forEach((line, index) => line.forEach(({ cell, usual, nodes }, axis) => {
     const found = reference < 0 || index === reference ? null : difference(axis, index, reference);
     cell.replaceChildren(...(found ? differenceNodes(found, DATA.axes[axis][2]) : nodes));
     cell.className = found ? `${usual.split(" ").filter((name) => /^g\d+$|^more$/.test(name)).join(" ")} ${kindOf(found)}` : usual;
-    cell.title = found ? "" : title;
+    cell.removeAttribute("title");
   }));
   document.getElementById("says").hidden = reference >= 0;
   document.getElementById("says-against").hidden = reference < 0;

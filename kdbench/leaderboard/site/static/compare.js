@@ -32,7 +32,7 @@ function renderScores(rows) {
   const names = rows.map((index, number) => {
     const [seeds, budget, params] = DATA.facts[index];
     const link = make("a", { href: `method/${KEYS[index]}.html` }, named(DATA.rows[index][1]));
-    const said = [`seeds ${seeds.join(", ") || "none"}`, params && clipped(params, 120), budget !== "standard" && budget];
+    const said = [`seeds ${seeds.join(", ") || "none"}`, params, budget !== "standard" && budget];
     return [`${LETTERS[number]}: `, link, make("br"), make("small", {}, said.filter(Boolean).join("; "))];
   });
   const lines = DATA.axes.map(([, title, unit, higher], axis) => {
@@ -96,7 +96,7 @@ function render() {
   status.textContent = `${rows.map((index) => DATA.rows[index][1]).join(", ")}`;
   document.getElementById("basis").textContent = DATA.pairs
     ? "Above zero the first method is better, on every axis: where lower is better, by how much lower it is. In points of percent where the score is a share. Plots of one table share one scale."
-    : `This suite has more than ${DATA.limit} methods: differences are computed here from the two intervals, unpaired and without a test; above zero the first method is better, on every axis. They are less sharp than the differences that the ranks rest on.`;
+    : `This suite has more than ${DATA.limit} methods${DATA.left ? `, of which the first ${KEYS.length} are on this page` : ""}: differences are computed here from the two intervals, unpaired and without a test; above zero the first method is better, on every axis. They are less sharp than the differences that the ranks rest on.`;
   renderScores(rows);
   const parts = [];
   for (let i = 0; i < rows.length; i += 1) {

@@ -3,15 +3,19 @@
 /* The difference of any two rows, with its interval and its test. */
 
 const KEYS = DATA.rows.map((row) => row[0]);
-const PAIRS = (DATA.pairs ?? []).map((pairs) => pairs && [pairs[0], Uint8Array.from(atob(pairs[1]), (one) => one.charCodeAt(0))]);
+const bytesOf = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+const PAIRS = (DATA.pairs ?? []).map((pairs) => pairs && [pairs[0], bytesOf(pairs[1])]);
+const TESTS = (DATA.tests ?? []).map((tests) => tests && bytesOf(tests)); // on the page of comparisons
 
 /** Half width, p-value and facts of the difference of two rows, the first above the second; null for none. */
 function pairOf(axis, low, high) {
   const [largest, bytes] = PAIRS[axis];
-  const place = 3 * (low * KEYS.length - (low * (low + 1)) / 2 + (high - low - 1));
-  const word = bytes[place] + 256 * bytes[place + 1];
+  const place = low * KEYS.length - (low * (low + 1)) / 2 + (high - low - 1);
+  const [first, second, third] = bytes.subarray(3 * (place >> 1)); // of two pairs
+  const word = place % 2 ? (second >> 4) + 16 * third : first + 256 * (second & 15);
   if (word >> 2 === DATA.levels) return null;
-  const p = bytes[place + 2] === 255 ? null : 10 ** (-bytes[place + 2] / DATA.steps);
+  const test = TESTS[axis]?.[place] ?? 255;
+  const p = test === 255 ? null : 10 ** (-test / DATA.steps);
   return { half: (largest * (word >> 2)) / (DATA.levels - 1), p, significant: Boolean(word & 2), paired: Boolean(word & 1) };
 }
 

@@ -5,11 +5,25 @@
 const REACH = 30; // pixels between the pointer and a point that it means
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity };
 
-/** A row's score as the table's cell has it in its title, which may show a difference instead. */
+/** What stands behind a row's score: interval, what it is over, n, ranks and flags. */
+function basisWords(row, axis) {
+  const [[, low, high], said, unit] = [row.cells[axis], DATA.said[row.index][axis], DATA.axes[axis][2]];
+  const [basis, ranks, flags] = typeof said === "string" ? [DATA.usual[axis], said, ""] : said;
+  return `${shown(low, unit)} to ${shown(high, unit)}, ${basis}; rank ${ranks.replace("-", "–")}${flags && `; ${flags}`}`;
+}
+
 function scoreWords(row, axis) {
   const [, title, unit] = DATA.axes[axis];
-  return `${title} ${shown(row.cells[axis][0], unit)}${unit === "fraction" ? "\u00a0%" : `\u00a0${unit}`} (${kept()[row.index][axis].title})`;
+  return `${title} ${shown(row.cells[axis][0], unit)}${unit === "fraction" ? "\u00a0%" : `\u00a0${unit}`} (${basisWords(row, axis)})`;
 }
+
+/* Cells of the table say the same when they are pointed at, unless they show a difference. */
+body.addEventListener("pointerover", ({ target }) => {
+  const cell = target.closest("td");
+  const row = cell && ROWS.find(({ element }) => element === cell.parentElement);
+  const axis = cell ? cell.cellIndex - FIRST : -1;
+  if (row?.cells[axis] && against < 0) cell.title = basisWords(row, axis);
+});
 
 class Readout {
   /** For the plot in an element whose next one has the words; `distance` is how far a point is from the pointer. */
