@@ -12,16 +12,28 @@ def bibtex(board: Board) -> str:
     """One entry: the suite's version, how much was measured, when, and with which kdbench."""
     records = [run.record for row in board.rows for run in row.records]
     facts = [record.provenance for record in records]
-    last = max((fact.finished[:10] for fact in facts), default="")
+    last = _last_day(board)
     versions = ", ".join(sorted({fact.kdbench_version for fact in facts}))
-    year = f"  year = {{{last[:4]}}},\n" if re.fullmatch(r"\d{4}-\d\d-\d\d", last) else ""
-    measured = f"{len(board.rows)} methods, {len(records)} records" + (f", last measured {last}" if year else "")
+    year = f"  year = {{{last[:4]}}},\n" if last else ""
+    measured = f"{len(board.rows)} methods, {len(records)} records" + (f", last measured {last}" if last else "")
     return (
         f"@misc{{kdbench-{board.key}-v{board.version},\n"
         f"  title = {{kdbench leaderboard of {_safe(board.suite)}, suite version {board.version}}},\n"
         f"  author = {{{{The kdbench authors}}}},\n{year}"
         f"  note = {{{measured}, kdbench {_safe(versions) or 'of an unknown version'}}}\n}}"
     )
+
+
+def cited(board: Board) -> str:
+    """What an image of a chart says of where its numbers are from."""
+    last = _last_day(board)
+    return f"{shorten(board.suite)}, suite version {board.version}{f', last measured {last}' if last else ''}"
+
+
+def _last_day(board: Board) -> str:
+    """When the newest record was finished, "" where none says it."""
+    last = max((run.record.provenance.finished[:10] for row in board.rows for run in row.records), default="")
+    return last if re.fullmatch(r"\d{4}-\d\d-\d\d", last) else ""
 
 
 def _safe(text: str) -> str:

@@ -18,6 +18,7 @@ from kdbench.files import WriteError, write_atomically
 from kdbench.inside import inside, is_own_file
 from kdbench.leaderboard.board import Board, Boards
 from kdbench.leaderboard.site import text
+from kdbench.leaderboard.site.citing import cited
 from kdbench.leaderboard.site.comparing import comparison_data, pairs_data
 from kdbench.leaderboard.site.downloads import NAME, downloads
 from kdbench.leaderboard.site.method import board_axes, method_view
@@ -44,10 +45,11 @@ SCRIPTS: Final = {
         "scatter.js",
         "dots.js",
         "bars.js",
+        "download.js",
         "start.js",
     ),
     "compare": ("page.js", "state.js", "draw.js", "pairs.js", "compare.js"),
-    "method": ("page.js",),
+    "method": ("page.js", "draw.js", "download.js"),
 }
 """Kind of page to its scripts, in order. They are inline: a browser gives files of a folder no common origin."""
 STYLES: Final = {"table": ("table.css",)}
@@ -181,8 +183,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "address": text.web_address, "embedded": text.embedded, "number": text.number, "interval": text.interval,
-        "shorten": text.shorten, "words": words,
+        "address": text.web_address, "cited": cited, "embedded": text.embedded, "number": text.number,
+        "interval": text.interval, "shorten": text.shorten, "words": words,
     }  # fmt: skip
     return environment
 

@@ -28,6 +28,7 @@ function currentState() {
     across: axis("x", 0),
     up: axis("y", DATA.robust),
     of: axis("of", DATA.sorted),
+    chart: given.get("chart") ?? "",
   };
 }
 
@@ -50,6 +51,7 @@ function change(changes, quiet = false) {
       x: key(state.across, 0),
       y: key(state.up, DATA.robust),
       of: key(state.of, DATA.sorted),
+      chart: state.chart,
     },
     quiet,
   );
@@ -61,6 +63,23 @@ const PLOTS = {
   dots: new Readout(at("dots"), (across, down) => Math.abs(down)),
   parallel: new Readout(at("parallel")),
 };
+/** One plot without the rest of the page, as other pages show it in a frame, with a line that leads to the whole. */
+function applyAlone(name) {
+  const alone = Object.hasOwn(PLOTS, name);
+  document.body.classList.toggle("alone", alone);
+  for (const part of document.querySelectorAll(".kept")) part.classList.remove("kept");
+  for (let part = alone ? at(name).closest("figure") : null; part && part !== document.body; part = part.parentElement) part.classList.add("kept");
+  at("source").hidden = !alone;
+  const whole = new URLSearchParams(readState());
+  whole.delete("chart");
+  at("source").querySelector("a").href = `${location.pathname}#${whole}`;
+  for (const link of document.querySelectorAll("a.embed")) {
+    const own = new URLSearchParams(whole);
+    own.set("chart", link.dataset.chart);
+    link.href = `#${own}`;
+  }
+}
+
 let plotted = "";
 let wide = "";
 
@@ -121,6 +140,7 @@ function render() {
   at("against").value = KEYS[state.against] ?? "";
   for (const name of AXES) at(name).value = state[name];
   renderChoice(state);
+  applyAlone(state.chart);
   renderPlots(state, found);
 }
 
@@ -152,6 +172,10 @@ body.addEventListener("change", (event) => {
 for (const name of AXES) {
   at(name).append(...DATA.axes.map(([, title], index) => make("option", { value: index }, title)));
   at(name).addEventListener("change", (event) => change({ [name]: Number(event.target.value) }));
+}
+for (const { place } of Object.values(PLOTS)) {
+  const link = make("a", { class: "embed", "data-chart": place.id, "aria-label": `Address of ${plotName(place)} alone, to embed it` }, "alone");
+  place.closest("figure").querySelector(".save").append(" · ", link);
 }
 document.querySelector(".filters").hidden = false;
 if (at("weights")) at("weights").hidden = false;
