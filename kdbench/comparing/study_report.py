@@ -17,7 +17,7 @@ from kdbench.report.page import Shown, page
 from kdbench.report.parts import Missing, Plot
 from kdbench.report.runs import Run
 from kdbench.report.style import plain, styled, svg_of
-from kdbench.report.write import Report, write_plot
+from kdbench.report.write import Report, heading_of, write_plot
 from kdbench.studies.nodes import StudyPlan
 from kdbench.studies.sweep import find_study
 from kdbench.suites.changes import is_of_suite
@@ -39,6 +39,8 @@ def write_study_report(name: str, folder: Path, out: Path) -> Report:
     shown: list[Shown] = []
     missing: list[Missing] = []
     files: list[Path] = []
+    runs = _runs(meant, names)
+    heading = heading_of(runs, f"study {plain(plan.study.name)}")
     with styled():
         for number, x in enumerate(names, 1):
             for part in _figures(meant, x, number):
@@ -46,11 +48,10 @@ def write_study_report(name: str, folder: Path, out: Path) -> Report:
                     missing.append(part)
                 else:
                     svg = svg_of(part.figure)
-                    files += write_plot(out, part, svg)
+                    files += write_plot(out, part, svg, heading)
                     shown.append(Shown.of(part, svg))
     if not names:
         missing.append(Missing("Scores against a parameter", ("no parameter has two values in this study",)))
-    runs = _runs(meant, names)
     html = page(runs, shown, missing, title=f"Study {plain(plan.study.name)} on {runs[0].record.spec.suite.label}")
     write_atomically(out / "report.html", html.encode("utf-8", "replace"))
     return Report(out / "report.html", tuple(files), tuple(missing))

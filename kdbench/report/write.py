@@ -15,10 +15,11 @@ from kdbench.progress import bar
 from kdbench.report import compare, confidence, confusion, examples, learning, memorisation, scores
 from kdbench.report import images as galleries
 from kdbench.report.bench import Bench
+from kdbench.report.heading import Heading
 from kdbench.report.page import Shown, ShownGallery, page
 from kdbench.report.parts import Gallery, Missing, Part, Plot
 from kdbench.report.runs import Run, open_runs
-from kdbench.report.style import png_of, styled, svg_of
+from kdbench.report.style import plain, png_of, styled, svg_of
 from kdbench.training.checkpoint import load_checkpoint
 from kdbench.training.log import LOG
 
@@ -61,6 +62,7 @@ def write_report(
     shown: list[Shown | ShownGallery] = []
     missing: list[Missing] = []
     files: list[Path] = []
+    heading = heading_of(runs, " and ".join(run.label for run in runs))
     with styled(), bar("report", shown=progress) as update:
         for number, (title, make) in enumerate(makers.items()):
             update(number / len(makers), title)
@@ -75,7 +77,7 @@ def write_report(
                     shown.append(ShownGallery.of(part))
                     continue
                 svg = svg_of(part.figure)
-                files += write_plot(folder, part, svg)
+                files += write_plot(folder, part, svg, heading)
                 shown.append(Shown.of(part, svg))
     beside = [_copies(folder, run, number) for number, run in enumerate(runs, 1)]
     files += [path for copied in beside for path in copied.values()]
@@ -139,9 +141,22 @@ def _copies(folder: Path, run: Run, number: int) -> dict[str, Path]:
     return {what: folder / name for what, (name, _) in contents.items()}
 
 
-def write_plot(folder: Path, part: Plot, svg: bytes) -> list[Path]:
-    """A plot as PNG, SVG and its numbers; returns the files."""
-    contents = {"png": png_of(part.figure), "svg": svg, "csv": part.table.to_csv().encode("utf-8", "replace")}
+def heading_of(runs: Sequence[Run], what: str) -> Heading:
+    """Around the figures of these runs, of which ``what`` is a name."""
+    suite, day = runs[0].record.spec.suite, max(run.record.provenance.finished[:10] for run in runs)
+    subtitle = f"{plain(suite.label)}, suite version {suite.version}, measured {plain(day, 10)}"
+    made = plain(runs[0].record.provenance.kdbench_version, 20)
+    return Heading(subtitle, f"Source: kdbench report of {plain(what, 120)}, measured with kdbench {made}")
+
+
+def write_plot(folder: Path, part: Plot, svg: bytes, heading: Heading) -> list[Path]:
+    """A plot as PNG and SVG with what they are above them, and its numbers; returns the files."""
+    title = plain(part.title, 120)
+    contents = {
+        "png": heading.around_png(png_of(part.figure), title),
+        "svg": heading.around_svg(svg, title),
+        "csv": part.table.to_csv().encode("utf-8", "replace"),
+    }
     files = [folder / f"{part.key}.{kind}" for kind in contents]
     for path, content in zip(files, contents.values(), strict=True):
         write_atomically(path, content)

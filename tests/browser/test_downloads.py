@@ -1,4 +1,4 @@
-"""Charts as images of their own, and one chart alone for other pages: what they say, and that they need nothing else."""
+"""Charts as images of their own, and one chart alone for other pages: what they say, and what they do not need."""
 
 from __future__ import annotations
 
