@@ -102,7 +102,7 @@ def test_what_is_not_drawn_is_not_downloaded(open_page: Opener, small_site: str)
 
 def test_a_chart_alone_has_its_source_and_nothing_else(open_page: Opener, small_site: str) -> None:
     page = open_page(f"{small_site}/index.html#x=clean/ood&m=kd")
-    page.get_by_role("link", name=f"Address of {CHARTS[0]} alone").click()
+    page.get_by_role("link", name=f"Embed {CHARTS[0]}").click()
     page.wait_for_function("document.body.classList.contains('alone')")
     assert page.evaluate("location.hash").endswith("&chart=scatter")
     assert [one.get_attribute("id") for one in page.locator(".plot:visible").all()] == ["scatter"]

@@ -84,6 +84,17 @@ def test_print_shows_the_whole_table_and_no_controls(open_page: Opener, small_si
     assert not page.get_by_label("Find").is_visible()
     assert not page.locator(".readout").first.is_visible() and page.locator("#scatter svg").is_visible()
     assert page.evaluate("getComputedStyle(document.querySelector('.scroll.tall')).overflowX") == "visible"
+    lefts = "names => names.map(name => document.querySelector(name).getBoundingClientRect().left)"
+    family, column = page.evaluate(lefts, ["#board .groups th", "#board th.g0"])
+    assert family == pytest.approx(column, abs=1), "families stand above their columns"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wider_than_the_paper(open_page: Opener, small_site: str, name: str) -> None:
+    page = open_page(f"{small_site}/{PAGES[name]}", viewport={"width": 794, "height": 1123})
+    page.emulate_media(media="print")
+    right = "Math.max(...[...document.querySelectorAll('table, svg, p')].map(one => one.getBoundingClientRect().right))"
+    assert page.evaluate(right) <= 794
 
 
 def test_the_keyboard_sorts_chooses_and_skips(open_page: Opener, small_site: str) -> None:

@@ -174,7 +174,7 @@ for (const name of AXES) {
   at(name).addEventListener("change", (event) => change({ [name]: Number(event.target.value) }));
 }
 for (const { place } of Object.values(PLOTS)) {
-  const link = make("a", { class: "embed", "data-chart": place.id, "aria-label": `Address of ${plotName(place)} alone, to embed it` }, "alone");
+  const link = make("a", { class: "embed", "data-chart": place.id, "aria-label": `Embed ${plotName(place)}: the address of it alone` }, "Embed");
   place.closest("figure").querySelector(".save").append(" · ", link);
 }
 document.querySelector(".filters").hidden = false;
