@@ -61,7 +61,8 @@ def run(
         ),
     ] = None,
     condition: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Conditions, with commas or repeated; default: all.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Conditions, with commas or repeated; default: all that the tasks apply to."),
     ] = None,
     tasks: Tasks = None,
     attack: Attacks = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kdbench.errors import KdbenchError
@@ -29,6 +29,12 @@ def _left_alone(method: str) -> Iterator[None]:
             yield
     except SharedStateError as error:
         raise KdbenchError(str(error), "leave it out until it is mended") from None
+
+
+def _applying(suite: Suite, condition: str, tasks: Mapping[str, tuple[Task, Any]]) -> dict[str, tuple[Task, Any]]:
+    """Those that are run on the student of a condition."""
+    setting = suite.condition(condition)
+    return {name: one for name, one in tasks.items() if one[0].applies(setting) and suite.plans(name, condition)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +64,10 @@ class Plan:
         tasks: Iterable[str] | None,
         attacks: Iterable[str] | None = None,
     ) -> Plan:
-        """Check what was asked for; ``attacks`` adds the task of these attacks to the suite."""
+        """Check what was asked for; ``attacks`` adds the task of these attacks to the suite.
+
+        Without ``conditions`` all, but for those to which none of the ``tasks`` that were asked for applies.
+        """
         asked = tasks is not None
         suite, wanted = with_attacks(suite, tasks, attacks)
         spec = plugins.methods.get(method)
@@ -68,7 +77,9 @@ class Plan:
             chosen = chosen_tasks(suite, plugins, wanted)
             for task, _ in chosen.values():
                 task.predictors(spec)
-            names = list(suite.conditions) if conditions is None else list(dict.fromkeys(conditions))
+            names = list(dict.fromkeys(suite.conditions if conditions is None else conditions))
+            if conditions is None and asked:
+                names = [name for name in names if _applying(suite, name, chosen)] or names
             for model in [suite.student, *(network.model for network in suite.networks.values())]:
                 plugins.models.get(model)
             sources = sorted({role for task, settings in chosen.values() for role in task.sources(settings)})
@@ -136,12 +147,7 @@ class Plan:
 
     def tasks_of(self, condition: str) -> dict[str, tuple[Task, Any]]:
         """The tasks to run on the student of a condition."""
-        setting = self.suite.condition(condition)
-        return {
-            name: chosen
-            for name, chosen in self.tasks.items()
-            if chosen[0].applies(setting) and self.suite.plans(name, condition)
-        }
+        return _applying(self.suite, condition, self.tasks)
 
     def roles(self, condition: str) -> list[str]:
         """The suite's networks that the method or a task needs under a condition."""

@@ -89,7 +89,8 @@ def run(
     returned as it is, with a note where another machine, other threads or versions made it; ``fresh`` trains and
     measures it again (shared teachers are kept). An interrupted one goes on.
     ``changes`` sets values of the suite by hand, ``{"recipe.epochs": 30}``: another setting, which the record states.
-    ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``.
+    ``attacks`` adds the task ``attack`` with attacks of these names, under the conditions that have ``pgd``. Without
+    ``conditions`` nothing is trained under one to which none of ``tasks`` applies.
     Data that are nowhere under ``data_dir`` are downloaded, unless ``download`` is false. ``track`` names trackers,
     such as ``tensorboard``, which get the student's log epoch by epoch and the scores; also of a finished run.
     Networks of long trainings on a GPU are compiled, unless ``compile`` is false. ``timeout``: minutes after which the

@@ -118,9 +118,8 @@ class Planner:
             self._training(request, graph, digest, *where.split("/", 1)) for where, digest in spec.trainings.items()
         ]
         self._users.update(set(trainings))
-        self._nodes[key] = self._node(
-            key, "run", request, None, None, run_folder(spec, Path()) / "record.json", trainings
-        )
+        own = request._replace(conditions=tuple(spec.params))
+        self._nodes[key] = self._node(key, "run", own, None, None, run_folder(spec, Path()) / "record.json", trainings)
 
     def _training(self, request: Request, graph: RunGraph, digest: str, condition: str, role: str) -> str:
         """Its key; it and all that it needs are nodes."""

@@ -80,7 +80,15 @@ def test_a_task_that_was_asked_for_must_mean_something_somewhere(tiny_suite: Pat
     assert list(plan.tasks_of("sym-40")) == ["noisy_label", "calibration"], "the suite's own tasks are left out quietly"
     with pytest.raises(KdbenchError, match="task 'clean' does not apply to condition sym-40"):
         plan_of(tiny_suite, conditions=["sym-40"], tasks=["calibration", "clean"])
-    assert list(plan_of(tiny_suite, tasks=["clean"]).tasks_of("sym-40")) == []
+
+
+def test_nothing_is_trained_for_no_measurement(tiny_suite: Path) -> None:
+    assert list(plan_of(tiny_suite, tasks=["clean"]).params) == ["clean"]
+    assert list(plan_of(tiny_suite, tasks=["noisy_label", "clean"]).params) == ["clean", "sym-40"]
+    assert list(plan_of(tiny_suite, tasks=["pgd"]).params) == ["clean"], "the suite keeps it to that"
+    asked = plan_of(tiny_suite, conditions=["clean", "sym-40"], tasks=["clean"])
+    assert list(asked.params) == ["clean", "sym-40"], "what was asked for"
+    assert list(asked.tasks_of("sym-40")) == []
 
 
 def test_conditions_are_taken_once_in_the_order_they_were_asked_for(tiny_suite: Path) -> None:
@@ -155,7 +163,7 @@ def test_a_class_with_views_of_its_own_runs_and_says_so(tiny_suite: Path) -> Non
 
     plugins = load_plugins.__wrapped__()
     plugins.methods.add("negative", kdbench.method("negative")(Negative), "tests")
-    plan = Plan.make(read_suite(demanding(tiny_suite, "suite")), plugins, "negative", {}, None, ["clean"])
+    plan = Plan.make(read_suite(demanding(tiny_suite, "suite")), plugins, "negative", {}, None, None)
     assert plan.views == {"clean": "own", "sym-40": "own"}
     assert "demands the view 'suite', and method 'negative' has no parameter for it" in plan.notes()[0]
 
@@ -193,7 +201,7 @@ def test_other_seeds_parameters_conditions_and_tasks_are_other_runs(make_graph: 
 
     ids = [
         run_id(*asked)
-        for asked in itertools.product(({}, {"alpha": 0.5}), (None, ["clean"]), (None, ["clean"]), (0, 1))
+        for asked in itertools.product(({}, {"alpha": 0.5}), (None, ["clean"]), (None, ["calibration"]), (0, 1))
     ]
     assert len(set(ids)) == len(ids)
     # A parameter at its default is no other run, whether it was passed or not.
