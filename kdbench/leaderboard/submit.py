@@ -22,8 +22,6 @@ from kdbench.results.untrusted import EVIDENCE_LIMIT, RECORD_LIMIT, Unreadable, 
 from kdbench.results.wording import FLAG, describe_setting, failed_checks, percent
 from kdbench.specs import Suite
 
-DEFAULT = Path("leaderboards/records")
-"""Where records are published, in a checkout."""
 LARGEST_CHECKPOINT = 2**20
 """Bytes of a network that is published with its record: a repository keeps all of them for ever."""
 
@@ -48,7 +46,7 @@ class Submission:
         return {"record": str(self.record), "written": written, **texts}
 
 
-def submit(path: Path, folder: Path = DEFAULT, *, checkpoints: bool = False) -> Submission:
+def submit(path: Path, folder: Path, *, checkpoints: bool = False) -> Submission:
     """Copy a valid record to ``<folder>/<suite>/<method>/<run_id>.json``, and beside it per-example results, log and
     attestations; with ``checkpoints`` also the networks that were measured, so that anybody can verify it.
 
