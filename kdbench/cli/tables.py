@@ -105,16 +105,16 @@ class _Paper(Console):
         super().__init__(width=1000, no_color=True)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        cut = any(isinstance(one, Table) and self._cuts(one) for one in objects)
-        super().print(*objects, **{"width": self.width if cut else NARROW, **options})
+        text = self._drawn(*objects, **{"width": NARROW, **options})
+        if "…" in text:
+            wide = self._drawn(*objects, **options)
+            text = min(text, wide, key=lambda one: one.count("…"))
+        self.file.write(text)
 
-    def _cuts(self, table: Table) -> bool:
-        texts = []
-        for width in (NARROW, self.width):
-            with self.capture() as printed:
-                super().print(table, width=width)
-            texts.append(printed.get())
-        return texts[0].count("…") > texts[1].count("…")
+    def _drawn(self, *objects: Any, **options: Any) -> str:
+        with self.capture() as printed:
+            super().print(*objects, **options)
+        return printed.get()
 
 
 def output() -> Console:
