@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import write_distribution
+
 HOME = Path(__file__).parents[1]
 INTRUDER = "raise RuntimeError('imported from the working directory')"
 
@@ -16,10 +18,7 @@ INTRUDER = "raise RuntimeError('imported from the working directory')"
 def test_nothing_is_imported_from_the_working_directory(tmp_path: Path, python_path: str) -> None:
     (tmp_path / "rich.py").write_text(INTRUDER)
     (tmp_path / "intruder.py").write_text(INTRUDER)
-    info = tmp_path / "intruder-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: intruder\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[kdbench]\nintruder = intruder\n")
+    write_distribution(tmp_path, "intruder", {"intruder": "intruder"})
     environment = {**os.environ, "PYTHONPATH": python_path, "KDBENCH_CACHE_DIR": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "kdbench", "plugins"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

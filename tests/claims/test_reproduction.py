@@ -21,6 +21,7 @@ from kdbench.results.record import Record
 from kdbench.running.options import RunOptions
 from kdbench.running.plan import Plan
 from kdbench.suites import load_suite
+from tests.distributions import write_distribution
 from tests.leaderboard.evidence import make
 
 ACCURACY = kdbench.Measure("clean", "clean", "accuracy")
@@ -256,10 +257,7 @@ def kdbench_register_claims():
 
 
 def test_the_command_line_checks_a_strangers_claim(tmp_path: Path, tiny_suite: Path) -> None:
-    info = tmp_path / "site/stranger-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[kdbench]\nstranger = stranger_module\n")
+    write_distribution(tmp_path / "site", "stranger", {"stranger": "stranger_module"})
     (tmp_path / "site/stranger_module.py").write_text(PLUGIN.replace("SUITE", str(tiny_suite)))
     paths = os.pathsep.join(filter(None, (str(tmp_path / "site"), os.environ.get("PYTHONPATH", ""))))
 

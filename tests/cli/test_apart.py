@@ -13,6 +13,7 @@ import pytest
 from kdbench.results.record import Record, read_record
 from kdbench.running.runner import record_path, run
 from tests.conftest import SMALL_SUITE
+from tests.distributions import write_distribution
 
 SOURCES = {
     "harm": """
@@ -52,10 +53,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name, source in SOURCES.items():
-            info = folder / f"{name}-1.0.dist-info"
-            info.mkdir()
-            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-            (info / "entry_points.txt").write_text(f"[kdbench]\n{name} = {name}_plugin\n")
+            write_distribution(folder, name, {name: f"{name}_plugin"})
             (folder / f"{name}_plugin.py").write_text(source)
         (folder / "some_model.py").write_text(MODEL)
         self.seen = folder / "seen.txt"

@@ -13,6 +13,7 @@ import pytest
 
 from kdbench.results.record import read_record
 from tests.commands import typed
+from tests.distributions import write_distribution
 from tests.docs.blocks import ROOT, blocks
 
 TUTORIAL = blocks(ROOT / "docs/tutorial.md")
@@ -41,12 +42,9 @@ def test_the_tutorial_can_be_followed(programs: Path, tmp_path: Path) -> None:
         if named := re.match(r"# (my_method/[\w.]+)\n", block.code):
             (tmp_path / named[1]).write_text(block.code)
             if block.kind == "toml":  # what installing it writes
-                info = package / "my_method-0.1.dist-info"
-                info.mkdir()
-                (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-method\nVersion: 0.1\n")
                 entry = re.search(r'^my-method = "(\w+)"$', block.code, re.M)
                 assert entry is not None
-                (info / "entry_points.txt").write_text(f"[kdbench]\nmy-method = {entry[1]}\n")
+                write_distribution(package, "my-method", {"my-method": entry[1]})
         elif not block.why_not:
             command = {"bash": ["bash", "-euc"], "python": [sys.executable, "-c"]}[block.kind]
             done = subprocess.run(

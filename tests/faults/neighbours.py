@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.distributions import write_distribution
+
 HARMS = {
     "threads": "torch.set_num_threads(3)",
     "dtype": "torch.set_default_dtype(torch.float64)",
@@ -79,10 +81,7 @@ def install(folder: Path) -> None:
     }
     for name, source in sources.items():
         module = name.replace("-", "_")
-        info = folder / f"{module}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[kdbench]\n{name} = {module}\n")
+        write_distribution(folder, name, {name: module})
         (folder / f"{module}.py").write_text(source + "\n")
     shadows = folder / "shadows"
     shadows.mkdir()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.plugin.loader import load_plugins
+from tests.distributions import write_distribution
 
 Install = Callable[[str, str], None]
 
@@ -20,10 +21,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     modules: list[str] = []
 
     def put(name: str, source: str) -> None:
-        info = tmp_path / f"{name}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[kdbench]\n{name} = {name}_module\n")
+        write_distribution(tmp_path, name, {name: f"{name}_module"})
         (tmp_path / f"{name}_module.py").write_text(source)
         modules.append(f"{name}_module")
         load_plugins.cache_clear()

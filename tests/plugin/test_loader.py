@@ -114,7 +114,7 @@ def test_plugins_of_others_can_be_chosen(
 ) -> None:
     install("one", METHOD.format(name="first"))
     install("two-dist", METHOD.format(name="second"))
-    (tmp_path / "two-dist-1.0.dist-info/entry_points.txt").write_text("[kdbench]\ntwo = two_module\n")
+    (tmp_path / "two_dist-1.0.dist-info/entry_points.txt").write_text("[kdbench]\ntwo = two_module\n")
     (tmp_path / "two_module.py").write_text(METHOD.format(name="second"))
     monkeypatch.setenv("KDBENCH_PLUGINS", chosen)
     load_plugins.cache_clear()

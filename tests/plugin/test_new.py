@@ -12,6 +12,7 @@ import pytest
 from kdbench.errors import KdbenchError
 from kdbench.plugin.new import KINDS, write_plugin
 from tests.commands import forked, kdbench, started_anew
+from tests.distributions import write_distribution
 
 LISTED = {"method": "methods", "task": "tasks", "attack": "attacks", "dataset": "datasets", "noise": "label-noises"}
 
@@ -21,11 +22,7 @@ def install(folder: Path, site: Path) -> None:
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     for module in folder.glob("*.py"):
         (site / module.name).write_text(module.read_text())
-    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    points = project["entry-points"]["kdbench"]
-    (info / "entry_points.txt").write_text("[kdbench]\n" + "".join(f"{name} = {one}\n" for name, one in points.items()))
+    write_distribution(site, project["name"], project["entry-points"]["kdbench"], version=project["version"])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -28,6 +28,7 @@ from kdbench.studies.folder import StudyFolder
 from kdbench.studies.nodes import StudyPlan
 from kdbench.studies.study import make_study
 from kdbench.studies.sweep import Standing
+from tests.distributions import write_distribution
 from tests.studies.conftest import disturbed
 
 HERE = Path(__file__).parents[2] / "tools" / "slurm_here.sh"
@@ -150,11 +151,8 @@ class Disturbed:
 
     def __init__(self, home: Path) -> None:
         site = home / "site"
-        info = site / "kdbench_traced-1.dist-info"
-        info.mkdir(parents=True)
+        write_distribution(site, "kdbench-traced", {"traced": "kdbench_traced"})
         (site / "kdbench_traced.py").write_text(textwrap.dedent(PLUGIN).replace("\\\\n", "\\n"))
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kdbench-traced\nVersion: 1\n")
-        (info / "entry_points.txt").write_text("[kdbench]\ntraced = kdbench_traced\n")
         (home / "small.toml").write_text(SUITE)
         (home / "s.toml").write_text(
             'suite = "small.toml"\nmethods = ["steady", "kd", "hopeless"]\nseeds = "0-1"\nexecutor = "slurm"\n'

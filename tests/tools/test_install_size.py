@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import write_distribution
 from tools.install_size import brought, size
 
 
@@ -22,11 +23,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     for name, wanted in requires.items():
         (tmp_path / f"{name}.py").write_text("x" * len(name))
-        info = tmp_path / f"{name}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n" + "".join(f"Requires-Dist: {r}\n" for r in wanted)
-        )
+        info = write_distribution(tmp_path, name, requires=wanted)
         (info / "RECORD").write_text(f"{name}.py,,\n{name}.pyc,,\ngone.py,,\n")
         (tmp_path / f"{name}.pyc").write_text("compiled")
 

@@ -15,6 +15,7 @@ import pytest
 
 from kdbench.attacks.libraries import installation
 from kdbench.errors import KdbenchError
+from tests.distributions import write_distribution
 
 
 def record_line(name: str, content: bytes) -> str:
@@ -24,9 +25,7 @@ def record_line(name: str, content: bytes) -> str:
 
 def make_distribution(site: Path, name: str, version: str, files: dict[str, bytes]) -> None:
     """Metadata only, as if the wheel had been installed; the files are written by the caller."""
-    folder = site / f"{name}-{version}.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    folder = write_distribution(site, name, version=version)
     (folder / "RECORD").write_text("".join(record_line(path, content) for path, content in files.items()))
 
 
