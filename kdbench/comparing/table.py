@@ -150,4 +150,4 @@ def _remarks(pair: Pair, *, paired: bool) -> Iterator[str]:
             yield f"per-example results of {side.title} do not give its scores for all seeds"
     if not paired:
         why = "no per-example results of the same test images for both"
-        yield f"{names}: {why}, so that intervals are those of two independent scores, far wider"
+        yield f"{pair.axis.title}: {names}: {why}, so that its interval is that of two independent scores, far wider"
