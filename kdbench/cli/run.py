@@ -25,7 +25,7 @@ from kdbench.cli.options import (
     names,
     parse_params,
 )
-from kdbench.cli.said import WARNED
+from kdbench.cli.said import WARNED, notes_once
 from kdbench.errors import KdbenchError
 from kdbench.seeds import parse_seeds
 from kdbench.standard_output import others_on_stderr
@@ -128,7 +128,7 @@ def run(
             said = (would_run_json if as_json else would_run)(asked, plans, options, fresh=fresh)
         print(said)
         return
-    with others_on_stderr():
+    with others_on_stderr(), notes_once():
         records, headlines = _answered(asked, installed, fresh=fresh, track=track or [], progress=not as_json)
     _print(records, headlines, out, as_json)
     if not as_json:

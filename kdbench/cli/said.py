@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
+from collections.abc import Iterator
 
 WARNED: list[str] = []
 """Warnings that were shown, in their order."""
@@ -19,3 +22,22 @@ def show_warning(message: Warning | str, category: type[Warning], *_: object, **
         return
     WARNED.append(str(message))
     complain(f"warning: {message}")
+
+
+@contextlib.contextmanager
+def notes_once() -> Iterator[None]:
+    """What is noted in the block of several runs alike is said of the first."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        known = text.startswith("note: ") and text in said
+        said.add(text)
+        return not known
+
+    logger = logging.getLogger("kdbench")
+    logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_new)

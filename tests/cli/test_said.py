@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.cli.said import notes_once
+from kdbench.progress import say
 from kdbench.standard_output import others_on_stderr
 
 
@@ -19,6 +21,19 @@ def test_what_others_print_goes_to_standard_error(capfd: pytest.CaptureFixture[s
     found = capfd.readouterr()
     assert found.out == "the answer\n"
     assert "python" in found.err and "a process" in found.err
+
+
+def test_a_note_of_several_runs_is_said_once_and_all_else_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    with notes_once():
+        for seed in range(3):
+            say(["note: another setting", f"note: seed {seed}", "run 1 is being done: waiting for it"])
+    said = [record.getMessage() for record in caplog.records]
+    assert said.count("note: another setting") == 1
+    assert len([line for line in said if line.startswith("note: seed")]) == 3
+    assert len([line for line in said if line.startswith("run 1")]) == 3
+    with notes_once():
+        say(["note: another setting"])
+    assert len(caplog.records) == len(said) + 1, "another command says it again"
 
 
 def test_a_closed_standard_output_is_no_fault() -> None:
