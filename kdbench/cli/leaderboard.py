@@ -146,7 +146,7 @@ def validate(
 
 @leaderboard_app.command(cls=OnceCommand)
 def verify(
-    file: Annotated[Path, typer.Argument(help="The record.")],
+    file: Annotated[Path, typer.Argument(help="The record, or a run's folder.")],
     checkpoint: Annotated[
         str | None, typer.Option(help="The record's: a file or an https address; default: each that lies beside it.")
     ] = None,
@@ -175,8 +175,10 @@ def verify(
     cannot be measured here.
     """
     from kdbench.leaderboard.verify import verify as measure
+    from kdbench.results.evidence import record_at
     from kdbench.running.options import RunOptions
 
+    file = record_at(file)
     record_apart(file, checkpoint)
     options = RunOptions.make(data_dir=data_dir, device=device, out=out, download=download, progress=not as_json)
     found = measure(
@@ -195,7 +197,7 @@ def verify(
 
 @leaderboard_app.command(cls=OnceCommand)
 def reproduce(
-    file: Annotated[Path, typer.Argument(help="The record.")],
+    file: Annotated[Path, typer.Argument(help="The record, or a run's folder.")],
     by: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who you are: writes an attestation beside the record.")
     ] = None,
@@ -215,10 +217,12 @@ def reproduce(
     another one.
     """
     from kdbench.leaderboard.retraining import check_person, retrain
+    from kdbench.results.evidence import record_at
     from kdbench.running.options import RunOptions
 
     if by is not None:
         check_person(by)
+    file = record_at(file)
     record_apart(file)
     options = RunOptions.make(
         data_dir=data_dir, device=device, out=out, download=download, progress=not as_json, compile=compile,

@@ -14,7 +14,7 @@ from kdbench.inside import inside, is_own_file
 from kdbench.leaderboard.copies import copies
 from kdbench.leaderboard.validate import published, validate
 from kdbench.plugin.parameters import as_assignments
-from kdbench.results.evidence import Evidence, beside, checkpoint_beside, same_file
+from kdbench.results.evidence import Evidence, beside, checkpoint_beside, record_at, same_file
 from kdbench.results.headline import installed_task, shown
 from kdbench.results.record import EvaluatedModel, Record, read_record
 from kdbench.results.store import read_records
@@ -55,7 +55,7 @@ def submit(path: Path, folder: Path, *, checkpoints: bool = False) -> Submission
     Raises:
         KdbenchError: the record is not valid, or another content is published under its run id.
     """
-    source = path / "record.json" if path.is_dir() else path
+    source = record_at(path)
     if not source.is_file():
         raise KdbenchError(f"no record at {source}", "give a run's folder or its record.json")
     errors = [problem for problem in validate(source) if problem.severity == "error"]

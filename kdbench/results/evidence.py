@@ -102,6 +102,11 @@ def require_evidence(function: str, runs: object) -> None:
         raise KdbenchError(f"{function} got a {wrong[0]}, expected a sequence of Evidence", hint)
 
 
+def record_at(path: Path) -> Path:
+    """The record that a run's folder holds, or that is named itself."""
+    return path / "record.json" if path.is_dir() else path
+
+
 def beside(record: Path, name: str) -> Path:
     """Where evidence of that name lies: in the run's folder, or with the run id in front where it is published."""
     return record.with_name(name if record.name == "record.json" else f"{record.stem}.{name}")

@@ -156,6 +156,8 @@ def test_evaluate_of_a_part_is_verified_and_reported(finished: tuple[Path, Path]
     checked = kdbench("leaderboard", "verify", record, "--checkpoint", checkpoint, *out)
     assert checked.returncode == 0, checked.stderr
     assert "2 same, 0 within interval, 0 not" in checked.stdout
+    by_folder = kdbench("leaderboard", "verify", Path(record).parent, "--checkpoint", checkpoint, *out)
+    assert by_folder.returncode == 0, by_folder.stderr
     valid = kdbench("leaderboard", "validate", record)
     assert "0 errors" in valid.stdout
     shown = kdbench("report", record, path, "--out", tmp_path / "report")

@@ -138,6 +138,7 @@ def test_a_difference_is_status_1(kdbench: Called, tmp_path: Path) -> None:
         (["validate", "{tmp}/nowhere.json"], "no record at"),
         (["validate", "{tmp}"], "no record under"),
         (["verify", "{tmp}/x.json"], "x.json: cannot be read: No such file"),
+        (["verify", "{tmp}"], "record.json: cannot be read: No such file"),
         (["verify", "{tmp}/x.json", "--checkpoint", "y"], "not a valid record"),
         (["diff", "{tmp}"], "Missing argument 'new'"),
         (["submit", "{tmp}"], "no record at"),
