@@ -170,7 +170,7 @@ def _robust_axis(board: Board) -> int:
         for number, axis in enumerate(board.axes)
         if axis.metric == metric
     ]
-    return _first_decided(board, robust, min(1, len(board.axes) - 1))
+    return _first_decided(board, robust, next(iter(_measured(board, range(1, len(board.axes)))), 0))
 
 
 def _sorted_axis(board: Board) -> int:
@@ -182,9 +182,16 @@ def _sorted_axis(board: Board) -> int:
 
 
 def _first_decided(board: Board, numbers: Sequence[int], otherwise: int) -> int:
-    """The first of these axes that has a best, else the first of them."""
+    """The first of these axes that has a best, else the first of them that somebody was measured on."""
     best = {axis for row in board.rows for axis, cell in row.cells.items() if cell.mark == "best"}
-    return next((number for number in numbers if board.axes[number].key in best), next(iter(numbers), otherwise))
+    measured = _measured(board, numbers)
+    return next((number for number in measured if board.axes[number].key in best), next(iter(measured), otherwise))
+
+
+def _measured(board: Board, numbers: Sequence[int]) -> list[int]:
+    """Those of these axes on which a row has a score."""
+    keys = {axis for row in board.rows for axis in row.cells}
+    return [number for number in numbers if board.axes[number].key in keys]
 
 
 def said_data(board: Board) -> dict[str, Any]:

@@ -134,8 +134,9 @@ def test_the_numbers_for_the_scripts_are_those_of_the_table() -> None:
     assert table.table_data(board(dataclasses.replace(broken, ci_low=math.nan)))["rows"][0][4] == [None]
 
 
-def begun(*columns: tuple[str, bool], name: str = "robust") -> int:
-    """The axis that a plot begins with; each column is its metric and family, and whether methods differ on it."""
+def begun(*columns: tuple[str, bool | None], name: str = "robust") -> int:
+    """The axis that a plot begins with; each column is its metric and family, and whether methods differ on it; None:
+    none was measured on it."""
     axes = tuple(
         dataclasses.replace(ACCURACY, key=f"{number}", metric=metric, family=metric)
         for number, (metric, _) in enumerate(columns)
@@ -144,6 +145,7 @@ def begun(*columns: tuple[str, bool], name: str = "robust") -> int:
         {
             f"{number}": cell(0.9 - 0.1 * place, mark="best" if differ and not place else "")
             for number, (_, differ) in enumerate(columns)
+            if differ is not None
         }
         for place in range(2)
     ]
@@ -160,6 +162,7 @@ def test_the_scatter_begins_with_robustness_where_methods_differ_in_it() -> None
     assert begun(("accuracy", True), ("robust_accuracy", False), ("mca", False)) == 1
     assert begun(("accuracy", True), ("ece", True)) == 1
     assert begun(("accuracy", True)) == 0
+    assert begun(("accuracy", True), ("robust_accuracy", None), ("mca", None), ("ece", False)) == 3, "what there is"
 
 
 def test_the_list_begins_with_what_the_scatter_does_not_show_where_methods_differ_in_it() -> None:
@@ -168,6 +171,8 @@ def test_the_list_begins_with_what_the_scatter_does_not_show_where_methods_diffe
     assert begun(*shown, ("ece", True), ("noisy labels", True), name="sorted") == 3, "families have an order"
     assert begun(*shown, ("ece", True), ("noisy labels", False), name="sorted") == 2
     assert begun(*shown, ("ece", False), name="sorted") == 2
+    assert begun(*shown, ("ece", None), ("noisy labels", False), name="sorted") == 3
+    assert begun(*shown, ("ece", None), name="sorted") == 0
     assert begun(("accuracy", True), name="sorted") == 0
 
 
