@@ -45,8 +45,8 @@ def require_commit(wheel: Path) -> str:
 def install(python: Path, archive: Path, *more: str) -> None:
     """Install an archive, and check that nothing which it depends on is lacking. What is not imported is not compiled:
     torch alone has ten thousand files."""
-    pip = [python, "-m", "pip"]
-    subprocess.run([*pip, "install", "--quiet", "--no-compile", *more, archive.resolve()], check=True)
+    pip = [str(python), "-m", "pip"]
+    subprocess.run([*pip, "install", "--quiet", "--no-compile", *more, str(archive.resolve())], check=True)
     subprocess.run([*pip, "check"], check=True, stdout=subprocess.DEVNULL)
 
 
