@@ -56,8 +56,8 @@ def results(boards: Boards) -> str:
     words = f"""Suite `{board.suite}`: percent, mean over seeds, with 95 % intervals over seeds and test images (over
 test images alone with one seed); n: {counts}. {lower}: lower is better. Bold: the best mean of a column, and what the
 paired difference's 95 % interval leaves at most {100 * NEAR:g} point behind it; {FLAG} marks scores that a reliability
-check makes doubtful. The rank is the mean of midranks within each family of columns, then over families: the tests leave
-a range of ranks open, and its middle counts.{aside} {" ".join(board.notes)}
+check makes doubtful. The rank is the mean of midranks within each family of columns, then over families: the tests
+leave a range of ranks open, and its middle counts.{aside} {" ".join(board.notes)}
 Measured on {", ".join(machines)}; the records are in
 `leaderboards/records/`."""
     headings = ["method", "rank", "seeds", *(axis.title for axis in board.axes)]
