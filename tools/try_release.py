@@ -31,14 +31,11 @@ def archives(dist: Path) -> list[Path]:
 def require_commit(wheel: Path) -> str:
     """The commit that a wheel was built from, which its records name; ``SystemExit`` where it is not what was built."""
     with zipfile.ZipFile(wheel) as files:
-        built = (
-            json.loads(files.read(COMMIT))
-            if COMMIT in files.namelist()
-            else {"commit": "an unknown commit", "dirty": True}
-        )
-    if built["dirty"]:
-        raise SystemExit(f"{wheel.name} was built from {built['commit']} with changes, as its records would say: "
-                         "commit them and build again")  # fmt: skip
+        built = json.loads(files.read(COMMIT)) if COMMIT in files.namelist() else {}
+    if built.get("dirty", True):
+        found = built.get("commit", "an unknown commit")
+        raise SystemExit(f"{wheel.name} was built from {found} with changes, as its records would say: commit them and "
+                         "build again")  # fmt: skip
     return str(built["commit"])
 
 
