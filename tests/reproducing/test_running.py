@@ -46,11 +46,12 @@ suite = "SUITE"
 class Here:
     """An engine that computes in this process."""
 
-    workers = 1
-
     def __init__(self, folder: StudyFolder) -> None:
         self.folder, self.started = folder, list[str]()
         self.errors: dict[str, str] = {}
+
+    def workers(self) -> int:
+        return 1
 
     def free(self) -> int:
         return 0 if self.errors else 1
