@@ -21,6 +21,7 @@ from typing import Any, ClassVar, NoReturn
 
 from kdbench.interruption import heed_lost
 from kdbench.plugin.before import Before, take
+from kdbench.running.isolated.state import possible
 
 ACCELERATORS = ("/dev/nvidia", "/dev/kfd", "/dev/dri", "/dev/dxg", "/dev/accel")
 """Beginnings of the files by which a process speaks to an accelerator."""
@@ -41,8 +42,9 @@ class Server:
 
 def prepare() -> None:
     """Have a server forked from this process as soon as plugins of third parties are imported: for a command that
-    trains or measures, whose process nobody else uses."""
-    Before.action = _fork
+    trains or measures, whose process nobody else uses. Not where no node is made."""
+    if possible():
+        Before.action = _fork
 
 
 def connect() -> socket.socket:
