@@ -144,9 +144,10 @@ class PGD(Task):
         settings: Any,
         device: torch.device,
     ) -> Tensor | None:
-        step_size, steps = settings.step_sizes.get(score.setting.get("variant")), score.setting.get("steps")
+        step_size = settings.step_sizes.get(score.setting.get("variant"))
+        steps = next((k for k in settings.steps if k == score.setting.get("steps")), None)
         random = "votes" in score.setting  # its draws are not those of a call with other images
-        if self.results_key(score) is None or step_size is None or steps not in settings.steps or random:
+        if self.results_key(score) is None or None in (step_size, steps) or random:
             return None
         places = index[rows]
         images = as_float(data.test.images[places].to(device))
@@ -157,7 +158,7 @@ class PGD(Task):
             data.test.labels[places].to(device),
             eps=settings.eps,
             step_size=step_size,
-            steps=int(steps),
+            steps=steps,
             restarts=settings.restarts,
             start=torch.stack([begin(run, rows, images) for run in range(settings.restarts)]),
             keep_examples=True,

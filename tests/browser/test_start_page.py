@@ -338,8 +338,8 @@ def test_on_a_phone_a_row_is_a_card_with_its_choice_and_nothing_scrolls_sideways
     page = open_page(f"{small_site}/index.html")
     page.set_viewport_size({"width": 360, "height": 800})
     card = page.locator("#board tbody tr").first
-    labels = card.locator("td:visible").evaluate_all("all => all.map(cell => cell.dataset.label).filter(Boolean)")
-    assert labels[:2] == ["Place", "clean"]
+    before = "all => all.map(cell => getComputedStyle(cell, '::before').content).filter(text => text !== 'none')"
+    assert card.locator("td:visible").evaluate_all(before)[:2] == ['"Place"', '"clean"']
     page.get_by_label("Sort by").select_option(label="Method")
     assert names(page) == sorted(names(page))
     card.get_by_role("checkbox").click()

@@ -197,7 +197,9 @@ def _measured(board: Board, numbers: Sequence[int]) -> list[int]:
 def said_data(board: Board) -> dict[str, Any]:
     """What is said of each score beside its interval: by axis what most cells say of basis and n, and their ranks; by
     row and axis the ranks where that is all, else [basis and n, ranks, flags], None for no score."""
-    facts = [[cell and _facts(cell) for cell in (row.cells.get(axis.key) for axis in board.axes)] for row in board.rows]
+    facts = [
+        [_facts(row.cells[axis.key]) if axis.key in row.cells else None for axis in board.axes] for row in board.rows
+    ]
     usual = [_most_common([cell[0] for cell in column if cell]) for column in zip(*facts, strict=True)]
     said = [
         [cell and (cell[1] if cell == [common, cell[1], ""] else cell) for common, cell in zip(usual, row, strict=True)]
