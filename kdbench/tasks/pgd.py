@@ -147,7 +147,7 @@ class PGD(Task):
         step_size = settings.step_sizes.get(score.setting.get("variant"))
         steps = next((k for k in settings.steps if k == score.setting.get("steps")), None)
         random = "votes" in score.setting  # its draws are not those of a call with other images
-        if self.results_key(score) is None or None in (step_size, steps) or random:
+        if self.results_key(score) is None or step_size is None or steps is None or random:
             return None
         places = index[rows]
         images = as_float(data.test.images[places].to(device))
