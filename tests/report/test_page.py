@@ -62,7 +62,8 @@ def test_a_plot_is_inside_with_a_description_and_its_numbers(tmp_path: Path) -> 
     text = page(opened(tmp_path, make("ce")), [shown()], [])
     assert 'src="data:image/svg+xml;base64,PHN2Zy8+"' in text
     assert 'alt="A plot: A caption"' in text
-    assert all(f'<a href="key.{kind}">key.{kind}</a>' in text for kind in ("png", "svg", "csv")), "relative links"
+    for kind in ("png", "svg", "csv"):
+        assert f'href="key.{kind}" download aria-label="Download A plot as {kind.upper()}"' in text, "relative links"
     assert '<a href="#key">' in text and '<h2 id="key">' in text, "a list of contents"
     assert text.index('id="key"') < text.index('id="runs"'), "scores come before how they came about"
     assert "<td><bdi>cell</bdi></td><td><bdi>0</bdi></td>" in text
