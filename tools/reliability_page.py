@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 from tools.markdown import cell, prose, table
 
 RESULTS = Path(__file__).parent / "data/faults.json"
+BENCHMARKS = Path(__file__).parent / "data/benchmarks.json"
+ISOLATED = ", in a process of its own"
+"""End of the name of a benchmark that compares it with none."""
 
 HEAD = """# Reliability
 
@@ -78,9 +82,7 @@ is called by. A tracker that fails, or hangs for longer than `--timeout`, is lef
   does so at import is left out, as is one that ends the process by `sys.exit` or `os._exit`. One that ends it by a
   signal, as a broken extension does, ends the command, and one line names it.
 - What plugins print goes to standard error: standard output holds the answer alone.
-- A process of its own takes 1.3 s: 1.29 s more a node in the median of five pairs of runs of `kd` (0.57 to 1.73), and
-  1.35 s of a method of a third party, whose run has two (0.95 to 1.50), on 2 cores of an AMD EPYC with other work on
-  them (`python -m tools.measure_isolation 5`).
+@COST@
 - `kdbench evaluate`, `leaderboard verify` and `leaderboard reproduce` are done whole by such a process, with the
   plugins that the model, the suite and the tasks name; observers of records are told by the command itself. A process
   that dies is one line, exit status 2.
@@ -100,6 +102,15 @@ try a share that is drawn anew.
 """
 
 
+def cost() -> str:
+    """What a process of its own takes, as a point of the list."""
+    rows = json.loads(BENCHMARKS.read_text(encoding="utf-8"))["ratios"].values()
+    isolated = {row["work"].removesuffix(ISOLATED): row for row in rows if row["work"].endswith(ISOLATED)}
+    each = ", ".join(f"{row['facts']['CPU seconds more, median']} s for {work}" for work, row in isolated.items())
+    text = f"What that takes more of the processor: {each} (medians; [benchmarks.md](benchmarks.md) has n and spread)."
+    return textwrap.fill(text, 120, initial_indent="- ", subsequent_indent="  ")
+
+
 def reliability_page() -> str:
     """The page's text."""
     rows = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -110,4 +121,4 @@ def reliability_page() -> str:
     headings = ("what happens", "what is to come of it", "tries", "losses", "changed bits")
     total = {name: sum(int(row[name]) for row in rows.values()) for name in ("tries", "losses", "changed")}
     said = prose(f"{total['tries']} tries, {total['losses']} losses, {total['changed']} with a changed bit.")
-    return f"{HEAD}{PROMISES}{DEFENCE}{TABLE}\n{table(headings, lines)}\n\n{said}\n"
+    return f"{HEAD}{PROMISES}{DEFENCE.replace('@COST@', cost())}{TABLE}\n{table(headings, lines)}\n\n{said}\n"

@@ -58,7 +58,6 @@ def test_scripts_and_folders_that_are_named_are_there() -> None:
         "frost_textures",
         "ood_imagenet_digests",
         "screenshot",
-        "measure_isolation",
         "draw_record",
         "try_release",
     }
