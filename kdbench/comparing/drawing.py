@@ -22,6 +22,7 @@ from kdbench.report.style import (
     LINES,
     MARKERS,
     MOST_RUNS,
+    draw_intervals,
     grid_of,
     in_percent,
     legend_outside,
@@ -131,8 +132,7 @@ def _draw_line(axes: Axes, line: Line, number: int, series: Series, *, shift: fl
     ends = np.array([(one.value, one.ci_low, one.ci_high) for _, one in line.points]).reshape(-1, 3)
     value, low, high = ends.T
     axes.update_datalim([*zip(x, low, strict=True), *zip(x, high, strict=True)])  # moved ones don't count
-    axes.errorbar(x, value, yerr=[value - low, high - value], fmt="none", ecolor=COLOURS[number], elinewidth=1,
-                  transform=moved)  # fmt: skip
+    draw_intervals(axes, x, low, high, ecolor=COLOURS[number], elinewidth=1, transform=moved)
     axes.plot(x, value, **look, marker=MARKERS[number], transform=moved, label=label)
     alone = [place for place, (_, one) in enumerate(line.points) if one.one_seed]
     axes.plot([x[place] for place in alone], value[alone], MARKERS[number], color=COLOURS[number], mfc="white",

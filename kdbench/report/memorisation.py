@@ -11,7 +11,16 @@ from kdbench.report.bench import Bench
 from kdbench.report.collect import collect, conditions_of
 from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
-from kdbench.report.style import COLOURS, MARKERS, in_percent, legend_outside, make_figure, percent, plain
+from kdbench.report.style import (
+    COLOURS,
+    MARKERS,
+    draw_intervals,
+    in_percent,
+    legend_outside,
+    make_figure,
+    percent,
+    plain,
+)
 from kdbench.tasks.memorisation import GROUPS, Recall, recall, view_probabilities
 
 VIEWS = (1, 8, 32)
@@ -64,9 +73,10 @@ def _plot(title: str, condition: str, found: dict[Run, list[Recall]], limit: int
         for number, (run, recalls) in enumerate(found.items()):
             own = [one for one in recalls if one.group == group]
             places = [ks.index(one.views) + 0.12 * (number - (len(found) - 1) / 2) for one in own]
-            errors = [[one.accuracy - one.interval[0] for one in own], [one.interval[1] - one.accuracy for one in own]]
-            axes.errorbar(places, [one.accuracy for one in own], yerr=errors, fmt=MARKERS[number], ls=":",
-                          color=COLOURS[number], label=run.label, clip_on=False)  # fmt: skip
+            axes.plot(places, [one.accuracy for one in own], MARKERS[number], ls=":", color=COLOURS[number],
+                      label=run.label, clip_on=False)  # fmt: skip
+            ends = [[one.interval[side] for one in own] for side in (0, 1)]
+            draw_intervals(axes, places, *ends, ecolor=COLOURS[number], clip_on=False)
         axes.set_xticks(range(len(ks)), [str(k) if k else "image" for k in ks])
         axes.set_xlabel("views K")
         axes.set_title(f"{group}, n = {own[0].n:,}")

@@ -17,6 +17,7 @@ from kdbench.report.style import (
     COLOURS,
     LINES,
     MARKERS,
+    draw_intervals,
     grid_of,
     in_percent,
     legend_outside,
@@ -87,10 +88,10 @@ def _draw_scores(
                 continue
             flagged = bool(run.record.flags(score))
             rows.append((axis.title, axis.condition, name(score), run.label, *_ends(score), score.n, flagged))
-            axes.errorbar(
-                score.value, place + offset, xerr=[[score.value - score.ci_low], [score.ci_high - score.value]],
-                fmt=MARKERS[number], color=COLOURS[number], mfc="white" if flagged else COLOURS[number], clip_on=False,
-            )  # fmt: skip
+            draw_intervals(axes, [place + offset], [score.ci_low], [score.ci_high], along="x", ecolor=COLOURS[number],
+                           clip_on=False)  # fmt: skip
+            axes.plot([score.value], [place + offset], MARKERS[number], color=COLOURS[number],
+                      mfc="white" if flagged else COLOURS[number], clip_on=False)  # fmt: skip
             text = f"{percent(score.value)} ({percent(score.ci_low)}\N{EN DASH}{percent(score.ci_high)})"
             if len(runs) == 1:
                 axes.annotate(f"{text}{' ' + FLAG if flagged else ''}", (1.02, place), va="center", fontsize=8.5,

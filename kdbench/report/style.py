@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter
+from numpy.typing import ArrayLike
 
 from kdbench.errors import KdbenchError
 
@@ -68,6 +70,16 @@ def styled() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield
+
+
+def draw_intervals(
+    axes: Axes, places: ArrayLike, low: ArrayLike, high: ArrayLike, *, along: Literal["x", "y"] = "y", **look: Any
+) -> None:
+    """Bars from ``low`` to ``high``, (n,) each, wherever the values stand: an untrusted record's interval may leave its
+    value out, and of errors beside a value matplotlib takes none below 0."""
+    middle = np.add(low, high) / 2
+    x, y = (middle, places) if along == "x" else (places, middle)
+    axes.errorbar(x, y, **{f"{along}err": np.subtract(high, low) / 2}, fmt="none", **look)
 
 
 def make_figure(height: float, width: float = WIDTH) -> Figure:

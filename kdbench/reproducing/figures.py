@@ -13,7 +13,7 @@ from kdbench.comparing.drawing import draw
 from kdbench.comparing.series import Line, Panel, Series
 from kdbench.errors import KdbenchError
 from kdbench.leaderboard.board import Axis, Measurement
-from kdbench.report.style import COLOURS, MOST_RUNS, grid_of, legend_outside, make_figure, plain
+from kdbench.report.style import COLOURS, MOST_RUNS, draw_intervals, grid_of, legend_outside, make_figure, plain
 from kdbench.reproducing.judging import Point
 from kdbench.reproducing.reproduction import Figure, Reproduction, Value
 
@@ -135,12 +135,10 @@ def _bars(axes: Axes, points: Sequence[Point], lines: Sequence[str]) -> None:
         ends = np.array([(one.value, one.ci_low, one.ci_high) for one in map(_measurement, own)])
         value, low, high = own[0].factor * ends.T
         number = lines.index(name)
-        axes.bar(
-            [groups.index(_group(point)) + shift for point in own], value, width,
-            yerr=np.maximum([value - low, high - value], 0),
-            color=COLOURS[number % MOST_RUNS], hatch=HATCHES[number // MOST_RUNS % len(HATCHES)],
-            label=plain(name, 40), error_kw={"elinewidth": 1},
-        )  # fmt: skip
+        places = [groups.index(_group(point)) + shift for point in own]
+        axes.bar(places, value, width, color=COLOURS[number % MOST_RUNS],
+                 hatch=HATCHES[number // MOST_RUNS % len(HATCHES)], label=plain(name, 40))  # fmt: skip
+        draw_intervals(axes, places, low, high, ecolor="black", elinewidth=1)
     axes.set_xticks(range(len(groups)), [plain(group, 20) for group in groups], rotation=45, ha="right")
 
 

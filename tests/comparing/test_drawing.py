@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def test_the_figure_shows_points_intervals_and_units(series: Series) -> None:
     assert [list(line.get_xdata()) for line in hollow] == [[0.4]]
     assert "n = 500 test images, 1 to 2 seeds" in plot.caption
     assert "Hollow: one seed" in plot.caption
+
+
+def test_an_interval_that_leaves_its_value_out_is_drawn_as_it_is(series: Series) -> None:
+    """In a record that nobody has validated."""
+    panel = next(panel for panel in series.panels if panel.axis.title == "ECE")
+    line = next(line for line in panel.lines if not line.flat)
+    value, point = line.points[0]
+    out = dataclasses.replace(point, ci_low=point.value + 0.1, ci_high=point.value + 0.2)
+    alone = dataclasses.replace(line, points=[(value, out), *line.points[1:]])
+    with styled():
+        plot = draw(dataclasses.replace(series, panels=[dataclasses.replace(panel, lines=[alone])]), "digits")
+    bars = [bar for lines in plot.figure.axes[0].collections for bar in lines.get_segments()]
+    assert [out.ci_low, out.ci_high] in [pytest.approx(bar[:, 1].tolist()) for bar in bars]
 
 
 def test_the_files_are_the_same_bytes_again_and_the_table_has_every_point(series: Series) -> None:

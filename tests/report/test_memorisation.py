@@ -67,8 +67,8 @@ def test_what_a_student_corrects_and_what_it_remembers(tmp_path: Path) -> None:
         "clean-labelled, n = 30", "mislabelled, n = 10", "all, n = 40",
     ]  # fmt: skip
     assert [label.get_text() for label in plot.figure.axes[0].get_xticklabels()] == ["image", "1"]
-    drawn = [bars[0].get_ydata()[0] for bars in plot.figure.axes[1].containers]
-    assert drawn == [1, 0]
+    lines = {line.get_label(): line for line in plot.figure.axes[1].lines}
+    assert [lines[run.label].get_ydata()[0] for run in runs] == [1, 0]
 
 
 @pytest.mark.parametrize(("most", "views"), [(1, [0, 1]), (2, [0, 1, 2]), (8, [0, 1, 8]), (9, [0, 1, 8, 9])])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 
 from kdbench.metrics import wilson_interval
 from kdbench.report import scores
-from kdbench.report.style import MOST_RUNS, percent
+from kdbench.report.style import MARKERS, MOST_RUNS, percent
 from tests.leaderboard.evidence import make
 from tests.report.reading import column, only_plot, opened, plots_and_gaps, rows, score
 
@@ -26,7 +27,12 @@ def texts(axes: Axes) -> list[str]:
 
 def markers(axes: Axes) -> list[tuple[float, bool]]:
     """Where the markers with intervals are along x, and whether they are hollow."""
-    return [(float(bars[0].get_xdata()[0]), bars[0].get_markerfacecolor() == "white") for bars in axes.containers]
+    return [(float(one.get_xdata()[0]), one.get_markerfacecolor() == "white") for one in drawn(axes)]
+
+
+def drawn(axes: Axes) -> list[Line2D]:
+    """The markers, without those of the legend and the ends of the intervals."""
+    return [one for one in axes.lines if one.get_marker() in MARKERS and len(one.get_xdata())]
 
 
 def test_the_scores_are_those_that_a_leaderboard_ranks(tmp_path: Path) -> None:
@@ -72,7 +78,18 @@ def test_every_drawn_score_is_a_row_of_its_run(tmp_path: Path) -> None:
         [row] = rows(plot, run=run.label, axis="clean")
         [clean] = run.record.select("clean", "accuracy")
         assert (row["value"], row["ci_low"], row["ci_high"]) == (clean.value, clean.ci_low, clean.ci_high)
-    assert len({float(bars[0].get_ydata()[0]) for bars in axes.containers}) == len(axes.containers)  # none on another
+    assert len({float(one.get_ydata()[0]) for one in drawn(axes)}) == len(drawn(axes))  # none on another
+
+
+def test_an_interval_that_leaves_its_value_out_is_drawn_as_it_is(tmp_path: Path) -> None:
+    """In a record that nobody has validated."""
+    ece = score(0.01, task="calibration", metric="ece", setting={"bins": 15}, higher_is_better=False)
+    out = ece.model_copy(update={"ci_low": 0.02, "ci_high": 0.05})
+    plot = only_plot(lambda: scores.scores(opened(tmp_path, make("ce").changed(scores=[out], checks=[]))))
+    [axes] = plot.figure.axes
+    assert [x for x, _ in markers(axes)] == [0.01]
+    [[bar]] = [lines.get_segments() for lines in axes.collections]
+    assert bar[:, 0].tolist() == pytest.approx([0.02, 0.05])
 
 
 def test_different_numbers_of_images_are_a_range(tmp_path: Path) -> None:
