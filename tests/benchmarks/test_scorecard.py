@@ -22,6 +22,7 @@ from kdbench.corruptions import NAMES, SEVERITIES
 from kdbench.data import ImageSet, make_image_set
 from kdbench.inference.prediction import folded_copy
 from kdbench.plugin.loader import load_plugins
+from kdbench.results.record import Score
 from kdbench.running.evaluation import run_task
 from kdbench.running.kept_examples import KeptExamples
 from kdbench.tasks import EvaluationContext, TestData
@@ -39,18 +40,15 @@ TASKS: Mapping[str, Mapping[str, Any]] = {
 """Settings of cifar10-lite beside the number of images, with the usual budgets of PGD."""
 
 
-SAME = {
-    "clean": ("clean accuracy", "clean accuracy"),
-    "ece": ("ECE", "calibration ece"),
-    "ood": ("OOD accuracy", "ood accuracy"),
-    "mca": ("mCA", "corruption mca"),
-    "pgd-std-20": (
-        "PGD-20",
-        "pgd robust_accuracy [('rule', 'worst'), ('steps', 20), ('variant', 'pgd-std')]",
-    ),
-    "reference": ("transfer from the reference", "transfer accuracy [('source', 'reference')]"),
+SAME: Mapping[str, tuple[str, str, str, Mapping[str, Any]]] = {
+    "clean": ("clean accuracy", "clean", "accuracy", {}),
+    "ece": ("ECE", "calibration", "ece", {}),
+    "ood": ("OOD accuracy", "ood", "accuracy", {}),
+    "mca": ("mCA", "corruption", "mca", {}),
+    "pgd-std-20": ("PGD-20", "pgd", "robust_accuracy", {"rule": "worst", "steps": 20, "variant": "pgd-std"}),
+    "reference": ("transfer from the reference", "transfer", "accuracy", {"source": "reference"}),
 }
-"""Name in the peer's scorecard to a name for both and the beginning of ours."""
+"""Name in the peer's scorecard to a name for both, and ours: task, metric and part of the setting."""
 
 
 class AsImages(torch.utils.data.Dataset[tuple[Tensor, int]]):
@@ -131,12 +129,12 @@ def theirs(model: nn.Module, networks: Mapping[str, nn.Module], data: TestData) 
 
 def ours(
     model: nn.Module, networks: Mapping[str, nn.Module], data: TestData, share: float, kept: Path | None = None
-) -> dict[str, float]:
+) -> list[Score]:
     """The same by kdbench's tasks; ``share`` scales the subsets within a task like the test set.
 
     ``kept``: a folder where the examples of the suite's networks are kept, as runs of a suite keep them.
     """
-    plugins, found = load_plugins(), {}
+    plugins, found = load_plugins(), list[Score]()
     device = next(model.parameters()).device
     images = data.test.images
     sources = {role: folded_copy(network, images, device) for role, network in networks.items() if role != "self"}
@@ -147,8 +145,7 @@ def ours(
         task = plugins.tasks.get(name)
         settings = {key: max(1, round(share * value)) for key, value in fixed.items()}
         student = sources["reference"] if name == "noisy_label" else model  # the noisy condition has its own student
-        for score in run_task(task, task.resolve(settings), student, data, ctx).scores:
-            found[f"{name} {score.metric} {sorted(score.setting.items())}"] = score.value
+        found += run_task(task, task.resolve(settings), student, data, ctx).scores
     return found
 
 
@@ -176,10 +173,14 @@ def test_scorecard_of_cifar10_lite(
     mine = ours(student, {**fast, "self": student}, data, count / 2000, kept)
     other = theirs(usual_student, {**usual, "self": usual_student}, data)
     facts: dict[str, float | int | str] = {"values in ours": len(mine), "in theirs": len(other)}
-    for name, (metric, start) in SAME.items():
-        [value] = [found for key, found in mine.items() if key.startswith(start)]
-        facts[f"{metric}, ours"], facts[f"{metric}, theirs"] = round(value, 4), round(other[name], 4)
-        assert abs(value - other[name]) <= 0.1, f"the two scorecards do not measure the same {metric}"
+    for name, (title, task, metric, setting) in SAME.items():
+        [value] = {
+            score.value
+            for score in mine
+            if (score.task, score.metric) == (task, metric) and setting.items() <= score.setting.items()
+        }
+        facts[f"{title}, ours"], facts[f"{title}, theirs"] = round(value, 4), round(other[name], 4)
+        assert abs(value - other[name]) <= 0.1, f"the two scorecards do not measure the same {title}"
     side_by_side(
         "scorecard of one checkpoint, cifar10-lite, a tenth of its images"
         + (", a further run of the suite" if kept else ""),
