@@ -226,6 +226,8 @@ def _score(case: Case, score: Score, headline: Headline | None) -> Iterator[Find
     if known is None:
         return
     task, _ = known
+    if task.other_metrics is not None and score.metric not in task.shares | task.other_metrics:
+        yield ("metric",), f"task '{task.name}' has no metric '{plain(score.metric)}'", "error"
     if task.setting_keys is not None and (strange := score.setting.keys() - task.setting_keys - SAMPLED):
         text = f"task '{task.name}' has no '{plain(min(strange))}' in the settings of its scores"
         yield ("setting",), text, "error"

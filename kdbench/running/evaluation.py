@@ -85,6 +85,9 @@ def run_task(
     stray = {score.task for score in scores} - {task.name} | {score.condition for score in scores} - {ctx.condition}
     if stray:
         raise KdbenchError(f"task '{task.name}' returned scores of {sorted(stray)}", "make them with ctx.share")
+    unknown = {score.metric for score in scores} - task.shares - (task.other_metrics or set())
+    if task.other_metrics is not None and unknown:
+        raise KdbenchError(f"task '{task.name}' returned scores of {sorted(unknown)}", "name them in other_metrics")
     strange = {key for score in scores for key in score.setting} - (task.setting_keys or set()) - SAMPLED
     if task.setting_keys is not None and strange:
         raise KdbenchError(f"task '{task.name}' returned settings with {sorted(strange)}", "name them in setting_keys")

@@ -48,6 +48,7 @@ class Attack(Task):
     family = "adversarial"
     version = 3
     shares = frozenset({"robust_accuracy", "conditional_accuracy"})
+    other_metrics = frozenset()
     lower_is_better = frozenset()
 
     class Settings(base.Settings):

@@ -302,6 +302,8 @@ class Task:
     """Whether it measures corrupted images, so that its scores depend on ``data.corruption_images``."""
     shares: ClassVar[frozenset[str]] = frozenset()
     """Metrics that are shares of examples with Wilson's interval, so that value and n determine it."""
+    other_metrics: ClassVar[frozenset[str] | None] = None
+    """All other metrics of its scores; None: the task does not say."""
     lower_is_better: ClassVar[frozenset[str] | None] = None
     """Metrics of which less is better, of all others more; None: the task does not say, and only its headline is
     held against a record."""

@@ -37,6 +37,7 @@ class Calibration(Task):
 
     name = "calibration"
     family = "calibration"
+    other_metrics = frozenset({"ece"})
     lower_is_better = frozenset({"ece"})
     setting_keys = frozenset({"bins"})
 

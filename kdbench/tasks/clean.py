@@ -27,6 +27,7 @@ class Clean(Task):
     Settings = CorrectSettings
     unattacked = "correct"
     shares = frozenset({"accuracy", "top5_accuracy"})
+    other_metrics = frozenset()
     lower_is_better = frozenset()
     setting_keys = frozenset()
 

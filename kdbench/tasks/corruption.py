@@ -45,6 +45,7 @@ class Corruption(Task):
     by_order = True
     uses_corruptions = True
     shares = frozenset({"accuracy", "mca", "conditional_mca", "mean_accuracy", "mean_conditional_accuracy"})
+    other_metrics = frozenset()
     lower_is_better = frozenset()
     setting_keys = frozenset({"corruption", "severity", "images"})
 

@@ -48,6 +48,7 @@ class Memorisation(Task):
     family = "noisy labels"
     needs_training = True
     shares = frozenset({"accuracy", "observed_accuracy", "loss_share"})
+    other_metrics = frozenset({"auroc", "ece"})
     lower_is_better = frozenset({"ece"})
     setting_keys = frozenset({"views", "images", "bins", "low", "high", "open"})
 

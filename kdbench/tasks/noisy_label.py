@@ -23,6 +23,7 @@ class NoisyLabel(Task):
     by_order = True
     unattacked = "correct"
     shares = frozenset({"accuracy"})
+    other_metrics = frozenset()
     lower_is_better = frozenset()
     setting_keys = frozenset()
     needs_training = True

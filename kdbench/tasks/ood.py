@@ -27,6 +27,7 @@ class OutOfDistribution(Task):
     by_order = True
     Settings = CorrectSettings
     shares = frozenset({"accuracy", "top5_accuracy"})
+    other_metrics = frozenset()
     lower_is_better = frozenset()
     setting_keys = frozenset({"dataset"})
     needs_ood = True

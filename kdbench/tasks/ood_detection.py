@@ -51,6 +51,7 @@ class OutOfDistributionDetection(Task):
     """
 
     name = "ood_detection"
+    other_metrics = frozenset(METRICS)
     lower_is_better = frozenset({"fpr95"})
     setting_keys = frozenset({"dataset", "shift", "score"})
 

@@ -32,6 +32,7 @@ class Peers(Task):
     by_order = True
     needs_training = True
     shares = frozenset({"accuracy"})
+    other_metrics = frozenset({"mean_accuracy"})
     lower_is_better = frozenset()
     setting_keys = frozenset({"network"})
 

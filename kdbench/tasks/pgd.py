@@ -62,6 +62,7 @@ class PGD(Task):
     family = "adversarial"
     version = 2
     shares = frozenset({"robust_accuracy", "conditional_accuracy", "accuracy_at_step", "zero_gradient_share"})
+    other_metrics = frozenset()
     lower_is_better = frozenset({"zero_gradient_share"})
     setting_keys = frozenset(
         {"variant", "steps", "rule", "eps", "step_size", "restarts", "start", "gradient_draws", "votes"}

@@ -28,6 +28,7 @@ class SoftmaxMagnitude(Task):
     """
 
     name = "softmax_magnitude"
+    other_metrics = frozenset({"output_share"})
     lower_is_better = frozenset()
     setting_keys = frozenset({"network", "outputs", "bin", "low", "high"})
 

@@ -47,6 +47,7 @@ class Transfer(Task):
     )
     version = 2
     shares = frozenset({"accuracy", "conditional_accuracy"})
+    other_metrics = frozenset()
     lower_is_better = frozenset()
     setting_keys = frozenset({"source", "eps", "step_size", "steps", *RULE, "gradient_draws", "votes"})
 

@@ -123,6 +123,16 @@ def test_a_score_in_a_setting_that_no_task_writes_is_refused(made: Made, tmp_pat
         assert any("has no 'another' in the settings" in one.message for one in found.problems), score
 
 
+def test_a_score_of_a_metric_that_its_task_has_not_is_refused(made: Made, tmp_path: Path) -> None:
+    """Another forger that was believed: what was measured is gone, and a column with it."""
+    values = json.loads(made.record.to_json())
+    for number, score in enumerate(made.record.scores):
+        if score.task == "noisy_label":
+            values["scores"][number]["metric"] = "zz"
+    found = examine(written(made, tmp_path / "zz", json.dumps(values)))
+    assert "task 'noisy_label' has no metric 'zz'" in [one.message for one in found.problems]
+
+
 @pytest.mark.parametrize("seed", [1_000_210, 1_000_381, 1_000_515, 1_000_627])
 def test_forgers_that_were_believed_or_ended_in_a_traceback(made: Made, tmp_path: Path, seed: int) -> None:
     """Answers of another dtype than truth values; numbers of steps that nobody asked for, which nothing was held

@@ -41,7 +41,7 @@ def test_which_condition_each_task_applies_to() -> None:
 
 def test_which_tasks_need_more_than_a_model() -> None:
     tasks = {task.name: task for task in builtin_tasks()}
-    assert all(None not in (task.lower_is_better, task.setting_keys) for task in tasks.values())
+    assert all(None not in (task.lower_is_better, task.setting_keys, task.other_metrics) for task in tasks.values())
     assert [name for name, task in tasks.items() if task.needs_training] == ["noisy_label"]
     assert {name: tuple(task.sources(task.resolve({}))) for name, task in tasks.items() if name != "transfer"} == (
         dict.fromkeys(set(tasks) - {"transfer"}, ())
