@@ -77,9 +77,11 @@ def draw_intervals(
 ) -> None:
     """Bars from ``low`` to ``high``, (n,) each, wherever the values stand: an untrusted record's interval may leave its
     value out, and of errors beside a value matplotlib takes none below 0."""
-    middle = np.add(low, high) / 2
-    x, y = (middle, places) if along == "x" else (places, middle)
-    axes.errorbar(x, y, **{f"{along}err": np.subtract(high, low) / 2}, fmt="none", **look)
+    middle, half = np.add(low, high) / 2, np.subtract(high, low) / 2
+    if along == "x":
+        axes.errorbar(middle, places, xerr=half, fmt="none", **look)
+    else:
+        axes.errorbar(places, middle, yerr=half, fmt="none", **look)
 
 
 def make_figure(height: float, width: float = WIDTH) -> Figure:
