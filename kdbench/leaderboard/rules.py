@@ -21,7 +21,6 @@ from kdbench.results.untrusted import Where, plain
 from kdbench.specs import Suite
 from kdbench.suites.changes import with_changes
 from kdbench.suites.reading import read_suite
-from kdbench.tasks.base import SAMPLED
 from kdbench.tasks.scorecard import Scorecard
 
 SAME = 1e-9
@@ -226,10 +225,11 @@ def _score(case: Case, score: Score, headline: Headline | None) -> Iterator[Find
     if known is None:
         return
     task, _ = known
-    if task.other_metrics is not None and score.metric not in task.shares | task.other_metrics:
+    metrics, keys = task.undeclared([score])
+    if metrics:
         yield ("metric",), f"task '{task.name}' has no metric '{plain(score.metric)}'", "error"
-    if task.setting_keys is not None and (strange := score.setting.keys() - task.setting_keys - SAMPLED):
-        text = f"task '{task.name}' has no '{plain(min(strange))}' in the settings of its scores"
+    if keys:
+        text = f"task '{task.name}' has no '{plain(min(keys))}' in the settings of its scores"
         yield ("setting",), text, "error"
     if headline is not None and headline.means(score) and not headline.agrees(score):
         found = f"{score.unit}, {_direction(score.higher_is_better)}"

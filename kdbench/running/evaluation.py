@@ -41,7 +41,6 @@ from kdbench.specs import RunSpec, Suite, first_problem
 from kdbench.suites import load_suite
 from kdbench.tasks import EvaluationContext, Task, TestData
 from kdbench.tasks.attack import with_attacks
-from kdbench.tasks.base import SAMPLED
 from kdbench.torch_state import exclusive
 from kdbench.training.seeds import derive_seed
 
@@ -85,12 +84,11 @@ def run_task(
     stray = {score.task for score in scores} - {task.name} | {score.condition for score in scores} - {ctx.condition}
     if stray:
         raise KdbenchError(f"task '{task.name}' returned scores of {sorted(stray)}", "make them with ctx.share")
-    unknown = {score.metric for score in scores} - task.shares - (task.other_metrics or set())
-    if task.other_metrics is not None and unknown:
-        raise KdbenchError(f"task '{task.name}' returned scores of {sorted(unknown)}", "name them in other_metrics")
-    strange = {key for score in scores for key in score.setting} - (task.setting_keys or set()) - SAMPLED
-    if task.setting_keys is not None and strange:
-        raise KdbenchError(f"task '{task.name}' returned settings with {sorted(strange)}", "name them in setting_keys")
+    metrics, keys = task.undeclared(scores)
+    if metrics:
+        raise KdbenchError(f"task '{task.name}' returned scores of {sorted(metrics)}", "name them in other_metrics")
+    if keys:
+        raise KdbenchError(f"task '{task.name}' returned settings with {sorted(keys)}", "name them in setting_keys")
     headline = task.headline(settings)
     if headline is not None and not all(headline.agrees(score) for score in scores if headline.means(score)):
         raise KdbenchError(

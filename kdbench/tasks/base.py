@@ -311,6 +311,16 @@ class Task:
     """Keys that the settings of its scores may have beside ``SAMPLED``; None: the task does not say, as where others
     decide."""
 
+    def undeclared(self, scores: Iterable[Score]) -> tuple[set[str], set[str]]:
+        """Metrics and keys of settings that scores have beyond what the task names, where it names them."""
+        metrics, keys = set[str](), set[str]()
+        for score in scores:
+            if self.other_metrics is not None:
+                metrics |= {score.metric} - self.shares - self.other_metrics
+            if self.setting_keys is not None:
+                keys |= score.setting.keys() - self.setting_keys - SAMPLED
+        return metrics, keys
+
     def prepare(self, settings: Any) -> None:
         """Raise ``KdbenchError`` when something it needs is not installed; called before anything is trained."""
 
