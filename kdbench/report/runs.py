@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kdbench.errors import KdbenchError
 from kdbench.report.style import MOST_RUNS, plain
-from kdbench.results.evidence import PREDICTIONS, Predictions, hashed_file, read_training_log, same_file
+from kdbench.results.evidence import PREDICTIONS, Predictions, hashed_file, read_training_log, record_at, same_file
 from kdbench.results.figures import TrainingCurves, curves
 from kdbench.results.record import Record, read_record
 from kdbench.results.untrusted import Unreadable, read_arrays
@@ -112,7 +112,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     """
     records: dict[Path, Record] = {}
     for path in paths:
-        file = path / "record.json" if path.is_dir() else path
+        file = record_at(path)
         if file.resolve() not in {known.resolve() for known in records}:
             records[file] = read_record(file)
     suites = dict.fromkeys(record.spec.suite.label for record in records.values())

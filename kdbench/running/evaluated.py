@@ -18,7 +18,7 @@ from kdbench.hashes import tensor_bytes
 from kdbench.locks import locked
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.comparison import difference
-from kdbench.results.evidence import PREDICTIONS, Evidence
+from kdbench.results.evidence import PREDICTIONS, Evidence, record_at
 from kdbench.results.frame import make_frame, plain_json, score_rows
 from kdbench.results.record import Check, EvaluatedModel, Record, Score
 from kdbench.results.samples import per_example, sample
@@ -183,7 +183,7 @@ def _update(digest: Any, value: object) -> None:
 
 
 def _read(path: Path) -> Evidence:
-    found = read_evidence(path / "record.json" if path.is_dir() else path)
+    found = read_evidence(record_at(path))
     if not isinstance(found, Evidence):
         raise KdbenchError(f"{found.path}: {found.reason}", "give an Evaluation, a run's folder or its record.json")
     return found
