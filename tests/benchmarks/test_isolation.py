@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from kdbench.running.isolated.state import SWITCH
+from tests.distributions import write_distribution
 from tools.reliability_page import ISOLATED
 
 ROUNDS = 5
@@ -50,10 +51,7 @@ class Commands:
     """The command line beside the plugin."""
 
     def __init__(self, folder: Path) -> None:
-        info = folder / "parity-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parity\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[kdbench]\nparity = parity_plugin\n")
+        write_distribution(folder, "parity", {"parity": "parity_plugin"})
         (folder / "parity_plugin.py").write_text(PLUGIN)
         self.folder, self.path = folder, os.pathsep.join([str(folder), *filter(None, sys.path)])
 

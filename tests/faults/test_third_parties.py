@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kdbench.results.record import Record
+from tests.distributions import write_distribution
 from tests.faults.conftest import SUITE, Row, share
 
 SOURCE = '''
@@ -94,10 +95,7 @@ class Guests:
     """Where they are installed."""
 
     def __init__(self, folder: Path) -> None:
-        info = folder / "guests-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: guests\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[kdbench]\nguests = guests_plugin\n")
+        write_distribution(folder, "guests", {"guests": "guests_plugin"})
         (folder / "guests_plugin.py").write_text(SOURCE)
         self.suite, self.out, self.seen = folder / "small.toml", folder / "runs", folder / "seen.txt"
         text = SUITE.replace('dataset = "digits"', 'dataset = "guests"').replace("epochs = 2", "epochs = 1")

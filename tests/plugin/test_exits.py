@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import write_distribution
+
 ADVICE = "(--no-plugins leaves out those of third parties, KDBENCH_PLUGINS=NAME,... names the ones to load)"
 BLOCK = """
 import ctypes, os, signal, sys
@@ -57,10 +59,7 @@ def test_nothing_is_said_of_one_that_lets_the_process_live(source: str, status: 
     "source", ["os.abort()", "pass\n@kdbench.hookimpl\ndef kdbench_register_methods(): os.abort()"]
 )
 def test_a_plugin_whose_import_crashes_is_named(tmp_path: Path, source: str) -> None:
-    info = tmp_path / "crash-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: crash\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[kdbench]\nmine = crash_module\n")
+    write_distribution(tmp_path, "crash", {"mine": "crash_module"})
     (tmp_path / "crash_module.py").write_text(f"import kdbench, os\n{source}\n")
     done = python("from kdbench.plugin.loader import load_plugins; load_plugins()", site=str(tmp_path))
     assert done.returncode == -6
