@@ -13,7 +13,7 @@ from kdbench.report.bench import Bench
 from kdbench.report.collect import collect
 from kdbench.report.parts import Part, Plot, Table, Value, missing
 from kdbench.report.runs import Run
-from kdbench.report.style import COLOURS, FAINT, LINES, MARKERS, in_percent, make_figure, percent, plain
+from kdbench.report.style import COLOURS, FAINT, LINES, MARKERS, draw_intervals, in_percent, make_figure, percent, plain
 from kdbench.results.figures import MAGNITUDES, Reliability, histograms, magnitudes, reliability_of
 
 BINS = 15
@@ -42,10 +42,9 @@ def reliability(runs: Sequence[Run]) -> Iterator[Part]:
         upper.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":", label="perfect")
         for run, diagram in diagrams.items():
             number = runs.index(run)
-            errors = np.stack([diagram.accuracy - diagram.ci_low, diagram.ci_high - diagram.accuracy])
-            upper.errorbar(diagram.confidence, diagram.accuracy, yerr=np.maximum(errors, 0), fmt=MARKERS[number],
-                           ls="-", lw=1, color=COLOURS[number], ms=4,
-                           label=f"{plain(run.label, 22)}: ECE {percent(diagram.ece)} %")  # fmt: skip
+            upper.plot(diagram.confidence, diagram.accuracy, MARKERS[number], ls="-", lw=1, color=COLOURS[number], ms=4,
+                       label=f"{plain(run.label, 22)}: ECE {percent(diagram.ece)} %")  # fmt: skip
+            draw_intervals(upper, diagram.confidence, diagram.ci_low, diagram.ci_high, color=COLOURS[number], lw=1)
             lower.stairs(diagram.count / diagram.n, np.append(diagram.lower, diagram.upper[-1]), color=COLOURS[number],
                          ls=LINES[number], lw=1.3)  # fmt: skip
             rows += _reliability_rows(run, condition, diagram)

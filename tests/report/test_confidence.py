@@ -36,9 +36,12 @@ def test_reliability_shows_accuracy_against_confidence_in_each_bin(tmp_path: Pat
     assert (fifth["ci_low"], fifth["ci_high"]) == wilson_interval(1, 3)
     assert (last["confidence"], last["accuracy"], last["to"]) == (1, 1, 1)
     upper, lower = plot.figure.axes
-    [bars] = upper.containers
-    assert bars[0].get_xdata()[4] == fifth["confidence"]
-    assert bars[0].get_ydata()[4] == fifth["accuracy"]
+    line = upper.lines[1]  # after that of a perfect student
+    assert line.get_xydata()[4].tolist() == [fifth["confidence"], fifth["accuracy"]]
+    [(_, _, [bars])] = upper.containers
+    assert bars.get_segments()[4].ravel() == pytest.approx(
+        [fifth["confidence"], fifth["ci_low"], fifth["confidence"], fifth["ci_high"]]
+    )
     shares, edges, _ = lower.patches[0].get_data()
     assert shares.tolist() == pytest.approx([0, 0, 0, 0, 0.75, *[0] * 9, 0.25])
     assert edges.tolist() == pytest.approx(np.linspace(0, 1, BINS + 1).tolist())
