@@ -84,7 +84,12 @@ def main() -> None:
 
 
 def _call() -> int:
-    status = app(standalone_mode=False, prog_name="kdbench") or 0
+    try:
+        status = app(standalone_mode=False, prog_name="kdbench") or 0
+    except SystemExit as leave:
+        if isinstance(leave.__context__, BrokenPipeError):  # the parser turns a reader that left into an exit
+            raise leave.__context__ from None
+        raise
     if status == BY_CTRL_C:  # the parser turns an interruption into a status
         raise KeyboardInterrupt
     return int(status)

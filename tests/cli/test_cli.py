@@ -293,6 +293,15 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert rest == [f"interrupted{how}: run the same command again to go on from the last whole epoch"]
 
 
+@pytest.mark.parametrize("asked", [("list", "methods"), ("list", "methods", "--json"), ("--help",), ("doctor",)])
+def test_a_reader_that_has_left_is_no_error(asked: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "kdbench", *asked], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_a_corrupt_cache_is_rebuilt_with_a_word(tmp_path: Path) -> None:
     data_dir = os.environ.get("KDBENCH_DATA_DIR")
     if not data_dir or not (Path(data_dir) / "ood_imagenet").is_dir():
