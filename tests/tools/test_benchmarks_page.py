@@ -83,6 +83,24 @@ def test_a_comparison_says_how_many_times_as_fast_and_on_what() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("reach", "said"),
+    [
+        ("at least 2x", "at least 2x"),
+        ("at least 20x", "at least 20x: **not reached**"),
+        ("at most 2.2x (at least 0.45x)", "at most 2.2x (at least 0.45x)"),
+        ("at most 2 s more of the processor", "at most 2 s more of the processor"),
+    ],
+)
+def test_what_was_wanted_and_not_reached_is_called_so(reach: str, said: str) -> None:
+    row = {
+        "work": "an attack", "peer": "theirs", "n": 9, "unit": "images", "ratio": 2.0, "lowest": 1.0, "highest": 3.0,
+        "reach": reach, "our_seconds": 1, "peer_seconds": 2, "device_name": "a processor", "threads": 2, "facts": {},
+        "torch": "2.11",
+    }  # fmt: skip
+    assert f" | {said} | " in benchmarks_page.against_others({"attack": row})
+
+
 def test_growth_has_a_column_for_each_size_in_order() -> None:
     row = {"device_name": "a processor", "threads": 2, "sizes": {"1000": {"seconds": 1.5, "mebibytes": 20.4}}}
     other = {**row, "sizes": {"100": {"seconds": 0.25, "mebibytes": 1.0}}}
