@@ -39,6 +39,8 @@ class Point:
     suite: str | None = None
     condition: str = ""
     """The suite's, where it was measured."""
+    unjudged: str = ""
+    """Why what was measured is no number of the method's: a run diverged, and the mean is of those that did not."""
 
     @property
     def factor(self) -> float:
@@ -86,9 +88,9 @@ def _measured(job: Job, runs: Sequence[Evidence]) -> Iterator[Point]:
                 by_x.setdefault(x, []).append((run, scores[0]))
             else:
                 problem = f"{len(scores)} scores of the record fit, say more of the setting"
+    why = "; ".join(filter(None, (problem, *failed)))
     if not by_x:
-        why = "; ".join(filter(None, (problem, *failed))) or _missing(cell, finished)
-        yield from _without(cell, why, job.suite.label)
+        yield from _without(cell, why or _missing(cell, finished), job.suite.label)
         return
     for x, scored in by_x.items():
         yield Point(
@@ -100,7 +102,12 @@ def _measured(job: Job, runs: Sequence[Evidence]) -> Iterator[Point]:
             tuple(run.record.run_id for run, _ in scored),
             job.suite.label,
             job.condition,
+            why,
         )
+    for x, published in cell.curve.items():
+        if _number(x) not in by_x:
+            missing = f"{_missing(cell, finished)} at {cell.over or EPOCH} {x}"
+            yield Point(cell, _number(x), published, None, why or missing, (), job.suite.label)
 
 
 def _missing(cell: Cell, finished: Sequence[Evidence]) -> str:
@@ -158,7 +165,7 @@ def judge(point: Point, scale: str) -> Number:
     """One number against the published one, where that is the same experiment."""
     cell, measured, factor = point.cell, point.measured, point.factor
     value = None if measured is None else factor * measured.value
-    comparable = scale == FULL and value is not None and point.published is not None and not cell.incomparable
+    comparable = scale == FULL and value is not None and point.published is not None and not _no_target(point)
     difference = value - point.published if comparable and value is not None and point.published is not None else None
     verdict: Verdict
     if measured is None:
@@ -182,9 +189,14 @@ def judge(point: Point, scale: str) -> Number:
     )  # fmt: skip
 
 
+def _no_target(point: Point) -> str:
+    """Why a measured number is not held against the published one, nor against another."""
+    return point.unjudged or point.cell.incomparable
+
+
 def _why_not(point: Point, scale: str) -> str:
-    if point.cell.incomparable:
-        return point.cell.incomparable
+    if _no_target(point):
+        return _no_target(point)
     return "nothing published" if point.published is None else f"scale {scale} is another experiment"
 
 
@@ -205,7 +217,7 @@ def pairs(reproduction: Reproduction, found: Sequence[Point]) -> list[Pair]:
 def _by_numbers(found: Sequence[Point]) -> Iterator[Pair]:
     groups: dict[tuple[str, str, str, Value | None], list[Point]] = {}
     for point in found:
-        usable = point.measured is not None and point.published is not None and not point.cell.incomparable
+        usable = point.measured is not None and point.published is not None and not _no_target(point)
         if usable:
             over = point.x if point.cell.over or point.cell.log else None
             groups.setdefault((point.cell.column, point.cell.data, point.cell.unit, over), []).append(point)
@@ -223,7 +235,8 @@ def _by_words(expectations: Sequence[Expectation], found: Sequence[Point]) -> It
     by_place = {(point.cell.row, point.cell.column): point for point in found}
     for one in expectations:
         first, second = by_place[one.first], by_place[one.second]
-        if first.measured is not None and second.measured is not None:
+        whole = not first.unjudged and not second.unjudged
+        if first.measured is not None and second.measured is not None and whole:
             numbers = (first.published, second.published)
             published = None if None in numbers else numbers[0] - numbers[1]  # type: ignore[operator]  # not None
             yield _pair(first, second, one.relation, one.margin, one.says or "expected", published, None)

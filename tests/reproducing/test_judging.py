@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kdbench.reproducing.outcome import Number, Outcome, Pair
 from kdbench.reproducing.running import Ready, from_folders
+from kdbench.results.record import read_record
 from kdbench.running.options import RunOptions
 from tests.leaderboard.evidence import Made, make
 from tests.reproducing.conftest import TABLE, Put
@@ -164,6 +165,26 @@ def test_what_was_not_measured_says_why(put: Put, tmp_path: Path) -> None:
     assert [one for one in outcome.pairs if one.says] == []
 
 
+def test_a_number_of_which_a_seed_diverged_is_shown_and_not_judged_by_those_that_did_not(
+    put: Put, tmp_path: Path
+) -> None:
+    put()
+    ready = Ready.make("ours/table1", "full")
+    records(tmp_path, ready)
+    [gone] = [path for path in tmp_path.glob("digits/kd/*.json") if read_record(path).spec.seed == 1]
+    gone.unlink()
+    params = json.loads(json.dumps(ready.jobs[1].plan.params["clean"]))
+    make("kd", seed=1, params=params, conditions=["clean"], failed="it diverged").publish(tmp_path)
+    device = RunOptions.make(out=tmp_path).device
+    outcome, _ = ready.judge(from_folders(ready, [tmp_path]), "2026-01-02T03:04:05+00:00", device)
+    for column in ("accuracy", "PGD-20"):
+        one = number(outcome, "strong", column)
+        assert (one.verdict, one.why, one.seeds) == ("not comparable", "seed 1 failed: it diverged", [0])
+        assert one.value is not None and one.difference is None
+    assert number(outcome, "weak", "accuracy").verdict in ("within tolerance", "outside")
+    assert not [two for two in outcome.pairs if "strong" in (two.first.row, two.second.row)]
+
+
 CURVES = """
 paper = "A paper"
 title = "Curves"
@@ -198,6 +219,19 @@ def test_a_curve_has_a_number_for_each_value_it_is_over(put: Put, tmp_path: Path
     assert [one.x for one in epochs] == [float(one) for one in range(1, len(logged) + 1)]
     assert [one.value for one in epochs] == pytest.approx([100 * one for one in logged])
     assert {(one.ci_low, one.n) for one in epochs} == {(None, None)}  # the log says nothing of it
+
+
+def test_a_published_point_of_a_curve_that_was_not_measured_stays_in_the_table(put: Put, tmp_path: Path) -> None:
+    text = CURVES.replace('"20" = 10.0', '"20" = 10.0, "40" = 5.0')
+    outcome, _ = judged(put, tmp_path, "full", text)
+    found = {one.x: (one.published, one.verdict) for one in outcome.numbers if one.column == "steps"}
+    assert found[40.0] == (5.0, "not measured")
+    assert found[15.0] == (None, "not comparable")
+    [missing] = [one for one in outcome.numbers if one.x == 40.0]
+    assert (missing.value, missing.why) == (
+        None,
+        "the records have no score of pgd/robust_accuracy with this setting at steps 40",
+    )
 
 
 def test_a_scale_measures_another_variant_in_place_of_a_columns(put: Put, tmp_path: Path) -> None:
