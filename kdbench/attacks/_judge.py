@@ -36,12 +36,12 @@ def judge(model: Model, images: Tensor, labels: Tensor, *, votes: int = 1) -> Te
     """
     with torch.no_grad():
         logits = model(images)
-        require_finite(bool(logits.isfinite().all()))
-        if votes == 1:
-            return logits.argmax(dim=1).eq(labels)
-        ballots = F.one_hot(logits.argmax(dim=1), logits.shape[1])
+        finite, ballots = logits.isfinite().all(), F.one_hot(logits.argmax(dim=1), logits.shape[1])
         for _ in range(votes - 1):
-            ballots += F.one_hot(model(images).argmax(dim=1), logits.shape[1])
+            logits = model(images)
+            finite &= logits.isfinite().all()
+            ballots += F.one_hot(logits.argmax(dim=1), logits.shape[1])
+    require_finite(bool(finite))  # one look at the end, as each waits for the device
     return ballots.argmax(dim=1).eq(labels)
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.attacks import run
+from kdbench.attacks._judge import judge
+from kdbench.errors import KdbenchError
 from tests.attacks.dark_and_light import brightness, from_the_ball, grey, made
 from tests.attacks.small_models import some_images
 
@@ -73,6 +75,18 @@ def test_a_random_model_is_judged_by_votes_and_says_so() -> None:
     assert "votes" not in single.setting
     steady = run(made(unchanged), brightness, images, labels, eps=0.001)
     assert steady.setting == {"attack": "made", "eps": 0.001, "restarts": 1}
+
+
+def test_a_vote_that_is_no_number_is_an_error_and_no_vote_for_the_first_class() -> None:
+    calls = 0
+
+    def model(images: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return brightness(images) if calls == 1 else torch.full((len(images), 2), torch.nan)
+
+    with pytest.raises(KdbenchError, match="not finite"):
+        judge(model, grey(0.9, 0.9), torch.tensor([0, 1]), votes=5)
 
 
 @pytest.mark.parametrize("averages", [False, True])
