@@ -125,7 +125,7 @@ def adaptive_calibration_error(probabilities: Array, labels: Array, *, bins: int
     confidence, correct = confidence_and_correct(probabilities, labels)
     if bins < 1:
         raise KdbenchError(f"bins is {bins}, expected >= 1", "15 is usual")
-    last = torch.arange(1, bins, dtype=torch.float64).mul(len(confidence) / bins).ceil().long() - 1
+    last = -(torch.arange(1, bins) * -len(confidence) // bins) - 1  # rounded up; exact, as floating point is not
     edges = confidence.sort().values[last.clamp(min=0)]
     where = torch.bucketize(confidence, edges)  # right=False: an edge belongs to the bin below it
     gaps = correct.double() - confidence.double()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -36,6 +37,17 @@ def test_adaptive_bins_hold_equally_many_examples(bins: int) -> None:
         total += abs((hit[part].astype(float) - confidence[part]).sum()) / 997
         start = end
     assert adaptive_calibration_error(p, y, bins=bins) == pytest.approx(total, abs=1e-12)
+
+
+def test_an_adaptive_edge_is_where_a_whole_number_of_examples_says() -> None:
+    """In floating point 332 / 20 * 15 is a hair above 249: the fifteenth bin would have an example more."""
+    confidence = torch.linspace(0.51, 0.99, 332, dtype=torch.float64)
+    p, y = torch.stack([confidence, 1 - confidence], 1), torch.ones(332, dtype=torch.int64)
+    y[233:249] = 0  # that bin alone is right
+    gaps = ((y == 0).double() - confidence).tolist()
+    ends = [-(-m * 332 // 20) for m in range(21)]
+    total = sum(abs(math.fsum(gaps[a:b])) for a, b in itertools.pairwise(ends)) / 332
+    assert adaptive_calibration_error(p, y, bins=20) == pytest.approx(total, abs=1e-12)
 
 
 def test_equal_confidences_share_a_bin_whatever_their_order() -> None:
