@@ -64,7 +64,7 @@ class Peers(Task):
         return [ctx.drawn("mean_accuracy", means, both.shape[1], (mean.ci_low, mean.ci_high)), *each]
 
     def headline(self, settings: Any) -> Headline:
-        return Headline("mean of two", "mean_accuracy")
+        return Headline("mean of two", "mean_accuracy", results="[!i]*")  # both networks, and no index of a part
 
     def results_key(self, score: Score) -> str | None:
         return str(score.setting["network"]) if score.metric == "accuracy" else None

@@ -12,7 +12,7 @@ from scipy import stats
 import kdbench
 from kdbench.claims.judgement import Judged, outcome
 from kdbench.leaderboard.ranking import make_boards
-from kdbench.results.comparison import estimate
+from kdbench.results.comparison import difference, estimate
 from kdbench.results.evidence import Evidence
 from kdbench.results.samples import per_example, sample
 from kdbench.results.store import read_evidence
@@ -114,3 +114,28 @@ def test_seeds_on_other_examples_have_none_in_common(tmp_path: Path) -> None:
     assert found[1] is not None
     moved = [found[0], dataclasses.replace(found[1], examples="others")]
     assert sample(scores, moved)[0].deviations is None
+
+
+def test_means_of_two_peers_are_paired_image_by_image() -> None:
+    """As published tables compare methods that train two networks; of a part of the images as of all."""
+    rng = np.random.default_rng(0)
+    difficulty, samples, gaps = rng.random(N), [], []
+    for method, skill in (("mkd", 0.5), ("kdcl", 0.55)):
+        made = make(method)
+        arrays = {name: difficulty < skill + rng.normal(0, 0.05, N) for name in ("student", "peer")}
+        both = np.mean(list(arrays.values()), axis=0)
+        value = float(both.mean())
+        score = kdbench.Score(
+            task="peers", metric="mean_accuracy", condition="clean", value=value, n=N, ci_low=value, ci_high=value
+        )
+        predictions = {f"clean/peers/{name}": array for name, array in arrays.items()}
+        run = Evidence(made.record, Path("record.json"), None, predictions | {"clean/peers/index": np.arange(N)})
+        one, contradicted = sample([score], [per_example(run, score)])
+        assert not contradicted
+        samples.append(one)
+        gaps.append(both)
+    found = difference(samples[1], samples[0])
+    apart = gaps[1] - gaps[0]
+    half = stats.t.ppf(0.975, N - 1) * np.sqrt(apart.var(ddof=1) / N + 1 / N**2)
+    assert found.paired
+    assert (found.ci_low, found.ci_high) == pytest.approx((apart.mean() - half, apart.mean() + half), abs=1e-4)
