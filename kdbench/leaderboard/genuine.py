@@ -26,10 +26,8 @@ def split_genuine(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Exclud
         if id(run) in copied:
             excluded.append(exclude(run, copied[id(run)]))
             continue
-        other = foreign_data(run.record)
-        if other:
-            text = f"incomplete or other images of data set {plain(next(iter(other)))}: not those that have this name"
-            excluded.append(exclude(run, text))
+        if other := why_foreign(run.record):
+            excluded.append(exclude(run, other))
         elif run.record.spec.examples is not None:
             excluded.append(exclude(run, f"measured on {run.record.spec.examples:,} of the test images alone"))
         elif id(run) in near:
@@ -37,6 +35,12 @@ def split_genuine(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Exclud
         else:
             kept.append(run)
     return kept, excluded
+
+
+def why_foreign(record: Record) -> str:
+    """Why a record is of other images than those of its data sets' names, "" where it is not."""
+    other = next(iter(foreign_data(record)), "")
+    return other and f"incomplete or other images of data set {plain(other)}: not those that have this name"
 
 
 def foreign_data(record: Record) -> dict[str, str]:

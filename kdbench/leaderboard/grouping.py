@@ -113,7 +113,10 @@ def _of_one_suite(here: Suite | None, runs: Sequence[Evidence]) -> Selection:
         versions = sum(_newest(same).values())
         return content == wanted, same[0].record.spec.suite.version, versions, len(same), content
 
-    return _split(runs, lambda run: _content(run.record.spec.suite), preference, _other_suite)
+    def reason(run: Evidence, ranked: Evidence) -> str:
+        return other_suite(run.record.spec.suite, ranked.record.spec.suite)
+
+    return _split(runs, lambda run: _content(run.record.spec.suite), preference, reason)
 
 
 def _of_one_kind_of_corruptions(runs: Sequence[Evidence]) -> Selection:
@@ -210,11 +213,14 @@ def _values(suite: Suite) -> dict[str, Any]:
     return suite.model_dump(mode="json", exclude={"title", "why"})
 
 
-def _other_suite(run: Evidence, ranked: Evidence) -> str:
-    ours, theirs = _values(ranked.record.spec.suite), _values(run.record.spec.suite)
-    if ours["version"] != theirs["version"]:
-        return f"version {theirs['version']} of the suite; here it is {ours['version']}"
-    return f"another suite of this name: {_difference(ours, theirs)}"
+def other_suite(theirs: Suite, ours: Suite) -> str:
+    """How a suite differs from one of the same name in more than its prose, "" where it does not."""
+    found, here = _values(theirs), _values(ours)
+    if found == here:
+        return ""
+    if theirs.version != ours.version:
+        return f"version {theirs.version} of the suite; here it is {ours.version}"
+    return f"another suite of this name: {_difference(here, found)}"
 
 
 def _difference(ours: Any, theirs: Any, where: str = "") -> str:

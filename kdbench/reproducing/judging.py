@@ -34,7 +34,7 @@ class Point:
     published: float | None
     measured: Measurement | None
     why: str = ""
-    """It was not measured."""
+    """It was not measured, or not with all seeds."""
     runs: tuple[str, ...] = ()
     suite: str | None = None
     condition: str = ""
@@ -64,19 +64,20 @@ class Point:
 
 
 def points(
-    reproduction: Reproduction, scale: str, jobs: Sequence[Job], runs: Mapping[int, Sequence[Evidence]]
+    reproduction: Reproduction, scale: str, jobs: Sequence[Job], runs: Mapping[int, tuple[list[Evidence], list[str]]]
 ) -> list[Point]:
-    """All numbers of a reproduction, in their order; ``runs`` are those of a job, by its place."""
+    """All numbers of a reproduction, in their order; ``runs`` are those of a job, by its place, and why others are left
+    out."""
     found: dict[tuple[str, str], list[Point]] = {}
     for place, job in enumerate(jobs):
-        found[job.cell.row, job.cell.column] = list(_measured(job, runs[place]))
+        found[job.cell.row, job.cell.column] = list(_measured(job, *runs[place]))
     outside = f"not part of scale {scale}"
     return [
         point for cell in reproduction.cells for point in found.get((cell.row, cell.column)) or _without(cell, outside)
     ]
 
 
-def _measured(job: Job, runs: Sequence[Evidence]) -> Iterator[Point]:
+def _measured(job: Job, runs: Sequence[Evidence], left_out: Sequence[str]) -> Iterator[Point]:
     cell = job.cell
     finished = [run for run in runs if run.record.status == "finished"]
     failed = [f"seed {run.record.spec.seed} failed: {run.record.error}" for run in runs if run not in finished]
@@ -88,7 +89,8 @@ def _measured(job: Job, runs: Sequence[Evidence]) -> Iterator[Point]:
                 by_x.setdefault(x, []).append((run, scores[0]))
             else:
                 problem = f"{len(scores)} scores of the record fit, say more of the setting"
-    why = "; ".join(filter(None, (problem, *failed)))
+    unjudged, left = "; ".join(filter(None, (problem, *failed))), "; ".join(left_out)
+    why = "; ".join(filter(None, (unjudged, left)))
     if not by_x:
         yield from _without(cell, why or _missing(cell, finished), job.suite.label)
         return
@@ -98,11 +100,11 @@ def _measured(job: Job, runs: Sequence[Evidence]) -> Iterator[Point]:
             cell.x if x is None else x,
             _published(cell, x),
             measurement([(run.record, score, per_example(run, score)) for run, score in scored]),
-            "",
+            left,
             tuple(run.record.run_id for run, _ in scored),
             job.suite.label,
             job.condition,
-            why,
+            unjudged,
         )
     for x, published in cell.curve.items():
         if _number(x) not in by_x:
@@ -173,9 +175,10 @@ def judge(point: Point, scale: str) -> Number:
     elif difference is not None:
         assert point.tolerance is not None  # a published number has one
         # Rounded far below any tolerance: 92.57 - 92.27 is .3 and no hair more.
-        verdict, why = ("within tolerance" if round(abs(difference), 9) <= point.tolerance else "outside"), cell.remark
+        verdict = "within tolerance" if round(abs(difference), 9) <= point.tolerance else "outside"
+        why = "; ".join(filter(None, (cell.remark, point.why)))
     else:
-        verdict, why = "not comparable", _why_not(point, scale)
+        verdict, why = "not comparable", "; ".join(filter(None, (_why_not(point, scale), point.why)))
     known = measured is not None and (cell.log == "" or not measured.one_seed)
     return Number(
         row=cell.row, column=cell.column, x=point.x, line=cell.line, panel=cell.panel, what=_what(point),

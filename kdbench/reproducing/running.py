@@ -66,7 +66,7 @@ class Ready:
         found = {place: runs_of(job, evidence, job.wish.seeds(self.seeds)) for place, job in enumerate(self.jobs)}
         numbers = points(self.reproduction, self.scale, self.jobs, found)
         used = {(job.suite.label, job.suite.version) for job in self.jobs}
-        runs = [run for same in found.values() for run in same]
+        runs = [run for same, _ in found.values() for run in same]
         item = self.reproduction
         outcome = Outcome(
             id=item.id,
