@@ -37,7 +37,7 @@ class PerExample:
     correct: NDArray[np.bool_] | None
     """(n,): beside confidence, for a calibration error."""
     examples: str
-    """Which test examples they are; only results on the same are paired."""
+    """Which test examples they are, and of which data; only results on the same are paired."""
 
 
 def per_example(run: Evidence, score: Score) -> PerExample | None:
@@ -46,8 +46,9 @@ def per_example(run: Evidence, score: Score) -> PerExample | None:
         return None
     task, headline = installed_task(score.task), headline_of(run.record.spec.suite, score.task)
     folder = f"{score.condition}/{score.task}/"
-    index = run.predictions.get(f"{folder}index")
-    examples = "all" if index is None else hashlib.sha256(np.ascontiguousarray(index).tobytes()).hexdigest()
+    index, spec = run.predictions.get(f"{folder}index"), run.record.spec
+    which = "all" if index is None else hashlib.sha256(np.ascontiguousarray(index).tobytes()).hexdigest()
+    examples = f"{spec.datasets.get(spec.suite.dataset, '')}:{which}"
     if headline is not None and headline.confidence and score.metric == headline.metric:
         return _confidence(run.predictions, score, f"{folder}{headline.confidence}", examples)
     if headline is not None and headline.results and headline.picks(score):

@@ -139,3 +139,14 @@ def test_means_of_two_peers_are_paired_image_by_image() -> None:
     half = stats.t.ppf(0.975, N - 1) * np.sqrt(apart.var(ddof=1) / N + 1 / N**2)
     assert found.paired
     assert (found.ci_low, found.ci_high) == pytest.approx((apart.mean() - half, apart.mean() + half), abs=1e-4)
+
+
+def test_images_of_two_data_sets_are_never_paired_however_many_they_are(tmp_path: Path) -> None:
+    """An expectation of a reproduction may compare a method's accuracy on CIFAR-10 with that on CIFAR-100."""
+    runs = [read(tmp_path, make(datasets={"digits": letter * 64}, seed=seed)) for seed, letter in enumerate("ab")]
+    for task, metric in (("clean", "accuracy"), ("calibration", "ece"), ("corruption", "mca")):
+        scores = [run.record.select(task, metric)[0] for run in runs]
+        found = [per_example(run, score) for run, score in zip(runs, scores, strict=True)]
+        one, two = (sample([score], [each])[0] for score, each in zip(scores, found, strict=True))
+        assert one.n == two.n
+        assert not difference(one, two).paired
