@@ -149,8 +149,15 @@ def _csv(blob: bytes, path: Path, classes: Sequence[str]) -> Tensor:
 
 def _number(text: str | None, known: Mapping[str, int], where: str) -> int:
     word = (text or "").strip()
-    if word in known and not word.isdigit():
-        return known[word]
+    named = known.get(word)
+    if named is not None and word.isdigit() and named != int(word):
+        other = next((f"'{name}'" for name, number in known.items() if number == int(word)), "none")
+        raise KdbenchError(
+            f"file of labels {where}: '{word}' is the name of class {named} and the number of class {other}",
+            "write numbers into a .npy file",
+        )
+    if named is not None:
+        return named
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", word):
         found = repr(word[:MOST_SHOWN])
         raise KdbenchError(f"file of labels {where}: found {found}, expected a number or a class", HINT)

@@ -97,6 +97,16 @@ def test_what_are_no_labels_is_one_line(name: str, content: bytes, message: str,
     assert "\n" not in str(caught.value)
 
 
+def test_a_number_that_is_another_class_s_name_is_refused_and_never_guessed(tmp_path: Path) -> None:
+    """Of classes "1", "2" and "3" the label 1 would mean the second: every label would be another one."""
+    (tmp_path / "a.csv").write_bytes(csv("label", "1", "2"))
+    noise, place = LabelNoise(kind="file", path=str(tmp_path / "a.csv")), DataPlace(None, tmp_path)
+    with pytest.raises(KdbenchError, match="row 1: '1' is the name of class 0 and the number of class '2'"):
+        read(noise, DataFacts("mine", ("1", "2", "3"), 32, 2, 10), place)
+    same = DataFacts("digits", ("0", "1", "2"), 32, 2, 10)
+    assert read(noise, same, place).observed.tolist() == [1, 2]
+
+
 def test_a_pipe_is_named_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.npy")
     with pytest.raises(KdbenchError, match=r"a\.npy' is a folder, a pipe, a device or a socket, expected a file"):
