@@ -14,8 +14,13 @@ from kdbench.results.samples import PerExample, sample
 from kdbench.results.untrusted import plain
 
 
-def measure(columns: Sequence[Column], runs: Sequence[Evidence]) -> dict[str, Measurement]:
-    """Axis key to what the finished runs of one method, one per seed, have; an axis without a score is not there."""
+def measure(
+    columns: Sequence[Column], runs: Sequence[Evidence], failed: Sequence[Evidence] = ()
+) -> dict[str, Measurement]:
+    """Axis key to what the finished runs of one method, one per seed, have; an axis without a score is not there.
+
+    ``failed`` runs are never averaged. Where they have no score, what the others have is doubtful: they went well.
+    """
     found_by_run = [results(columns, run) for run in runs]
     measured: dict[str, Measurement] = {}
     for column in columns:
@@ -25,12 +30,16 @@ def measure(columns: Sequence[Column], runs: Sequence[Evidence]) -> dict[str, Me
             if (score := column.score(run)) is not None
         ]
         if scored:
-            measured[column.axis.key] = measurement(scored)
+            lost = [run.record.spec.seed for run in failed if column.score(run) is None]
+            measured[column.axis.key] = measurement(scored, lost)
     return measured
 
 
-def measurement(scored: Sequence[tuple[Record, Score, PerExample | None]]) -> Measurement:
-    """One score of the runs of one method, one per seed, with the per-example results that each comes from."""
+def measurement(scored: Sequence[tuple[Record, Score, PerExample | None]], lost: Sequence[int] = ()) -> Measurement:
+    """One score of the runs of one method, one per seed, with the per-example results that each comes from.
+
+    ``lost``: seeds whose runs failed before they had it.
+    """
     scores = [score for _, score, _ in scored]
     compared, contradicted = sample(scores, [found for _, _, found in scored])
     known = estimate(compared)
@@ -43,7 +52,7 @@ def measurement(scored: Sequence[tuple[Record, Score, PerExample | None]]) -> Me
         per_seed=tuple((record.spec.seed, score) for record, score, _ in scored),
         sample=compared,
         contradicted=contradicted,
-        flags=flags((record, score) for record, score, _ in scored),
+        flags=(*flags((record, score) for record, score, _ in scored), *_lost(lost)),
         evaluated=scored[0][0].evaluated is not None,
     )
 
@@ -55,6 +64,12 @@ def flags(scored: Iterable[tuple[Record, Score]]) -> tuple[str, ...]:
         for reason in _doubts(record, score):
             reasons.setdefault(reason, []).append(record.spec.seed)
     return tuple(f"{reason} (seed {', '.join(map(str, seeds))})." for reason, seeds in reasons.items())
+
+
+def _lost(seeds: Sequence[int]) -> Iterable[str]:
+    if seeds:
+        runs = f"The run{'s' * (len(seeds) > 1)} failed, and the score is of those that did not"
+        yield f"{runs} (seed {', '.join(map(str, seeds))})."
 
 
 def _doubts(record: Record, score: Score) -> Iterable[str]:

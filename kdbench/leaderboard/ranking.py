@@ -53,7 +53,7 @@ def make_boards(runs: Sequence[Evidence], excluded: Sequence[Excluded] = ()) -> 
 
 def _board(group: Group, excluded: Sequence[Excluded]) -> Board:
     axes = columns(group.suite, [run for method in group.methods for run in method.finished])
-    measured = [measure(axes, method.finished) for method in group.methods]
+    measured = [measure(axes, method.finished, method.failed) for method in group.methods]
     ranked = [rank_axis(column.axis, [one.get(column.axis.key) for one in measured]) for column in axes]
     unordered = [
         make_row(method, {one.axis.key: one.cells[place] for one in ranked}, [one.axis for one in ranked])

@@ -40,7 +40,7 @@ class Point:
     condition: str = ""
     """The suite's, where it was measured."""
     unjudged: str = ""
-    """Why what was measured is no number of the method's: a run diverged, and the mean is of those that did not."""
+    """Why what was measured is no number of the method's: a run failed, and the mean is of those that did not."""
 
     @property
     def factor(self) -> float:

@@ -137,6 +137,16 @@ def test_failed_runs_are_shown_and_never_averaged(tmp_path: Path) -> None:
     assert lost.failed[0].record.error == "diverged"
 
 
+def test_the_mean_of_the_seeds_that_did_not_fail_is_doubtful_and_comes_after_all_others(tmp_path: Path) -> None:
+    """Under the condition that a seed diverged under; its clean training went well."""
+    lucky = [*(make("lucky", seed=seed, skill=3) for seed in range(3)), make("lucky", seed=3, failed="diverged")]
+    found = board(tmp_path, *lucky, *(make("steady", seed=seed, skill=0.5) for seed in range(3)))
+    noisy, clean = (row(found, "lucky").cells[axis] for axis in ("sym-40/noisy_label", "clean/clean"))
+    assert noisy.flags == ("The run failed, and the score is of those that did not (seed 3).",)
+    assert (noisy.rank, noisy.mark, row(found, "steady").cells["sym-40/noisy_label"].rank) == (2, "", 1)
+    assert (clean.flags, clean.rank) == ((), 1)
+
+
 def test_names_that_differ_by_case_have_rows_and_keys_of_their_own(tmp_path: Path) -> None:
     found = board(tmp_path, make("KD"), make("kd"), make("Kd"))
     assert {one.title for one in found.rows} == {"KD", "kd", "Kd"}
