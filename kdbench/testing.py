@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import random
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +66,7 @@ def check_method(
     """Check what a plugin author can get wrong; raises ``AssertionError`` that names the rule and what was found.
 
     Finite scalar loss; gradients reach the student (and networks of the method's own that ask for them) and nothing
-    else; the batch stays as it was, and so do the default dtype, Python's and NumPy's random numbers and torch's seed;
+    else, nor to a network that ``networks()`` does not name; the batch stays as it was, and so do the default dtype, Python's and NumPy's random numbers and torch's seed;
     frozen networks, training images and labels stay as they were; no state is shared between runs; parameters that are
     marked ``MeasuredOnly`` change nothing of it; the same seed gives the same weights; a last batch of one image and 10
     as well as 100 classes work; an interrupted training ends where an uninterrupted one does; the predictor gives one
@@ -161,6 +162,12 @@ class _Trial:
         assert isinstance(loss, Tensor) and loss.ndim == 0, f"'{name}': the loss must be a scalar tensor"
         assert loss.isfinite(), f"'{name}': the loss is {loss.item()}"
         assert loss.requires_grad, f"'{name}': the loss does not depend on the student"
+        trained = itertools.chain(student.parameters(), *(own.parameters() for own in method.networks().values()))
+        strays = _parameters(loss) - set(trained)
+        assert not strays, (
+            f"'{name}': the loss depends on a parameter of shape {tuple(next(iter(strays)).shape)} that nothing trains: "
+            "networks() must return its network, which is made in setup()"
+        )
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         assert any(_moved(p) for p in student.parameters()), f"'{name}': no gradient reached the student"
         for role, network in self.networks.items():
@@ -260,6 +267,21 @@ def _keep_context(method: Method, kept: list[Context]) -> None:
 
 def _moved(parameter: nn.Parameter) -> bool:
     return parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+
+
+def _parameters(loss: Tensor) -> set[nn.Parameter]:
+    """All that its gradient reaches."""
+    assert loss.grad_fn is not None
+    left, seen, found = [loss.grad_fn], {loss.grad_fn}, set[nn.Parameter]()
+    while left:
+        node = left.pop()
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, nn.Parameter):
+            found.add(variable)
+        new = {before for before, _ in node.next_functions if before is not None} - seen
+        seen |= new
+        left += new
+    return found
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -133,6 +133,17 @@ class FailsOnOne(Peers):
         return super().loss(batch, ctx) + ctx.student(batch.images).var(0).mean()
 
 
+class Untold(Peers):
+    """Sees the images through a layer that networks() does not name."""
+
+    def setup(self, ctx: kdbench.Context) -> None:
+        super().setup(ctx)
+        self.lens = nn.Conv2d(3, 3, 1)
+
+    def loss(self, batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        return F.cross_entropy(ctx.student(self.lens(batch.images)), batch.labels)  # type: ignore[no-any-return]
+
+
 def harm(what: str) -> kdbench.MethodSpec:
     """Cross-entropy that leaves something else than it found."""
 
@@ -182,6 +193,10 @@ def test_the_kit_finds_what_a_loss_leaves_otherwise_than_it_found_it(what: str, 
         (Shares, "'peer' and 'student' share a tensor"),
         (ScalesByState, "a loaded checkpoint predicts otherwise"),
         (FailsOnOne, "the training loss became nan"),
+        (
+            Untold,
+            r"the loss depends on a parameter of shape \(3, 3, 1, 1\) that nothing trains: networks\(\) must return",
+        ),
     ],
 )
 def test_the_kit_finds_what_an_author_got_wrong(target: Any, message: str) -> None:
