@@ -28,13 +28,12 @@ from kdbench.inference.random_numbers import own_random_numbers
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.progress import bar, say
 from kdbench.results.record import Check, EvaluatedModel, Hashes, Record, Score
-from kdbench.results.wording import failed_checks
 from kdbench.running import provenance
 from kdbench.running.evaluated import Evaluation, describe_module
 from kdbench.running.graph import RunGraph, Trained
 from kdbench.running.kept_examples import KeptExamples
 from kdbench.running.options import RunOptions
-from kdbench.running.plausibility import examine, preprocessing
+from kdbench.running.plausibility import doubts, examine, preprocessing
 from kdbench.running.suite_data import Part, SuiteData, load_suite_data, needed_data
 from kdbench.shared_state import left_alone
 from kdbench.specs import RunSpec, Suite, first_problem
@@ -260,7 +259,7 @@ class _Measuring:
         self.checks += check_batches(model, images, self.condition, where, self.chosen)
         asked = {name: task for name, (task, _) in self.chosen.items()}
         self.checks += examine(model, predictor, data.test, ctx, asked, noisy=noisy)
-        say(failed_checks(self.checks))  # before hours of attacks
+        say(doubts(self.checks))  # before hours of attacks
         for name, (task, settings) in self.chosen.items():
             roles = sorted(set(task.sources(settings)))
             for role in roles:

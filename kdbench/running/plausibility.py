@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -23,6 +23,7 @@ from kdbench.metrics import wilson_interval
 from kdbench.models import Normalize
 from kdbench.models.preprocess import Preprocessed, Preprocessing
 from kdbench.results.record import Check
+from kdbench.results.wording import FLAG, failed_checks
 from kdbench.tasks import EvaluationContext, Task
 
 TASK: Final = "evaluate"
@@ -80,6 +81,14 @@ def in_words(applied: Mapping[str, Any]) -> str:
         mean, std = (" ".join(f"{v:.4g}" for v in applied["normalisation"][name]) for name in ("mean", "std"))
         said = f"which its first layer normalises by mean {mean} and std {std}"
     return f"the model was given {applied['pixels']}, {size}, {said}{order}"
+
+
+def doubts(checks: Sequence[Check]) -> list[str]:
+    """What failed, before anything long is measured: those that have one explanation in a line, with it."""
+    unlike = [check for check in checks if not check.passed and WHY in check.meaning]
+    names = ", ".join(check.name for check in unlike)
+    first = [f"{FLAG} {unlike[0].condition} {TASK} {names}: {WHY}"] if unlike else []
+    return first + failed_checks(check for check in checks if check not in unlike)
 
 
 def examine(

@@ -142,10 +142,8 @@ def test_classes_in_another_order_are_questioned_before_tasks_begin(
     assert value(found, "clean") < 0.05
     assert failed(found) == {"near_chance", "overconfidence"}
     said = [record.getMessage() for record in caplog.records if record.name == "kdbench"]
-    assert [line.partition(":")[0] for line in said] == [
-        "[!] clean evaluate near_chance", "[!] clean evaluate overconfidence",
-    ]  # fmt: skip
-    assert all("have its classes in another order" in line for line in said)
+    assert [line.partition(":")[0] for line in said] == ["[!] clean evaluate near_chance, overconfidence"]
+    assert said[0].count("have its classes in another order") == 1
 
 
 def test_a_network_of_noisy_labels_may_be_surer_than_it_is_right(convolutional: nn.Module) -> None:
