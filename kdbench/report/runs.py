@@ -85,7 +85,7 @@ class Run:
     def _check_trained(self, what: str) -> None:
         """Raise for what a model that was not trained here cannot have."""
         if self.record.evaluated is not None:
-            raise KdbenchError(f"{self.label} was evaluated, not trained here: there is no {what}")
+            raise KdbenchError(f"{self.label} was evaluated, not trained here: it has no {what}")
 
     @contextlib.contextmanager
     def _naming(self, name: str) -> Iterator[None]:

@@ -103,8 +103,18 @@ def require_evidence(function: str, runs: object) -> None:
 
 
 def record_at(path: Path) -> Path:
-    """The record that a run's folder holds, or that is named itself."""
-    return path / "record.json" if path.is_dir() else path
+    """The record that a run's folder holds, or that is named itself.
+
+    Raises ``KdbenchError`` for a folder that holds none, and names one below it that does.
+    """
+    if not path.is_dir():
+        return path
+    record = path / "record.json"
+    if not record.exists():
+        below = next(path.rglob("record.json"), None)
+        hint = f"give a run's folder, as {below.parent}" if below else "give a run's folder, or a record"
+        raise KdbenchError(f"{path} is a folder without a record.json", hint)
+    return record
 
 
 def beside(record: Path, name: str) -> Path:

@@ -52,7 +52,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     paths = [ce.keep(tmp_path), make("ce", suite=other).keep(tmp_path)]
     with pytest.raises(KdbenchError, match="suites digits, others"):
         open_runs(paths)
-    with pytest.raises(KdbenchError, match="record .* cannot be read"):
+    with pytest.raises(KdbenchError, match=r"is a folder without a record.json \(give a run's folder, as .*/ce/"):
         open_runs([tmp_path])
 
 
