@@ -104,7 +104,8 @@ def _check(contestants: Sequence[Contestant], method: str, name: str) -> None:
                     known.setdefault(key, set()).add(json.dumps(value))
     if name not in known:
         varied = {key for key, values in known.items() if len(values) > 1}
-        raise unknown_name("parameter in these runs", name, varied or known)
+        hint = "" if known else "their methods have none; `kdbench compare` sets them side by side"
+        raise unknown_name("parameter in these runs", name, varied or known, hint)
 
 
 def _panel(axis: Axis, scores: Sequence[Scores], method: str, name: str) -> Panel:

@@ -209,7 +209,11 @@ def _shape(output: object) -> str:
 
 def _check_logits(logits: Any, count: int, classes: int) -> None:
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (count, classes):
-        more = "flatten what it returns" if isinstance(logits, Tensor) and logits.shape[:2] == (count, classes) else ""
+        more = ""
+        if isinstance(logits, Tensor) and logits.shape[:2] == (count, classes):
+            more = "flatten what it returns"
+        elif isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == count:
+            more = f"measure it on data of {logits.shape[1]} classes, or say which its outputs are (`--classes`)"
         raise KdbenchError(
             f"the model returned {_shape(logits)} for {count} images, expected ({count}, {classes}) logits",
             more or f"the data set has {classes} classes, and each image gets a row",

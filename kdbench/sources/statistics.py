@@ -28,7 +28,7 @@ def normalisation(mean: Numbers | None, std: Numbers | None) -> Normalisation | 
     ((0.5, 0.5, 0.5), (0.5, 0.5, 0.25))
 
     Raises:
-        KdbenchError: one without the other, an unknown name, or not three finite numbers with std > 0.
+        KdbenchError: one without the other, an unknown name, or not three finite numbers with mean <= 1 and std > 0.
     """
     if NONE in (mean, std):
         if {mean, std} - {NONE, None}:
@@ -41,6 +41,10 @@ def normalisation(mean: Numbers | None, std: Numbers | None) -> Normalisation | 
     if first is None or second is None:
         given, missing = ("--mean", "--std") if second is None else ("--std", "--mean")
         raise KdbenchError(f"{given} was given without {missing}", f"give both, or a name: {', '.join(KNOWN)}")
+    if max(first) > 1:
+        raise KdbenchError(
+            f"--mean has {max(first)}, expected means of pixels in [0, 1]", "divide --mean and --std of 0 to 255 by 255"
+        )
     if min(second) <= 0:
         raise KdbenchError(f"--std has {min(second)}, expected numbers above 0", "give deviations of pixels in [0, 1]")
     return first, second
@@ -58,7 +62,7 @@ def _read(option: str, value: Numbers | None, part: int) -> tuple[float, ...] | 
     try:
         numbers = tuple(float(one) for one in (value.split(",") if isinstance(value, str) else value))
     except ValueError:
-        raise unknown_name("statistics", str(value), [*KNOWN, NONE], f"or give {option} three numbers") from None
+        raise unknown_name("statistics", str(value), [*KNOWN, NONE], f"{option} takes three numbers, too") from None
     numbers = numbers * 3 if len(numbers) == 1 else numbers
     if len(numbers) != 3 or not all(-1e6 < one < 1e6 for one in numbers):
         raise KdbenchError(f"{option} got {value}, expected 3 finite numbers", f"as {option} 0.5,0.5,0.5")

@@ -38,6 +38,7 @@ def test_what_is_asked_for(mean: Numbers | None, std: Numbers | None, expected: 
         ("none", "cifar10", "one is none, the other is not"),
         ("cifar1", None, "no statistics named 'cifar1' (did you mean 'cifar10'?"),
         ("0.5,0.5", "1", "--mean got 0.5,0.5, expected 3 finite numbers"),
+        ("125.3,123.0,113.9", "63,62.1,66.7", "--mean has 125.3, expected means of pixels in [0, 1] (divide"),
         ("0.5", "0", "--std has 0.0, expected numbers above 0"),
         ("0.5", "1,1,-1", "--std has -1.0, expected numbers above 0"),
         ("nan", "1", "--mean got nan, expected 3 finite numbers"),
