@@ -226,7 +226,8 @@ def _print(records: list[Record], headlines: HeadlineOf, out: Path, as_json: boo
     failed = [record for record in records if record.status == "failed"]
     if failed:
         folder = run_folder(failed[0].spec, out)
-        advice = "try a smaller learning rate or --set"
+        method = failed[0].spec.method
+        advice = f"try a smaller learning rate, --set recipe.lr=..., or what `kdbench describe method {method}` shows"
         if broke_off(folder):
             advice = f"{folder / CRASH} says where; the same command goes on from the last epoch"
         raise KdbenchError(f"run {failed[0].run_id} failed: {failed[0].error}", advice)
@@ -240,7 +241,8 @@ def _print_records(records: list[Record], headlines: HeadlineOf) -> None:
     for record in records:
         spec = record.spec
         title = f"{spec.method} on {spec.suite.label}, seed {spec.seed}, {record.provenance.device_name}"
-        console.print(*score_tables(record.scores, record.checks, title, spec.suite, record.views, headlines))
+        for table in score_tables(record.scores, record.checks, title, spec.suite, record.views, headlines):
+            console.print(table)
         for line in failed_checks(record.checks):
             console.print(line, markup=False, highlight=False)
     by_method: dict[str, list[Record]] = {}
