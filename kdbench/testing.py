@@ -66,7 +66,8 @@ def check_method(
     """Check what a plugin author can get wrong; raises ``AssertionError`` that names the rule and what was found.
 
     Finite scalar loss; gradients reach the student (and networks of the method's own that ask for them) and nothing
-    else, nor to a network that ``networks()`` does not name; the batch stays as it was, and so do the default dtype, Python's and NumPy's random numbers and torch's seed;
+    else, nor a network that ``networks()`` does not name; the batch stays as it was, and so do the default dtype,
+    Python's and NumPy's random numbers and torch's seed;
     frozen networks, training images and labels stay as they were; no state is shared between runs; parameters that are
     marked ``MeasuredOnly`` change nothing of it; the same seed gives the same weights; a last batch of one image and 10
     as well as 100 classes work; an interrupted training ends where an uninterrupted one does; the predictor gives one
@@ -165,8 +166,8 @@ class _Trial:
         trained = itertools.chain(student.parameters(), *(own.parameters() for own in method.networks().values()))
         strays = _parameters(loss) - set(trained)
         assert not strays, (
-            f"'{name}': the loss depends on a parameter of shape {tuple(next(iter(strays)).shape)} that nothing trains: "
-            "networks() must return its network, which is made in setup()"
+            f"'{name}': the loss depends on a parameter of shape {tuple(next(iter(strays)).shape)} that nothing trains"
+            ": networks() must return its network, which is made in setup()"
         )
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         assert any(_moved(p) for p in student.parameters()), f"'{name}': no gradient reached the student"
