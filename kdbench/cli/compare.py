@@ -100,7 +100,7 @@ def _differences(
         *field.notes,
     ]
     others = list(dict.fromkeys(row.other for row in rows))
-    who = " and ".join(others) if len(others) <= MOST_NAMED else f"{len(others)} others"
+    who = ", ".join(others) if len(others) <= MOST_NAMED else f"{len(others)} others"
     said = f"{who} against {rows[0].first}, suite {field.suite.label}"
     points = "differences in percentage points; * significant at 5 % after Holm's correction over the table"
     _write(field, f"{said}: {points}", differences_text(rows), differences_data(rows), notes, files, as_json)
@@ -108,7 +108,9 @@ def _differences(
 
 def _notes(rows: Sequence[Row]) -> list[str]:
     """What a reader of the table must know, each once."""
-    notes = dict.fromkeys(remark for row in rows for remark in row.remarks)
+    from kdbench.comparing.table import unpaired
+
+    notes = dict.fromkeys([*(remark for row in rows for remark in row.remarks), *unpaired(rows)])
     if any(row.test in ("McNemar", "examples") for row in rows):
         notes["one seed of each: p is of these two networks on other test images (McNemar's exact test where answers "
               "are right or wrong), and says nothing of other seeds"] = None  # fmt: skip

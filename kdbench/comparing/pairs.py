@@ -99,9 +99,12 @@ def _pair(axis: Axis, first: Scores, other: Scores, by_seed: bool) -> Pair | Non
 
 def missing(contestants: Sequence[Contestant], columns: Sequence[Column]) -> list[str]:
     """Who has no score where others have one, in words."""
-    lines = []
+    titles: dict[tuple[str, ...], list[str]] = {}
     for column in columns:
-        lacking = [one.title for one in contestants if all(column.score(run) is None for run in one.finished)]
-        if lacking:
-            lines.append(f"{column.axis.title}: no score of {', '.join(lacking)}")
-    return lines
+        lacking = tuple(one.title for one in contestants if all(column.score(run) is None for run in one.finished))
+        titles.setdefault(lacking, []).append(column.axis.title)
+    return [
+        f"{', '.join(axes)}: no score of {'any of them' if len(lacking) == len(contestants) else ', '.join(lacking)}"
+        for lacking, axes in titles.items()
+        if lacking
+    ]

@@ -126,7 +126,7 @@ def _row(pair: Pair) -> Row:
         n=min(ours.measured.n, theirs.measured.n),
         discordant=discordant,
         flags=tuple(f"{side.title}: {flag}" for side in (ours, theirs) for flag in side.measured.flags),
-        remarks=tuple(_remarks(pair, paired=found.paired)),
+        remarks=tuple(_remarks(pair)),
     )
 
 
@@ -139,7 +139,7 @@ def _discordant(pair: Pair) -> Iterator[Discordant]:
         yield Discordant((one, other), int(gained), int(lost))
 
 
-def _remarks(pair: Pair, *, paired: bool) -> Iterator[str]:
+def _remarks(pair: Pair) -> Iterator[str]:
     names = f"{pair.ours.title} and {pair.theirs.title}"
     if pair.left_out:
         yield f"seeds that only one of {names} has are left out: {pair.left_out}"
@@ -148,6 +148,13 @@ def _remarks(pair: Pair, *, paired: bool) -> Iterator[str]:
     for side in (pair.ours, pair.theirs):
         if side.measured.contradicted:
             yield f"per-example results of {side.title} do not give its scores for all seeds"
-    if not paired:
-        why = "no per-example results of the same test images for both"
-        yield f"{pair.axis.title}: {names}: {why}, so that its interval is that of two independent scores, far wider"
+
+
+def unpaired(rows: Sequence[Row]) -> list[str]:
+    """Which scores are compared by their own intervals, in words: a line for each two."""
+    titles: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.paired:
+            titles.setdefault(f"{row.first} and {row.other}", []).append(row.axis.title)
+    why = "no per-example results of the same test images for both, so that intervals are those of two independent "
+    return [f"{', '.join(axes)}: {names}: {why}scores, far wider" for names, axes in titles.items()]

@@ -11,7 +11,7 @@ import scipy.stats
 from kdbench.comparing.contestants import find
 from kdbench.comparing.names import choose
 from kdbench.comparing.pairs import missing
-from kdbench.comparing.table import Row, compare
+from kdbench.comparing.table import Row, compare, unpaired
 from kdbench.comparing.writing import differences_data, differences_text, to_csv
 from kdbench.results.comparison import holm
 from tests.leaderboard.evidence import make
@@ -106,7 +106,9 @@ def test_records_without_evidence_are_compared_by_their_intervals_and_say_so(run
     [row] = rows_of(runs, "ce", "kd")
     assert (row.paired, row.test, row.discordant) == (False, "examples", ())
     assert row.ci_high - row.ci_low > paired.ci_high - paired.ci_low
-    assert row.remarks[0].startswith("clean: ce and kd: no per-example results of the same test images for both")
+    assert unpaired([paired]) == []
+    [line] = unpaired([row, row])
+    assert line.startswith("clean, clean: ce and kd: no per-example results of the same test images for both")
 
 
 def test_who_lacks_a_score_is_named(runs: Path) -> None:
@@ -114,6 +116,8 @@ def test_who_lacks_a_score_is_named(runs: Path) -> None:
     make("kd", tasks=["clean"]).keep(runs)
     field = find(["ce", "kd"], runs)
     assert missing(field.contestants, choose(field.suite, field.runs, ["clean", "ood"])) == ["OOD: no score of kd"]
+    every = missing(field.contestants, choose(field.suite, field.runs, ["clean", "ood", "calibration", "corruption"]))
+    assert every == ["OOD: no score of kd", "ECE, ECE sym-40, mCA: no score of any of them"]
     assert [row.axis.title for row in rows_of(runs, "ce", "kd", metric="clean,ood")] == ["clean"]
 
 
