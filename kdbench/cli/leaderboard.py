@@ -287,12 +287,15 @@ def submit(
     """
     from kdbench.leaderboard.submit import submit as copy
 
+    new = not to.exists()
     done = copy(record, to, checkpoints=checkpoints)
     if as_json:
         print(json.dumps(done.to_dict()))
         return
     for path in done.written:
         typer.echo(f"wrote {path}", err=True)
+    if new:
+        typer.echo(f"note: {to} is a new folder: the project's records lie in its checkout (--to)", err=True)
     if not done.written:
         typer.echo(f"{done.record} was there already", err=True)
     if done.missing:

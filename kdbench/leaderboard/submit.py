@@ -12,7 +12,7 @@ from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
 from kdbench.inside import inside, is_own_file
 from kdbench.leaderboard.copies import copies
-from kdbench.leaderboard.validate import published, validate
+from kdbench.leaderboard.validate import faults, published
 from kdbench.plugin.parameters import as_assignments
 from kdbench.results.evidence import Evidence, beside, checkpoint_beside, record_at, same_file
 from kdbench.results.headline import installed_task, shown
@@ -58,10 +58,11 @@ def submit(path: Path, folder: Path, *, checkpoints: bool = False) -> Submission
     source = record_at(path)
     if not source.is_file():
         raise KdbenchError(f"no record at {source}", "give a run's folder or its record.json")
-    errors = [problem for problem in validate(source) if problem.severity == "error"]
+    errors = faults(source)
     if errors:
         raise KdbenchError(
-            f"{len(errors)} errors, the first: {errors[0]}", f"`kdbench leaderboard validate {source}` lists them"
+            f"{len(errors)} error{'s' * (len(errors) > 1)}, the first: {errors[0]}",
+            f"`kdbench leaderboard validate {source}` lists them",
         )
     record = read_record(source)
     beside_it = folder / record.spec.suite.name

@@ -107,8 +107,13 @@ def validate(path: Path) -> list[Problem]:
     return examine(path).problems
 
 
-def examine(path: Path) -> Examination:
-    """All problems of one record, as ``validate``, and what each of its scores rests on."""
+def faults(path: Path) -> list[Problem]:
+    """Errors of one record wherever it lies: as it was sent, it need not be in its place yet."""
+    return [problem for problem in examine(path, placed=False).problems if problem.severity == "error"]
+
+
+def examine(path: Path, *, placed: bool = True) -> Examination:
+    """All problems of one record, as ``validate``, and what each of its scores rests on; ``placed``: its place too."""
     try:
         value, text = untrusted.read_json(path)
         record = Record.model_validate_json(text)
@@ -117,7 +122,7 @@ def examine(path: Path) -> Examination:
     except ValidationError as error:
         return Examination(path, _schema_problems(path, value, text, error))
     evidence = _Evidence.read(path, record)
-    findings: list[Finding] = [*_place(path, record), *evidence.findings]
+    findings: list[Finding] = [*(_place(path, record) if placed else ()), *evidence.findings]
     case = Case(record, load_plugins(), evidence.predictions, evidence.log)
     findings += judge(case)
     positions = untrusted.lines(text) if findings else {}
@@ -195,7 +200,8 @@ def _place(path: Path, record: Record) -> Iterator[Finding]:
     wanted = (spec.suite.name, spec.method, f"{record.run_id}.json")
     found = path.resolve().parts[-3:]
     if found != wanted:
-        yield (), f"belongs at {'/'.join(wanted)}, lies at {'/'.join(found)}", "error"
+        advice = "`kdbench leaderboard submit` copies it there"
+        yield (), f"belongs at {'/'.join(wanted)}, lies at {'/'.join(found)} ({advice})", "error"
 
 
 @dataclasses.dataclass

@@ -29,6 +29,16 @@ def test_a_record_goes_to_its_place_with_its_evidence(tmp_path: Path) -> None:
     assert not list(stem.parent.glob("*softmax*"))
 
 
+def test_a_published_record_that_was_sent_lies_anywhere(tmp_path: Path) -> None:
+    made = make()
+    sent = made.publish(tmp_path)
+    inbox = sent.parent.rename(tmp_path / "mail")
+    assert [str(one) for one in validate(inbox / sent.name) if one.severity == "error"], "it is in no place of a record"
+    done = submit(inbox / sent.name, tmp_path / "records")
+    assert done.record == tmp_path / "records" / "digits" / "ce" / sent.name
+    assert not [problem for problem in validate(done.record) if problem.severity == "error"]
+
+
 def test_published_records_stay(tmp_path: Path) -> None:
     run, records = make().keep(tmp_path / "runs"), tmp_path / "records"
     submit(run, records)
@@ -45,7 +55,7 @@ def test_published_records_stay(tmp_path: Path) -> None:
 def test_an_invalid_record_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     run = make().keep(tmp_path / "runs")
     run.with_name("log.jsonl").unlink()
-    with pytest.raises(KdbenchError, match="1 errors, the first: .*log.jsonl is not beside the record"):
+    with pytest.raises(KdbenchError, match="1 error, the first: .*log.jsonl is not beside the record"):
         submit(run, tmp_path / "records")
     assert not (tmp_path / "records").exists()
     with pytest.raises(KdbenchError, match="no record at"):
