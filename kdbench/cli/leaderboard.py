@@ -48,6 +48,7 @@ def build(
     from kdbench.leaderboard.site import build as build_site
     from kdbench.leaderboard.site.repository import Repository
     from kdbench.results.untrusted import plain
+    from kdbench.results.wording import counted
 
     linked = None if repository is None else Repository.of(repository, records)
     boards = rank(records) if index is None else write_index(records, index)
@@ -61,7 +62,8 @@ def build(
     if not boards.boards:
         _say(f"nothing to rank in {records}: `kdbench run` makes records")
     for board in boards.boards:
-        _say(f"{plain(board.suite)}: {len(board.rows)} methods ranked, {len(board.excluded)} records excluded")
+        left_out = f"{counted(len(board.excluded), 'record')} excluded"
+        _say(f"{plain(board.suite)}: {counted(len(board.rows), 'method')}, {left_out}")
     for one in excluded:
         _say(f"excluded: {plain(one.path)}: {plain(one.reason)}")
     _say(out / "index.html")
@@ -122,6 +124,7 @@ def validate(
     from kdbench.errors import plain
     from kdbench.leaderboard.accounting import BASES
     from kdbench.leaderboard.validate import copied, examine, record_files
+    from kdbench.results.wording import counted
 
     paths = record_files(files)
     found = [examine(path) for path in paths]
@@ -136,11 +139,11 @@ def validate(
     else:
         for problem in problems:
             _say(problem)
-        kinds = f"{errors} error{'s' * (errors != 1)}, {len(problems) - errors} warnings"
+        kinds = f"{counted(errors, 'error')}, {counted(len(problems) - errors, 'warning')}"
         shown = f", such as {', '.join(map(plain, unchecked[:4]))}" if unchecked else ""
         if scores:
             _say(f"scores: {', '.join(f'{number} {basis}' for basis, number in bases.items())}{shown}")
-        _say(f"{len(paths)} record{'s' * (len(paths) != 1)}: {kinds}")
+        _say(f"{counted(len(paths), 'record')}: {kinds}")
     raise typer.Exit(int(errors > 0))
 
 

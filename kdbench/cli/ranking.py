@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from kdbench.cli.listing import GAP, listing, number_width
 from kdbench.leaderboard.board import Axis, Board, Row
 from kdbench.results.untrusted import plain
+from kdbench.results.wording import counted
 
 SIGNS = {"best": "*", "near": "~", "unknown": "?", "": ""}
 """Of a cell's mark. One character each, so that numbers stand in line."""
@@ -17,7 +18,7 @@ LONGEST = 24
 
 def ranking_text(board: Board, width: int) -> str:
     """A board as lines of at most ``width`` characters where its titles allow: head, blocks of columns, legend."""
-    head = f"{plain(board.suite)}, version {board.version}: {len(board.rows)} methods"
+    head = f"{plain(board.suite)}, version {board.version}: {counted(len(board.rows), 'method')}"
     columns = [[_head(axis), *(_cell(row, axis) for row in board.rows)] for axis in board.axes]
     texts = [[str(place + 1), plain(row.title, LONGEST), _rank(row)] for place, row in enumerate(board.rows)]
     legend = "\n".join(textwrap.fill(line, width) for line in _legend(board))

@@ -50,12 +50,13 @@ def show(names: Sequence[str], out: Path, folders: Sequence[Path], as_json: bool
 
 def _need(one: Needed) -> str:
     from kdbench.progress import in_words
+    from kdbench.results.wording import counted
 
     said = [
         f"about {in_words(seconds)} {where}" if seconds is not None else f"no record says how long {where}"
         for seconds, where in ((one.cpu_seconds, "of a CPU core"), (one.gpu_seconds, "of a GPU"))
     ]
-    return f"{one.scale:6} {', '.join(one.suites)}: {one.runs} runs; {'; '.join(said)}"
+    return f"{one.scale:6} {', '.join(one.suites)}: {counted(one.runs, 'run')}; {'; '.join(said)}"
 
 
 def reproduce(
@@ -115,13 +116,15 @@ def _first_line(ready: Ready, *, chosen: bool) -> str:
 
 
 def _would_run(planned: Planned, as_json: bool) -> None:
+    from kdbench.results.wording import counted
+
     titles = [node.title for _, plan in planned.studies for node in plan.nodes if node.kind == "run"]
     if as_json:
         print(json.dumps({"there": len(planned.found), "left": titles}))
         return
     for title in titles:
         print(title)
-    print(f"{len(planned.found)} runs are there already, {len(titles)} are left")
+    print(f"{counted(len(planned.found), 'run')} there already, {len(titles)} left")
 
 
 def _run(planned: Planned, retry_failed: bool) -> bool:

@@ -19,7 +19,7 @@ from kdbench.results.headline import installed_task, shown
 from kdbench.results.record import EvaluatedModel, Record, read_record
 from kdbench.results.store import read_records
 from kdbench.results.untrusted import EVIDENCE_LIMIT, RECORD_LIMIT, Unreadable, plain, read_bytes
-from kdbench.results.wording import FLAG, describe_setting, failed_checks, percent
+from kdbench.results.wording import FLAG, counted, describe_setting, failed_checks, percent
 from kdbench.specs import Suite
 
 LARGEST_CHECKPOINT = 2**20
@@ -61,7 +61,7 @@ def submit(path: Path, folder: Path, *, checkpoints: bool = False) -> Submission
     errors = faults(source)
     if errors:
         raise KdbenchError(
-            f"{len(errors)} error{'s' * (len(errors) > 1)}, the first: {errors[0]}",
+            f"{counted(len(errors), 'error')}, the first: {errors[0]}",
             f"`kdbench leaderboard validate {source}` lists them",
         )
     record = read_record(source)

@@ -79,6 +79,15 @@ def name(score: Score, known: Mapping[str, Any] | None = None) -> str:
     return " ".join(filter(None, (f"{score.task}/{score.metric}", describe_setting(setting), direction)))
 
 
+def counted(number: int, one: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "record"), counted(2000, "record"), counted(0, "record")
+    ('1 record', '2,000 records', '0 records')
+    """
+    return f"{number:,} {one}{'s' * (number != 1)}"
+
+
 def percent(score: Score) -> tuple[str, str]:
     """A score and its interval, as text; fractions in percent."""
     if score.unit == "fraction":

@@ -9,6 +9,7 @@ from typing import Literal
 
 from kdbench.results.record import Record
 from kdbench.results.store import read_records
+from kdbench.results.wording import counted
 from kdbench.running.graph import RunGraph
 from kdbench.running.lineage import Lineage
 from kdbench.running.options import RunOptions, is_finished, run_folder
@@ -70,7 +71,7 @@ class Times:
             there = folder / suite.name if folder is not None else None
             records = [one.record for one in read_records(there)[0]] if there is not None and there.is_dir() else []
             estimate = Estimate(records, suite)
-            self._sources.append((estimate, f"{estimate.n} records in {there}{_machines(records, suite)}"))
+            self._sources.append((estimate, f"{counted(estimate.n, 'record')} in {there}{_machines(records, suite)}"))
         self._changes = suite.changed
         self._used: set[str] = set()
 

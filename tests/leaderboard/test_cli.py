@@ -61,7 +61,7 @@ def test_from_a_run_to_a_published_page(kdbench: Called, tmp_path: Path) -> None
     status, out, _ = kdbench("validate", records)
     assert (status, out.splitlines()[-1].partition(":")[0]) == (0, "2 records")
     status, out, _ = kdbench("build", records, "--out", site, "--index", tmp_path / "index.json")
-    assert (status, out.splitlines()) == (0, ["digits: 2 methods ranked, 0 records excluded", str(site / "index.html")])
+    assert (status, out.splitlines()) == (0, ["digits: 2 methods, 0 records excluded", str(site / "index.html")])
     assert (site / "index.html").is_file()
     assert kdbench("diff", records, tmp_path / "index.json")[0] == 0
     assert kdbench("export", records, "--to", tmp_path / "scores.csv")[0] == 0

@@ -34,7 +34,7 @@ def test_times_are_medians_of_the_folders_own_records_then_of_the_published_ones
     assert times.network("clean/student/start", "nrd") == 80.0, "a network of a method's own is of that method"
     assert times.network("clean/student", "nrd") == 70.0
     [_, published] = times.sources()
-    assert published.startswith(f"1 records in {tmp_path / 'published' / 'digits'} (")
+    assert published.startswith(f"1 record in {tmp_path / 'published' / 'digits'} (")
     assert times.network("clean/student", "ce") is None
     changed = digits().model_copy(update={"changed": {"recipe.epochs": 300}})
     assert Times(changed, tmp_path / "runs", None).network("clean/student", "kd") is None

@@ -6,6 +6,7 @@ import re
 
 from kdbench.leaderboard.board import Board
 from kdbench.leaderboard.site.text import shorten
+from kdbench.results.wording import counted
 
 
 def bibtex(board: Board) -> str:
@@ -15,7 +16,9 @@ def bibtex(board: Board) -> str:
     last = _last_day(board)
     versions = ", ".join(sorted({fact.kdbench_version for fact in facts}))
     year = f"  year = {{{last[:4]}}},\n" if last else ""
-    measured = f"{len(board.rows)} methods, {len(records)} records" + (f", last measured {last}" if last else "")
+    measured = f"{counted(len(board.rows), 'method')}, {counted(len(records), 'record')}" + (
+        f", last measured {last}" if last else ""
+    )
     return (
         f"@misc{{kdbench-{board.key}-v{board.version},\n"
         f"  title = {{kdbench leaderboard of {_safe(board.suite)}, suite version {board.version}}},\n"
