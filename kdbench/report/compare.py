@@ -34,12 +34,18 @@ def differences(runs: Sequence[Run]) -> Iterator[Part]:
         yield missing("Runs that are not compared", reasons)
 
 
-def _plot(title: str, board: Board, first: str, run_id: str) -> Plot:
+def _plot(title: str, board: Board, first: str, run_id: str) -> Part:
     """Differences from the row of the first run that was given."""
     rows = list(board.rows)
     base = next((i for i, row in enumerate(rows) if any(one.record.run_id == run_id for one in row.records)), 0)
     others = [i for i in range(len(rows)) if i != base][: MOST_RUNS - 1]
-    axes_shown = [axis for axis in board.axes if axis.unit == "fraction"]
+    axes_shown = [
+        axis
+        for axis in board.axes
+        if axis.unit == "fraction" and np.isfinite(board.pairs[axis.key].value[others, base]).any()
+    ]
+    if not axes_shown:
+        return missing(title, ["no two of the runs have a score in common"])
     figure = make_figure(len(axes_shown) * (0.2 + 0.09 * len(others)) + 0.8)
     axes = figure.subplots()
     axes.axvline(0, color="black", lw=0.9)

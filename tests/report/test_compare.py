@@ -57,6 +57,9 @@ def test_a_difference_is_paired_image_by_image(tmp_path: Path) -> None:
     assert bars[2][0].get_segments()[0][:, 0] == pytest.approx([row["ci_low"], row["ci_high"]])
     assert axes.xaxis.get_major_formatter()(row["better_by"], 0) == "-10"
     assert f"at most \N{PLUS-MINUS SIGN}{100 * half:.1f} points" in plot.caption
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [f"clean, n = {N}"], (
+        "what nobody measured has no row"
+    )
 
 
 def test_the_first_run_is_what_the_others_are_compared_with(tmp_path: Path) -> None:
