@@ -52,10 +52,13 @@ def _need(one: Needed) -> str:
     from kdbench.progress import in_words
     from kdbench.results.wording import counted
 
+    times = {"of a CPU core": one.cpu_seconds, "of a GPU": one.gpu_seconds}
     said = [
         f"about {in_words(seconds)} {where}" if seconds is not None else f"no record says how long {where}"
-        for seconds, where in ((one.cpu_seconds, "of a CPU core"), (one.gpu_seconds, "of a GPU"))
+        for where, seconds in times.items()
     ]
+    if set(times.values()) == {None}:
+        said = ["no record says how long"]
     return f"{one.scale:6} {', '.join(one.suites)}: {counted(one.runs, 'run')}; {'; '.join(said)}"
 
 

@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from kdbench.cli.app import app
+from kdbench.cli.reproductions import _need
 from kdbench.errors import KdbenchError
+from kdbench.reproducing.needing import Needed
 from kdbench.reproducing.running import Ready
 from tests.reproducing.conftest import put as put  # a fixture
 from tests.reproducing.test_judging import records
@@ -18,6 +20,12 @@ from tests.reproducing.test_judging import records
 
 def kdbench(*words: str | Path) -> Any:
     return CliRunner().invoke(app, ["reproduce", *map(str, words)], catch_exceptions=True)
+
+
+def test_what_no_record_says_is_said_once() -> None:
+    assert _need(Needed("smoke", ("digits",), 1, None, None)) == "smoke  digits: 1 run; no record says how long"
+    known = _need(Needed("lite", ("cifar10-lite",), 2, 6000.0, None))
+    assert known.endswith(": 2 runs; about 1.7 h of a CPU core; no record says how long of a GPU")
 
 
 @pytest.mark.parametrize(
