@@ -163,8 +163,8 @@ class _Trial:
         assert isinstance(loss, Tensor) and loss.ndim == 0, f"'{name}': the loss must be a scalar tensor"
         assert loss.isfinite(), f"'{name}': the loss is {loss.item()}"
         assert loss.requires_grad, f"'{name}': the loss does not depend on the student"
-        trained = itertools.chain(student.parameters(), *(own.parameters() for own in method.networks().values()))
-        strays = _parameters(loss) - set(trained)
+        known = itertools.chain([student], self.networks.values(), method.networks().values())
+        strays = _parameters(loss) - {parameter for network in known for parameter in network.parameters()}
         assert not strays, (
             f"'{name}': the loss depends on a parameter of shape {tuple(next(iter(strays)).shape)} that nothing trains"
             ": networks() must return its network, which is made in setup()"

@@ -6,6 +6,7 @@ A command's module is imported when it is asked for, and everything heavy inside
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def main() -> None:
         complain(words)
         sys.exit(status)
     except BrokenPipeError:
-        sys.exit(1)
+        sys.exit(_unread())
     except OSError as error:  # a full disk, a folder that is a file, a missing right: not ours to fix
         complain(f"error: {_of_system(error)}")
         sys.exit(2)
@@ -86,6 +87,7 @@ def main() -> None:
 def _call() -> int:
     try:
         status = app(standalone_mode=False, prog_name="kdbench") or 0
+        sys.stdout.flush()
     except SystemExit as leave:
         if isinstance(leave.__context__, BrokenPipeError):  # the parser turns a reader that left into an exit
             raise leave.__context__ from None
@@ -93,6 +95,12 @@ def _call() -> int:
     if status == BY_CTRL_C:  # the parser turns an interruption into a status
         raise KeyboardInterrupt
     return int(status)
+
+
+def _unread() -> int:
+    """The status where the reader of the output has left; what is still to be written goes nowhere, without a word."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _of_system(error: OSError) -> str:
@@ -106,7 +114,7 @@ def again() -> int:
     try:
         return _call()
     except BrokenPipeError:
-        return 1
+        return _unread()
     except OSError as error:
         raise KdbenchError(_of_system(error)) from None
 

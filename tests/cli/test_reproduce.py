@@ -79,7 +79,7 @@ class _Any:
 
 def test_the_list_says_what_each_takes_and_what_is_known_of_it() -> None:
     shown = kdbench("list", "arani/fig4").stdout
-    assert "smoke  digits: 7 runs" in shown and "full   arani: 105 runs" in shown and "best of five" in shown
+    assert "smoke  digits: 5 runs" in shown and "full   arani: 105 runs" in shown and "best of five" in shown
     [one] = json.loads(kdbench("list", "arani/fig4", "--json").stdout)
-    assert one["scales"]["smoke"]["runs"] == 7
+    assert one["scales"]["smoke"]["runs"] == 5
     assert one["known"]
