@@ -165,8 +165,9 @@ class _Trial:
         assert loss.requires_grad, f"'{name}': the loss does not depend on the student"
         known = itertools.chain([student], self.networks.values(), method.networks().values())
         strays = _parameters(loss) - {parameter for network in known for parameter in network.parameters()}
-        assert not strays, (
-            f"'{name}': the loss depends on a parameter of shape {tuple(next(iter(strays)).shape)} that nothing trains"
+        stray = max(strays, key=Tensor.numel, default=None)
+        assert stray is None, (
+            f"'{name}': the loss depends on a parameter of shape {tuple(stray.shape)} that nothing trains"
             ": networks() must return its network, which is made in setup()"
         )
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -174,8 +175,8 @@ class _Trial:
         for role, network in self.networks.items():
             assert not any(_moved(p) for p in network.parameters()), f"'{name}': gradient reached the {role}"
         for own, network in method.networks().items():
-            stray = any(_moved(p) for p in network.parameters() if not p.requires_grad)
-            assert not stray, f"'{name}': gradient reached frozen parameters of '{own}'"
+            moved = any(_moved(p) for p in network.parameters() if not p.requires_grad)
+            assert not moved, f"'{name}': gradient reached frozen parameters of '{own}'"
 
     def train(self, seed: int, *, devices: Sequence[torch.device] = ()) -> dict[str, Tensor]:
         """Two epochs; the tensors of the checkpoint. On two ``devices`` an epoch each, interrupted between them."""
