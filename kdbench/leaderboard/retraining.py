@@ -14,7 +14,7 @@ from kdbench.files import check_writable, file_sha256, write_atomically
 from kdbench.leaderboard.agreement import Agreement, Examples, Judged, compare
 from kdbench.leaderboard.measuring import other_labels, other_than_recorded
 from kdbench.leaderboard.staleness import computation
-from kdbench.leaderboard.validate import faults
+from kdbench.leaderboard.validate import require_valid
 from kdbench.leaderboard.verify import require_same_data
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.attestation import (
@@ -131,9 +131,7 @@ def retrain(path: Path, options: RunOptions, *, attested: bool = False) -> Retra
         KdbenchError: the record is not valid, is of no training, or of what is not here: a plugin, a version of a task,
             data; or the record itself lies under ``options.out``.
     """
-    errors = faults(path)
-    if errors:
-        raise KdbenchError(f"not a valid record: {errors[0]}", "`kdbench leaderboard validate` shows all of it")
+    require_valid(path)
     if attested:
         check_writable(path.parent)
     record, plugins = read_record(path), load_plugins()

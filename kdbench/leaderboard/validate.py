@@ -112,6 +112,13 @@ def faults(path: Path) -> list[Problem]:
     return [problem for problem in examine(path, placed=False).problems if problem.severity == "error"]
 
 
+def require_valid(path: Path) -> None:
+    """Raise ``KdbenchError`` with the first error of a record, wherever it lies."""
+    errors = faults(path)
+    if errors:
+        raise KdbenchError(f"not a valid record: {errors[0]}", "`kdbench leaderboard validate` shows all of it")
+
+
 def examine(path: Path, *, placed: bool = True) -> Examination:
     """All problems of one record, as ``validate``, and what each of its scores rests on; ``placed``: its place too."""
     try:

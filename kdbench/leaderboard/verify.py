@@ -20,7 +20,7 @@ from kdbench.inference.prediction import folded_copy
 from kdbench.leaderboard.agreement import Agreement, Judged, unchecked
 from kdbench.leaderboard.case import Case
 from kdbench.leaderboard.measuring import Job
-from kdbench.leaderboard.validate import faults
+from kdbench.leaderboard.validate import require_valid
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.evidence import Predictions, checkpoint_beside
 from kdbench.results.record import Record, read_record
@@ -95,9 +95,7 @@ def verify(
         KdbenchError: the record is not valid, a checkpoint is another one, the data are others than the record's, or a
             name is unknown.
     """
-    errors = faults(path)
-    if errors:
-        raise KdbenchError(f"not a valid record: {errors[0]}", "`kdbench leaderboard validate` shows all of it")
+    require_valid(path)
     record = read_record(path)
     condition = _condition(record, condition)
     where = options.device

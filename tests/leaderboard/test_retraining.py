@@ -58,7 +58,7 @@ def test_the_same_machine_trains_the_same_and_says_so(ran: Ran, options: RunOpti
 @pytest.fixture
 def believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Validation, which sees these lies by other scores, has its own tests."""
-    monkeypatch.setattr("kdbench.leaderboard.retraining.faults", lambda path: [])
+    monkeypatch.setattr("kdbench.leaderboard.retraining.require_valid", lambda path: None)
 
 
 @pytest.mark.usefixtures("believed")
