@@ -36,13 +36,16 @@ def judge(model: Model, images: Tensor, labels: Tensor, *, votes: int = 1) -> Te
     """
     with torch.no_grad():
         logits = model(images)
-        finite, ballots = logits.isfinite().all(), F.one_hot(logits.argmax(dim=1), logits.shape[1])
-        for _ in range(votes - 1):
-            logits = model(images)
-            finite &= logits.isfinite().all()
-            ballots += F.one_hot(logits.argmax(dim=1), logits.shape[1])
+        finite, answers = logits.isfinite().all(), logits.argmax(dim=1)
+        if votes > 1:
+            ballots = F.one_hot(answers, logits.shape[1])
+            for _ in range(votes - 1):
+                logits = model(images)
+                finite &= logits.isfinite().all()
+                ballots += F.one_hot(logits.argmax(dim=1), logits.shape[1])
+            answers = ballots.argmax(dim=1)
     require_finite(bool(finite))  # one look at the end, as each waits for the device
-    return ballots.argmax(dim=1).eq(labels)
+    return answers.eq(labels)
 
 
 def correct_predictions(model: Model, images: Tensor, labels: Tensor, *, probe: Probe, votes: int = 1) -> Tensor:
