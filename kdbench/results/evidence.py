@@ -20,6 +20,8 @@ from kdbench.training.log import LOG, LogError, parse_log
 
 PREDICTIONS: Final = "predictions.npz"
 """File of the per-example results: ``<condition>/<task>/<name>`` to an array."""
+DEEPEST: Final = 4
+"""Folders below one that was given, in which a run is looked for that may have been meant: ``runs/suite/method/id``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +113,8 @@ def record_at(path: Path) -> Path:
         return path
     record = path / "record.json"
     if not record.exists():
-        below = next(path.rglob("record.json"), None)
+        depths = ("/".join("*" * depth) for depth in range(1, DEEPEST + 1))
+        below = next((found for at in depths for found in path.glob(f"{at}/record.json")), None)
         hint = f"give a run's folder, as {below.parent}" if below else "give a run's folder, or a record"
         raise KdbenchError(f"{path} is a folder without a record.json", hint)
     return record
