@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from kdbench.errors import KdbenchError, unknown_name
+from kdbench.results.wording import counted
 
 Relation = Literal["higher", "lower", "not lower", "equal"]
 Verdict = Literal["holds", "fails", "not shown", "not measured"]
@@ -170,7 +171,7 @@ def tally(counts: Mapping[Verdict, int]) -> str:
     """
     total = sum(counts.values())
     parts = [f"{counts[one]} {COUNTED[one][counts[one] != 1]}" for one in COUNTED if counts.get(one)]
-    return f"of {total} comparison{'s' * (total != 1)} {', '.join(parts)}"
+    return f"of {counted(total, 'comparison')} {', '.join(parts)}"
 
 
 def combined(verdicts: Sequence[Verdict]) -> Verdict:

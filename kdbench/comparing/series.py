@@ -12,6 +12,7 @@ from kdbench.comparing.pairs import Scores
 from kdbench.errors import KdbenchError, unknown_name
 from kdbench.leaderboard.axes import Column
 from kdbench.leaderboard.board import Axis, Measurement
+from kdbench.results.wording import counted
 from kdbench.suites.changes import is_of_suite, value_of
 
 Value = float | str
@@ -86,7 +87,7 @@ def make_series(contestants: Sequence[Contestant], columns: Sequence[Column], x:
         raise KdbenchError("no run has a score that was asked for", "choose others with --y or --condition")
     if len(series.values) < 2:
         raise KdbenchError(
-            f"'{x}' has {len(series.values)} value{'s' * (len(series.values) != 1)} in these runs: "
+            f"'{x}' has {counted(len(series.values), 'value')} in these runs: "
             f"{', '.join(map(str, series.values)) or 'none'}", "a figure needs two"
         )  # fmt: skip
     return series

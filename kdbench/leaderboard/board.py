@@ -16,6 +16,7 @@ from kdbench.results.families import OTHER
 from kdbench.results.frame import GIB
 from kdbench.results.headline import RANKED_SEEDS
 from kdbench.results.record import EvaluatedModel, Score
+from kdbench.results.wording import counted
 
 Mark = Literal["best", "near", "unknown", ""]
 """What a cell is beside the best of its axis; see ``kdbench.leaderboard.marks``."""
@@ -153,7 +154,7 @@ class Row:
         if self.failed:
             return "failed runs"
         if len(self.runs) < RANKED_SEEDS:
-            return f"{len(self.runs)} seed{'s' * (len(self.runs) != 1)}: unranked"
+            return f"{counted(len(self.runs), 'seed')}: unranked"
         return "incomplete"
 
     @property

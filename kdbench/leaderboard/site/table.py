@@ -13,7 +13,7 @@ from kdbench.leaderboard.marks import NEAR
 from kdbench.leaderboard.placing import families
 from kdbench.leaderboard.site.shades import shades
 from kdbench.leaderboard.site.text import in_css, number, plain, shorten, web_address
-from kdbench.results.wording import words
+from kdbench.results.wording import counted, words
 
 SIGNS: Final[Mapping[Mark, str]] = {"best": "★", "near": "☆", "unknown": "○", "": ""}
 FIRST_LABEL: Final = 3
@@ -105,17 +105,14 @@ def _cell_view(cell: Cell, axis: Axis, shade: int | None) -> dict[str, Any]:
 
 def _basis(cell: Cell) -> str:
     """What the interval is over, with the number of seeds."""
-    count = f"{len(cell.per_seed)} seed{'s' * (len(cell.per_seed) != 1)}"
+    count = counted(len(cell.per_seed), "seed")
     return cell.basis.replace("seeds", count) if "seeds" in cell.basis else f"{cell.basis} of {count}"
 
 
 def hardware(board: Board) -> list[str]:
     """Machines that measured, each with its software."""
     facts = [evidence.record.provenance for row in board.rows for evidence in row.records]
-    machines = {
-        (fact.device_name, fact.device, f"{fact.threads} thread{'s' * (fact.threads != 1)}", fact.torch)
-        for fact in facts
-    }
+    machines = {(fact.device_name, fact.device, counted(fact.threads, "thread"), fact.torch) for fact in facts}
     return [f"{name} ({device}, {threads}, torch {torch})" for name, device, threads, torch in sorted(machines)]
 
 
