@@ -22,7 +22,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Final
 
@@ -212,9 +212,11 @@ class Sealed:
         """Names that begin so."""
         return [name for name in self._sums if name.startswith(below)]
 
-    def admit(self, sums: Sums) -> None:
-        """Admit what a copy of this folder holds, for its files to be laid here."""
-        self._sums |= {name: _once(*hashes, *self._before(name)) for name, hashes in sums.items()}
+    def admit(self, sums: Sums, gone: Set[str]) -> None:
+        """Admit what a copy of this folder holds, for its files to be laid here, and that it has deleted others."""
+        for name in (*sums, *gone):
+            absent = (ABSENT,) if name in gone else ()
+            self._sums[name] = _once(*sums.get(name, ()), *self._before(name), *absent)
         self.settle()
 
     def drop(self, names: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from kdbench.files import of_one_moment, stamp, write_atomically
+from kdbench.files import of_one_moment, stamp, write_atomically, writing
 from kdbench.sealed import LAST, SUMS, DamagedError, Sealed, Sums, mend, parse_sums
 
 Files = dict[str, bytes]
@@ -22,18 +22,27 @@ def read(root: Path, folders: Iterable[str]) -> Files:
     return found[0]
 
 
-def lay(root: Path, files: Mapping[str, bytes]) -> None:
-    """Write files, each whole or not at all, and in an order in which nothing looks finished before it is.
+def lay(root: Path, files: Mapping[str, bytes], gone: Iterable[str] = ()) -> None:
+    """Write files, each whole or not at all, and in an order in which nothing looks finished before it is; then delete
+    others.
 
     ``SHA256SUMS`` of a folder admits what is here and what comes before any file of it changes, and in the end is as it
     came. Raises ``DamagedError``, and writes nothing, where a file is not what the list that came with it says.
     """
+    gone = tuple(gone)
     for name, sums in _checked(files).items():
         folder = root / name
         mend(folder)
-        Sealed(folder).admit(sums)
+        Sealed(folder).admit(sums, {place.removeprefix(name) for place in gone if place.startswith(name)})
     order = (*LAST, SUMS)
-    for name in sorted(files, key=lambda name: order.index(_base(name)) if _base(name) in order else -1):
+    come = sorted(files, key=lambda name: order.index(_base(name)) if _base(name) in order else -1)
+    lists = [name for name in come if _base(name) == SUMS]
+    for name in come[: len(come) - len(lists)]:
+        write_atomically(root / name, files[name])
+    for name in gone:
+        with writing(root / name):
+            (root / name).unlink(missing_ok=True)
+    for name in lists:
         write_atomically(root / name, files[name])
 
 

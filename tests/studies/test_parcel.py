@@ -74,6 +74,33 @@ def test_a_copy_admits_what_was_there_until_all_of_it_is_there(tmp_path: Path, m
     assert list(faults(there / "t")) == ["resume.pt"]
 
 
+def test_what_is_gone_goes_before_the_list_that_knows_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that ended deletes what it would have gone on from, which a copy has from some epochs before."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    files = Sealed(here / "t")
+    files.write({"resume.pt": b"1", "partial/x.npz": b"1", "log.jsonl": b"1"})
+    changes = Changes(here, ["t"], since_now=False)
+    lay(there, taken(changes))
+    files.write({"resume.pt": b"2"})
+    files.write({"checkpoint.safetensors": b"3"}, ["resume.pt", "partial/x.npz"])
+    news, gone = changes.take() or pytest.fail("nothing changes any more")
+    seen: list[dict[str, str]] = []
+
+    def watched(path: Path, content: bytes) -> None:
+        seen.append(faults(there / "t"))
+        write_atomically(path, content)
+        seen.append(faults(there / "t"))
+
+    monkeypatch.setattr(parcel, "write_atomically", watched)
+    lay(there, news, gone)
+    assert seen == [{}] * 4
+    assert read(there, ["t"]) == read(here, ["t"])
+    lay(there, {"t/log.jsonl": b"1"}, ["t/none"])
+    assert faults(there / "t") == {}
+
+
 def test_what_came_damaged_is_not_laid(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     Sealed(here / "t").write({"resume.pt": b"1", "partial/x.npz": b"2", "log.jsonl": b"3"})
@@ -105,6 +132,6 @@ def test_what_is_taken_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.Monk
     taken = changes.take()
     assert (taken is None) == (times > TRIES)  # two looks a try
     news, gone = taken or changes.take() or pytest.fail("nothing changes any more")
-    lay(tmp_path / "there", news)
+    lay(tmp_path / "there", news, gone)
     assert gone == ("t/old",) and faults(tmp_path / "there/t") == {}
     assert read(tmp_path / "there", ["t"]) == read(tmp_path / "here", ["t"])

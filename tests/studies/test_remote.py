@@ -42,7 +42,7 @@ def test_a_killed_node_goes_on_elsewhere_from_its_last_epoch(small: Path, tmp_pa
     job, files = job_of(plan, scratch, node.key)
 
     for news in work_remotely(job, files):
-        lay(here, news.files)
+        lay(here, news.files, news.gone)
         if news.status is None and log in news.files:
             os.kill(worker_process(), signal.SIGKILL)
     assert news.status == -signal.SIGKILL
@@ -53,7 +53,7 @@ def test_a_killed_node_goes_on_elsewhere_from_its_last_epoch(small: Path, tmp_pa
     again = []
     for news in work_remotely(job, files, left):
         again.append(news)
-        lay(here, news.files)
+        lay(here, news.files, news.gone)
         if news.status is not None:
             assert list(scratch.iterdir()) == []  # before the end is known, which may end this process
     assert news.status == 0, b"".join(news.log for news in again)

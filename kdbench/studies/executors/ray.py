@@ -226,9 +226,7 @@ class RayExecutor:
         if news.unfit:
             raise KdbenchError(news.unfit)
         self._log(node, news.log)
-        lay(self._folder.out, news.files)
-        for name in news.gone:
-            (self._folder.out / name).unlink(missing_ok=True)
+        lay(self._folder.out, news.files, news.gone)
 
     def _log(self, node: Node, words: bytes) -> None:
         log = self._folder.log(node.key)
