@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from kdbench.claims.claim import SEEDS, Claim, Comparison, Measure, MethodConfig, Verdict, combined
 from kdbench.claims.findings import ClaimsReport, ComparisonResult, Finding, read_report
 from kdbench.claims.judgement import Judged, outcome
 from kdbench.claims.terms import Terms, unequal
 from kdbench.errors import KdbenchError
+from kdbench.locks import locked
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.evidence import Evidence
 from kdbench.results.headline import unattacked_keys
@@ -93,7 +95,7 @@ def reproduce(
         on_finding: called with each finding as it comes.
     """
     plugins, file = load_plugins(), options.out / FILE
-    filed = {finding.claim: finding for finding in read_report(file).findings} if file.exists() else {}
+    _filed(file)  # before anything is trained: it may be damaged
     chosen = [plugins.claims.get(name) for name in dict.fromkeys(names) or plugins.claims]
     if not chosen:
         raise KdbenchError("no plugin states a claim", "`kdbench plugins` shows what is installed")
@@ -109,10 +111,20 @@ def reproduce(
         made = provenance.collect(plugins=plugins.loaded, device=options.device, started=started, seconds={})
         finding = Finding(claim=claim.name, paper=claim.paper, sentence=claim.sentence, provenance=made, **vars(found))
         findings.append(finding)
-        filed[claim.name] = finding
-        ClaimsReport(findings=[filed[name] for name in sorted(filed)]).write(file)
+        _file(finding, file)
         on_finding(finding)
     return ClaimsReport(findings=findings)
+
+
+def _filed(file: Path) -> list[Finding]:
+    return read_report(file).findings if file.exists() else []
+
+
+def _file(finding: Finding, file: Path) -> None:
+    """In place of an earlier one of its claim; what other processes have filed meanwhile stays."""
+    with locked(file.with_suffix(".lease")):
+        filed = {**{one.claim: one for one in _filed(file)}, finding.claim: finding}
+        ClaimsReport(findings=[filed[name] for name in sorted(filed)]).write(file)
 
 
 def problem(claim: Claim, plugins: Plugins, suite: str | None = None) -> KdbenchError | None:

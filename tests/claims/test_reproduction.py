@@ -98,6 +98,20 @@ def test_made_up_methods_get_the_verdict_that_their_skill_deserves(
     assert read_report(tmp_path / FILE) == report
 
 
+def test_what_another_process_finds_meanwhile_stays(
+    state: Plugins, asked: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    options = RunOptions.make(out=tmp_path, device="cpu")
+    others = [["worse", "alike"], ["alike"]]
+
+    def meanwhile(_: Finding) -> None:
+        reproduce(others.pop(), options=options)
+
+    reproduce(["better", "close"], options=options, on_finding=meanwhile)
+    assert [finding.claim for finding in read_report(tmp_path / FILE).findings] == ["alike", "better", "close", "worse"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [FILE]
+
+
 def test_sides_that_saw_different_views_are_named(state: Plugins, asked: list[dict[str, Any]], tmp_path: Path) -> None:
     """nrd's default is the strong view, that of gce the suite's."""
     close, better = reproduce(["close", "better"], options=RunOptions.make(out=tmp_path, device="cpu")).findings
