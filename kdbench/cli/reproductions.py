@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "smoke"
 WIDTH = 118
+MOST_REASONS = 3
 
 
 def show(names: Sequence[str], out: Path, folders: Sequence[Path], as_json: bool) -> None:
@@ -153,5 +154,6 @@ def _print(outcome: Outcome) -> None:
         console.print(numbers(outcome.title, number_heads(outcome), rows))
     if outcome.pairs:
         console.print(numbers("pairs", PAIR_HEADS, pair_rows(outcome)))
-    for line in outcome.summary():
+    gaps = [f"{count} not measured: {why}" for why, count in outcome.unmeasured().most_common(MOST_REASONS)]
+    for line in [*outcome.summary(), *gaps]:
         console.print(line, markup=False, highlight=False)

@@ -50,8 +50,8 @@ def read_run(path: Path) -> Evidence | None:
 
 
 def runs_of(job: Job, evidence: Iterable[Evidence], seeds: Collection[int]) -> tuple[list[Evidence], list[str]]:
-    """The runs that a job means, by seed: of its suite and version, method and resolved parameters under its condition;
-    and why others that say so are left out (``unfit``), where their seed has no run.
+    """The runs that a job means, by seed: of its suite, method and resolved parameters under its condition; and why
+    others that say so are left out (``unfit``), where their seed has no run.
 
     Of several with one seed: a finished one, of the method as it is installed, with the cell's task, the newest.
     """
@@ -70,7 +70,7 @@ def runs_of(job: Job, evidence: Iterable[Evidence], seeds: Collection[int]) -> t
     for run in evidence:
         own = run.record.spec
         if (
-            (own.suite.label, own.suite.version, own.method) == (job.suite.label, job.suite.version, spec.name)
+            (own.suite.label, own.method) == (job.suite.label, spec.name)
             and own.seed in seeds
             and job.condition in own.params
             and _plain(own.params[job.condition]) == wanted
@@ -82,13 +82,19 @@ def runs_of(job: Job, evidence: Iterable[Evidence], seeds: Collection[int]) -> t
             else:
                 by_seed.setdefault(own.seed, []).append(run)
     found = [max(same, key=preference) for _, same in sorted(by_seed.items())]
-    return found, [f"seed {seed} is left out: {left[seed]}" for seed in sorted(left.keys() - by_seed.keys())]
+    missing = {seed: left[seed] for seed in sorted(left.keys() - by_seed.keys())}
+    return found, [
+        f"seed {', '.join(str(seed) for seed in missing if missing[seed] == why)} left out: {why}"
+        for why in dict.fromkeys(missing.values())
+    ]
 
 
 def unfit(run: Evidence, job: Job) -> str:
-    """Why a record is not of a job's experiment, though names and versions say so; "" where it is. No leaderboard ranks
-    such a record beside those that are."""
+    """Why a record is not of a job's experiment, though its names say so; "" where it is. No leaderboard ranks such a
+    record beside those that are."""
     spec, task = run.record.spec, job.cell.task
+    if spec.suite.version != job.suite.version:
+        return f"version {spec.suite.version} of suite {job.suite.name}; here it is {job.suite.version}"
     if why := why_foreign(run.record) or other_suite(_for_task(spec.suite, task), _for_task(job.suite, task)):
         return why
     here = job.plan.tasks[task][0].version if task else None

@@ -118,6 +118,10 @@ class Outcome(Strict):
         """Numbers with a verdict."""
         return Counter(number.verdict for number in self.numbers)[verdict]
 
+    def unmeasured(self) -> Counter[str]:
+        """Why numbers were not measured, the commonest first."""
+        return Counter(number.why for number in self.numbers if number.value is None)
+
     def directions(self) -> Counter[Direction]:
         """Pairs by what came of them."""
         return Counter(pair.verdict for pair in self.pairs)

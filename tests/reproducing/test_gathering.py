@@ -80,6 +80,10 @@ def _judged(put: Put, folder: Path, suite: str, first: dict[str, Any], second: d
     [
         ("digits", {}, {"versions": {"pgd": 1}}, "version 1 of task pgd; here it is 2"),
         (
+            "digits", {}, {"suite": load_suite("digits").model_copy(update={"version": 98})},
+            f"version 98 of suite digits; here it is {load_suite('digits').version}",
+        ),
+        (
             "digits", {}, {"suite": _another_radius(load_suite("digits"))},
             "another suite of this name: attack.eps is 0.1; here it is 0.031",
         ),
@@ -95,8 +99,8 @@ def test_records_that_no_leaderboard_counts_give_no_number(
     put: Put, tmp_path: Path, suite: str, first: dict[str, Any], other: dict[str, Any], why: str
 ) -> None:
     one = _judged(put, tmp_path / "one", suite, first, other)
-    assert (one.seeds, one.why) == ([0], f"seed 1 is left out: {why}")
+    assert (one.seeds, one.why) == ([0], f"seed 1 left out: {why}")
     assert (one.tolerance, one.verdict in ("within tolerance", "outside")) == (6.0, True)
     none = _judged(put, tmp_path / "none", suite, other, other)
     assert (none.value, none.verdict) == (None, "not measured")
-    assert none.why == f"seed 0 is left out: {why}; seed 1 is left out: {why}"
+    assert none.why == f"seed 0, 1 left out: {why}"
