@@ -21,7 +21,7 @@ from kdbench.plugin.loader import load_plugins
 from kdbench.report.runs import Run
 from kdbench.running.loading import load_predictor
 from kdbench.running.train_set import training_labels
-from kdbench.tasks.base import TrainingLabels
+from kdbench.tasks.context import TrainingLabels
 
 
 @dataclasses.dataclass(eq=False)

@@ -34,7 +34,7 @@ from kdbench.running.train_set import check_condition, train_images, train_set, 
 from kdbench.sealed import FRESH, Sealed, mend
 from kdbench.shared_state import left_alone
 from kdbench.specs import Suite, Training, Watch
-from kdbench.tasks.base import TrainingLabels
+from kdbench.tasks.context import TrainingLabels
 from kdbench.training.checkpoint import CHECKPOINT, RESUME, load_checkpoint
 from kdbench.training.compiling import compiler_for
 from kdbench.training.log import LOG, LogError, read_log

@@ -14,7 +14,7 @@ from kdbench.noise import LabelNoiseSpec, NoisyLabels, observe
 from kdbench.plugin.registry import Registry
 from kdbench.results.record import NoiseFacts
 from kdbench.specs import Condition, LabelNoise
-from kdbench.tasks.base import TrainingLabels
+from kdbench.tasks.context import TrainingLabels
 from kdbench.training.seeds import derive_seed
 
 

@@ -2,9 +2,10 @@
 
 from kdbench.results.headline import Headline
 from kdbench.tasks.attack import Attack
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import Task, TestData
 from kdbench.tasks.calibration import Calibration
 from kdbench.tasks.clean import Clean
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.corruption import Corruption
 from kdbench.tasks.memorisation import Memorisation
 from kdbench.tasks.noisy_label import NoisyLabel

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kdbench.attacks import AttackResult, PGDResult, is_random, pgd
 from kdbench.data import stratified_subset
 from kdbench.inference.randomness import SAMPLE
-from kdbench.tasks.base import SUBSET_SEED, EvaluationContext
+from kdbench.tasks.context import SUBSET_SEED, EvaluationContext
 from kdbench.tasks.scorecard import Objection, Scorecard, excess
 
 LARGE_EPS = 0.5

@@ -18,7 +18,6 @@ from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.results.wording import radius
 from kdbench.specs import Suite, TaskPlan
-from kdbench.tasks import base
 from kdbench.tasks._reliability import (
     audit_checks,
     check_ball,
@@ -28,9 +27,11 @@ from kdbench.tasks._reliability import (
     draws,
     spread,
 )
-from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
+from kdbench.tasks.base import Task, TestData
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.pgd import PGD
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional, expected_checks, not_above_unattacked
+from kdbench.tasks.settings import MOST, TaskSettings, check_subset
 
 
 class Attack(Task):
@@ -51,7 +52,7 @@ class Attack(Task):
     other_metrics = frozenset()
     lower_is_better = frozenset()
 
-    class Settings(base.Settings):
+    class Settings(TaskSettings):
         """Which attacks, their budget and the images they are run on."""
 
         attacks: Annotated[tuple[str, ...], Field(min_length=1, max_length=100, description="names")] = ("apgd",)
@@ -64,9 +65,9 @@ class Attack(Task):
         """Images that the check with a very large eps is made on."""
         tier_subset: Annotated[int, Field(ge=1)] = 10
         """Images that a fast tier left standing and the whole attack is run on, for a check."""
-        gradient_draws: Annotated[int, Field(ge=8, le=base.MOST)] = 20
+        gradient_draws: Annotated[int, Field(ge=8, le=MOST)] = 20
         """Forward passes that a gradient is averaged over, for a predictor that is random at test time."""
-        votes: Annotated[int, Field(ge=1, le=base.MOST)] = 32
+        votes: Annotated[int, Field(ge=1, le=MOST)] = 32
         """Fresh forward passes that such a predictor is judged by."""
         seed: Annotated[int, Field(ge=0)] = 0
         """Of all that attacks draw."""

@@ -16,9 +16,10 @@ from kdbench.errors import KdbenchError, plain
 from kdbench.metrics import bootstrap_ece_interval, expected_calibration_error
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
-from kdbench.tasks import base
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import Task, TestData
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.scorecard import Objection, Scorecard
+from kdbench.tasks.settings import TaskSettings
 
 MOST_BINS = 1000
 """A bin of more is narrower than the steps that confidences of a test set come in."""
@@ -41,7 +42,7 @@ class Calibration(Task):
     lower_is_better = frozenset({"ece"})
     setting_keys = frozenset({"bins"})
 
-    class Settings(base.Settings):
+    class Settings(TaskSettings):
         """How confidence is binned."""
 
         bins: Annotated[tuple[Bins, ...], Field(min_length=1, max_length=20)] = (15,)

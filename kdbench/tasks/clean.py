@@ -11,8 +11,10 @@ from kdbench.data import DataFacts
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Condition
-from kdbench.tasks.base import CorrectSettings, EvaluationContext, Task, TestData, check_top5
+from kdbench.tasks.base import Task, TestData
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.scorecard import Objection, Scorecard, answers_that_fit
+from kdbench.tasks.settings import CorrectSettings, check_top5
 
 
 class Clean(Task):

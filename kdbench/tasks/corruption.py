@@ -20,9 +20,10 @@ from kdbench.inference.randomness import SAMPLE
 from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
-from kdbench.tasks import base
-from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
+from kdbench.tasks.base import Task, TestData
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.scorecard import Objection, Scorecard, conditional
+from kdbench.tasks.settings import TaskSettings, check_subset
 from kdbench.training.seeds import derive_seed
 
 PART = 1024
@@ -49,7 +50,7 @@ class Corruption(Task):
     lower_is_better = frozenset()
     setting_keys = frozenset({"corruption", "severity", "images"})
 
-    class Settings(base.Settings):
+    class Settings(TaskSettings):
         """Which images, and from which seed the random corruptions are drawn."""
 
         subset: Annotated[int, Field(ge=1)] | None = None

@@ -19,9 +19,10 @@ from kdbench.metrics import auroc, auroc_interval, bootstrap_ece_interval, expec
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Condition
-from kdbench.tasks import base
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import Task, TestData
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.scorecard import Objection, Scorecard
+from kdbench.tasks.settings import TaskSettings
 
 GROUPS = ("clean-labelled", "mislabelled", "all")
 PART = 500
@@ -52,7 +53,7 @@ class Memorisation(Task):
     lower_is_better = frozenset({"ece"})
     setting_keys = frozenset({"views", "images", "bins", "low", "high", "open"})
 
-    class Settings(base.Settings):
+    class Settings(TaskSettings):
         """How many images and views."""
 
         views: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 8, 32)

@@ -10,7 +10,8 @@ from torch import nn
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Condition
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import Task, TestData
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.scorecard import Objection, Scorecard, answers_that_fit
 
 

@@ -21,9 +21,10 @@ from kdbench.metrics import (
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.specs import Suite
-from kdbench.tasks import base
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import Task, TestData
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.scorecard import Objection, Scorecard
+from kdbench.tasks.settings import TaskSettings
 
 STANDARD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cifar10": (("cifar100",), ("digits",)),
@@ -55,7 +56,7 @@ class OutOfDistributionDetection(Task):
     lower_is_better = frozenset({"fpr95"})
     setting_keys = frozenset({"dataset", "shift", "score"})
 
-    class Settings(base.Settings):
+    class Settings(TaskSettings):
         """Data sets whose test images are to be told from the suite's."""
 
         near: Annotated[tuple[str, ...], Field(max_length=100)] = ()

@@ -11,7 +11,8 @@ from kdbench.errors import KdbenchError
 from kdbench.results.comparison import estimate, shares
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import Task, TestData
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.scorecard import Objection, Scorecard
 
 if TYPE_CHECKING:

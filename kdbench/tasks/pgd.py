@@ -19,9 +19,9 @@ from kdbench.metrics import wilson_interval
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.results.wording import radius
-from kdbench.tasks import base
 from kdbench.tasks._reliability import audit_checks, check_gradients, check_large_eps, check_steps, draws, spread
-from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
+from kdbench.tasks.base import Task, TestData
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,
@@ -34,13 +34,14 @@ from kdbench.tasks.scorecard import (
     not_above_unattacked,
     same_check,
 )
+from kdbench.tasks.settings import MOST, TaskSettings, check_subset
 from kdbench.training.seeds import derive_seed
 
 RANKED = "pgd-std"
 """The variant whose accuracy under the most steps is the headline."""
 MOST_COUNTS, MOST_VARIANTS = 100, 20
 """Numbers of steps that are scored, and variants: a record's audit looks at each pair."""
-Steps = Annotated[int, Field(ge=1, le=base.MOST)]
+Steps = Annotated[int, Field(ge=1, le=MOST)]
 START = "uniform"
 """Each restart begins at a random point of the ball."""
 
@@ -68,7 +69,7 @@ class PGD(Task):
         {"variant", "steps", "rule", "eps", "step_size", "restarts", "start", "gradient_draws", "votes"}
     )
 
-    class Settings(base.Settings):
+    class Settings(TaskSettings):
         """Budget of the attack and the images it is run on."""
 
         eps: Annotated[float, Field(ge=0, le=1)] = 0.031
@@ -80,7 +81,7 @@ class PGD(Task):
         and the one that is ranked."""
         steps: Annotated[tuple[Steps, ...], Field(min_length=1, max_length=MOST_COUNTS)] = (10, 15, 20)
         """Numbers of steps after which accuracies are scored."""
-        restarts: Annotated[int, Field(ge=1, le=base.MOST)] = 5
+        restarts: Annotated[int, Field(ge=1, le=MOST)] = 5
         """Random starts."""
         subset: Annotated[int, Field(ge=1)] | None = None
         """Test images, stratified; none: all."""
@@ -88,9 +89,9 @@ class PGD(Task):
         """Images that go through every restart, which ``min-run`` and ``mean`` need; none: all."""
         large_eps_subset: Annotated[int, Field(ge=1)] = 100
         """Images that the check with a very large eps is made on."""
-        gradient_draws: Annotated[int, Field(ge=8, le=base.MOST)] = 8
+        gradient_draws: Annotated[int, Field(ge=8, le=MOST)] = 8
         """Forward passes that a gradient is averaged over, for a predictor that is random at test time."""
-        votes: Annotated[int, Field(ge=1, le=base.MOST)] = 32
+        votes: Annotated[int, Field(ge=1, le=MOST)] = 32
         """Fresh forward passes that such a predictor is judged by."""
         seed: int = 0
         """Of the starts."""

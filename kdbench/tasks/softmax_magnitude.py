@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from kdbench.metrics import wilson_interval
 from kdbench.results.figures import MAGNITUDES, magnitudes
 from kdbench.results.record import Score
-from kdbench.tasks import base
-from kdbench.tasks.base import EvaluationContext, Task, TestData
+from kdbench.tasks.base import Task, TestData
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.scorecard import Objection, Scorecard
+from kdbench.tasks.settings import TaskSettings
 
 STUDENT = "student"
 
@@ -32,7 +33,7 @@ class SoftmaxMagnitude(Task):
     lower_is_better = frozenset()
     setting_keys = frozenset({"network", "outputs", "bin", "low", "high"})
 
-    class Settings(base.Settings):
+    class Settings(TaskSettings):
         """Which networks, and how finely."""
 
         networks: tuple[str, ...] = ("teacher",)

@@ -13,9 +13,9 @@ from kdbench.data import DataFacts
 from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.results.wording import radius
-from kdbench.tasks import base
 from kdbench.tasks._reliability import audit_checks, check_transfer, draws
-from kdbench.tasks.base import EvaluationContext, Task, TestData, check_subset
+from kdbench.tasks.base import Task, TestData
+from kdbench.tasks.context import EvaluationContext
 from kdbench.tasks.scorecard import (
     Objection,
     Scorecard,
@@ -26,6 +26,7 @@ from kdbench.tasks.scorecard import (
     not_above_unattacked,
     same_check,
 )
+from kdbench.tasks.settings import MOST, TaskSettings, check_subset
 
 RULE = {"restarts": 1, "start": "zero", "iterate": "best"}
 """Of ``kdbench.attacks.transfer``, as a score says it."""
@@ -51,7 +52,7 @@ class Transfer(Task):
     lower_is_better = frozenset()
     setting_keys = frozenset({"source", "eps", "step_size", "steps", *RULE, "gradient_draws", "votes"})
 
-    class Settings(base.Settings):
+    class Settings(TaskSettings):
         """Sources and budget of the attack."""
 
         sources: Annotated[tuple[str, ...], Field(max_length=100)] = ("teacher", "reference")
@@ -60,13 +61,13 @@ class Transfer(Task):
         """Radius of the L-infinity ball."""
         step_size: Annotated[float, Field(gt=0, le=1)] = 0.006
         """Of one step of the attack."""
-        steps: Annotated[int, Field(ge=1, le=base.MOST)] = 10
+        steps: Annotated[int, Field(ge=1, le=MOST)] = 10
         """Steps of the attack."""
         subset: Annotated[int, Field(ge=1)] | None = None
         """Test images, stratified; none: all."""
-        gradient_draws: Annotated[int, Field(ge=8, le=base.MOST)] = 8
+        gradient_draws: Annotated[int, Field(ge=8, le=MOST)] = 8
         """Forward passes that a gradient is averaged over, on a source that is random at test time."""
-        votes: Annotated[int, Field(ge=1, le=base.MOST)] = 32
+        votes: Annotated[int, Field(ge=1, le=MOST)] = 32
         """Fresh forward passes that a student is judged by that is."""
 
     def sources(self, settings: Any) -> Iterable[str]:

@@ -13,7 +13,7 @@ from torch import nn
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.evaluation import run_task
 from kdbench.tasks import EvaluationContext, TestData
-from kdbench.tasks.base import TrainingLabels
+from kdbench.tasks.context import TrainingLabels
 from tests.tasks.helpers import CPU, TinyNet, ten_classes
 
 CASES: dict[str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ from kdbench.report import memorisation
 from kdbench.report.bench import Bench
 from kdbench.report.runs import Run, open_runs
 from kdbench.results.record import Record
-from kdbench.tasks.base import TrainingLabels
+from kdbench.tasks.context import TrainingLabels
 from tests.leaderboard.evidence import make
 from tests.report.reading import column, only_plot, opened, plots_and_gaps, rows
 

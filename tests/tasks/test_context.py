@@ -16,11 +16,11 @@ from kdbench.results.headline import Headline
 from kdbench.results.record import Score
 from kdbench.running.evaluation import run_task
 from kdbench.tasks import EvaluationContext, Task, TestData
-from kdbench.tasks.base import Settings
 from kdbench.tasks.calibration import Calibration
 from kdbench.tasks.clean import Clean
 from kdbench.tasks.corruption import Corruption
 from kdbench.tasks.pgd import PGD
+from kdbench.tasks.settings import TaskSettings
 from kdbench.tasks.transfer import Transfer
 from tests.tasks.helpers import CPU, Nearest, flat, image_set, measure, ten_classes
 
@@ -178,7 +178,7 @@ def test_a_task_gets_its_settings_a_clean_slate_and_leaves_the_context_alone() -
         lent.keep("mine", torch.tensor([True]))
         return [a_score(lent)]
 
-    settings = Settings()
+    settings = TaskSettings()
     for _ in range(2):
         outcome = run_task(Probe(answer), settings, Nearest(), ten_classes(), ctx)
         assert set(outcome.correct) == {"mine"}

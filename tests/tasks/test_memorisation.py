@@ -16,7 +16,7 @@ from kdbench.results.record import Score
 from kdbench.running.evaluation import TaskResult, run_task
 from kdbench.running.train_set import train_set, training_labels
 from kdbench.tasks import EvaluationContext
-from kdbench.tasks.base import TrainingLabels
+from kdbench.tasks.context import TrainingLabels
 from kdbench.tasks.memorisation import GROUPS, Memorisation, recall, view_probabilities
 from kdbench.tasks.scorecard import Scorecard
 from tests.tasks.helpers import CLEAN, CPU, NOISY, assert_share, one, select, ten_classes
