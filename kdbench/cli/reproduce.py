@@ -86,8 +86,11 @@ def reproduce(
     from kdbench.cli import reproductions
     from kdbench.plugin.catalogue import catalogue
 
-    asked = words[1:] if words[0] == LIST else words
-    catalogue().require("reproduction", asked)
+    installed = catalogue()
+    asked = (
+        reproductions.of_papers(words[1:], installed.registries["reproduction"].names()) if words[0] == LIST else words
+    )
+    installed.require("reproduction", asked)
     if words[0] == LIST:
         _refuse({key: one for key, one in of_items.items() if key != "--from"}, "does not go with list")
         reproductions.show(asked, out, records or [], as_json)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from kdbench.cli.options import PUBLISHED
 if TYPE_CHECKING:
     from kdbench.reproducing.needing import Needed
     from kdbench.reproducing.outcome import Outcome
+    from kdbench.reproducing.reproduction import Reproduction
     from kdbench.reproducing.running import Planned, Ready
 
 DEFAULT = "smoke"
@@ -23,14 +25,20 @@ WIDTH = 118
 MOST_REASONS = 3
 
 
+def of_papers(words: Sequence[str], ids: Iterable[str]) -> list[str]:
+    """With the tables and figures of a paper in the place of its name: those of "arani" are "arani/fig1" and so on."""
+    papers = {word: [name for name in ids if name.startswith(f"{word}/")] for word in words}
+    return [name for word in words for name in papers[word] or [word]]
+
+
 def show(names: Sequence[str], out: Path, folders: Sequence[Path], as_json: bool) -> None:
-    """All of them or those of these names: scales with what each takes, and what is known to be wrong."""
+    """What each scale takes: of all in a table, of those of these names one by one, with what is known to be wrong."""
     from kdbench.plugin.loader import load_plugins
     from kdbench.reproducing.needing import Times, needed
     from kdbench.reproducing.reading import read_reproduction
 
     registry = load_plugins().reproductions
-    items = [read_reproduction(registry.get(name)) for name in names or registry]
+    items = [read_reproduction(registry.get(name)) for name in names or sorted(registry, key=_numbered)]
     times = Times([place for place in folders or (out, PUBLISHED) if place.is_dir()])
     found = [(item, needed(item, times)) for item in items]
     if as_json:
@@ -40,13 +48,44 @@ def show(names: Sequence[str], out: Path, folders: Sequence[Path], as_json: bool
             for item, scales in found
         ]  # fmt: skip
         print(json.dumps(rows))
-        return
-    for item, scales in found:
-        print(f"{item.id}  {item.title}")
-        for one in scales:
-            print(f"    {_need(one)}")
-        for sentence in item.known:
-            print(textwrap.fill(sentence, WIDTH, initial_indent="    - ", subsequent_indent="      "))
+    elif names:
+        for item, scales in found:
+            _details(item, scales)
+    else:
+        _overview(found)
+
+
+def _numbered(name: str) -> list[tuple[int, str]]:
+    """To sort by: "fig10" comes after "fig9"."""
+    return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _details(item: Reproduction, scales: Sequence[Needed]) -> None:
+    print(f"{item.id}  {item.title}")
+    for one in scales:
+        print(f"    {_need(one)}")
+    for sentence in item.known:
+        print(textwrap.fill(sentence, WIDTH, initial_indent="    - ", subsequent_indent="      "))
+
+
+def _overview(found: Sequence[tuple[Reproduction, Sequence[Needed]]]) -> None:
+    from kdbench.cli.listing import listing
+    from kdbench.progress import in_words
+    from kdbench.reproducing.reproduction import SCALES
+
+    def cell(scales: Sequence[Needed], scale: str) -> str:
+        one = next((one for one in scales if one.scale == scale), None)
+        if one is None:
+            return "-"
+        return f"{one.runs}" if one.cpu_seconds is None else f"{one.runs}, {in_words(one.cpu_seconds)}"
+
+    rows = [
+        (item.id, item.title, *(cell(scales, scale) for scale in SCALES), str(len(item.known)))
+        for item, scales in found
+    ]
+    print(listing(rows, ("id", "what it shows", *SCALES, "remarks"), right=2))
+    print("\nNumbers are runs, and the time of a CPU core as far as records say.")
+    print("What is known to be wrong or ambiguous, and more: kdbench reproduce list ID, or the name of a paper")
 
 
 def _need(one: Needed) -> str:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from kdbench.cli.app import app
 from kdbench.cli.reproductions import _need
 from kdbench.errors import KdbenchError
+from kdbench.plugin.loader import load_plugins
 from kdbench.reproducing.needing import Needed
 from kdbench.reproducing.running import Ready
 from tests.reproducing.conftest import put as put  # a fixture
@@ -88,3 +89,19 @@ def test_the_list_says_what_each_takes_and_what_is_known_of_it() -> None:
     [one] = json.loads(kdbench("list", "arani/fig4", "--json").stdout)
     assert one["scales"]["smoke"]["runs"] == 5
     assert one["known"]
+
+
+def test_the_list_of_all_is_a_table_and_that_of_a_paper_has_the_details() -> None:
+    every = load_plugins().reproductions.names()
+    head, _, *lines, _, _, hint = kdbench("list").stdout.splitlines()
+    assert head.split() == ["id", "what", "it", "shows", "full", "short", "lite", "smoke", "remarks"]
+    listed = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert sorted(listed) == sorted(every)
+    assert listed.index("arani/fig9") + 1 == listed.index("arani/fig10")
+    assert "kdbench reproduce list ID" in hint
+    detailed = kdbench("list", "katz").stdout.splitlines()
+    assert {line.split()[0] for line in detailed if not line.startswith(" ")} == {
+        name for name in every if name.startswith("katz/")
+    }
+    error = kdbench("list", "kats").exception
+    assert isinstance(error, KdbenchError) and "kats" in str(error)
