@@ -26,7 +26,7 @@ from kdbench.running.trial import tiny_network, tiny_set, tiny_training
 from kdbench.shared_state import left_alone
 from kdbench.specs import LabelNoise, Recipe, Suite
 from kdbench.torch_state import exclusive
-from kdbench.training.loop import TrainingRun
+from kdbench.training.loop import NoLossError, TrainingRun
 
 if TYPE_CHECKING:
     from kdbench.running.plan import Plan
@@ -129,10 +129,16 @@ def _alone() -> Iterator[None]:
 
 
 def plan_fingerprint(plan: Plan) -> Fingerprint | None:
-    """What the method computes, before it trains for hours; None, and a note, where it fails on a tiny network."""
+    """What the method computes, before it trains for hours; None, and a note, where it fails on a tiny network.
+
+    Raises:
+        NoLossError: its loss is none, whatever the network.
+    """
     try:
         with left_alone(f"method '{plan.method}'"):
             return fingerprint(plan.plugins.methods.get(plan.method), plan.params, plan.suite)
+    except NoLossError:
+        raise
     except (Exception, SystemExit) as error:  # anybody's method, and made for other networks than the tiny one
         say([
             f"note: the record will have no fingerprint of method '{plan.method}', which fails on a tiny network: "

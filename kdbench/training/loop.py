@@ -48,6 +48,10 @@ class TrainingDivergedError(Exception):
         self.epoch, self.what = epoch, what
 
 
+class NoLossError(KdbenchError):
+    """What a method gives as its loss can't be minimised."""
+
+
 class NotEnoughMemoryError(Exception):
     """A training's batch does not fit, and can't be halved: it is the recipe's."""
 
@@ -353,6 +357,6 @@ class TrainingRun:
 def _check_scalar(loss: object) -> None:
     if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
         found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise KdbenchError(
+        raise NoLossError(
             f"the method's loss is not a differentiable scalar (found {found})", "return loss.mean() over the batch"
         )

@@ -200,6 +200,19 @@ def test_a_method_that_fails_on_a_tiny_network_is_run_without_a_fingerprint(
     )
 
 
+def test_a_loss_that_is_none_is_told_before_a_teacher_is_trained_for_it(
+    staged: Plugins, tiny_suite: Path, tmp_path: Path
+) -> None:
+    def each(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        """A loss for each image."""
+        return (ctx.student(batch.images) - ctx.teacher(batch.images)).square().mean(1)
+
+    staged.methods.add("each", kdbench.method("each", needs={"teacher": "teacher"})(each), "test")
+    with pytest.raises(KdbenchError, match="not a differentiable scalar"):
+        run(str(tiny_suite), "each", tasks=["clean"], conditions=["clean"], out=tmp_path / "runs")
+    assert not list((tmp_path / "runs").rglob("checkpoint.safetensors"))
+
+
 def test_a_record_refuses_what_cannot_be(finished: tuple[Path, Record, Path]) -> None:
     plain = finished[1].model_dump(mode="json")
     for change in (
