@@ -81,6 +81,11 @@ class Measurement:
         """Whether it is of a single seed: its interval is over test images alone, and no test compares it."""
         return len(self.sample.values) == 1
 
+    @property
+    def few_seeds(self) -> bool:
+        """Whether they are too few for a mean rank; a model from elsewhere has no others."""
+        return not self.evaluated and len(self.sample.values) < RANKED_SEEDS
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell(Measurement):

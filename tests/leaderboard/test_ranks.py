@@ -47,11 +47,11 @@ def flags(text: str) -> np.ndarray:
     ],
 )
 def test_rank_ranges(better: str, flagged: str, ranges: list[tuple[int, int]]) -> None:
-    assert rank_ranges(matrix(better), flags(flagged)) == ranges
+    assert rank_ranges(matrix(better), flags(flagged), flags(flagged) & False) == ranges
 
 
 def test_no_methods_have_no_ranks() -> None:
-    assert rank_ranges(np.zeros((0, 0), dtype=bool), NONE) == []
+    assert rank_ranges(np.zeros((0, 0), dtype=bool), NONE, NONE) == []
 
 
 def test_every_consistent_order_of_the_tests_lies_within_the_ranges() -> None:
@@ -62,7 +62,7 @@ def test_every_consistent_order_of_the_tests_lies_within_the_ranges() -> None:
     for _ in range(30):
         levels = rng.integers(4, size=5)
         better = np.subtract.outer(levels, levels) >= 2
-        ranges = rank_ranges(better, np.zeros(5, dtype=bool))
+        ranges = rank_ranges(better, np.zeros(5, dtype=int), np.zeros(5, dtype=bool))
         seen: list[set[int]] = [set() for _ in range(5)]
         for order in itertools.permutations(range(5)):
             if not any(better[later, earlier] for earlier, later in itertools.combinations(order, 2)):
@@ -130,6 +130,17 @@ def test_a_comparison_with_one_seed_leaves_ranks_open() -> None:
     assert ranked.pairs.half_width[1, 0] > 0, "the difference stays, with its interval over images"
     assert np.isnan(ranked.pairs.p_value[1, [0, 2]]).all()
     assert ranked.pairs.significant.tolist() == [[False, False, True], [False, False, False], [True, False, False]]
+
+
+def test_methods_with_few_seeds_move_none_that_has_enough() -> None:
+    """However many there are: ten with one seed, two with two seeds of which one is worse than all."""
+    enough = [measurement(right(count, seeds=3)) for count in (60, 150, 149)]
+    alone = [cell and (cell.rank, cell.last_rank) for cell in rank_axis(axis(), enough).cells]
+    few = [measurement(right(count, seeds=seeds)) for count, seeds in [(100, 1)] * 10 + [(190, 2), (10, 2)]]
+    ranked = [cell and (cell.rank, cell.last_rank) for cell in rank_axis(axis(), [*few, *enough]).cells]
+    assert ranked[12:] == alone == [(3, 3), (1, 2), (1, 2)]
+    assert ranked[:10] == [(1, 15)] * 10
+    assert ranked[10:12] == [(1, 11), (5, 15)]  # tested against those that have two seeds or more
 
 
 def test_what_is_not_tested_costs_the_tests_no_power() -> None:
