@@ -16,11 +16,14 @@ from kdbench.locks import locked
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.results.evidence import Evidence
 from kdbench.results.headline import unattacked_keys
-from kdbench.results.record import Provenance, Record
+from kdbench.results.record import Provenance
 from kdbench.running import provenance
+from kdbench.running.existing import Existing
+from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
 from kdbench.running.plan import Plan
 from kdbench.running.runner import record_path, run_plan
+from kdbench.running.suite_data import load_suite_data, needed_data
 from kdbench.specs import Suite, TaskPlan
 from kdbench.suites import load_suite
 
@@ -63,13 +66,22 @@ class Runs:
     seeds: tuple[int, ...]
     options: RunOptions
 
-    def of(self, claim: Claim, config: MethodConfig, suite: Suite, plugins: Plugins) -> list[Record]:
-        """One method's records, one per seed, with nothing but the conditions and tasks that the claim needs."""
+    def of(
+        self, claim: Claim, config: MethodConfig, suite: Suite, plugins: Plugins, existing: Existing
+    ) -> list[Evidence]:
+        """One method's runs, one per seed: those that are there, or new ones with nothing but the conditions and tasks
+        that the claim needs."""
         measures = claim.measures(config)
         conditions = sorted({measure.condition for measure in measures})
         tasks = sorted({task for measure in measures for task in tasks_of(measure, suite, plugins)})
         plan = Plan.make(suite, plugins, config.method, dict(config.params), conditions, tasks)
-        return [run_plan(plan, seed, self.options) for seed in self.seeds]
+        data = load_suite_data(suite, plugins, self.options.place, **needed_data(plan.tasks.values()))
+        graph = RunGraph(suite, data.dataset, plugins, self.options)
+        return [existing.find(plan.spec(data, graph, seed)) or self._run(plan, seed) for seed in self.seeds]
+
+    def _run(self, plan: Plan, seed: int) -> Evidence:
+        record = run_plan(plan, seed, self.options)
+        return Evidence.of(record, record_path(record, self.options.out))
 
 
 def reproduce(
@@ -160,11 +172,12 @@ def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) 
     setting = suite_of(claim, suite)
     measured: list[tuple[MethodConfig, list[Evidence]]] = []
     failures: list[str] = []
+    existing = Existing(runs.options.out, [setting.name])
     for config in claim.configs():
-        records = runs.of(claim, config, setting, plugins)
-        failed = next((record for record in records if record.status == "failed"), None)
+        found = runs.of(claim, config, setting, plugins, existing)
+        failed = next((run.record for run in found if run.record.status == "failed"), None)
         if failed is None:
-            measured.append((config, [Evidence.of(one, record_path(one, runs.options.out)) for one in records]))
+            measured.append((config, found))
         else:
             failures.append(f"{config}, seed {failed.spec.seed}, run {failed.run_id}: {failed.error}")
     outcomes = [_compare(one, measured, plugins) for one in claim.comparisons if _has_both(one, measured)]

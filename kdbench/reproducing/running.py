@@ -11,7 +11,7 @@ from kdbench.claims.reproduction import machine_of
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import Plugins, load_plugins
 from kdbench.reproducing.figures import check_figure
-from kdbench.reproducing.gathering import Existing, read_folders, read_run, runs_of
+from kdbench.reproducing.gathering import read_folders, read_run, runs_of
 from kdbench.reproducing.judging import Point, judge, pairs, points
 from kdbench.reproducing.outcome import Outcome, SuiteUsed
 from kdbench.reproducing.planning import Job, make_studies, plan_jobs
@@ -20,6 +20,7 @@ from kdbench.reproducing.reproduction import Reproduction, Scale
 from kdbench.reproducing.trying import try_measures
 from kdbench.results.evidence import Evidence
 from kdbench.running import provenance
+from kdbench.running.existing import Existing
 from kdbench.running.options import RunOptions, run_folder
 from kdbench.specs import RunSpec
 from kdbench.studies.executors import make_executor

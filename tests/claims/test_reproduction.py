@@ -238,6 +238,17 @@ def test_an_unknown_claim_is_told_with_the_nearest_right_name(state: Plugins, tm
         reproduce(["beter"], options=RunOptions.make(out=tmp_path))
 
 
+def test_a_finished_run_that_has_more_stands_in(state: Plugins, tiny_suite: Path, tmp_path: Path) -> None:
+    """As of a leaderboard: with more tasks and conditions than a claim asks for."""
+    state.claims.add("tiny", claim("tiny", "ce", "gce", ACCURACY, "equal", 0.9, suite=str(tiny_suite)), "a plugin")
+    whole = kdbench.run(str(tiny_suite), "ce", tasks=["clean", "calibration"], out=tmp_path, device="cpu")
+    [finding] = reproduce(["tiny"], seeds=(0,), options=RunOptions.make(out=tmp_path, device="cpu")).findings
+    assert finding.outcomes[0].first.runs == [whole.run_id]
+    assert [path.parent.name for path in tmp_path.glob("*/ce/*/record.json")] == [whole.run_id]
+    [partial] = tmp_path.glob("*/gce/*/record.json")
+    assert finding.outcomes[0].second.runs == [partial.parent.name]
+
+
 def test_no_claim_at_all_is_told(state: Plugins, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(state, "claims", Registry("claim"))
     with pytest.raises(kdbench.KdbenchError, match="no plugin states a claim"):

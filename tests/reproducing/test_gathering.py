@@ -7,7 +7,6 @@ import pytest
 
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
-from kdbench.reproducing.gathering import Existing, covers
 from kdbench.reproducing.outcome import Number
 from kdbench.reproducing.running import Ready, from_folders
 from kdbench.running.options import RunOptions
@@ -15,37 +14,6 @@ from kdbench.specs import Suite
 from kdbench.suites import load_suite
 from tests.leaderboard.evidence import make
 from tests.reproducing.conftest import TABLE, Put
-
-
-def spec(**rest: Any) -> Any:
-    return make("kd", conditions=rest.pop("conditions", ["clean"]), **rest).record.spec
-
-
-def test_a_run_covers_one_that_asks_for_less() -> None:
-    planned = spec(tasks=["clean"])
-    assert covers(planned, planned)
-    assert covers(spec(tasks=["clean", "pgd"]), planned)
-    assert covers(spec(tasks=["clean", "noisy_label"], conditions=["clean", "sym-40"]), planned)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"seed": 1}, {"params": {"alpha": 0.5}}, {"source": "f" * 64}, {"tasks": ["pgd"]}, {"conditions": ["sym-40"]},
-        {"versions": {"clean": 99}}, {"datasets": {"digits": "0" * 64}},
-    ],
-)  # fmt: skip
-def test_a_run_of_anything_else_does_not(other: dict[str, Any]) -> None:
-    assert not covers(spec(**{"tasks": ["clean"], **other}), spec(tasks=["clean"]))
-
-
-def test_finished_runs_of_a_folder_stand_in_for_planned_ones(tmp_path: Path) -> None:
-    make("kd", conditions=["clean"]).keep(tmp_path)
-    make("kd", conditions=["clean"], seed=1, failed="it diverged").keep(tmp_path)
-    found = Existing(tmp_path, ["digits", "cifar10"])
-    there = found.find(spec(tasks=["clean"]))
-    assert there is not None and there.record.spec.seed == 0
-    assert found.find(spec(tasks=["clean"], seed=1)) is None
 
 
 def test_a_folder_without_records_of_the_suite_is_told(put: Put, tmp_path: Path) -> None:
