@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,11 @@ MOST_REASONS = 3
 
 
 def of_papers(words: Sequence[str], ids: Iterable[str]) -> list[str]:
-    """With the tables and figures of a paper in the place of its name: those of "arani" are "arani/fig1" and so on."""
-    papers = {word: [name for name in ids if name.startswith(f"{word}/")] for word in words}
-    return [name for word in words for name in papers[word] or [word]]
+    """With the tables and figures of a paper in the place of its name, each once: those of "arani" are "arani/fig1" and
+    so on."""
+    ordered = sorted(ids, key=_numbered)
+    papers = {word: [name for name in ordered if name.startswith(f"{word}/")] for word in words}
+    return list(dict.fromkeys(name for word in words for name in papers[word] or [word]))
 
 
 def show(names: Sequence[str], out: Path, folders: Sequence[Path], as_json: bool) -> None:
@@ -193,6 +196,13 @@ def _print(outcome: Outcome) -> None:
         console.print(numbers(outcome.title, number_heads(outcome), rows))
     if outcome.pairs:
         console.print(numbers("pairs", PAIR_HEADS, pair_rows(outcome)))
-    gaps = [f"{count} not measured: {why}" for why, count in outcome.unmeasured().most_common(MOST_REASONS)]
-    for line in [*outcome.summary(), *gaps]:
+    for line in [*outcome.summary(), *_gaps(outcome.unmeasured())]:
         console.print(line, markup=False, highlight=False)
+
+
+def _gaps(unmeasured: Counter[str]) -> list[str]:
+    """How many numbers were not measured for which reason, the commonest ones by name."""
+    named = unmeasured.most_common(MOST_REASONS)
+    others = unmeasured.total() - sum(count for _, count in named)
+    rest = [f"{others} not measured for other reasons: the table says which"] if others else []
+    return [*(f"{count} not measured: {why}" for why, count in named), *rest]

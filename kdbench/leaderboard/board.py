@@ -83,8 +83,8 @@ class Measurement:
 
     @property
     def few_seeds(self) -> bool:
-        """Whether they are too few for a mean rank; a model from elsewhere has no others."""
-        return not self.evaluated and len(self.sample.values) < RANKED_SEEDS
+        """Whether they are too few for a mean rank."""
+        return len(self.sample.values) < RANKED_SEEDS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,10 +93,10 @@ class Cell(Measurement):
 
     rank: int
     """1 + the number of methods that are significantly better; those with a flag come after those without, and models
-    that were not trained here after all."""
+    that were not trained here after all. Methods with few seeds count where others with few are ranked, alone."""
     last_rank: int
-    """The number of methods less those that are significantly worse: no less than ``rank``. Methods that do not differ
-    significantly share the ranks between."""
+    """The number of the same methods less those that are significantly worse: no less than ``rank``. Methods that
+    do not differ significantly share the ranks between."""
     mark: Mark = ""
 
     @property

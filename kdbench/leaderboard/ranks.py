@@ -42,7 +42,7 @@ def rank_axis(axis: Axis, measured: Sequence[Measurement | None]) -> RankedAxis:
         differences.value,
         differences.half_width,
         differences.p_value,
-        comparison.significant(differences),
+        _significant(differences, measured),
         differences.paired,
     )
     scored = [place for place, one in enumerate(measured) if one is not None]
@@ -62,6 +62,15 @@ def _tested(differences: comparison.Differences, measured: Sequence[Measurement 
     several = np.array([one is not None and not one.one_seed for one in measured], dtype=bool)
     tested = several[:, None] & several | np.eye(len(several), dtype=bool)
     return dataclasses.replace(differences, p_value=np.where(tested, differences.p_value, np.nan))
+
+
+def _significant(differences: comparison.Differences, measured: Sequence[Measurement | None]) -> Bools:
+    """(K, K): which pairs differ, over all pairs together; where both have the seeds for a mean rank, over all of those
+    pairs: what has fewer costs them no power."""
+    enough = np.array([one is not None and not one.few_seeds for one in measured], dtype=bool)
+    both = enough[:, None] & enough
+    own = dataclasses.replace(differences, p_value=np.where(both, differences.p_value, np.nan))
+    return np.where(both, comparison.significant(own), comparison.significant(differences))
 
 
 def rank_ranges(better: Bools, league: NDArray[np.int_], few: Bools) -> list[tuple[int, int]]:

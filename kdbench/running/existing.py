@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kdbench.results.evidence import Evidence
 from kdbench.results.store import read_records
+from kdbench.running.options import RECORD, is_finished
 from kdbench.specs import RunSpec
 
 
@@ -19,8 +20,10 @@ class Existing:
         self._runs = [run for place in there for run in read_records(place)[0] if run.record.status == "finished"]
 
     def find(self, planned: RunSpec) -> Evidence | None:
-        """One that trained the same networks, and measured the same under more conditions, or with more tasks."""
-        return next((run for run in self._runs if covers(run.record.spec, planned)), None)
+        """One that trained the same networks, and measured the same under more conditions, or with more tasks, and
+        whose files are whole."""
+        fit = (run for run in self._runs if covers(run.record.spec, planned))
+        return next((run for run in fit if run.path.name != RECORD or is_finished(run.path.parent)), None)
 
 
 def covers(found: RunSpec, planned: RunSpec) -> bool:

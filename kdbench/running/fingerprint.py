@@ -132,7 +132,7 @@ def plan_fingerprint(plan: Plan) -> Fingerprint | None:
     """What the method computes, before it trains for hours; None, and a note, where it fails on a tiny network.
 
     Raises:
-        NoLossError: its loss is none, whatever the network.
+        NoLossError: its loss is no scalar.
     """
     try:
         with left_alone(f"method '{plan.method}'"):

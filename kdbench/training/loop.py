@@ -49,7 +49,7 @@ class TrainingDivergedError(Exception):
 
 
 class NoLossError(KdbenchError):
-    """What a method gives as its loss can't be minimised."""
+    """What a method gives as its loss is no scalar, whatever the network."""
 
 
 class NotEnoughMemoryError(Exception):
@@ -357,6 +357,7 @@ class TrainingRun:
 def _check_scalar(loss: object) -> None:
     if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
         found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise NoLossError(
+        error = NoLossError if isinstance(loss, Tensor) and loss.ndim else KdbenchError
+        raise error(
             f"the method's loss is not a differentiable scalar (found {found})", "return loss.mean() over the batch"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kdbench.cli.app import app
-from kdbench.cli.reproductions import _need
+from kdbench.cli.reproductions import _gaps, _need
 from kdbench.errors import KdbenchError
 from kdbench.plugin.loader import load_plugins
 from kdbench.reproducing.needing import Needed
@@ -91,6 +92,15 @@ def test_the_list_says_what_each_takes_and_what_is_known_of_it() -> None:
     assert one["known"]
 
 
+def test_all_that_is_not_measured_is_counted() -> None:
+    gaps = _gaps(Counter({"a": 5, "b": 4, "c": 3, "d": 2, "e": 1}))
+    assert gaps == [
+        "5 not measured: a", "4 not measured: b", "3 not measured: c",
+        "3 not measured for other reasons: the table says which",
+    ]  # fmt: skip
+    assert _gaps(Counter({"a": 1})) == ["1 not measured: a"]
+
+
 def test_the_list_of_all_is_a_table_and_that_of_a_paper_has_the_details() -> None:
     every = load_plugins().reproductions.names()
     head, _, *lines, _, _, hint = kdbench("list").stdout.splitlines()
@@ -103,5 +113,8 @@ def test_the_list_of_all_is_a_table_and_that_of_a_paper_has_the_details() -> Non
     assert {line.split()[0] for line in detailed if not line.startswith(" ")} == {
         name for name in every if name.startswith("katz/")
     }
+    again = kdbench("list", "arani", "arani/fig4").stdout.splitlines()
+    ids = [line.split()[0] for line in again if not line.startswith(" ")]
+    assert ids == [name for name in listed if name.startswith("arani/")]
     error = kdbench("list", "kats").exception
     assert isinstance(error, KdbenchError) and "kats" in str(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -141,6 +143,25 @@ def test_methods_with_few_seeds_move_none_that_has_enough() -> None:
     assert ranked[12:] == alone == [(3, 3), (1, 2), (1, 2)]
     assert ranked[:10] == [(1, 15)] * 10
     assert ranked[10:12] == [(1, 11), (5, 15)]  # tested against those that have two seeds or more
+
+
+def test_methods_with_two_seeds_cost_those_that_have_three_no_power() -> None:
+    """Two that a test tells apart by itself, and no longer after a correction for eight more methods."""
+    enough = [measurement(right(count, seeds=3)) for count in (112, 103)]
+    few = [measurement(right(count, seeds=2)) for count in range(100, 116, 2)]
+    alone, among = rank_axis(axis(), enough), rank_axis(axis(), [*enough, *few])
+    assert [cell and cell.ranks for cell in alone.cells] == ["1", "2"]
+    assert [cell and cell.ranks for cell in among.cells[:2]] == ["1", "2"]
+    three = rank_axis(axis(), [*enough, *(measurement(right(count, seeds=3)) for count in range(100, 116, 2))])
+    assert three.cells[0] is not None and three.cells[0].ranks != "1"
+
+
+def test_a_model_from_elsewhere_comes_after_methods_with_few_seeds_too() -> None:
+    elsewhere = dataclasses.replace(measurement(right(190, seeds=1)), evaluated=True)
+    for seeds in (1, 2, 3):
+        trained = [measurement(right(count, seeds=seeds)) for count in (60, 150)]
+        first, *_ = rank_axis(axis(), [elsewhere, *trained]).cells
+        assert first is not None and first.rank == 3
 
 
 def test_what_is_not_tested_costs_the_tests_no_power() -> None:

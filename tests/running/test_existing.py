@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kdbench.running.existing import Existing, covers
+from kdbench.sealed import Sealed
 from tests.leaderboard.evidence import make
 
 
@@ -38,3 +39,14 @@ def test_finished_runs_of_a_folder_stand_in_for_planned_ones(tmp_path: Path) -> 
     there = found.find(spec(tasks=["clean"]))
     assert there is not None and there.record.spec.seed == 0
     assert found.find(spec(tasks=["clean"], seed=1)) is None
+
+
+def test_a_damaged_run_does_not_stand_in(tmp_path: Path) -> None:
+    """It is to be made again, as where the same run is asked for by itself."""
+    folder = make("kd", conditions=["clean"]).keep(tmp_path).parent
+    files = Sealed(folder)
+    files.write({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert Existing(tmp_path, ["digits"]).find(spec(tasks=["clean"])) is not None
+    predictions = folder / "predictions.npz"
+    predictions.write_bytes(predictions.read_bytes()[:-1] + b"?")
+    assert Existing(tmp_path, ["digits"]).find(spec(tasks=["clean"])) is None

@@ -213,6 +213,20 @@ def test_a_loss_that_is_none_is_told_before_a_teacher_is_trained_for_it(
     assert not list((tmp_path / "runs").rglob("checkpoint.safetensors"))
 
 
+def test_a_loss_that_is_none_on_a_tiny_network_alone_is_run_without_a_fingerprint(
+    staged: Plugins, tiny_suite: Path
+) -> None:
+    """As one over the examples of which a network is sure, which an untrained one is of none."""
+
+    def sure(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        """Of few examples, or of none."""
+        return torch.zeros(())
+
+    staged.methods.add("sure", kdbench.method("sure")(sure), "test")
+    plan = Plan.make(load_suite(str(tiny_suite)), staged, "sure", {}, ["clean"], ["clean"])
+    assert plan_fingerprint(plan) is None
+
+
 def test_a_record_refuses_what_cannot_be(finished: tuple[Path, Record, Path]) -> None:
     plain = finished[1].model_dump(mode="json")
     for change in (

@@ -74,8 +74,9 @@ def test_a_copy_admits_what_was_there_until_all_of_it_is_there(tmp_path: Path, m
     assert list(faults(there / "t")) == ["resume.pt"]
 
 
+@pytest.mark.parametrize("settled", [False, True])
 def test_what_is_gone_goes_before_the_list_that_knows_nothing_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: bool
 ) -> None:
     """A training that ended deletes what it would have gone on from, which a copy has from some epochs before."""
     here, there = tmp_path / "here", tmp_path / "there"
@@ -85,6 +86,8 @@ def test_what_is_gone_goes_before_the_list_that_knows_nothing_of_it(
     lay(there, taken(changes))
     files.write({"resume.pt": b"2"})
     files.write({"checkpoint.safetensors": b"3"}, ["resume.pt", "partial/x.npz"])
+    if settled:
+        files.settle()
     news, gone = changes.take() or pytest.fail("nothing changes any more")
     seen: list[dict[str, str]] = []
 

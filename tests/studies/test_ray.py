@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -259,15 +259,15 @@ def test_a_parcel_that_comes_damaged_is_not_kept_and_its_node_goes_on(
     folder.write(plan)
     damaged: list[str] = []
 
-    def lay(root: Path, files: Mapping[str, bytes]) -> None:
+    def lay(root: Path, files: Mapping[str, bytes], gone: Sequence[str]) -> None:
         state = next((name for name in files if name.endswith("resume.pt")), None)
         if state is None or damaged or begun(folder, node) == {}:  # not the first: there is something to go on from
-            parcel.lay(root, files)
+            parcel.lay(root, files, gone)
             return
         damaged.append(state)
         before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
         try:
-            parcel.lay(root, {**files, state: files[state][:-1]})
+            parcel.lay(root, {**files, state: files[state][:-1]}, gone)
         finally:
             assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
