@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from kdbench.claims.claim import SEEDS, Claim, Comparison, Measure, MethodConfig, Verdict, combined
 from kdbench.claims.findings import ClaimsReport, ComparisonResult, Finding, read_report
@@ -23,7 +25,7 @@ from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
 from kdbench.running.plan import Plan
 from kdbench.running.runner import record_path, run_plan
-from kdbench.running.suite_data import load_suite_data, needed_data
+from kdbench.running.suite_data import SuiteData, load_suite_data, needed_data
 from kdbench.specs import Suite, TaskPlan
 from kdbench.suites import load_suite
 
@@ -59,6 +61,20 @@ def check_claim(claim: Claim, suite: Suite, plugins: Plugins) -> None:
             Plan.make(suite, plugins, config.method, dict(config.params), [measure.condition], tasks)
 
 
+class _Shared:
+    """What the runs of a claim have in common, each read once: the suite's data, and finished runs on it."""
+
+    def __init__(self, suite: Suite, plugins: Plugins, options: RunOptions) -> None:
+        self.suite, self.plugins, self._options = suite, plugins, options
+        self.existing = Existing(options.out, [suite.name])
+        self.loaded = functools.cache(self._load)
+
+    def _load(self, **needed: Any) -> tuple[SuiteData, RunGraph]:
+        """``needed``: as of ``needed_data``."""
+        data = load_suite_data(self.suite, self.plugins, self._options.place, **needed)
+        return data, RunGraph(self.suite, data.dataset, self.plugins, self._options)
+
+
 @dataclasses.dataclass(frozen=True)
 class Runs:
     """Where runs come from: what is the same for all of them."""
@@ -66,18 +82,15 @@ class Runs:
     seeds: tuple[int, ...]
     options: RunOptions
 
-    def of(
-        self, claim: Claim, config: MethodConfig, suite: Suite, plugins: Plugins, existing: Existing
-    ) -> list[Evidence]:
+    def of(self, claim: Claim, config: MethodConfig, shared: _Shared) -> list[Evidence]:
         """One method's runs, one per seed: those that are there, or new ones with nothing but the conditions and tasks
         that the claim needs."""
         measures = claim.measures(config)
         conditions = sorted({measure.condition for measure in measures})
-        tasks = sorted({task for measure in measures for task in tasks_of(measure, suite, plugins)})
-        plan = Plan.make(suite, plugins, config.method, dict(config.params), conditions, tasks)
-        data = load_suite_data(suite, plugins, self.options.place, **needed_data(plan.tasks.values()))
-        graph = RunGraph(suite, data.dataset, plugins, self.options)
-        return [existing.find(plan.spec(data, graph, seed)) or self._run(plan, seed) for seed in self.seeds]
+        tasks = sorted({task for measure in measures for task in tasks_of(measure, shared.suite, shared.plugins)})
+        plan = Plan.make(shared.suite, shared.plugins, config.method, dict(config.params), conditions, tasks)
+        data, graph = shared.loaded(**needed_data(plan.tasks.values()))
+        return [shared.existing.find(plan.spec(data, graph, seed)) or self._run(plan, seed) for seed in self.seeds]
 
     def _run(self, plan: Plan, seed: int) -> Evidence:
         record = run_plan(plan, seed, self.options)
@@ -172,9 +185,9 @@ def check(claim: Claim, runs: Runs, plugins: Plugins, suite: str | None = None) 
     setting = suite_of(claim, suite)
     measured: list[tuple[MethodConfig, list[Evidence]]] = []
     failures: list[str] = []
-    existing = Existing(runs.options.out, [setting.name])
+    shared = _Shared(setting, plugins, runs.options)
     for config in claim.configs():
-        found = runs.of(claim, config, setting, plugins, existing)
+        found = runs.of(claim, config, shared)
         failed = next((run.record for run in found if run.record.status == "failed"), None)
         if failed is None:
             measured.append((config, found))

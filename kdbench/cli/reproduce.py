@@ -87,14 +87,13 @@ def reproduce(
     from kdbench.plugin.catalogue import catalogue
 
     installed = catalogue()
-    asked = (
-        reproductions.of_papers(words[1:], installed.registries["reproduction"].names()) if words[0] == LIST else words
-    )
-    installed.require("reproduction", asked)
     if words[0] == LIST:
+        asked = reproductions.of_papers(words[1:], installed.registries["reproduction"].names())
+        installed.require("reproduction", asked)
         _refuse({key: one for key, one in of_items.items() if key != "--from"}, "does not go with list")
         reproductions.show(asked, out, records or [], as_json)
         return
+    installed.require("reproduction", words)
     if len(words) > 1:
         raise KdbenchError(f"reproduce got {len(words)} tables and figures", "it takes one")
     engine = {"executor": executor, "threads": threads}

@@ -76,16 +76,13 @@ def _overview(found: Sequence[tuple[Reproduction, Sequence[Needed]]]) -> None:
     from kdbench.progress import in_words
     from kdbench.reproducing.reproduction import SCALES
 
-    def cell(scales: Sequence[Needed], scale: str) -> str:
-        one = next((one for one in scales if one.scale == scale), None)
-        if one is None:
-            return "-"
+    def cell(one: Needed) -> str:
         return f"{one.runs}" if one.cpu_seconds is None else f"{one.runs}, {in_words(one.cpu_seconds)}"
 
-    rows = [
-        (item.id, item.title, *(cell(scales, scale) for scale in SCALES), str(len(item.known)))
-        for item, scales in found
-    ]
+    rows = []
+    for item, scales in found:
+        cells = {one.scale: cell(one) for one in scales}
+        rows.append((item.id, item.title, *(cells.get(scale, "-") for scale in SCALES), str(len(item.known))))
     print(listing(rows, ("id", "what it shows", *SCALES, "remarks"), right=2))
     print("\nNumbers are runs, and the time of a CPU core as far as records say.")
     print("What is known to be wrong or ambiguous, and more: kdbench reproduce list ID, or the name of a paper")

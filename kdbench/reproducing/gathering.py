@@ -65,8 +65,6 @@ def unfit(run: Evidence, job: Job) -> str:
     """Why a record is not of a job's experiment, though its names say so; "" where it is. No leaderboard ranks such a
     record beside those that are."""
     spec, task = run.record.spec, job.cell.task
-    if spec.suite.version != job.suite.version:
-        return f"version {spec.suite.version} of suite {job.suite.name}; here it is {job.suite.version}"
     if why := why_foreign(run.record) or other_suite(_for_task(spec.suite, task), _for_task(job.suite, task)):
         return why
     here = job.plan.tasks[task][0].version if task else None

@@ -34,10 +34,9 @@ def lay(root: Path, files: Mapping[str, bytes], gone: Iterable[str] = ()) -> Non
         folder = root / name
         mend(folder)
         Sealed(folder).admit(sums, {place.removeprefix(name) for place in gone if place.startswith(name)})
-    order = (*LAST, SUMS)
-    come = sorted(files, key=lambda name: order.index(_base(name)) if _base(name) in order else -1)
-    lists = [name for name in come if _base(name) == SUMS]
-    for name in come[: len(come) - len(lists)]:
+    lists = [name for name in files if _base(name) == SUMS]
+    others = [name for name in files if _base(name) != SUMS]
+    for name in sorted(others, key=lambda name: LAST.index(_base(name)) if _base(name) in LAST else -1):
         write_atomically(root / name, files[name])
     for name in gone:
         with writing(root / name):

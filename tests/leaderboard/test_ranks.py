@@ -49,7 +49,7 @@ def flags(text: str) -> np.ndarray:
     ],
 )
 def test_rank_ranges(better: str, flagged: str, ranges: list[tuple[int, int]]) -> None:
-    assert rank_ranges(matrix(better), flags(flagged), flags(flagged) & False) == ranges
+    assert rank_ranges(matrix(better), flags(flagged), np.zeros(len(flagged), dtype=bool)) == ranges
 
 
 def test_no_methods_have_no_ranks() -> None:

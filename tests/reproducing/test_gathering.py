@@ -49,7 +49,7 @@ def _judged(put: Put, folder: Path, suite: str, first: dict[str, Any], second: d
         ("digits", {}, {"versions": {"pgd": 1}}, "version 1 of task pgd; here it is 2"),
         (
             "digits", {}, {"suite": load_suite("digits").model_copy(update={"version": 98})},
-            f"version 98 of suite digits; here it is {load_suite('digits').version}",
+            f"version 98 of the suite; here it is {load_suite('digits').version}",
         ),
         (
             "digits", {}, {"suite": _another_radius(load_suite("digits"))},
