@@ -14,6 +14,7 @@ from kdbench.data.cifar import CIFAR10
 from kdbench.leaderboard.board import Axis, Board, Boards, Cell, Pairs, Row
 from kdbench.leaderboard.marks import marks
 from kdbench.leaderboard.placing import family_ranks, weighted
+from kdbench.leaderboard.ranks import rank_ranges
 from kdbench.metrics import wilson_interval
 from kdbench.results.comparison import from_intervals
 from kdbench.results.evidence import Evidence, Excluded
@@ -152,12 +153,13 @@ def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-
         half = np.where(np.isnan(difference), np.nan, 0.025)
         p_value = np.where(several & several[:, None], np.where(np.abs(difference) > 0.03, 1e-4, 0.4), np.nan)
         pairs[axis.key] = Pairs(difference, half, p_value, better | better.T, ~np.isnan(difference))
-        for number, r in enumerate(rows):
-            beaten = int(better[:, number].sum())
-            flagged = axis.key in r.cells and bool(r.cells[axis.key].flags)
-            first = 1 + (int(clear.sum()) if flagged else beaten)
-            last = len(rows) if flagged else int(clear.sum() - better[number].sum())
-            ranks[r.key, axis.key] = (first, last)
+        scored = [number for number, r in enumerate(rows) if axis.key in r.cells]
+        flagged, few = (
+            np.array([found(rows[number].cells[axis.key]) for number in scored], dtype=kind)
+            for found, kind in ((lambda cell: bool(cell.flags), int), (lambda cell: cell.few_seeds, bool))
+        )
+        for number, ends in zip(scored, rank_ranges(better[np.ix_(scored, scored)], flagged, few), strict=True):
+            ranks[rows[number].key, axis.key] = ends
     found = {axis.key: marks(axis, [r.cells.get(axis.key) for r in rows], pairs[axis.key]) for axis in AXES}
     ranked = []
     for r in rows:

@@ -3,11 +3,10 @@
 /* On a narrow screen a row is a card, which has a bar for each family: the ranks that are possible in it, the first of
    the ranked methods at the right end. */
 
-const RANKED = DATA.ranks.filter(Boolean).length;
 const NARROW = matchMedia("(max-width: 700px)");
 
-function familyBar([middle, first, last]) {
-  const at = (rank) => 100 - (100 * (rank - 1)) / Math.max(1, RANKED - 1);
+function familyBar([middle, first, last], worst) {
+  const at = (rank) => 100 - (100 * (rank - 1)) / Math.max(1, worst - 1);
   const bar = (kind, from, to, high) =>
     drawn("rect", { class: kind, x: from.toFixed(1), y: (10 - high) / 2, width: Math.max(2, to - from).toFixed(1), height: high });
   const parts = [bar("track", 0, 102, 2), bar("range", at(last), at(first) + 2, 8), bar("middle", at(middle), at(middle) + 2, 10)];
@@ -19,7 +18,7 @@ function barsOf(ranks) {
   return make("ul", { class: "bars narrow" }, ...DATA.weighed.map((name, family) => {
     const [, first, last] = ranks[family];
     const range = first === last ? round(first) : `${round(first)}–${round(last)}`;
-    return make("li", {}, `${name} `, make("b", {}, range), make("span", { class: "unseen" }, ` of ${RANKED}`), familyBar(ranks[family]));
+    return make("li", {}, `${name} `, make("b", {}, range), make("span", { class: "unseen" }, ` of ${round(DATA.worst[family])}`), familyBar(ranks[family], DATA.worst[family]));
   }));
 }
 
