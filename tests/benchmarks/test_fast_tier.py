@@ -20,7 +20,7 @@ def test_against_the_whole(side_by_side: Callable[..., float], data_dir: Path, w
     model = trained(data_dir, 10, 1) if which == "plain" else hardened(data_dir)
     images, labels = some(cifar10(data_dir).test.test, 1000)
     robust: dict[str, torch.Tensor] = {}
-    facts: dict[str, float | int | str] = {"eps": round(eps, 5)}
+    facts: dict[str, float | int | str] = {}
 
     def attack(name: str) -> None:
         result = run(name, model, images, labels, eps=eps)
@@ -34,10 +34,11 @@ def test_against_the_whole(side_by_side: Callable[..., float], data_dir: Path, w
             )
 
     side_by_side(
-        f"fast tier of AutoAttack, {which} network",
+        f"fast tier of AutoAttack, {which} network, eps {255 * eps:.0f}/255",
         lambda: attack("autoattack-fast"),
         lambda: attack("autoattack"),
         peer_name="AutoAttack, version standard, same model and images", n=len(images), reach="at least 4x",
         device=torch.device("cpu"), facts=facts, warm_up=False, rounds=1,
     )  # fmt: skip
-    assert abs(facts["accuracy, autoattack-fast"] - facts["accuracy, autoattack"]) <= 0.001  # type: ignore[operator]  # both are numbers
+    disagree = robust["autoattack-fast"] != robust["autoattack"]
+    assert int(disagree.sum()) <= len(images) / 1000, ".1 point"
