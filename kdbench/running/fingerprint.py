@@ -137,8 +137,8 @@ def plan_fingerprint(plan: Plan) -> Fingerprint | None:
     try:
         with left_alone(f"method '{plan.method}'"):
             return fingerprint(plan.plugins.methods.get(plan.method), plan.params, plan.suite)
-    except NoLossError:
-        raise
+    except NoLossError as error:
+        raise NoLossError(f"method '{plan.method}': {error.message}", error.hint) from error
     except (Exception, SystemExit) as error:  # anybody's method, and made for other networks than the tiny one
         say([
             f"note: the record will have no fingerprint of method '{plan.method}', which fails on a tiny network: "

@@ -10,6 +10,7 @@ from pathlib import Path
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.dry_run import try_plan
 from kdbench.running.evaluation import check_tasks
+from kdbench.running.fingerprint import plan_fingerprint
 from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
 from kdbench.running.plan import Plan
@@ -29,7 +30,8 @@ Listener = Callable[[Node, str, str], None]
 def plan_study(
     study: Study, options: RunOptions, *, wanted: Callable[[RunSpec], bool] = lambda spec: True
 ) -> StudyPlan:
-    """Expand a study, with all that can be checked checked: names, ranges, data, and every network set up untrained.
+    """Expand a study, with all that can be checked checked: names, ranges, data, every network set up untrained, and
+    each method's loss on a tiny one.
 
     ``wanted``: asked of each run; one that it answers with no, as its results are there already, is left out.
 
@@ -53,6 +55,7 @@ def plan_study(
     graphs = {label: RunGraph(one, data.dataset, plugins, options) for label, one in suites.items()}
     for plan in plans.values():
         try_plan(plan, graphs[plan.suite.label], study.seeds[0])
+        plan_fingerprint(plan)  # each run makes its own
     planner = Planner()
     for request, plan in pairs:
         graph = graphs[plan.suite.label]

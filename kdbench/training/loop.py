@@ -358,6 +358,4 @@ def _check_scalar(loss: object) -> None:
     if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
         found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         error = NoLossError if isinstance(loss, Tensor) and loss.ndim else KdbenchError
-        raise error(
-            f"the method's loss is not a differentiable scalar (found {found})", "return loss.mean() over the batch"
-        )
+        raise error(f"the loss is not a differentiable scalar (found {found})", "return loss.mean() over the batch")

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
+import kdbench
 from kdbench.errors import KdbenchError
+from kdbench.plugin.loader import load_plugins
 from kdbench.results.record import read_record
 from kdbench.running.options import RunOptions
 from kdbench.running.runner import run
@@ -220,6 +223,21 @@ def test_a_study_that_nobody_planned(small: Path, tmp_path: Path) -> None:
 def test_mistakes_start_nothing(small: Path, tmp_path: Path, values: dict[str, Any], message: str) -> None:
     with pytest.raises(KdbenchError, match=message):
         planned(small, tmp_path / "runs", **values)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_loss_that_is_none_is_told_before_anything_is_planned(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def each(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
+        """A loss for each image."""
+        return (ctx.student(batch.images) - ctx.teacher(batch.images)).square().mean(1)
+
+    plugins = load_plugins.__wrapped__()
+    plugins.methods.add("each", kdbench.method("each", needs={"teacher": "teacher"})(each), "test")
+    monkeypatch.setattr("kdbench.studies.sweep.load_plugins", lambda: plugins)
+    with pytest.raises(KdbenchError, match="method 'each': the loss is not a differentiable scalar"):
+        planned(small, tmp_path / "runs", methods=["ce", "each"])
     assert not (tmp_path / "runs").exists()
 
 
