@@ -176,7 +176,7 @@ def judge(point: Point, scale: str) -> Number:
         assert point.tolerance is not None  # a published number has one
         # Rounded far below any tolerance: 92.57 - 92.27 is .3 and no hair more.
         verdict = "within tolerance" if round(abs(difference), 9) <= point.tolerance else "outside"
-        why = "; ".join(filter(None, (cell.remark, point.why)))
+        why = "; ".join(filter(None, (_doubt(point, verdict), cell.remark, point.why)))
     else:
         verdict, why = "not comparable", "; ".join(filter(None, (_why_not(point, scale), point.why)))
     known = measured is not None and (cell.log == "" or not measured.one_seed)
@@ -190,6 +190,15 @@ def judge(point: Point, scale: str) -> Number:
         seeds=[seed for seed, _ in measured.per_seed] if measured else [], runs=list(point.runs), suite=point.suite,
         difference=difference, verdict=verdict, why=why, doubts=list(measured.flags) if measured else [],
     )  # fmt: skip
+
+
+def _doubt(point: Point, verdict: Verdict) -> str:
+    """Of a number outside the tolerance, which holds for all test images: fewer may not tell."""
+    measured, published, tolerance = point.measured, point.published, point.tolerance
+    assert measured is not None and published is not None and tolerance is not None
+    low, high = point.factor * measured.ci_low - published, point.factor * measured.ci_high - published
+    reaches = verdict == "outside" and not point.cell.log and low <= tolerance and high >= -tolerance
+    return "the interval reaches into the tolerance" if reaches else ""
 
 
 def _no_target(point: Point) -> str:

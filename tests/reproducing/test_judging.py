@@ -80,6 +80,16 @@ def test_the_tolerance_itself_is_within(put: Put, tmp_path: Path, off: float, ve
     assert number(outcome, "weak", "accuracy").verdict == verdict
 
 
+def test_an_interval_that_reaches_into_the_tolerance_is_said_of_what_is_outside(put: Put, tmp_path: Path) -> None:
+    first, _ = judged(put, tmp_path / "a", "full")
+    one = number(first, "weak", "accuracy")
+    assert one.value is not None and one.ci_high is not None
+    half = one.ci_high - one.value
+    for name, off, said in (("b", 0.4, False), ("c", 0.6, True), ("d", half + 0.4, True), ("e", half + 0.6, False)):
+        outcome, _ = judged(put, tmp_path / name, "full", TABLE.replace("[80.0, ", f"[{one.value + off}, "))
+        assert ("the interval reaches into the tolerance" in number(outcome, "weak", "accuracy").why) == said
+
+
 def test_a_single_run_gets_twice_the_tolerance(put: Put, tmp_path: Path) -> None:
     outcome, _ = judged(put, tmp_path, "full", TABLE.replace('seeds = "0-1"', "seeds = 0"))
     assert {one.tolerance for one in outcome.numbers if one.column == "accuracy"} == {1.0}
