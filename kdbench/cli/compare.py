@@ -102,7 +102,7 @@ def _differences(
     others = list(dict.fromkeys(row.other for row in rows))
     who = ", ".join(others) if len(others) <= MOST_NAMED else f"{len(others)} others"
     said = f"{who} against {rows[0].first}, suite {field.suite.label}"
-    points = "differences in percentage points; * significant at 5 % after Holm's correction over the table"
+    points = "by how many percentage points it is better; * significant at 5 % after Holm's correction over the table"
     _write(field, f"{said}: {points}", differences_text(rows), differences_data(rows), notes, files, as_json)
 
 

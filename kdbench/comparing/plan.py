@@ -29,7 +29,7 @@ class Needed:
     first: str
     other: str
     difference: float
-    """Other less first, so far."""
+    """By how much the other is better, so far."""
     wanted: float
     """What is to be resolved."""
     have: int
@@ -87,7 +87,7 @@ def _needed(pair: Pair, wanted: float) -> Needed:
         axis=pair.axis,
         first=pair.ours.title,
         other=pair.theirs.title,
-        difference=pair.theirs.measured.value - pair.ours.measured.value,
+        difference=pair.axis.sign * (pair.theirs.measured.value - pair.ours.measured.value),
         wanted=wanted,
         have=_have(pair),
         by_seed=pair.by_seed,

@@ -47,7 +47,7 @@ class Row:
     """Mean over the seeds that are compared."""
     value_other: float
     difference: float
-    """Other less first."""
+    """By how much the other is better: other less first, first less other where lower is better."""
     ci_low: float
     ci_high: float
     """95 % interval of the difference."""
@@ -79,7 +79,7 @@ class Row:
         """The title of who is significantly better, at 5 % over the table; "" where nobody is."""
         if self.p_holm is None or self.p_holm >= LEVEL:
             return ""
-        return self.other if self.difference * self.axis.sign > 0 else self.first
+        return self.other if self.difference > 0 else self.first
 
 
 def compare(contestants: Sequence[Contestant], columns: Sequence[Column], *, by_seed: bool = True) -> list[Row]:
@@ -100,7 +100,8 @@ def compare(contestants: Sequence[Contestant], columns: Sequence[Column], *, by_
 def _row(pair: Pair) -> Row:
     ours, theirs = pair.ours, pair.theirs
     several = len(ours.seeds), len(theirs.seeds)
-    found = difference(theirs.measured.sample, ours.measured.sample, by_seed=pair.by_seed and min(several) > 1)
+    samples = [theirs.measured.sample, ours.measured.sample][:: pair.axis.sign]
+    found = difference(*samples, by_seed=pair.by_seed and min(several) > 1)
     discordant = tuple(_discordant(pair)) if found.paired and (pair.by_seed or max(several) == 1) else ()
     test: Test = "examples"
     p_value: float | None = found.p_value

@@ -63,7 +63,7 @@ def differences_text(rows: Sequence[Row]) -> Text:
         lines.append((*names, *numbers, apart, interval(row), *tested, seeds(row), f"{row.n:,}"))
     head = ("score", *(["other"] if several else []), rows[0].first, "its score" if several else rows[0].other)
     tests = ("p", "p, Holm", *(["McNemar <.05"] if counted else []))
-    return Text((*head, "difference", "95 % interval", *tests, "seeds", "images"), tuple(lines))
+    return Text((*head, "better by", "95 % interval", *tests, "seeds", "images"), tuple(lines))
 
 
 def _by_seed(row: Row) -> str:
@@ -139,7 +139,7 @@ def needed_text(rows: Sequence[Needed]) -> Text:
             f"{count(row.needed)} ({count(row.needed_range[0])} to {count(row.needed_range[1])})",
             "none" if row.more == 0 else count(row.more),
         ))  # fmt: skip
-    head = ("score", *(["other"] if several else []), "difference so far", "seeds", "sd over seeds (95 %)")
+    head = ("score", *(["other"] if several else []), "better by so far", "seeds", "sd over seeds (95 %)")
     return Text((*head, "needed, these images", "needed, any images", "more"), tuple(lines))
 
 

@@ -79,6 +79,8 @@ def parse_assignments(where: str, texts: Iterable[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise KdbenchError(f"{where} got '{text}'", f"write it as {where} name=value")
+        if name in parameters:
+            raise KdbenchError(f"{where} gives '{name}' twice", "give it one value")
         try:
             parameters[name] = json.loads(value)
         except json.JSONDecodeError:

@@ -217,7 +217,10 @@ def parse_sweep(texts: Iterable[str], methods: Sequence[str], parse: Any, *, whe
             raise unknown_name("method of the study", method, methods, f"{where} {text}")
         values = [parse(where, [f"value={one}"])["value"] for one in _split(value)]
         found = values if len(values) > 1 else values[0]
-        (table.setdefault(method, {}) if dot else table)[parameter if dot else name] = found
+        place, key = (table.setdefault(method, {}), parameter) if dot else (table, name)
+        if key in place:
+            raise KdbenchError(f"{where} gives '{name}' twice", f"give it all values at once: {where} {name}=a,b")
+        place[key] = found
     return table
 
 

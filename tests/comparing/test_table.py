@@ -93,7 +93,9 @@ def test_lower_is_better_where_the_score_says_so(runs: Path) -> None:
         for seed in (0, 1, 2):
             make(name, seed=seed, skill=skill, tasks=["calibration", "clean"], conditions=["clean"]).keep(runs)
     [row] = rows_of(runs, "ce", "kd", metric="ece")
-    assert row.better == ("kd" if row.difference < 0 else "ce")
+    assert row.difference == pytest.approx(row.value_first - row.value_other), "by how much kd is better"
+    assert row.ci_low < row.difference < row.ci_high
+    assert row.better == ("kd" if row.value_other < row.value_first else "ce")
     assert row.p_holm is not None
     assert row.p_holm < 0.05
 
@@ -136,7 +138,7 @@ def test_the_same_numbers_as_text_csv_and_latex(runs: Path) -> None:
     rows = rows_of(runs, "ce", "k_d", metric="clean,pgd-20")
     text = differences_text(rows)
     assert text.columns == (
-        "score", "ce", "k_d", "difference", "95 % interval", "p", "p, Holm", "McNemar <.05", "seeds", "images",
+        "score", "ce", "k_d", "better by", "95 % interval", "p", "p, Holm", "McNemar <.05", "seeds", "images",
     )  # fmt: skip
     assert text.rows[0][:3] == ("clean", f"{100 * rows[0].value_first:.2f}", f"{100 * rows[0].value_other:.2f}")
     assert text.rows[0][-2:] == ("2", "500")

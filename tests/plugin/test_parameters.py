@@ -53,3 +53,5 @@ def test_assignments_are_json_or_text() -> None:
     for wrong in ("a", "=1"):
         with pytest.raises(KdbenchError, match=f"--set got '{wrong}' .write it as --set name=value"):
             parse_assignments("--set", [wrong])
+    with pytest.raises(KdbenchError, match="--set gives 'a' twice .give it one value"):
+        parse_assignments("--set", ["a=2", "b=1", "a=4"])

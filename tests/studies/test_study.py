@@ -107,6 +107,13 @@ def test_what_the_command_line_says_of_parameters() -> None:
     assert table == {"sigma": [".1", 0.2], "nrd": {"view": "strong", "pi": [[1, 2], [3]]}}
 
 
+@pytest.mark.parametrize("name", ["sigma", "nrd.view"])
+def test_a_parameter_that_is_given_twice_loses_no_value(name: str) -> None:
+    hint = f"give it all values at once: --set {name}=a,b"
+    with pytest.raises(KdbenchError, match=f"--set gives '{name}' twice .{hint}"):
+        parse_sweep([f"{name}=2", "beta=1", f"{name}=4"], ["nrd"], parse_assignments)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -7,24 +7,20 @@ from collections.abc import Iterator
 from kdbench.leaderboard.board import Axis, Board, Row
 from kdbench.leaderboard.placing import families
 from kdbench.leaderboard.site.text import number, shorten
-from kdbench.results.families import where
 
 MOST_SAID = 3
 """Families of which the sentence speaks."""
 
 
 def finding(board: Board) -> str:
-    """One sentence. A method is only called best where a test tells it from another, and a cost is only named where the
-    paired difference is significant.
+    """One sentence. A method is called best on a column where a test tells it from every other, and first where it has
+    the best mean; how many no test tells from it is said. A cost is named where the paired difference is significant.
     """
-    leads = {name: best for name, own in families(board.axes).items() if (best := _best(board, own)) is not None}
+    leads = [best for own in families(board.axes).values() if (best := _best(board, own)) is not None]
     if not leads:
         return "No test tells any two methods apart: nothing is found yet."
-    leaders = {row.key for _, row in leads.values()}
-    title = shorten(next(iter(leads.values()))[1].title, 40)
-    if len(leaders) == 1:
-        said = "; ".join(_beside(board, axis, row) for axis, row in leads.values())
-        return f"{title} is best {_and([where(name) for name in leads])} ({said})."
+    if len({row.key for _, row in leads}) == 1:
+        return f"{shorten(leads[0][1].title, 40)} is {_and([_place(board, axis, row) for axis, row in leads])}."
     return f"No method wins everywhere: {'; '.join(_values(board, leads))}."
 
 
@@ -37,26 +33,33 @@ def _best(board: Board, own: tuple[Axis, ...]) -> tuple[Axis, Row] | None:
     return None
 
 
-def _values(board: Board, leads: dict[str, tuple[Axis, Row]]) -> Iterator[str]:
-    """For each family its leader, its score beside the reference's, and what it costs on the first family's axis."""
-    first = next(iter(leads.values()))
+def _values(board: Board, leads: list[tuple[Axis, Row]]) -> Iterator[str]:
+    """Each leader with its columns, and what it costs on the first family's."""
     by_row: dict[str, list[str]] = {}
-    names = {row.key: shorten(row.title, 40) for _, row in leads.values()}
-    for name, (axis, row) in list(leads.items())[1 : MOST_SAID + 1] + list(leads.items())[:1]:
-        said = f"{'is best' if not by_row.get(row.key) else 'also'} {where(name)} ({_beside(board, axis, row)})"
-        by_row.setdefault(row.key, []).append(said)
+    names = {row.key: shorten(row.title, 40) for _, row in leads}
+    for axis, row in leads[1 : MOST_SAID + 1] + leads[:1]:
+        by_row.setdefault(row.key, []).append(_place(board, axis, row))
     for key, parts in by_row.items():
-        cost = "" if key == first[1].key else _cost(board, key, *first)
-        yield f"{names[key]} {' and '.join(parts)}{cost}"
+        cost = "" if key == leads[0][1].key else _cost(board, key, *leads[0])
+        yield f"{names[key]} is {_and(parts)}{cost}"
 
 
-def _beside(board: Board, axis: Axis, row: Row) -> str:
-    """A row's score, and the reference's."""
-    value = f"{shorten(axis.title, 24)} {_amount(row, axis)}"
+def _place(board: Board, axis: Axis, row: Row) -> str:
+    """That a row is best or first on a column, with its score and the reference's."""
+    said = _amount(row, axis)
     other = next((one for one in board.rows if one.key == board.reference and one is not row), None)
     if other is not None and axis.key in other.cells:
-        value += f", {shorten(other.title, 24)} {_amount(other, axis)}"
-    return value
+        said += f", {shorten(other.title, 24)} {_amount(other, axis)}"
+    alike = _alike(board, axis, row)
+    said += f"; no test tells {alike} {'others' if alike > 1 else 'other'} from it" if alike else ""
+    return f"{'first' if alike else 'best'} on {shorten(axis.title, 24)} ({said})"
+
+
+def _alike(board: Board, axis: Axis, row: Row) -> int:
+    """How many of the other tested methods no test tells from this one."""
+    place, significant = board.rows.index(row), board.pairs[axis.key].significant
+    tested = [at for at, one in enumerate(board.rows) if axis.key in one.cells and not one.cells[axis.key].one_seed]
+    return sum(at != place and not significant[place, at] for at in tested if not board.rows[at].cells[axis.key].flags)
 
 
 def _amount(row: Row, axis: Axis) -> str:

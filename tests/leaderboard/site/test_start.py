@@ -18,7 +18,18 @@ def test_the_finding_names_the_best_and_what_it_costs() -> None:
     )
     found = finding(dataclasses.replace(board, axes=axes, reference="ce"))
     assert found.startswith("No method wins everywhere: ")
-    assert "points of clean less than kd" in found and "kd is best on natural images (clean 8" in found
+    assert "points of clean less than kd" in found and "kd is first on clean (8" in found
+
+
+def test_a_method_is_called_best_where_a_test_tells_it_from_every_other() -> None:
+    """ce is 2 points behind kd and not told apart, half has one seed and no test, nrd is told from both."""
+    levels = {"kd": (0.83,), "ce": (0.81,), "nrd": (0.67,)}
+    rows = [boards.row(name, name, one) for name, one in levels.items()]
+    rows.append(boards.row("half", "half", (0.82,), seeds=1))
+    assert "; no test tells 1 other from it)" in finding(boards.board(rows))
+    assert finding(boards.board(rows)).startswith("kd is first on clean (8")
+    told = finding(boards.board([row for row in rows if row.title != "ce"]))
+    assert told.startswith("kd is best on clean (8") and "no test" not in told
 
 
 def test_without_a_difference_that_a_test_shows_nothing_is_found() -> None:
@@ -28,7 +39,7 @@ def test_without_a_difference_that_a_test_shows_nothing_is_found() -> None:
 
 def test_one_method_that_is_best_everywhere_is_named() -> None:
     rows = [boards.row(name, name, levels) for name, levels in (("a", (0.9,)), ("b", (0.5,)))]
-    assert finding(boards.board(rows)).startswith("a is best on natural images (clean 8")
+    assert finding(boards.board(rows)).startswith("a is best on clean (8")
 
 
 def test_a_citation_has_no_character_that_tex_reads() -> None:
