@@ -23,6 +23,7 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Show which image sets are available, and what others lack."""
     from kdbench.corruptions import published_status
     from kdbench.data import DataPlace, data_status
+    from kdbench.noise import labels_status
     from kdbench.plugin.loader import load_plugins
 
     place = DataPlace.default(data_dir)
@@ -35,11 +36,11 @@ def data_status(data_dir: DataDir = None, as_json: Json = False) -> None:
         way = "can be fetched" if spec.fetch else "can be built" if spec.build else "missing"
         state = way if status.state == "missing" else status.state
         rows.append((name, state, status.found, spec.description))
-    for name, noise in ((name, plugins.label_noises.get(name)) for name in plugins.label_noises):
-        if noise.fetch is not None and noise.files is not None:
-            there = [path for path in noise.files(place) if path.is_file()]
-            found = str(there[0]) if there else "no such file"
-            rows.append((name, "available" if there else "can be fetched", found, noise.description))
+    for noise in map(plugins.label_noises.get, plugins.label_noises):
+        if noise.fetch is not None:
+            status = labels_status(noise, place)
+            state = "can be fetched" if status.state == "missing" else status.state
+            rows.append((noise.name, state, status.found, noise.description))
     for name, status in published_status(place.data_dir).items():
         rows.append((name, status.state, status.found, "published corruptions of its test images"))
     if as_json:

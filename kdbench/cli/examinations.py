@@ -302,12 +302,17 @@ def plugins() -> Iterable[Diagnosis]:
 def datasets(data_place: DataPlace | str | os.PathLike[str] | None) -> Iterable[Diagnosis]:
     from kdbench.corruptions import published_status
     from kdbench.data import data_status
+    from kdbench.noise import labels_status
     from kdbench.plugin.loader import load_plugins
 
-    place, registry = _place(data_place), load_plugins().datasets
-    for name in registry:
-        status = data_status(registry.get(name), place)
+    place, plugins = _place(data_place), load_plugins()
+    for name in plugins.datasets:
+        status = data_status(plugins.datasets.get(name), place)
         yield _available(f"dataset {name}", status, "warn", "available, when a suite needs it")
+    for noise in map(plugins.label_noises.get, plugins.label_noises):
+        if noise.fetch is not None:
+            status = labels_status(noise, place)
+            yield _available(f"labels {noise.name}", status, "warn", "available, when a suite needs it")
     for name, status in published_status(place.data_dir).items():
         yield _available(f"corruptions {name}", status, "ok", "the published arrays, or none of them")
 

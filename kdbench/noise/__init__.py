@@ -15,6 +15,7 @@ from kdbench.noise.drawn import (
 from kdbench.noise.label_files import as_labels, load_pt
 from kdbench.noise.observed import NoisyLabels, apply, observe
 from kdbench.noise.spec import GivenLabels, LabelNoiseSpec
+from kdbench.noise.status import labels_status
 
 __all__ = [
     "CIFAR10_FLIPS",
@@ -27,6 +28,7 @@ __all__ = [
     "asymmetric_cifar100",
     "builtin_specs",
     "exact_count",
+    "labels_status",
     "load_pt",
     "next_subclass",
     "observe",

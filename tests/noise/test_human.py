@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from kdbench.data import CIFAR10_CLASSES, DataFacts, DataPlace, Dataset, cifar
+from kdbench.data import CIFAR10_CLASSES, DataFacts, DataPlace, Dataset, DataStatus, cifar
 from kdbench.errors import KdbenchError
-from kdbench.noise import LabelNoiseSpec, NoisyLabels, human, observe
+from kdbench.noise import LabelNoiseSpec, NoisyLabels, human, labels_status, observe
 from kdbench.noise.human import CIFAR10N, CIFAR100N, HumanLabels
 from kdbench.plugin.loader import load_plugins
 from kdbench.specs import LabelNoise
@@ -244,3 +244,17 @@ def test_the_suites_have_every_set_of_labels_and_the_authors_recipe(name: str, s
             facts = DataFacts(source.dataset, source.class_names, 32)
             noises.get(condition.noise.kind).check(condition.noise, facts)
     assert suite.student == "resnet34"
+
+
+def test_labels_are_available_where_their_official_file_is(tmp_path: Path) -> None:
+    blob, place = saved(contents()), DataPlace(tmp_path, tmp_path / "cache")
+    spec = human.specs(small(blob))[0]
+    assert labels_status(spec, place).state == "missing"
+    file = tmp_path / human.FOLDER / CIFAR10N.file
+    file.parent.mkdir()
+    file.write_bytes(blob)
+    assert labels_status(spec, place) == DataStatus("available", str(file))
+    file.write_bytes(b"{}")
+    found = labels_status(spec, place)
+    assert found.state == "incomplete" and "is not the official file: its SHA-256 is 44136fa355" in found.found
+    assert found.fix == "move it away and run `kdbench data fetch cifar10n-aggre`"
