@@ -81,8 +81,9 @@ class Meant:
             excluded += others
         notes += [_reason(one) for one in excluded]
         found: list[tuple[str, MethodRuns]] = []
+        by_path = {run.path: run for run in kept}
         for word, runs in chosen.items():
-            alike = [run for run in runs if any(run is one for one in kept)]
+            alike = [by_path[run.path] for run in runs if run.path in by_path]
             if not alike:
                 reason = next(one.reason for one in excluded if one.path in {run.path for run in runs})
                 raise KdbenchError(f"'{word}' does not compare with the others: {reason}", "run it again as it is now")

@@ -1,7 +1,8 @@
-"""Which records may stand in one table: the same suite, corruptions, versions of tasks and images; why others may not.
+"""What may stand in one table: the same suite, corruptions, versions of tasks and images; and why the rest may not.
 
 What is installed here decides which of several versions is ranked, if a record has it; otherwise the newest does. So a
-third-party record of an unknown version cannot exclude all the others.
+third-party record of an unknown version cannot exclude all the others. A record of which some tasks do not compare
+loses these columns and keeps the others.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from typing import Any
 
 from kdbench.leaderboard.installed import installed_suite
 from kdbench.leaderboard.method_runs import MethodRuns, by_method
+from kdbench.leaderboard.narrowing import Reason, narrowed
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.evidence import Evidence, Excluded, exclude
-from kdbench.results.headline import outside_of
+from kdbench.results.headline import installed_task, outside_of
 from kdbench.results.untrusted import plain
 from kdbench.specs import Suite
+from kdbench.tasks.base import Task
+
+OTHER_IMAGES = "other images of data set {} than most records here"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,43 +125,36 @@ def _of_one_suite(here: Suite | None, runs: Sequence[Evidence]) -> Selection:
 
 
 def _of_one_kind_of_corruptions(runs: Sequence[Evidence]) -> Selection:
-    """Generated or published corruptions, whichever most have."""
+    """Generated or published corruptions, whichever most have of those that measured any."""
 
-    def images(run: Evidence) -> str:
-        return run.record.spec.corruption_images
+    def measured(run: Evidence) -> list[str]:
+        return _tasks(run, lambda task: task.uses_corruptions)
 
-    def reason(run: Evidence, ranked: Evidence) -> str:
-        return f"{images(run)} corruption images; here they are {images(ranked)}"
+    kinds = Counter(run.record.spec.corruption_images for run in runs if measured(run))
+    ranked = max(kinds, key=lambda kind: (kinds[kind], kind), default="")
 
-    return _split(runs, images, lambda kind, same: (len(same), kind), reason)
+    def reason(run: Evidence) -> Reason:
+        images = run.record.spec.corruption_images
+        return measured(run) if images != ranked else (), f"{images} corruption images; here they are {ranked}"
+
+    return narrowed(runs, list(map(reason, runs)))
 
 
 def _of_ranked_versions(runs: Sequence[Evidence]) -> Selection:
-    """The runs whose tasks all have the ranked version, the installed one where a run has it, else the newest."""
+    """What was measured by the ranked version of each task, the installed one where a run has it, else the newest."""
     tasks = load_plugins().tasks
     here = {name: tasks.get(name).version for name in tasks.names() if name not in tasks.clashes()}
     seen = {(name, version) for run in runs for name, version in run.record.spec.tasks.items()}
     ranked = {name: here[name] if (name, here.get(name)) in seen else v for name, v in _newest(runs).items()}
-    kept: list[Evidence] = []
-    excluded: list[Excluded] = []
-    for run in runs:
-        other = [name for name, version in run.record.spec.tasks.items() if version != ranked[name]]
-        if other:
-            version = run.record.spec.tasks[other[0]]
-            excluded.append(exclude(run, f"version {version} of task {plain(other[0])}; here it is {ranked[other[0]]}"))
-        else:
-            kept.append(run)
-    return (kept, excluded) if kept else _of_most_common_versions(runs)
 
+    def reason(run: Evidence) -> Reason:
+        other = {name: version for name, version in run.record.spec.tasks.items() if version != ranked[name]}
+        said = (
+            f"version {version} of task {plain(name)}; here it is {ranked[name]}" for name, version in other.items()
+        )
+        return other, ", ".join(said)
 
-def _of_most_common_versions(runs: Sequence[Evidence]) -> Selection:
-    """For runs of which none has all ranked versions."""
-    return _split(
-        runs,
-        lambda run: json.dumps(run.record.spec.tasks, sort_keys=True),
-        lambda versions, same: (len(same), versions),
-        lambda *_: "other versions of tasks than most",
-    )
+    return narrowed(runs, list(map(reason, runs)))
 
 
 def _newest(runs: Iterable[Evidence]) -> dict[str, int]:
@@ -169,39 +167,91 @@ def _newest(runs: Iterable[Evidence]) -> dict[str, int]:
 
 
 def _of_one_data(runs: Sequence[Evidence]) -> Selection:
-    """The runs on the data sets that most have; one that needed fewer of them is still comparable, and so is one whose
-    tasks took others besides."""
-    counted = Counter(json.dumps(_suites_own(run), sort_keys=True) for run in runs)
+    """What was measured on the images that most have. Those of the suite decide on a whole record; those of an
+    out-of-distribution set on the tasks that need one; those of another set on the tasks that measured it besides."""
+    same, excluded = _of_one_choice(runs)
+    for narrow in (_of_one_away, _of_ones_besides):
+        same, others = narrow(same)
+        excluded += others
+    return same, excluded
+
+
+def _of_one_choice(runs: Sequence[Evidence]) -> Selection:
+    """The runs on the data sets on which most was measured; one that needed fewer of them is still comparable."""
+    counted: dict[str, int] = {}
+    for run in runs:
+        text, spec = json.dumps(_suites_own(run), sort_keys=True), run.record.spec
+        counted[text] = counted.get(text, 0) + len(spec.tasks) * len(spec.params)
     sets = {text: json.loads(text).items() for text in counted}
     # A record of fewer data sets speaks for each larger choice that holds its own: parts never outvote the whole.
     support = {text: sum(count for part, count in counted.items() if sets[part] <= sets[text]) for text in counted}
     ranked = json.loads(max(counted, key=lambda text: (support[text], len(text), text)))
-    besides = Counter(item for run in runs for item in run.record.spec.datasets.items() if item[0] in _besides(run))
-    common = dict(sorted(besides, key=lambda item: (besides[item], item)))  # of each name the one that most have
     kept: list[Evidence] = []
     excluded: list[Excluded] = []
     for run in runs:
-        wanted = {**ranked, **{name: sha256 for name, sha256 in common.items() if name in _besides(run)}}
-        other = [name for name, sha256 in run.record.spec.datasets.items() if wanted.get(name) != sha256]
+        other = [name for name, sha256 in _suites_own(run).items() if ranked.get(name) != sha256]
         if not other:
             kept.append(run)
-        elif other[0] in wanted:
-            excluded.append(exclude(run, f"other images of data set {plain(other[0])} than most records here"))
+        elif other[0] in ranked:
+            excluded.append(exclude(run, OTHER_IMAGES.format(plain(other[0]))))
         else:
             excluded.append(exclude(run, f"data set {plain(other[0])}; here it is {', '.join(map(plain, ranked))}"))
     return kept, excluded
 
 
+def _of_one_away(runs: Sequence[Evidence]) -> Selection:
+    counted = Counter(item for run in runs for item in _away(run).items())
+    if len(counted) < 2:
+        return list(runs), []
+    name, sha256 = max(counted, key=lambda item: (counted[item], item))
+
+    def reason(run: Evidence) -> Reason:
+        other = [one for one in _away(run).items() if one != (name, sha256)]
+        said = OTHER_IMAGES.format(plain(name)) if other and other[0][0] == name else ""
+        tasks = _tasks(run, lambda task: task.needs_ood) if other else ()
+        return tasks, said or (f"data set {plain(other[0][0])}; here it is {plain(name)}" if other else "")
+
+    return narrowed(runs, list(map(reason, runs)))
+
+
+def _of_ones_besides(runs: Sequence[Evidence]) -> Selection:
+    counted = Counter((name, run.record.spec.datasets[name]) for run in runs for name in _besides(run))
+    ranked = dict(sorted(counted, key=lambda item: (counted[item], item)))  # of each name the one that most have
+
+    def reason(run: Evidence) -> Reason:
+        spec, tasks = run.record.spec, _besides(run)
+        other = [name for name in tasks if spec.datasets[name] != ranked[name]]
+        return [task for name in other for task in tasks[name]], OTHER_IMAGES.format(", ".join(map(plain, other)))
+
+    return narrowed(runs, list(map(reason, runs)))
+
+
 def _suites_own(run: Evidence) -> dict[str, str]:
-    """A run's data sets without those that its tasks took besides."""
-    return {name: sha256 for name, sha256 in run.record.spec.datasets.items() if name not in _besides(run)}
+    """A run's data sets without those that only some of its tasks need."""
+    some = _away(run).keys() | _besides(run).keys()
+    return {name: sha256 for name, sha256 in run.record.spec.datasets.items() if name not in some}
 
 
-def _besides(run: Evidence) -> set[str]:
-    """Data sets that a run's tasks measured beside those that its suite names."""
+def _away(run: Evidence) -> dict[str, str]:
+    """The out-of-distribution set that a run's tasks measured: of its suite, or one that nothing else explains."""
+    spec, besides = run.record.spec, _besides(run)
+    if not _tasks(run, lambda task: task.needs_ood):
+        return {}
+    return {name: found for name, found in spec.datasets.items() if name != spec.suite.dataset and name not in besides}
+
+
+def _besides(run: Evidence) -> dict[str, list[str]]:
+    """Data sets that a run's tasks measured beside those that its suite names, and which tasks did."""
     spec = run.record.spec
-    others = spec.datasets.keys() - {spec.suite.dataset, *spec.suite.ood}
-    return {name for task in spec.tasks for name in outside_of(spec.suite, task)} & others if others else set()
+    others = sorted(spec.datasets.keys() - {spec.suite.dataset, *spec.suite.ood})
+    tasks = {name: [task for task in spec.tasks if name in outside_of(spec.suite, task)] for name in others}
+    return {name: found for name, found in tasks.items() if found}
+
+
+def _tasks(run: Evidence, which: Callable[[Task], bool]) -> list[str]:
+    """Those of a run that are installed here and are such."""
+    found = ((name, installed_task(name)) for name in run.record.spec.tasks)
+    return [name for name, task in found if task is not None and which(task)]
 
 
 def _content(suite: Suite) -> str:

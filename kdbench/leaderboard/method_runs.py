@@ -9,7 +9,7 @@ from typing import Any
 
 from kdbench.leaderboard.alike import why_not_alike
 from kdbench.leaderboard.installed import installed_method
-from kdbench.leaderboard.parts import joined
+from kdbench.leaderboard.parts import Place, joined, measured, planned
 from kdbench.leaderboard.staleness import marked
 from kdbench.results.evidence import Evidence, Excluded, exclude
 
@@ -34,7 +34,8 @@ class MethodRuns:
 
 
 def by_method(runs: Sequence[Evidence]) -> tuple[list[MethodRuns], list[Excluded]]:
-    """Runs by method and parameters as given; excluded are runs of another source, and all but one run of a seed."""
+    """Runs by method and parameters as given; excluded are runs of another source, unless it computes the
+    same, and all but one run of a seed."""
     by_row: dict[tuple[str, str], list[Evidence]] = {}
     for run in runs:
         params = json.dumps(run.record.params_passed, sort_keys=True)
@@ -52,10 +53,19 @@ def by_method(runs: Sequence[Evidence]) -> tuple[list[MethodRuns], list[Excluded
 
 
 def _of_one_source(runs: Sequence[Evidence]) -> tuple[list[Evidence], list[Excluded]]:
-    """The runs of the method as it is installed here, else as it was last run."""
+    """The runs of the method as it is installed here, else as it was last run; but a source with which all that the
+    suite plans was measured is preferred to one with parts alone."""
     spec = installed_method(runs[0].record.spec.method)
     here = spec.source if spec is not None else ""
-    ranked = max(runs, key=lambda run: (run.record.spec.method_source == here, run.record.provenance.finished))
+    places: dict[str, set[Place]] = {}
+    for run in runs:
+        places.setdefault(run.record.spec.method_source, set()).update(measured(run.record))
+
+    def preference(run: Evidence) -> tuple[bool, bool, str]:
+        source = run.record.spec.method_source
+        return planned(run.record.spec.suite) <= places[source], source == here, run.record.provenance.finished
+
+    ranked = max(runs, key=preference)
     reasons = [(run, why_not_alike(run.record, ranked.record)) for run in runs]
     return [run for run, reason in reasons if not reason], [exclude(run, reason) for run, reason in reasons if reason]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kdbench.leaderboard.alike import why_not_alike
 from kdbench.results.evidence import Evidence
 from kdbench.results.record import Record
+from kdbench.specs import Suite
 
 Place = tuple[str, str]
 """A condition and a task."""
@@ -26,23 +27,27 @@ def joined(runs: Sequence[Evidence]) -> Evidence | None:
     Args:
         runs: of one method, parameters and seed, the preferred one first.
     """
-    suite = runs[0].record.spec.suite
-    planned = {(condition, task) for condition in suite.conditions for task in suite.tasks}
-    planned = {place for place in planned if suite.plans(place[1], place[0])}
-    if planned <= _places(runs[0].record):
+    whole = planned(runs[0].record.spec.suite)
+    if whole <= measured(runs[0].record):
         return None
     owners: dict[Place, Evidence] = {}
     parts: list[Evidence] = []
     for run in runs:
-        own = _places(run.record)
-        part = not planned <= own and not own <= owners.keys()
+        own = measured(run.record)
+        part = not whole <= own and not own <= owners.keys()
         if part and all(_fit(run.record, other.record) for other in parts):
             parts.append(run)
             owners = {**dict.fromkeys(own, run), **owners}
-    return _join(parts, owners) if planned <= owners.keys() else None
+    return _join(parts, owners) if whole <= owners.keys() else None
 
 
-def _places(record: Record) -> set[Place]:
+def planned(suite: Suite) -> set[Place]:
+    """What a whole run of a suite measures."""
+    places = {(condition, task) for condition in suite.conditions for task in suite.tasks}
+    return {place for place in places if suite.plans(place[1], place[0])}
+
+
+def measured(record: Record) -> set[Place]:
     """What a record says it has measured."""
     spec = record.spec
     return {(condition, task) for condition in spec.params for task in spec.tasks if spec.suite.plans(task, condition)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kdbench.leaderboard.method_runs import MethodRuns, by_method
 from kdbench.plugin.loader import load_plugins
 from kdbench.results.evidence import Excluded
+from kdbench.results.record import Fingerprint
 from tests.leaderboard.evidence import Made, digest, make
 from tests.leaderboard.ranked import evidence
 
@@ -44,6 +45,31 @@ def test_the_installed_source_is_ranked_even_if_another_was_run_later() -> None:
         make("kd", seed=0, source=here, finished=OLD), make("kd", seed=1, source=digest("other"), finished=NEW)
     )
     assert (seeds(one), excluded.method) == ([0], "kd")
+
+
+def test_part_of_a_run_with_the_installed_source_does_not_push_whole_ones_of_another_away() -> None:
+    here = load_plugins().methods.get("kd").source
+    whole = [make("kd", seed=seed, source=digest("other"), finished=OLD) for seed in (0, 1, 2)]
+    part = make("kd", seed=3, source=here, tasks=["clean"], finished=NEW)
+    [one], [excluded] = split(*whole, part)
+    assert (seeds(one), excluded.run_id) == ([0, 1, 2], part.record.run_id)
+
+
+def test_sources_that_compute_the_same_are_averaged() -> None:
+    """By their fingerprints, within what other processors round otherwise."""
+    first, second, third = (
+        made.changed(fingerprint=Fingerprint(version=1, control=[1.0, 0.5], losses={"clean": losses}))
+        for made, losses in (
+            (make("mine", seed=0, source=digest("old"), finished=OLD), [2.0, 1.0]),
+            (make("mine", seed=1, source=digest("new"), finished=NEW), [2.0, 1.0001]),
+            (make("mine", seed=2, source=digest("third"), finished=OLD), [2.0, 1.1]),
+        )
+    )
+    [one], [excluded] = split(first, second, third)
+    assert seeds(one) == [0, 1]
+    assert (excluded.run_id, excluded.reason) == (
+        third.record.run_id, "another source of method mine than the one that is ranked"
+    )  # fmt: skip
 
 
 def test_runs_of_another_recipe_parameters_or_checkpoint_are_not_averaged() -> None:
