@@ -29,6 +29,7 @@ WHY_NOT = {
     "cni": "has too few steps to shrink its weights' published noise: at chance on clean labels without attack too",
     "corrupted-labels": "corrupts labels on top of those that are wrong already; it is there to train teachers",
     "katz-as-published": "has the slips of its code; two of its three seeds never leave the plateau they start on",
+    "t-revision": "loses what its best epoch had; its authors keep the epoch that does best on noisy validation labels",
     "mae": "learns some of the classes only, in a training of this length; its best epoch is no better",
 }
 """What is known of those that end below what is wanted; shown where they do."""
