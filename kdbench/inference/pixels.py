@@ -93,13 +93,14 @@ class _Trial:
 
 
 def _try(model: Model, pixels: Tensor) -> _Trial:
-    """The answer to these pixels, and whether the model wrote into them, which torch counts."""
-    before = pixels._version
+    """The answer to these pixels, and whether the model wrote into them: torch counts that, but for what goes through
+    ``.data`` or NumPy; and what is written may be what stood there."""
+    before, kept = pixels._version, pixels.clone()
     try:
         logits = model(pixels)
     except RuntimeError:  # what torch raises for strides and dtypes that an operation can't work on
         return _Trial(None, False)
-    return _Trial(logits, pixels._version != before)
+    return _Trial(logits, pixels._version != before or not torch.equal(pixels, kept))
 
 
 def _dtype(model: Model) -> torch.dtype:

@@ -93,6 +93,37 @@ def as_logits(values: Array) -> Tensor:
     return found.cpu().double()
 
 
+def as_confidence(values: Array) -> Tensor:
+    """Largest probabilities, float32 or float64, of any shape.
+
+    Raises:
+        KdbenchError: no examples, no floating point, or values outside [0, 1].
+    """
+    found = as_tensor(values, "confidence")
+    if found.dtype not in (torch.float32, torch.float64) or found.numel() == 0:
+        what = f"confidence is {found.dtype} of shape {tuple(found.shape)}, expected float32 or float64, one an example"
+        raise KdbenchError(what, "pass the largest softmax output of each")
+    low, high = (float(bound) for bound in torch.aminmax(found))
+    if not (low >= -1e-6 and high <= 1 + 1e-6):  # written so that NaN fails too
+        raise KdbenchError(f"confidence ranges over [{low:.4g}, {high:.4g}], expected [0, 1]", "divide percents by 100")
+    return found
+
+
+def as_correct(values: Array, shape: torch.Size) -> Tensor:
+    """Whether each answer is right, bool of a shape. Raises ``KdbenchError`` for another dtype or shape."""
+    found = as_tensor(values, "correct")
+    if found.dtype != torch.bool or found.shape != shape:
+        what = f"correct is {found.dtype} of shape {tuple(found.shape)}, expected bool of shape {tuple(shape)}"
+        raise KdbenchError(what, "pass predictions == labels")
+    return found
+
+
+def require_bins(bins: int) -> None:
+    """Raise ``KdbenchError`` for what is no number of bins."""
+    if not isinstance(bins, int) or isinstance(bins, bool) or bins < 1:
+        raise KdbenchError(f"bins is {bins}, expected a whole number >= 1", "15 is usual")
+
+
 def confidence_and_correct(probabilities: Array, labels: Array) -> tuple[Tensor, Tensor]:
     """Largest probability, float32 or float64 (N,), and whether it stands on the label, bool (N,), on the CPU.
 

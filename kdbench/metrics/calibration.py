@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import KdbenchError
-from kdbench.metrics._inputs import Array, as_labels, as_probabilities, as_tensor, confidence_and_correct
+from kdbench.metrics._inputs import (
+    Array,
+    as_confidence,
+    as_correct,
+    as_labels,
+    as_probabilities,
+    confidence_and_correct,
+    require_bins,
+)
 from kdbench.metrics.intervals import require_confidence
 
 _CHUNK = 2**17  # sampled examples held at once by the bootstrap: about 3 MB, which a cache holds
@@ -66,13 +74,13 @@ def confidence_bins(confidence: Array, correct: Array, *, bins: int = 15) -> Rel
         bins: M >= 1.
 
     Raises:
-        KdbenchError: bins < 1.
+        KdbenchError: an argument of another dtype or shape, or out of its range.
 
     >>> confidence_bins(torch.tensor([0.75, 1.0]), torch.tensor([False, True]), bins=4).count.tolist()
     [0, 0, 1, 1]
     """
-    confidence, correct = as_tensor(confidence, "confidence"), as_tensor(correct, "correct")
-    where = bin_numbers(confidence, bins)
+    confidence = as_confidence(confidence)
+    correct, where = as_correct(correct, confidence.shape), bin_numbers(confidence, bins)
     count = torch.bincount(where, minlength=bins)
     filled = count.clamp(min=1).double()
     edges = torch.arange(bins + 1, dtype=torch.float64) / bins
@@ -123,8 +131,7 @@ def adaptive_calibration_error(probabilities: Array, labels: Array, *, bins: int
     0.18333333333333335
     """
     confidence, correct = confidence_and_correct(probabilities, labels)
-    if bins < 1:
-        raise KdbenchError(f"bins is {bins}, expected >= 1", "15 is usual")
+    require_bins(bins)
     last = -(torch.arange(1, bins) * -len(confidence) // bins) - 1  # rounded up; exact, as floating point is not
     edges = confidence.sort().values[last.clamp(min=0)]
     where = torch.bucketize(confidence, edges)  # right=False: an edge belongs to the bin below it
@@ -224,13 +231,12 @@ def bin_numbers(confidence: Array, bins: int) -> Tensor:
         bins: M >= 1.
 
     Raises:
-        KdbenchError: bins < 1.
+        KdbenchError: an argument of another dtype, or out of its range.
 
     >>> bin_numbers(torch.tensor([0.0, 0.5, 0.51]), 2).tolist()
     [0, 0, 1]
     """
-    if bins < 1:
-        raise KdbenchError(f"bins is {bins}, expected >= 1", "15 is usual")
-    found = as_tensor(confidence, "confidence")
+    require_bins(bins)
+    found = as_confidence(confidence)
     edges = (torch.arange(1, bins, dtype=torch.float64) / bins).to(found.dtype)
     return torch.bucketize(found, edges)  # right=False: an edge belongs to the bin below it

@@ -40,8 +40,14 @@ def normal_quantile(confidence: float) -> float:
 
 
 def score_interval(share: float, n: float, quantile: float) -> tuple[float, float]:
-    """Wilson's score interval of a share in [0, 1] of n examples, which needs not be whole, for a quantile of whatever
-    distribution the doubt has: the normal's for ``wilson_interval``, Student's where a variance was estimated."""
+    """Wilson's score interval of a share in [0, 1] of n > 0 examples, which needs not be whole, for a quantile of
+    whatever distribution the doubt has: the normal's for ``wilson_interval``, Student's where a variance was estimated.
+
+    Raises:
+        KdbenchError: an argument out of its range.
+    """
+    if not (0 <= share <= 1 and n > 0):
+        raise KdbenchError(f"a share of {share} of {n} examples, expected one in [0, 1] of more than 0", "count again")
     square = quantile * quantile
     centre = (share + square / (2 * n)) / (1 + square / n)
     half = quantile / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
@@ -60,9 +66,15 @@ def with_draws(interval: tuple[float, float], values: Sequence[float]) -> tuple[
         interval: over examples, of the first value, in [0, 1].
         values: of each draw, in [0, 1]; the first is the one that is reported. One alone leaves the interval as it is.
 
+    Raises:
+        KdbenchError: something that is no fraction.
+
     >>> tuple(round(bound, 4) for bound in with_draws((0.86, 0.94), [0.9, 0.8, 1.0]))
     (0.4679, 1.0)
     """
+    wrong = [one for one in (*interval, *values) if not -1e-9 <= one <= 1 + 1e-9]
+    if wrong:
+        raise KdbenchError(f"{wrong[0]} is no fraction, expected values in [0, 1]", "divide percents by 100")
     if len(values) < 2:
         return interval
     value = values[0]

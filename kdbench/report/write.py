@@ -10,7 +10,7 @@ from pathlib import Path
 from kdbench.data import DataPlace
 from kdbench.devices import resolve_device
 from kdbench.errors import KdbenchError
-from kdbench.files import check_writable, write_atomically
+from kdbench.files import check_writable, require_path, write_atomically
 from kdbench.progress import bar
 from kdbench.report import compare, confidence, confusion, examples, learning, memorisation, scores
 from kdbench.report import images as galleries
@@ -54,7 +54,11 @@ def write_report(
     """
     if views < 1 or (images is not None and images < 1):
         raise KdbenchError(f"views is {views} and images {images}, expected at least 1 each", "8 views are usual")
-    runs = open_runs([Path(path) for path in paths])
+    if isinstance(paths, str | Path) or not isinstance(paths, Sequence):
+        raise KdbenchError(
+            f"write_report got a {type(paths).__name__}, expected a list of paths", "write_report([path])"
+        )
+    runs = open_runs([require_path("write_report", path) for path in paths])
     folder = Path(out)
     check_writable(folder)
     bench = Bench(runs, DataPlace.default(data_dir), resolve_device(device))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from kdbench.bounds import LONGEST_TEXT, MOST_PARTS, Values
 from kdbench.errors import KdbenchError
-from kdbench.files import write_atomically
+from kdbench.files import require_path, write_atomically
 from kdbench.results.untrusted import Unreadable, read_json
 from kdbench.sealed import check
 from kdbench.specs import RunSpec, first_problem
@@ -382,7 +382,8 @@ M = TypeVar("M", bound=Strict)
 
 def read_record(path: str | Path) -> Record:
     """Read and validate a record file."""
-    return read_strict(Record, Path(path), "record", hint="run again with --fresh", name="a record.json")
+    path = require_path("read_record", path)
+    return read_strict(Record, path, "record", hint="run again with --fresh", name="a record.json")
 
 
 def read_strict(model: type[M], path: Path, what: str, *, hint: str, name: str) -> M:

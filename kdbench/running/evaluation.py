@@ -107,6 +107,7 @@ def chosen_tasks(suite: Suite, plugins: Plugins, names: Sequence[str] | None) ->
         task = plugins.tasks.get(name)
         chosen[name] = (task, task.settings_in(suite))
         task.prepare(chosen[name][1])
+        task.check_networks(chosen[name][1], {role: network.method for role, network in suite.networks.items()})
     check_tasks(chosen, plugins.datasets.get(suite.dataset).facts)
     return chosen
 

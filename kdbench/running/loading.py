@@ -13,6 +13,7 @@ from torch import nn
 from kdbench import models
 from kdbench.bounds import LONGEST_NAME, MOST_CLASSES, MOST_PARTS, Number
 from kdbench.errors import KdbenchError
+from kdbench.files import require_path
 from kdbench.inference.prediction import freeze
 from kdbench.methods.context import Context
 from kdbench.methods.method import Method
@@ -72,7 +73,7 @@ def load_predictor(
     ``params`` are parameters of its method that only matter when it is measured, such as ``{"evaluate": "peer"}``, in
     place of those that it was kept with. Raises ``KdbenchError`` for parameters of the training.
     """
-    found, path = plugins or load_plugins(), Path(path)
+    path, found = require_path("load_predictor", path), plugins or load_plugins()
     tensors, metadata = load_checkpoint(path)
     lineage = lineage_of(path, metadata)
     spec = lineage.training

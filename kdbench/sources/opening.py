@@ -24,7 +24,7 @@ CODE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 
 
 def open_model(
-    source: str,
+    source: str | Path,
     *,
     suite: str | Suite | None = None,
     model: str | None = None,
@@ -50,6 +50,10 @@ def open_model(
     for a model that is not there, and for what can't be right: a second normalisation, names of classes that are not
     the data set's.
     """
+    if not isinstance(source, str | Path):
+        what = f"open_model got a {type(source).__name__}, expected a file or NAME:WHAT"
+        raise KdbenchError(what, "`kdbench.evaluate(model, suite)` measures a module that you have")
+    source = str(source)
     asked = None if mean is None and std is None else (statistics.normalisation(mean, std),)
     names = class_names(classes)
     if resize is not None and not 1 <= resize <= 2048:

@@ -97,6 +97,12 @@ class Task:
     def prepare(self, settings: Any) -> None:
         """Raise ``KdbenchError`` when something it needs is not installed; called before anything is trained."""
 
+    def check_networks(self, settings: Any, methods: Mapping[str, str]) -> None:
+        """Raise ``KdbenchError`` where it can't measure beside the suite's networks; called before anything is trained.
+
+        ``methods``: role of each of these networks, as ``teacher``, to the name of the method that trains it.
+        """
+
     def check_data(self, settings: Any, data: DataFacts) -> None:
         """Raise ``KdbenchError`` for data that it can't measure on: of another size, of too few classes or images.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -12,6 +12,7 @@ import kdbench
 from kdbench_smoothing.single_draws import RULE, AttackSettings, check_draws, how_judged, single, smoothed_within
 
 NETWORKS = ("cni", "smoothed-cni", "student")
+CNI_TEACHER = "use a suite whose teacher is trained by method cni, as katz"
 
 
 class TransferMatrix(kdbench.Task):
@@ -40,6 +41,11 @@ class TransferMatrix(kdbench.Task):
     def sources(self, settings: Any) -> Iterable[str]:
         return ("teacher",)
 
+    def check_networks(self, settings: Any, methods: Mapping[str, str]) -> None:
+        teacher = methods.get("teacher", "cni")
+        if teacher != "cni":
+            raise kdbench.KdbenchError(f"task '{self.name}' found a teacher trained by method {teacher}", CNI_TEACHER)
+
     def evaluate(
         self, predictor: nn.Module, data: kdbench.TestData, ctx: kdbench.EvaluationContext
     ) -> list[kdbench.Score]:
@@ -47,10 +53,7 @@ class TransferMatrix(kdbench.Task):
         images, labels = ctx.part(data.test, settings.subset)
         teacher = ctx.networks["teacher"]
         if smoothed_within(teacher) is None:
-            raise kdbench.KdbenchError(
-                f"task '{self.name}' found a teacher whose weights are not random",
-                "use a suite whose teacher is trained by method cni, as katz",
-            )
+            raise kdbench.KdbenchError(f"task '{self.name}' found a teacher whose weights are not random", CNI_TEACHER)
         networks = (single(teacher, 0.0), single(teacher, settings.input_sigma), single(predictor))
         found = dict(zip(NETWORKS, networks, strict=True))
         how = {name: how_judged(one, images, settings.gradient_draws, settings.votes) for name, one in found.items()}

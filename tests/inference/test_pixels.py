@@ -62,6 +62,14 @@ class Clamps(LeNet):
         return super().forward(x.clamp_(0, 1))
 
 
+class Uncounted(LeNet):
+    """Normalises the images that it is given, where torch counts no change."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.data.sub_(0.4).div_(0.3)
+        return super().forward(x)
+
+
 class OneChannel(LeNet):
     """Grey inside, so that a slice of the pixels goes into the first convolution."""
 
@@ -88,6 +96,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "MLP": MLP,
     "in place": InPlace,
     "clamp in place": Clamps,
+    "in place, uncounted": Uncounted,
     "one channel": OneChannel,
     "float64": lambda: LeNet().double(),
     "scripted": lambda: torch.jit.script(LeNet()),
@@ -137,7 +146,7 @@ def test_every_attack_runs_and_leaves_the_images_alone(model: nn.Module) -> None
 
 
 @pytest.mark.parametrize("name", ["apgd", "pgd", "torchattacks:PGD"])
-@pytest.mark.parametrize("kind", ["LeNet", "in place", "scripted"])
+@pytest.mark.parametrize("kind", ["LeNet", "in place", "in place, uncounted", "scripted"])
 def test_registered_attacks_break_them(name: str, kind: str) -> None:
     pytest.importorskip("torchattacks")
     pytest.importorskip("pyautoattack")

@@ -19,7 +19,7 @@ def test_an_index_says_what_is_ranked_and_what_is_not(tmp_path: Path) -> None:
     records = tmp_path / "records"
     for seed in range(2):
         make("a", seed=seed, params={"alpha": 2}, flagged=True).publish(records)
-    make("b", versions={"pgd": 1}).publish(records)
+    make("b", tasks=["pgd"], versions={"pgd": 1}).publish(records)
     (records / "other.json").write_text("{}")
     write_index(records, tmp_path / "index.json")
     index = json.loads((tmp_path / "index.json").read_text())

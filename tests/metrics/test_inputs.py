@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,3 +75,33 @@ def test_values_that_are_not_numbers_or_not_there_are_an_error(name: str) -> Non
         BY_PROBABILITIES[name](p[:0], y[:0])
     with pytest.raises(KdbenchError, match="found str, expected a tensor or a NumPy array"):
         BY_PROBABILITIES[name]("0.5", y)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"confidence": torch.tensor([0.5, float("nan")])}, "confidence ranges over .nan, nan., expected .0, 1."),
+        ({"confidence": torch.tensor([0.5, 1.2])}, "confidence ranges over .0.5, 1.2."),
+        ({"confidence": torch.tensor([50, 90])}, "confidence is torch.int64"),
+        ({"confidence": torch.tensor([])}, "confidence is torch.float32 of shape .0,."),
+        ({"correct": torch.tensor([5, 1])}, "correct is torch.int64 of shape .2,., expected bool"),
+        ({"correct": torch.tensor([True])}, "correct is torch.bool of shape .1,., expected bool of shape .2,."),
+        ({"bins": 0}, "bins is 0, expected a whole number"),
+        ({"bins": 1.5}, "bins is 1.5, expected a whole number"),
+    ],
+)
+def test_bins_of_what_is_no_confidence_are_refused(wrong: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {
+        "confidence": torch.tensor([0.5, 0.9]), "correct": torch.tensor([True, False]), "bins": 15, **wrong
+    }  # fmt: skip
+    with pytest.raises(KdbenchError, match=message):
+        metrics.confidence_bins(given["confidence"], given["correct"], bins=given["bins"])
+
+
+def test_intervals_of_what_is_no_fraction_are_refused() -> None:
+    for wrong in (((80.0, 90.0), [0.8, 0.9]), ((0.8, 0.9), [80.0, 90.0]), ((0.8, float("nan")), [0.8, 0.9])):
+        with pytest.raises(KdbenchError, match="is no fraction, expected values in .0, 1."):
+            metrics.with_draws(*wrong)
+    for share, n in ((1.5, 10), (float("nan"), 10), (0.5, 0)):
+        with pytest.raises(KdbenchError, match=f"a share of {share} of {n} examples"):
+            metrics.score_interval(share, n, 1.96)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from kdbench_smoothing.single_draws import single
@@ -87,6 +89,12 @@ def test_smoothed_cni_is_the_same_network_under_noise_on_the_pixels() -> None:
 def test_a_teacher_without_random_weights_is_refused() -> None:
     with pytest.raises(kdbench.KdbenchError, match="weights are not random"):
         matrix(Linear(direction(0)), Linear(direction(0)), data(Linear(direction(0))))
+
+
+def test_a_suite_whose_teacher_is_not_random_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(kdbench.KdbenchError, match="task 'transfer_matrix' found a teacher trained by method ce"):
+        kdbench.run("digits", "ce", conditions=["clean"], tasks=["transfer_matrix"], out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(("draws", "passed"), [(1, False), (8, True)])
