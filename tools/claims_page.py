@@ -26,7 +26,9 @@ of clean accuracy was known not to hold on `cifar10-lite` when they were written
 `soft-randomization` were known when its second comparison became `higher`, as the paper has it, from `equal`. A claim
 **holds** when the whole 95 % interval of each of
 its comparisons agrees with it, **fails** when that of one of them lies wholly on the other side, and is **not shown**
-when an interval leaves it open. A claim is a set of comparisons, each with its own verdict: beside that of the claim
+when an interval leaves it open. Each interval is of its comparison alone, which was written down before; a
+leaderboard corrects by Holm's method over all pairs of a column, so that what holds here need not be significant there.
+A claim is a set of comparisons, each with its own verdict: beside that of the claim
 stands how many of them hold, fail or are open. A claim of several comparisons is harder to hold than one, and one that
 fails may hold for the most part. Where a comparison is open, the number of seeds that would decide it is given, were
 the difference what it is so far. That a claim fails here says that it does not carry over to this size, not that the

@@ -32,6 +32,7 @@ def would_run_json(asked: Sequence[Asked], plans: Mapping[str, Plan], options: R
 def _costs(
     asked: Sequence[Asked], plans: Mapping[str, Plan], options: RunOptions, *, fresh: bool
 ) -> tuple[list[Cost], Times]:
+    from kdbench.progress import say
     from kdbench.running.dry_run import try_plan
     from kdbench.running.evaluation import check_tasks
     from kdbench.running.graph import RunGraph
@@ -43,6 +44,7 @@ def _costs(
     data = load_suite_data(suite, plugins, options.place, **needed_data(tasks.values()))
     check_tasks(tasks, data.dataset.facts)
     for plan in plans.values():
+        say(plan.notes())
         try_plan(plan, RunGraph(suite, data.dataset, plugins, options), asked[0].seed)
     times = Times(suite, options.out, published_folder())
     return costs([(plans[one.method], one.seed) for one in asked], data, options, times, fresh=fresh), times

@@ -9,6 +9,7 @@ from torch import nn
 
 from kdbench.errors import KdbenchError, named
 from kdbench.running.evaluation import check_model
+from kdbench.running.fingerprint import plan_fingerprint
 from kdbench.running.graph import RunGraph
 from kdbench.running.lineage import in_message
 from kdbench.running.loading import build_network, make_method, network_builder
@@ -19,7 +20,10 @@ from kdbench.training.loop import TrainingRun
 
 
 def try_plan(plan: Plan, graph: RunGraph, seed: int) -> None:
-    """The dry run of a method's students under every condition. Raises ``KdbenchError``, also where a method fails."""
+    """The dry run of a method's students under every condition, and of its loss on a tiny network.
+
+    Raises ``KdbenchError``, also where a method fails.
+    """
     for condition in plan.params:
         try:
             dry_run(graph, graph.student(condition, plan.method, plan.params_passed, seed), condition)
@@ -30,6 +34,7 @@ def try_plan(plan: Plan, graph: RunGraph, seed: int) -> None:
             raise KdbenchError(
                 f"method '{plan.method}' fails before it is trained: {named(failure)}", hint
             ) from failure
+    plan_fingerprint(plan)  # each run makes its own
 
 
 def dry_run(graph: RunGraph, spec: Training, condition: str) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from kdbench.plugin.loader import load_plugins
 from kdbench.running.dry_run import try_plan
 from kdbench.running.evaluation import check_tasks
-from kdbench.running.fingerprint import plan_fingerprint
 from kdbench.running.graph import RunGraph
 from kdbench.running.options import RunOptions
 from kdbench.running.plan import Plan
@@ -55,7 +54,6 @@ def plan_study(
     graphs = {label: RunGraph(one, data.dataset, plugins, options) for label, one in suites.items()}
     for plan in plans.values():
         try_plan(plan, graphs[plan.suite.label], study.seeds[0])
-        plan_fingerprint(plan)  # each run makes its own
     planner = Planner()
     for request, plan in pairs:
         graph = graphs[plan.suite.label]

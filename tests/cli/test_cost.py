@@ -44,3 +44,13 @@ def test_a_dry_run_names_what_is_there_what_is_left_and_its_time(
         trained, measured = record.hashes.students["clean"].seconds, record.provenance.seconds["evaluate/clean/clean"]
         assert student["seconds"] == trained
         assert cost["seconds"] == pytest.approx(trained + measured)
+
+
+def test_a_dry_run_says_what_the_run_would_say_of_its_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the method has no recipe for this setting, for one."""
+    notes: list[str] = []
+    monkeypatch.setattr("kdbench.progress.say", notes.extend)
+    suite = tmp_path / "small.toml"
+    suite.write_text(SMALL_SUITE)
+    CliRunner().invoke(app, ["run", "--method", "ce", "--suite", str(suite), "--tasks", "clean", "--dry-run"])
+    assert [note[:42] for note in notes] == ["note: no recipe of method 'ce' is for fami"]
