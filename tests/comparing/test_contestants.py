@@ -41,6 +41,17 @@ def test_values_behind_a_name_choose_among_its_settings(runs: Path) -> None:
         find(["soft sigme=3"], runs)
 
 
+def test_what_another_version_of_a_task_measured_is_left_out_and_said(runs: Path) -> None:
+    make("ce", tasks=["clean", "pgd"]).keep(runs)
+    old = make("kd", tasks=["clean", "pgd"], versions={"pgd": 1})
+    old.keep(runs)
+    field = find(["ce", "kd"], runs)
+    assert [{score.task for run in one.finished for score in run.record.scores} for one in field.contestants] == [
+        {"clean", "pgd"}, {"clean"},
+    ]  # fmt: skip
+    assert field.notes == (f"kd {old.record.run_id}: pgd left out: version 1 of task pgd; here it is 2",)
+
+
 def test_what_is_not_there_is_one_line(runs: Path, tmp_path: Path, keep_study: Keep) -> None:
     study = keep_study([], [make("ce", tasks=["clean"])])
     with pytest.raises(KdbenchError, match="study 's' has no finished run of 1 .kdbench sweep status s"):
