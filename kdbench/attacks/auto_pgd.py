@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kdbench.attacks.objective import Objective
 from kdbench.attacks.trajectory import Ascent, Trajectory
+from kdbench.devices import widest
 from kdbench.inference.model import Model
 
 MOMENTUM = 0.75
@@ -52,7 +53,7 @@ class _Way(Trajectory):
         self._taken = 0
         self._before = self._best = self._best_gradient = self.found = start
         self._size = torch.full((count, 1, 1, 1), 2 * ascent.eps, device=device)
-        self._value = self._highest = self._checked = torch.full((count,), -torch.inf, device=device).double()
+        self._value = self._highest = self._checked = widest(torch.full((count,), -torch.inf, device=device))
         self._rises = torch.zeros(count, dtype=torch.int64, device=device)
         self._halved = torch.ones(count, dtype=torch.bool, device=device)
         self.broken = torch.zeros_like(self._halved)

@@ -152,6 +152,8 @@ def _try(work: Callable[[Tensor], Result], part: Tensor) -> tuple[Result] | None
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """On a CPU torch raises a plain RuntimeError that only its text distinguishes from others."""
-    texts = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    """On a CPU, on Apple's GPUs and in some calls of drivers torch raises a plain RuntimeError that only its text
+    distinguishes from others."""
+    texts = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
+             "CUDNN_STATUS_ALLOC_FAILED")  # fmt: skip
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in texts)

@@ -30,7 +30,7 @@ def clean_probability(losses: Tensor, seed: int) -> Tensor | None:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    values = losses.double().cpu().numpy()[:, None]
+    values = losses.cpu().double().numpy()[:, None]
     mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # ten rounds are meant to be enough, not to converge

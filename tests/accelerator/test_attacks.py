@@ -8,13 +8,16 @@ import torch
 from torch import nn
 
 from kdbench.attacks import OBJECTIVES, find_attack, pgd, pgd_best_iterate, run, transfer
+from kdbench.attacks.auto_pgd import LOOKS
+from kdbench.plugin.loader import load_plugins
 from kdbench.testing import Reads, check_attack, counted_reads
 from tests.accelerator.share import share
 from tests.attacks.small_models import curved, labelled, some_images
 
 MEMBERS = find_attack("torchattacks").members
-ALL_ATTACKS = ["pgd", "apgd", "autoattack", *(f"torchattacks:{name}" for name in MEMBERS() if name != "AutoAttack")]
-SOME = ["apgd", "torchattacks:MIFGSM", "torchattacks:Square"]
+OURS = [name for name in load_plugins().attacks if name != "torchattacks"]
+ALL_ATTACKS = [*OURS, *(f"torchattacks:{name}" for name in MEMBERS() if name != "AutoAttack")]
+SOME = ["apgd", "autoattack-fast", "torchattacks:MIFGSM", "torchattacks:Square"]
 SHORT = {"steps": 2, "n_queries": 20, "n_restarts": 1}
 BUDGET = {"eps": 8 / 255, "step_size": 2 / 255}
 COUNT = 12
@@ -70,6 +73,18 @@ def test_a_step_of_pgd_reads_nothing(accelerator: torch.device) -> None:
     few, many = reads_of_pgd(accelerator, 2), reads_of_pgd(accelerator, 12)
     assert many.places == few.places
     few.check(36, "pgd of one restart")
+
+
+def test_the_fast_tier_looks_for_broken_images_every_few_steps_and_reads_nothing_else(
+    accelerator: torch.device,
+) -> None:
+    model, images, labels = everything(accelerator)
+    found = {}
+    for steps in (2 * LOOKS, 4 * LOOKS):
+        with counted_reads() as reads:
+            run("autoattack-fast", model, images, labels, eps=1e-6, options={"steps": steps, "targets": 1})
+        found[steps] = reads.total
+    assert found[4 * LOOKS] - found[2 * LOOKS] == 2, "a look every so many steps"
 
 
 def test_a_step_of_every_attack_of_ours_reads_nothing(accelerator: torch.device) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kdbench import augment
-from kdbench.attacks import pgd
+from kdbench.attacks import pgd, run
 from kdbench.corruptions import NAMES, corrupt
 from kdbench.inference.prediction import is_random, predict
 from kdbench.plugin.loader import load_plugins
@@ -65,7 +65,17 @@ def test_attacks_need_no_float64() -> None:
     assert len(results) == 2
 
 
-@pytest.mark.parametrize("name", share(["ce", "co-teaching"], ["co-teaching"]))
+def test_the_fast_tier_needs_no_float64() -> None:
+    model, images = curved(), some_images(8)
+    labels = labelled(model, images)
+    expected = run("autoattack-fast", model, images, labels, eps=0.1, options={"steps": 5})
+    with pretend_accelerator(float64=False) as device:
+        there = images.to(device), labels.to(device)
+        found = run("autoattack-fast", model.to(device), *there, eps=0.1, options={"steps": 5})
+        assert found.robust.tolist() == expected.robust.tolist()
+
+
+@pytest.mark.parametrize("name", share(sorted(load_plugins().methods), ["co-teaching", "dividemix"]))
 def test_a_method_trains_without_float64(name: str) -> None:
     method = load_plugins().methods.get(name)
     trial = _Trial(method, method.validate({}), 10)

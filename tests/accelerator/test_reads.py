@@ -13,7 +13,8 @@ from torch.nn import functional as F
 import kdbench
 from kdbench.attacks.trajectory import Ascent, Trajectory, ascend
 from kdbench.testing import CPU, counted_reads
-from tests.accelerator.trainings import counting, one_epoch
+from kdbench.training.loop import TrainingRun
+from tests.accelerator.trainings import counting, one_epoch, reads_of_an_epoch
 
 
 def losses(batch: kdbench.Batch, ctx: kdbench.Context) -> Tensor:
@@ -91,6 +92,18 @@ def test_a_value_read_in_a_step_breaks_its_budget(
     for reads in steps:
         with pytest.raises(AssertionError, match=rf"a step reads \d values back.*{READING[loss]} in test_reads.py:\d+"):
             reads.check(0, "a step")
+
+
+def test_an_epoch_reads_as_often_however_many_steps_it_has(accelerator: torch.device) -> None:
+    assert reads_of_an_epoch(accelerator, 10) == reads_of_an_epoch(accelerator, 2)
+
+
+def test_a_value_that_the_loop_reads_each_step_breaks_that(
+    accelerator: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = TrainingRun._step
+    monkeypatch.setattr(TrainingRun, "_step", lambda run, given: step(run, given) + step(run, given).item() * 0)
+    assert reads_of_an_epoch(accelerator, 10) < reads_of_an_epoch(accelerator, 2)
 
 
 def test_a_look_at_each_step_of_an_attack_breaks_its_budget(accelerator: torch.device) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kdbench.methods.method import MethodSpec
+from kdbench.plugin.loader import load_plugins
 from kdbench.running.trial import tiny_network
 from kdbench.testing import Reads, _Trial, counted_reads
 from kdbench.training.loop import TrainingRun
@@ -41,3 +42,15 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[Reads]:
     monkeypatch.setattr(TrainingRun, "_batch", batch)
     monkeypatch.setattr(TrainingRun, "_step", step)
     return steps
+
+
+def reads_of_an_epoch(device: torch.device, batch_size: int) -> int:
+    """With cross-entropy, the loop about the steps included."""
+    method = load_plugins().methods.get("ce")
+    trial = _Trial(method, method.validate({}), 10, device)
+    spec = trial._spec(0)
+    spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"batch_size": batch_size})})
+    run = TrainingRun(spec, method.make({}), tiny_network(10, 0), trial.data, {}, device, None)
+    with counted_reads() as reads:
+        run.epoch(0)
+    return reads.total

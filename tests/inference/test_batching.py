@@ -36,3 +36,19 @@ def test_a_mean_colour_is_exact_whatever_its_parts() -> None:
     assert TrainSet(images, torch.zeros(700, dtype=torch.int64), 2).mean() == pytest.approx(
         expected.tolist(), rel=1e-12
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB, other allocations: 1.00 GB)"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("HIP error: out of memory"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+    ],
+)
+def test_devices_say_in_their_own_words_that_memory_is_out(error: Exception, expected: bool) -> None:
+    assert batching.is_out_of_memory(error) == expected
