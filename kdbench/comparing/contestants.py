@@ -79,8 +79,11 @@ class Meant:
             alike, others = comparable(same)
             kept += alike
             excluded += others
-            said = {run.path: len(run.remarks) for run in same}
-            notes += [f"{_who(run)}: {remark}" for run in alike for remark in run.remarks[said[run.path] :]]
+            notes += [
+                f"{plain(run.record.spec.method)} {run.record.run_id}: {plain(task)} left out: {why}"
+                for run in alike
+                for task, why in run.left_out.items()
+            ]
         notes += [_reason(one) for one in excluded]
         found: list[tuple[str, MethodRuns]] = []
         by_path = {run.path: run for run in kept}
@@ -281,10 +284,6 @@ def _named(found: Sequence[tuple[str, MethodRuns]]) -> tuple[list[Contestant], l
 
 def _error(run: Evidence) -> str:
     return plain(run.record.error or "", 120)
-
-
-def _who(run: Evidence) -> str:
-    return f"{plain(run.record.spec.method)} {run.record.run_id}"
 
 
 def _reason(one: Excluded) -> str:

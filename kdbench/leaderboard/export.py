@@ -83,11 +83,14 @@ def _read(path: Path) -> Sequence[Evidence]:
 
 def _rows(runs: Sequence[Evidence]) -> Iterator[dict[str, Any]]:
     genuine, foreign = split_genuine(runs)
-    apart = (*foreign, *(one for comparable in group(genuine) for one in comparable.excluded))
-    reasons = {one.run_id: one.reason for one in apart}
+    groups = group(genuine)
+    reasons = {one.run_id: one.reason for one in (*foreign, *(one for each in groups for one in each.excluded))}
+    ranked = [run for each in groups for method in each.methods for run in (*method.finished, *method.failed)]
+    columns = {source.record.run_id: source.left_out for run in ranked for source in run.sources if source.left_out}
     samples = [(one, _why_not(one, run, reasons)) for run in sorted(runs, key=_order) for one in (run, *run.repeats)]
     for evidence, excluded in samples:
-        yield from score_rows(evidence.record, excluded, standing([evidence]))
+        for row in score_rows(evidence.record, excluded, standing([evidence])):
+            yield row if excluded else {**row, "excluded": columns.get(row["run_id"], {}).get(row["task"], "")}
 
 
 def _why_not(one: Evidence, run: Evidence, reasons: Mapping[str, str]) -> str:

@@ -30,7 +30,7 @@ def narrowed(runs: Sequence[Evidence], reasons: Sequence[Reason]) -> tuple[list[
 def _without(run: Evidence, tasks: Collection[str], reason: str) -> Evidence:
     record, spec = run.record, run.record.spec
     left = {name: version for name, version in spec.tasks.items() if name not in tasks}
-    said = f"{', '.join(map(plain, sorted(spec.tasks.keys() & set(tasks))))} left out: {reason}"
+    gone = sorted(spec.tasks.keys() & set(tasks))
     return dataclasses.replace(
         run,
         record=record.model_copy(
@@ -40,5 +40,6 @@ def _without(run: Evidence, tasks: Collection[str], reason: str) -> Evidence:
                 "checks": [check for check in record.checks if not check.flags or set(check.flags) - set(tasks)],
             }
         ),
-        remarks=(*run.remarks, said),
+        remarks=(*run.remarks, f"{', '.join(map(plain, gone))} left out: {reason}"),
+        left_out={**run.left_out, **dict.fromkeys(gone, reason)},
     )

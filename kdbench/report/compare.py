@@ -26,12 +26,19 @@ def differences(runs: Sequence[Run]) -> Iterator[Part]:
     board = made.boards[0] if made.boards else None
     excluded = [*made.excluded, *(one for each in made.boards for one in each.excluded)]
     reasons += [f"{plain(one.method)} {one.run_id}: {one.reason}" for one in excluded]
+    ranked = [run for each in made.boards for row in each.rows for one in row.records for run in one.sources]
+    reasons += [f"{plain(run.record.spec.method)} {run.record.run_id}: {why}" for run in ranked for why in _lost(run)]
     if board is None or len(board.rows) < 2:
         yield missing(title, reasons or ["the runs are of one method: with several seeds they are one row"])
         return
     yield _plot(title, board, plain(runs[0].record.spec.method), runs[0].record.run_id)
     if reasons:
-        yield missing("Runs that are not compared", reasons)
+        yield missing("What is not compared", reasons)
+
+
+def _lost(run: Evidence) -> Iterator[str]:
+    """The columns that a run is left out of, and why."""
+    return (f"{plain(task)}: {why}" for task, why in run.left_out.items())
 
 
 def _plot(title: str, board: Board, first: str, run_id: str) -> Part:

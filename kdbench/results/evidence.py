@@ -39,6 +39,8 @@ class Evidence:
     """What is wrong with the files: "predictions.npz is not the file that the record hashed"."""
     remarks: tuple[str, ...] = ()
     """What a reader of its scores must know: of how many records they are, that other machines got others."""
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Tasks whose scores do not stand in the table that the others stand in, to why."""
     signatures: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Condition to what no other network's per-example results have (``kdbench.results.signatures``)."""
     attestations: tuple[Attestation, ...] = ()

@@ -58,6 +58,14 @@ def test_what_is_not_ranked_says_why(tmp_path: Path) -> None:
     assert set(frame[frame.method == "b"].excluded) == {"version 1 of task pgd; here it is 2"}
 
 
+def test_a_score_that_its_record_loses_says_why(tmp_path: Path) -> None:
+    frame = table(tmp_path, make("a"), make("b", versions={"pgd": 1}))
+    lost = frame[frame.excluded != ""]
+    assert set(zip(lost.method, lost.task, lost.excluded, strict=True)) == {
+        ("b", "pgd", "version 1 of task pgd; here it is 2")
+    }
+
+
 def test_one_file_and_none(tmp_path: Path) -> None:
     path = make().publish(tmp_path)
     assert len(load(path)) == len(load(tmp_path))

@@ -131,10 +131,11 @@ def test_runs_of_one_method_cannot_be_compared(tmp_path: Path) -> None:
     assert gap.reasons == ("the runs are of one method: with several seeds they are one row",)
 
 
-def test_a_run_that_is_not_ranked_is_named_with_the_reason(tmp_path: Path) -> None:
-    made = [make("a"), make("b"), make("c", versions={"clean": 99})]
+def test_what_is_not_compared_of_a_run_is_named_with_the_reason(tmp_path: Path) -> None:
+    made = [make("a"), make("b"), make("c", versions={"clean": 99}), make("d", tasks=["ood"], versions={"ood": 99})]
     [plot], [gap] = plots_and_gaps(lambda: differences(opened(tmp_path, *made)))
-    assert set(column(plot, "method")) == {"b"}
-    assert gap.title == "Runs that are not compared"
-    [reason] = gap.reasons
-    assert reason.startswith(f"c {made[2].record.run_id}: version 99 of task clean")
+    assert set(column(plot, "method")) == {"b", "c"}
+    assert gap.title == "What is not compared"
+    last, one = gap.reasons
+    assert last.startswith(f"d {made[3].record.run_id}: version 99 of task ood")
+    assert one.startswith(f"c {made[2].record.run_id}: clean: version 99 of task clean")
