@@ -20,6 +20,7 @@ from kdbench.cli.doctor import isolated
 from kdbench.cli.examinations import Diagnosis
 from kdbench.data import DataPlace, DatasetSpec
 from kdbench.errors import KdbenchError
+from kdbench.plugin.loader import load_plugins
 from kdbench.plugin.registry import Registry
 from kdbench.testing import pretend_accelerator
 
@@ -310,8 +311,11 @@ def test_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         spec("faulty"),
     ):
         registry.add(one.name, one, "test")
-    monkeypatch.setattr("kdbench.plugin.loader.load_plugins", lambda: types.SimpleNamespace(datasets=registry))
+    plugins = types.SimpleNamespace(datasets=registry, label_noises=load_plugins().label_noises)
+    monkeypatch.setattr("kdbench.plugin.loader.load_plugins", lambda: plugins)
+    monkeypatch.setenv("KDBENCH_CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "CIFAR-10-C").mkdir()
+    (tmp_path / "CIFAR-10_human.pt").write_bytes(b"{}")
     checks = by_name(examinations.datasets(tmp_path))
     assert (checks["dataset here"].status, checks["dataset here"].found) == ("ok", "5 training, 4 test images")
     assert (checks["dataset away"].status, checks["dataset away"].fix) == ("warn", "`kdbench data fetch away`")
@@ -320,3 +324,4 @@ def test_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "found 4 test images, expected 6" in checks["dataset partly"].found
     assert (checks["dataset faulty"].status, checks["dataset faulty"].found[:18]) == ("broken", "ZeroDivisionError:")
     assert (checks["corruptions CIFAR-10-C"].status, checks["corruptions CIFAR-100-C"].status) == ("broken", "ok")
+    assert (checks["labels cifar10n-worse"].status, checks["labels cifar100n-fine"].status) == ("broken", "warn")
