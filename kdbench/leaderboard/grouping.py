@@ -137,7 +137,7 @@ def _of_one_kind_of_corruptions(runs: Sequence[Evidence]) -> Selection:
         images = run.record.spec.corruption_images
         return measured(run) if images != ranked else (), f"{images} corruption images; here they are {ranked}"
 
-    return narrowed(runs, list(map(reason, runs)))
+    return narrowed(runs, reason)
 
 
 def _of_ranked_versions(runs: Sequence[Evidence]) -> Selection:
@@ -154,7 +154,7 @@ def _of_ranked_versions(runs: Sequence[Evidence]) -> Selection:
         )
         return other, ", ".join(said)
 
-    return narrowed(runs, list(map(reason, runs)))
+    return narrowed(runs, reason)
 
 
 def _newest(runs: Iterable[Evidence]) -> dict[str, int]:
@@ -200,21 +200,26 @@ def _of_one_choice(runs: Sequence[Evidence]) -> Selection:
 
 
 def _of_one_away(runs: Sequence[Evidence]) -> Selection:
+    """What was measured on the out-of-distribution set that most have."""
     counted = Counter(item for run in runs for item in _away(run).items())
     if len(counted) < 2:
         return list(runs), []
     name, sha256 = max(counted, key=lambda item: (counted[item], item))
 
     def reason(run: Evidence) -> Reason:
-        other = [one for one in _away(run).items() if one != (name, sha256)]
-        said = OTHER_IMAGES.format(plain(name)) if other and other[0][0] == name else ""
-        tasks = _tasks(run, lambda task: task.needs_ood) if other else ()
-        return tasks, said or (f"data set {plain(other[0][0])}; here it is {plain(name)}" if other else "")
+        other = next((one for one, found in _away(run).items() if (one, found) != (name, sha256)), None)
+        if other is None:
+            return (), ""
+        why = (
+            OTHER_IMAGES.format(plain(name)) if other == name else f"data set {plain(other)}; here it is {plain(name)}"
+        )
+        return _tasks(run, lambda task: task.needs_ood), why
 
-    return narrowed(runs, list(map(reason, runs)))
+    return narrowed(runs, reason)
 
 
 def _of_ones_besides(runs: Sequence[Evidence]) -> Selection:
+    """What was measured on those images of each set besides the suite's that most have."""
     counted = Counter((name, run.record.spec.datasets[name]) for run in runs for name in _besides(run))
     ranked = dict(sorted(counted, key=lambda item: (counted[item], item)))  # of each name the one that most have
 
@@ -223,7 +228,7 @@ def _of_ones_besides(runs: Sequence[Evidence]) -> Selection:
         other = [name for name in tasks if spec.datasets[name] != ranked[name]]
         return [task for name in other for task in tasks[name]], OTHER_IMAGES.format(", ".join(map(plain, other)))
 
-    return narrowed(runs, list(map(reason, runs)))
+    return narrowed(runs, reason)
 
 
 def _suites_own(run: Evidence) -> dict[str, str]:

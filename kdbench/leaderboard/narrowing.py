@@ -4,7 +4,7 @@ What else it has stays."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from kdbench.results.evidence import Evidence, Excluded, exclude
 from kdbench.results.untrusted import plain
@@ -13,17 +13,18 @@ Reason = tuple[Collection[str], str]
 """Tasks that are left out of a run, and why."""
 
 
-def narrowed(runs: Sequence[Evidence], reasons: Sequence[Reason]) -> tuple[list[Evidence], list[Excluded]]:
-    """Each run without the tasks beside it; excluded where it has no other."""
+def narrowed(runs: Sequence[Evidence], reason: Callable[[Evidence], Reason]) -> tuple[list[Evidence], list[Excluded]]:
+    """Each run without the tasks that do not compare; excluded where it has no other."""
     kept: list[Evidence] = []
     excluded: list[Excluded] = []
-    for run, (tasks, reason) in zip(runs, reasons, strict=True):
+    for run in runs:
+        tasks, why = reason(run)
         if not run.record.spec.tasks.keys() & set(tasks):
             kept.append(run)
         elif run.record.spec.tasks.keys() <= set(tasks):
-            excluded.append(exclude(run, reason))
+            excluded.append(exclude(run, why))
         else:
-            kept.append(_without(run, tasks, reason))
+            kept.append(_without(run, tasks, why))
     return kept, excluded
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from kdbench.data import DataPlace, DataStatus
+from kdbench.files import file_sha256
 from kdbench.noise.spec import LabelNoiseSpec
 
 
@@ -16,7 +15,7 @@ def labels_status(spec: LabelNoiseSpec, place: DataPlace) -> DataStatus:
     if there is None:
         return DataStatus("missing", f"no labels of '{spec.name}' were found", fetch)
     try:
-        found = hashlib.sha256(there.read_bytes()).hexdigest()
+        found = file_sha256(there)
     except OSError as error:
         return DataStatus("incomplete", f"can't read '{there}': {error.strerror}", "make it readable")
     if spec.sha256 not in (None, found):

@@ -154,10 +154,9 @@ def board(rows: Sequence[Row], suite: str = "cifar10-lite", key: str = "cifar10-
         p_value = np.where(several & several[:, None], np.where(np.abs(difference) > 0.03, 1e-4, 0.4), np.nan)
         pairs[axis.key] = Pairs(difference, half, p_value, better | better.T, ~np.isnan(difference))
         scored = [number for number, r in enumerate(rows) if axis.key in r.cells]
-        flagged, few = (
-            np.array([found(rows[number].cells[axis.key]) for number in scored], dtype=kind)
-            for found, kind in ((lambda cell: bool(cell.flags), int), (lambda cell: cell.few_seeds, bool))
-        )
+        cells = [rows[number].cells[axis.key] for number in scored]
+        flagged = np.array([bool(cell.flags) for cell in cells], dtype=int)
+        few = np.array([cell.few_seeds for cell in cells], dtype=bool)
         for number, ends in zip(scored, rank_ranges(better[np.ix_(scored, scored)], flagged, few), strict=True):
             ranks[rows[number].key, axis.key] = ends
     found = {axis.key: marks(axis, [r.cells.get(axis.key) for r in rows], pairs[axis.key]) for axis in AXES}

@@ -58,8 +58,9 @@ def _place(board: Board, axis: Axis, row: Row) -> str:
 def _alike(board: Board, axis: Axis, row: Row) -> int:
     """How many of the other tested methods no test tells from this one."""
     place, significant = board.rows.index(row), board.pairs[axis.key].significant
-    tested = [at for at, one in enumerate(board.rows) if axis.key in one.cells and not one.cells[axis.key].one_seed]
-    return sum(at != place and not significant[place, at] for at in tested if not board.rows[at].cells[axis.key].flags)
+    cells = [one.cells.get(axis.key) for one in board.rows]
+    tested = [at for at, cell in enumerate(cells) if cell is not None and not cell.one_seed and not cell.flags]
+    return sum(at != place and not significant[place, at] for at in tested)
 
 
 def _amount(row: Row, axis: Axis) -> str:
